@@ -1,0 +1,78 @@
+//! The contracts through which sibling crates meet without importing each other.
+
+use std::collections::BTreeMap;
+
+use candle_core::Tensor;
+
+use crate::{Params, Result, Stream};
+
+/// Images with their labels, as a loader hands them over.
+#[derive(Debug, Clone)]
+pub struct Batch {
+    /// `(N, C, H, W)` f32, normalised as the loader was told to.
+    pub images: Tensor,
+    /// `(N,)` u32, each below the number of classes.
+    pub labels: Tensor,
+    /// Position of each image in its data set.
+    pub indices: Vec<u32>,
+}
+
+/// A data set from which batches are made, each a pure function of `(epoch, indices)`.
+pub trait BatchSource: Send + Sync {
+    /// Number of images an epoch visits.
+    fn n_samples(&self) -> usize;
+
+    /// Number of classes, K.
+    fn n_classes(&self) -> usize;
+
+    /// `[C, H, W]` of one image.
+    fn image_shape(&self) -> [usize; 3];
+
+    /// The indices of all images, in the order in which epoch `epoch` visits them.
+    fn order(&self, epoch: u64) -> Vec<u32>;
+
+    /// The images at `indices`, augmented as in epoch `epoch`, with their labels.
+    ///
+    /// # Errors
+    /// [`crate::Error::Config`] when an index is out of range.
+    fn batch(&self, epoch: u64, indices: &[u32]) -> Result<Batch>;
+}
+
+/// Whether a network is being trained.
+#[derive(Debug, Clone, Copy)]
+pub enum Mode {
+    /// Deterministic: no dropout.
+    Eval,
+    /// Dropout drawn from this stream, which must differ from step to step.
+    Train(Stream),
+}
+
+/// A network from images to logits.
+pub trait Classifier: Send + Sync {
+    /// `(N, C, H, W)` f32 -> raw logits `(N, K)`.
+    ///
+    /// # Errors
+    /// [`crate::Error::Shape`] when the images are not of the network's input shape.
+    fn forward(&self, images: &Tensor, mode: Mode) -> Result<Tensor>;
+
+    /// Logits, and the output of each stage by name, for feature distillation.
+    ///
+    /// # Errors
+    /// As [`Classifier::forward`].
+    fn features(&self, images: &Tensor, mode: Mode) -> Result<(Tensor, BTreeMap<String, Tensor>)>;
+
+    /// Number of classes, K.
+    fn n_classes(&self) -> usize;
+
+    /// The trainable parameters.
+    fn params(&self) -> &Params;
+}
+
+/// An attack as the training loop sees it: images in, perturbed images out.
+pub trait Perturb: Send + Sync {
+    /// Perturbs `batch.images` against `model`; labels and indices stay.
+    ///
+    /// # Errors
+    /// Whatever the attack's forward and backward passes report.
+    fn perturb(&self, model: &dyn Classifier, batch: &Batch, stream: Stream) -> Result<Tensor>;
+}

@@ -1,0 +1,149 @@
+//! Named parameters and the buffers that receive their gradients.
+//!
+//! Key decision: a parameter's gradient is written by the layer's backward straight into a buffer
+//! that lives as long as the parameter. candle's own `GradStore` allocates, zeroes and adds two
+//! more tensors of the parameter's size per step, which costs an MLP about as much as its matrix
+//! products.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use candle_core::{Tensor, Var};
+
+use crate::{Error, Result};
+
+/// A trainable tensor with its gradient buffer. Cloning shares both.
+#[derive(Debug, Clone)]
+pub struct Param {
+    var: Var,
+    grad: Arc<Grad>,
+}
+
+impl Param {
+    /// A parameter that starts as a copy of `value`, without a gradient.
+    ///
+    /// # Errors
+    /// When candle cannot allocate.
+    pub fn new(value: &Tensor) -> Result<Self> {
+        let grad = Grad { buffer: value.zeros_like()?, filled: AtomicBool::new(false) };
+        Ok(Self { var: Var::from_tensor(value)?, grad: Arc::new(grad) })
+    }
+
+    /// The value, tracked: for training.
+    pub fn var(&self) -> &Var {
+        &self.var
+    }
+
+    /// The value as a constant: no gradient will be computed for it.
+    pub fn constant(&self) -> Tensor {
+        self.var.as_detached_tensor()
+    }
+
+    /// The gradient buffer.
+    pub fn grad(&self) -> &Arc<Grad> {
+        &self.grad
+    }
+}
+
+/// The buffer that a layer's backward adds a parameter's gradient to.
+#[derive(Debug)]
+pub struct Grad {
+    buffer: Tensor,
+    filled: AtomicBool,
+}
+
+impl Grad {
+    /// The sum of the gradients since the last [`Grad::clear`], or nothing if there was none.
+    pub fn get(&self) -> Option<&Tensor> {
+        self.filled.load(Ordering::Acquire).then_some(&self.buffer)
+    }
+
+    /// Forgets the gradient; the next one overwrites the buffer.
+    pub fn clear(&self) {
+        self.filled.store(false, Ordering::Release);
+    }
+
+    /// The buffer, and whether the writer must overwrite (not add to) it; marks it as filled.
+    pub(crate) fn write(&self) -> (&Tensor, bool) {
+        (&self.buffer, !self.filled.swap(true, Ordering::AcqRel))
+    }
+}
+
+/// All parameters of a network, by name and in the order of their names.
+#[derive(Debug, Clone, Default)]
+pub struct Params {
+    params: BTreeMap<String, Param>,
+}
+
+impl Params {
+    /// Adds the parameter `name` with the given initial value.
+    ///
+    /// # Errors
+    /// [`Error::Config`] when the name is taken.
+    pub fn insert(&mut self, name: &str, value: &Tensor) -> Result<Param> {
+        let param = Param::new(value)?;
+        match self.params.insert(name.into(), param.clone()) {
+            None => Ok(param),
+            Some(_) => Err(Error::config(name, "this parameter exists already")),
+        }
+    }
+
+    /// Names and parameters, in the order of the names.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &Param)> {
+        self.params.iter().map(|(name, param)| (name.as_str(), param))
+    }
+
+    /// The parameter `name`.
+    pub fn get(&self, name: &str) -> Option<&Param> {
+        self.params.get(name)
+    }
+
+    /// Number of trainable scalars.
+    pub fn n_elements(&self) -> usize {
+        self.params.values().map(|p| p.var.elem_count()).sum()
+    }
+
+    /// Forgets all gradients.
+    pub fn clear_grads(&self) {
+        self.params.values().for_each(|p| p.grad.clear());
+    }
+
+    /// The values, as constants that share memory with the parameters.
+    pub fn tensors(&self) -> BTreeMap<String, Tensor> {
+        self.params.iter().map(|(name, p)| (name.clone(), p.constant())).collect()
+    }
+
+    /// Sets every parameter from `values`; all or nothing.
+    ///
+    /// # Errors
+    /// [`Error::Config`] for a missing or an extra name, [`Error::Shape`] for another shape;
+    /// no parameter has changed then.
+    pub fn load(&self, values: &BTreeMap<String, Tensor>) -> Result<()> {
+        for name in values.keys() {
+            if !self.params.contains_key(name) {
+                return Err(Error::config(name, "the network has no parameter of this name"));
+            }
+        }
+        let pairs = self.iter().map(|(name, param)| Ok((param, self.checked(name, param, values)?)));
+        for (param, value) in pairs.collect::<Result<Vec<_>>>()? {
+            param.var.set(value)?;
+        }
+        Ok(())
+    }
+
+    fn checked<'v>(
+        &self,
+        name: &str,
+        param: &Param,
+        values: &'v BTreeMap<String, Tensor>,
+    ) -> Result<&'v Tensor> {
+        let value = values
+            .get(name)
+            .ok_or_else(|| Error::config(name, "the weights lack this parameter"))?;
+        if value.dims() != param.var.dims() {
+            return Err(Error::shape(name, format!("{:?}", param.var.dims()), value.dims()));
+        }
+        Ok(value)
+    }
+}
