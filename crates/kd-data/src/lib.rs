@@ -1,1 +1,21 @@
-//! placeholder
+//! Data sets: strict file readers, synthetic digits, augmentation, and the loader of batches.
+//!
+//! Key decision: a data set lies in memory as bytes ([`Images`]), and a batch is a pure function
+//! of `(stream, epoch, indices)` made from it: the same bits for any number of threads, nothing
+//! to save for an exact resume but the epoch and the step.
+//!
+//! What it deliberately does not do: nothing is downloaded here; a reader that finds no data says
+//! what belongs where.
+
+mod augment;
+pub mod idx;
+mod images;
+mod loader;
+mod normalize;
+mod warp;
+
+pub use augment::{Affine, Augment};
+pub use images::Images;
+pub use loader::Loader;
+pub use normalize::Normalize;
+pub use warp::Elastic;

@@ -1,0 +1,323 @@
+//! Random changes to training images.
+//!
+//! Key decision: an image's changes are a function of `(stream, epoch, index)` only. Crop and
+//! flip copy whole pixels; affine and elastic distortion are joined with them into one map of
+//! coordinates, so that every pixel is interpolated at most once.
+
+use serde::{Deserialize, Serialize};
+
+use kd_core::rng::Rng;
+use kd_core::{Error, Result, Stream};
+
+use crate::normalize::Table;
+use crate::warp::{Elastic, Field, Linear, sample};
+
+/// How training images are changed; the default changes nothing.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Augment {
+    /// The image is padded by this many zero pixels on each side, then a random window of the
+    /// image's size is cut out; as torchvision's `RandomCrop(size, padding)`. Below the size.
+    pub crop_padding: usize,
+    /// Random rotation, scale, shear and translation.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub affine: Option<Affine>,
+    /// Random elastic distortion.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub elastic: Option<Elastic>,
+    /// Left and right are swapped in half of the images.
+    pub flip: bool,
+}
+
+/// Ranges of a random affine map around the center of the image; the default is the identity.
+/// Bilinear interpolation, zero outside.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Affine {
+    /// Rotation, uniform in +-this, degrees, in `[0, 180]`.
+    pub rotation: f32,
+    /// Scale, uniform between these two, in `[0.1, 10]`.
+    pub scale: [f32; 2],
+    /// Horizontal shear, uniform in +-this, degrees, in `[0, 60]`.
+    pub shear: f32,
+    /// Translation along each axis, uniform in +-this, pixels, in `[0, 1000]`.
+    pub translation: f32,
+}
+
+impl Default for Affine {
+    fn default() -> Self {
+        Self { rotation: 0.0, scale: [1.0, 1.0], shear: 0.0, translation: 0.0 }
+    }
+}
+
+impl Augment {
+    /// Checks every value, for images of `[C, H, W]`.
+    ///
+    /// # Errors
+    /// [`Error::Config`] that names the value.
+    pub fn check(&self, [_, height, width]: [usize; 3]) -> Result<()> {
+        let side = height.min(width);
+        if self.crop_padding >= side {
+            let reason =
+                format!("{} must be below the image's side of {side} pixels", self.crop_padding);
+            return Err(Error::config("augment.crop_padding", reason));
+        }
+        self.affine.as_ref().map_or(Ok(()), Affine::check)?;
+        self.elastic.as_ref().map_or(Ok(()), Elastic::check)
+    }
+}
+
+impl Affine {
+    fn check(&self) -> Result<()> {
+        in_range("augment.affine.rotation", self.rotation, 0.0, 180.0)?;
+        in_range("augment.affine.scale", self.scale[0], 0.1, 10.0)?;
+        in_range("augment.affine.scale", self.scale[1], self.scale[0], 10.0)?;
+        in_range("augment.affine.shear", self.shear, 0.0, 60.0)?;
+        in_range("augment.affine.translation", self.translation, 0.0, 1000.0)
+    }
+
+    fn draw(&self, rng: &mut Rng) -> Linear {
+        let mut about = |range: f32| rng.uniform_in(-range, range);
+        let (rotation, shear) = (about(self.rotation), about(self.shear));
+        let shift = [about(self.translation), about(self.translation)];
+        let scale = rng.uniform_in(self.scale[0], self.scale[1]);
+        Linear::inverse_of(rotation.to_radians(), scale, shear.to_radians(), shift)
+    }
+}
+
+/// [`Error::Config`] for `field` unless `low <= value <= high`.
+pub(crate) fn in_range(field: &str, value: f32, low: f32, high: f32) -> Result<()> {
+    if (low..=high).contains(&value) {
+        return Ok(());
+    }
+    Err(Error::config(field, format!("{value} must be between {low} and {high}")))
+}
+
+/// An [`Augment`] checked for images of one shape, with its random stream.
+#[derive(Debug, Clone)]
+pub(crate) struct Augmenter {
+    augment: Augment,
+    size: [usize; 2],
+    stream: Stream,
+}
+
+/// What becomes of one image: where its window begins, and whether it is mirrored.
+#[derive(Debug, Clone, Copy)]
+struct Window {
+    top: isize,
+    left: isize,
+    flip: bool,
+}
+
+impl Augmenter {
+    pub(crate) fn new(augment: Augment, shape: [usize; 3], stream: Stream) -> Result<Self> {
+        augment.check(shape)?;
+        Ok(Self { augment, size: [shape[1], shape[2]], stream })
+    }
+
+    /// Writes the normalized `image` as epoch `epoch` sees it; `index` is its position in the
+    /// data set.
+    pub(crate) fn write(
+        &self,
+        epoch: u64,
+        index: u32,
+        image: &[u8],
+        tables: &[Table],
+        out: &mut [f32],
+    ) {
+        let mut rng = self.stream.number(epoch).number(u64::from(index)).rng();
+        let window = self.window(&mut rng);
+        let Augment { affine, elastic, .. } = &self.augment;
+        if affine.is_none() && elastic.is_none() {
+            return self.copy(window, image, tables, out);
+        }
+        let linear = affine.as_ref().map_or(Linear::IDENTITY, |affine| affine.draw(&mut rng));
+        let field = elastic.as_ref().map(|elastic| elastic.draw(self.size, &mut rng));
+        self.warp(window, linear, field.as_ref(), image, tables, out);
+    }
+
+    fn window(&self, rng: &mut Rng) -> Window {
+        let padding = self.augment.crop_padding;
+        let mut offset = || match padding {
+            0 => 0,
+            _ => rng.below(2 * padding as u32 + 1) as isize - padding as isize,
+        };
+        let (top, left) = (offset(), offset());
+        Window { top, left, flip: self.augment.flip && rng.below(2) == 1 }
+    }
+
+    /// Copies whole pixels through the tables.
+    fn copy(&self, window: Window, image: &[u8], tables: &[Table], out: &mut [f32]) {
+        let [height, width] = self.size;
+        let size = height * width;
+        let channels = image.chunks_exact(size).zip(out.chunks_exact_mut(size));
+        for ((from, to), table) in channels.zip(tables) {
+            for (y, row) in to.chunks_exact_mut(width).enumerate() {
+                match y.checked_add_signed(window.top).filter(|&y| y < height) {
+                    Some(y) => table.copy(&from[y * width..(y + 1) * width], window.left, row),
+                    None => row.fill(table.value(0)),
+                }
+                if window.flip {
+                    row.reverse();
+                }
+            }
+        }
+    }
+
+    /// Interpolates each pixel at the place that window, affine map and field send it to.
+    fn warp(
+        &self,
+        window: Window,
+        linear: Linear,
+        field: Option<&Field>,
+        image: &[u8],
+        tables: &[Table],
+        out: &mut [f32],
+    ) {
+        let [height, width] = self.size;
+        let size = height * width;
+        let center = [(height - 1) as f32 / 2.0, (width - 1) as f32 / 2.0];
+        for i in 0..size {
+            let (y, x) = (i / width, i % width);
+            let x = if window.flip { width - 1 - x } else { x };
+            let place = [(y as isize + window.top) as f32, (x as isize + window.left) as f32];
+            let mut place = linear.apply(place, center);
+            if let Some(field) = field {
+                let [dy, dx] = field.at(y * width + x);
+                place = [place[0] + dy, place[1] + dx];
+            }
+            for (c, table) in tables.iter().enumerate() {
+                let pixel = sample(&image[c * size..(c + 1) * size], self.size, place);
+                out[c * size + i] = table.interpolated(pixel);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Normalize;
+
+    const SIZE: usize = 4;
+
+    /// 1, 2, ... 16.
+    fn image() -> Vec<u8> {
+        (1..=16).collect()
+    }
+
+    fn augmenter(augment: Augment) -> Augmenter {
+        Augmenter::new(augment, [1, SIZE, SIZE], Stream::new(1)).unwrap()
+    }
+
+    /// Pixels in units of bytes, rounded.
+    fn bytes(write: impl FnOnce(&[Table], &mut [f32])) -> Vec<i32> {
+        let mut out = vec![f32::NAN; SIZE * SIZE];
+        write(&Normalize::identity(1).tables(1).unwrap(), &mut out);
+        out.iter().map(|v| (v * 255.0).round() as i32).collect()
+    }
+
+    #[test]
+    fn a_crop_by_hand() {
+        let none = augmenter(Augment::default());
+        let copy = |top, left, flip| {
+            bytes(|t, out| none.copy(Window { top, left, flip }, &image(), t, out))
+        };
+        assert_eq!(copy(0, 0, false), (1..=16).collect::<Vec<_>>());
+        assert_eq!(copy(1, -1, false), [0, 5, 6, 7, 0, 9, 10, 11, 0, 13, 14, 15, 0, 0, 0, 0]);
+        assert_eq!(copy(-2, 2, false), [0, 0, 0, 0, 0, 0, 0, 0, 3, 4, 0, 0, 7, 8, 0, 0]);
+        assert_eq!(copy(0, 0, true)[..8], [4, 3, 2, 1, 8, 7, 6, 5]);
+        assert_eq!(copy(1, -1, true)[..4], [7, 6, 5, 0]);
+    }
+
+    #[test]
+    fn padding_is_the_color_of_zero_and_each_channel_has_its_own_table() {
+        let augmenter = Augmenter::new(Augment::default(), [2, 1, 2], Stream::new(1)).unwrap();
+        let normalize = Normalize { mean: vec![0.0, 0.5], std: vec![1.0, 0.5] };
+        let mut out = [f32::NAN; 4];
+        let window = Window { top: 0, left: 1, flip: false };
+        augmenter.copy(window, &[0, 255, 0, 255], &normalize.tables(2).unwrap(), &mut out);
+        assert_eq!(out.map(f32::to_bits), [1.0, 0.0, 1.0, -1.0_f32].map(f32::to_bits));
+    }
+
+    #[test]
+    fn warping_by_a_window_equals_copying_it() {
+        let none = augmenter(Augment::default());
+        for (top, left, flip) in [(0, 0, false), (1, -2, false), (-1, 1, true)] {
+            let window = Window { top, left, flip };
+            let copied = bytes(|t, out| none.copy(window, &image(), t, out));
+            let warped =
+                bytes(|t, out| none.warp(window, Linear::IDENTITY, None, &image(), t, out));
+            assert_eq!(copied, warped);
+        }
+    }
+
+    #[test]
+    fn an_affine_map_without_ranges_is_the_identity() {
+        let identity = augmenter(Augment { affine: Some(Affine::default()), ..Augment::default() });
+        let got = bytes(|t, out| identity.write(3, 7, &image(), t, out));
+        assert_eq!(got, (1..=16).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn rotation_by_90_degrees_by_hand() {
+        let none = augmenter(Augment::default());
+        let quarter = Linear::inverse_of(90_f32.to_radians(), 1.0, 0.0, [0.0; 2]);
+        let window = Window { top: 0, left: 0, flip: false };
+        let got = bytes(|t, out| none.warp(window, quarter, None, &image(), t, out));
+        // Clockwise: the left column, read upward, becomes the top row.
+        assert_eq!(got, [13, 9, 5, 1, 14, 10, 6, 2, 15, 11, 7, 3, 16, 12, 8, 4]);
+    }
+
+    #[test]
+    fn draws_depend_on_epoch_and_index_only() {
+        let all = augmenter(Augment {
+            crop_padding: 2,
+            affine: Some(Affine { rotation: 10.0, ..Affine::default() }),
+            elastic: Some(Elastic::default()),
+            flip: true,
+        });
+        let draw = |epoch, index| bytes(|t, out| all.write(epoch, index, &image(), t, out));
+        assert_eq!(draw(1, 2), draw(1, 2));
+        assert_ne!(draw(1, 2), draw(1, 3));
+        assert_ne!(draw(1, 2), draw(2, 2));
+    }
+
+    #[test]
+    fn crops_reach_every_offset_evenly_and_half_of_them_flip() {
+        let crop = augmenter(Augment { crop_padding: 1, flip: true, ..Augment::default() });
+        let mut counts = [0; 9];
+        let mut n_flips = 0;
+        for i in 0..9000 {
+            let window = crop.window(&mut crop.stream.number(0).number(i).rng());
+            counts[((window.top + 1) * 3 + window.left + 1) as usize] += 1;
+            n_flips += i32::from(window.flip);
+        }
+        assert!(counts.iter().all(|&c: &i32| (c - 1000).abs() < 150), "{counts:?}");
+        assert!((n_flips - 4500).abs() < 200, "{n_flips}");
+    }
+
+    #[test]
+    fn bad_values_are_named() {
+        let check = |augment: Augment| augment.check([1, 28, 28]).unwrap_err().to_string();
+        let affine = |affine| check(Augment { affine: Some(affine), ..Augment::default() });
+        let elastic = |elastic| check(Augment { elastic: Some(elastic), ..Augment::default() });
+        assert!(check(Augment { crop_padding: 28, ..Augment::default() }).contains("crop_padding"));
+        assert!(affine(Affine { rotation: -1.0, ..Affine::default() }).contains("rotation"));
+        assert!(affine(Affine { scale: [1.2, 0.8], ..Affine::default() }).contains("scale"));
+        assert!(affine(Affine { shear: f32::NAN, ..Affine::default() }).contains("shear"));
+        assert!(affine(Affine { translation: 1e9, ..Affine::default() }).contains("translation"));
+        assert!(elastic(Elastic { sigma: 0.0, ..Elastic::default() }).contains("sigma"));
+        assert!(elastic(Elastic { alpha: -1.0, ..Elastic::default() }).contains("alpha"));
+    }
+
+    #[test]
+    fn settings_are_read_strictly() {
+        let augment: Augment =
+            serde_json::from_str(r#"{"crop_padding":2,"affine":{"rotation":5.0}}"#).unwrap();
+        assert_eq!(augment.crop_padding, 2);
+        assert_eq!(augment.affine, Some(Affine { rotation: 5.0, ..Affine::default() }));
+        assert!(serde_json::from_str::<Augment>(r#"{"crop":2}"#).is_err());
+        assert!(serde_json::from_str::<Augment>(r#"{"affine":{"degrees":2}}"#).is_err());
+    }
+}

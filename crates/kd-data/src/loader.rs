@@ -1,0 +1,213 @@
+//! Batches from images in memory.
+//!
+//! Key decision: a batch depends on `(stream, epoch, indices)` only. Threads write disjoint
+//! images into one buffer, which becomes the tensor without another copy.
+
+use std::sync::Arc;
+
+use candle_core::{Device, Tensor};
+use rayon::prelude::*;
+
+use kd_core::{Batch, BatchSource, Error, Result, Stream};
+
+use crate::augment::{Augment, Augmenter};
+use crate::normalize::Table;
+use crate::{Images, Normalize};
+
+/// Fewer images than this are not worth waking another thread for.
+const MIN_IMAGES_PER_THREAD: usize = 16;
+
+/// Makes batches of [`Images`] in host memory.
+#[derive(Debug, Clone)]
+pub struct Loader {
+    images: Arc<Images>,
+    tables: Vec<Table>,
+    order: Order,
+    augmenter: Augmenter,
+}
+
+/// How an epoch visits the images.
+#[derive(Debug, Clone, Copy)]
+enum Order {
+    Natural,
+    Shuffled(Stream),
+}
+
+impl Loader {
+    /// For training: another random order each epoch, images augmented.
+    ///
+    /// # Errors
+    /// [`Error::Config`] when `augment` or `normalize` do not suit the images.
+    pub fn new(
+        images: Arc<Images>,
+        augment: Augment,
+        normalize: Normalize,
+        stream: Stream,
+    ) -> Result<Self> {
+        let order = Order::Shuffled(stream.at("shuffle"));
+        Self::build(images, augment, normalize, order, stream.at("augment"))
+    }
+
+    /// For evaluation: the images as they are, in the order of the data set, each epoch alike.
+    ///
+    /// # Errors
+    /// [`Error::Config`] when `normalize` does not suit the images.
+    pub fn in_order(images: Arc<Images>, normalize: Normalize) -> Result<Self> {
+        Self::build(images, Augment::default(), normalize, Order::Natural, Stream::new(0))
+    }
+
+    fn build(
+        images: Arc<Images>,
+        augment: Augment,
+        normalize: Normalize,
+        order: Order,
+        stream: Stream,
+    ) -> Result<Self> {
+        let tables = normalize.tables(images.shape()[0])?;
+        let augmenter = Augmenter::new(augment, images.shape(), stream)?;
+        Ok(Self { images, tables, order, augmenter })
+    }
+
+    /// The images that batches are made from.
+    pub fn images(&self) -> &Arc<Images> {
+        &self.images
+    }
+
+    fn check(&self, indices: &[u32]) -> Result<()> {
+        let n = self.images.len();
+        match indices.iter().find(|&&i| i as usize >= n) {
+            Some(i) => Err(Error::config("indices", format!("{i} is not below the {n} images"))),
+            None => Ok(()),
+        }
+    }
+}
+
+impl BatchSource for Loader {
+    fn n_samples(&self) -> usize {
+        self.images.len()
+    }
+
+    fn n_classes(&self) -> usize {
+        self.images.n_classes()
+    }
+
+    fn image_shape(&self) -> [usize; 3] {
+        self.images.shape()
+    }
+
+    fn order(&self, epoch: u64) -> Vec<u32> {
+        let n = self.images.len() as u32;
+        match self.order {
+            Order::Natural => (0..n).collect(),
+            Order::Shuffled(stream) => stream.number(epoch).permutation(n),
+        }
+    }
+
+    fn batch(&self, epoch: u64, indices: &[u32]) -> Result<Batch> {
+        self.check(indices)?;
+        let [channels, height, width] = self.images.shape();
+        let image_size = channels * height * width;
+        let mut pixels = vec![0.0; indices.len() * image_size];
+        pixels
+            .par_chunks_exact_mut(image_size)
+            .with_min_len(MIN_IMAGES_PER_THREAD)
+            .zip(indices)
+            .for_each(|(out, &index)| {
+                let image = self.images.image(index as usize);
+                self.augmenter.write(epoch, index, image, &self.tables, out);
+            });
+        let labels: Vec<u32> = indices.iter().map(|&i| self.images.labels()[i as usize]).collect();
+        let n = indices.len();
+        Ok(Batch {
+            images: Tensor::from_vec(pixels, (n, channels, height, width), &Device::Cpu)?,
+            labels: Tensor::from_vec(labels, n, &Device::Cpu)?,
+            indices: indices.to_vec(),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Affine, Elastic};
+
+    /// 100 images of `[2, 6, 6]` with random pixels, labels i % 10.
+    fn images() -> Arc<Images> {
+        let mut rng = Stream::new(9).rng();
+        let pixels = (0..100 * 72).map(|_| rng.below(256) as u8).collect();
+        Arc::new(Images::new(pixels, (0..100).map(|i| i % 10).collect(), [2, 6, 6], 10).unwrap())
+    }
+
+    fn normalize() -> Normalize {
+        Normalize { mean: vec![0.5, 0.1], std: vec![0.5, 0.3] }
+    }
+
+    fn everything() -> Augment {
+        Augment {
+            crop_padding: 2,
+            affine: Some(Affine { rotation: 20.0, ..Affine::default() }),
+            elastic: Some(Elastic::default()),
+            flip: true,
+        }
+    }
+
+    fn bits(loader: &Loader, epoch: u64, indices: &[u32]) -> Vec<u32> {
+        let images = loader.batch(epoch, indices).unwrap().images;
+        images.flatten_all().unwrap().to_vec1().unwrap().into_iter().map(f32::to_bits).collect()
+    }
+
+    #[test]
+    fn a_batch_in_order_is_the_normalized_images() {
+        let loader = Loader::in_order(images(), normalize()).unwrap();
+        let batch = loader.batch(5, &[3, 99]).unwrap();
+        assert_eq!(batch.images.dims(), [2, 2, 6, 6]);
+        assert_eq!(batch.labels.to_vec1::<u32>().unwrap(), [3, 9]);
+        assert_eq!(batch.indices, [3, 99]);
+        let got = batch.images.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+        for (i, &byte) in images().image(99).iter().enumerate() {
+            let (mean, std) = if i < 36 { (0.5, 0.5) } else { (0.1, 0.3) };
+            assert!((got[72 + i] - (f32::from(byte) / 255.0 - mean) / std).abs() < 1e-6);
+        }
+        assert_eq!(loader.order(7), (0..100).collect::<Vec<_>>());
+        assert_eq!((loader.n_samples(), loader.n_classes()), (100, 10));
+        assert_eq!(loader.image_shape(), [2, 6, 6]);
+    }
+
+    #[test]
+    fn each_epoch_visits_each_image_once_in_its_own_order() {
+        let stream = Stream::new(1);
+        let loader = Loader::new(images(), Augment::default(), normalize(), stream).unwrap();
+        assert_ne!(loader.order(1), loader.order(2));
+        assert_eq!(loader.order(1), loader.order(1));
+        let mut order = loader.order(1);
+        order.sort_unstable();
+        assert_eq!(order, (0..100).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn the_bits_do_not_depend_on_threads_or_on_the_rest_of_the_batch() {
+        for augment in [everything(), Augment { crop_padding: 2, ..Augment::default() }] {
+            let loader = Loader::new(images(), augment, normalize(), Stream::new(1)).unwrap();
+            let order = loader.order(1);
+            let with_threads = |n| {
+                let pool = rayon::ThreadPoolBuilder::new().num_threads(n).build().unwrap();
+                pool.install(|| bits(&loader, 1, &order))
+            };
+            let whole = with_threads(1);
+            assert_eq!(whole, with_threads(2));
+            let alone: Vec<u32> = order.iter().flat_map(|&i| bits(&loader, 1, &[i])).collect();
+            assert_eq!(whole, alone);
+            assert_ne!(whole, bits(&loader, 2, &order));
+        }
+    }
+
+    #[test]
+    fn unsuitable_settings_and_indices_are_refused() {
+        let new = |augment, normalize| Loader::new(images(), augment, normalize, Stream::new(1));
+        assert!(new(Augment::default(), Normalize::identity(1)).is_err());
+        assert!(new(Augment { crop_padding: 6, ..Augment::default() }, normalize()).is_err());
+        let loader = new(Augment::default(), normalize()).unwrap();
+        assert!(matches!(loader.batch(1, &[0, 100]), Err(Error::Config { .. })));
+        assert_eq!(loader.batch(1, &[]).unwrap().images.dims(), [0, 2, 6, 6]);
+    }
+}
