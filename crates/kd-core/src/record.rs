@@ -171,7 +171,7 @@ pub struct Evaluation {
 impl Evaluation {
     /// Number of images classified wrongly.
     pub fn errors(&self) -> usize {
-        self.total - self.correct
+        self.total.saturating_sub(self.correct)
     }
 
     /// Number of images of `class` classified wrongly.

@@ -1,1 +1,76 @@
-//! placeholder
+//! Reports: what a run measured, beside the paper's numbers.
+//!
+//! Key decision: `metrics.jsonl` is the only source. It is summarized once into a [`Report`],
+//! and everything shown (JSON, Markdown, HTML) is made from that, byte for byte the same for the
+//! same input. The paper's numbers stand once, in `claims.toml`.
+//!
+//! What it deliberately does not do: it trains nothing, reads no images, knows no suite by name,
+//! and never compares synthetic data with the paper.
+
+mod chart;
+mod claims;
+mod document;
+mod figures;
+#[cfg(test)]
+mod fixture;
+mod format;
+mod html;
+mod markdown;
+mod report;
+mod run;
+mod sections;
+mod stats;
+#[cfg(test)]
+mod tests;
+
+use std::path::Path;
+
+use kd_core::{Result, fsx, record};
+
+pub use claims::{Claim, Claims, Measure};
+pub use report::{
+    ClaimResult, CorrectionSummary, EPOCHS_TO, EpochsTo, EvaluationSummary, ModelSummary, Paper,
+    Report, Selection,
+};
+pub use stats::{Difference, Stat, Verdict, binomial_error};
+
+/// Reads the metrics of `run_dir` and writes `report.json`, `report.md` and `report.html` there.
+///
+/// A run that is not complete gets a report too, which says so.
+///
+/// # Errors
+/// [`kd_core::Error`] when the metrics are missing or damaged, name a claim that does not exist,
+/// or when the reports cannot be written.
+pub fn write_report(run_dir: &Path) -> Result<Report> {
+    let records = record::read(&run_dir.join("metrics.jsonl"))?;
+    let report = Report::new(run::Run::group(records)?, &Claims::load()?)?;
+    let document = sections::document(&report, spec(&run_dir.join("spec.toml"))?)?;
+    fsx::write_atomic(&run_dir.join("report.json"), json(&report)?.as_bytes())?;
+    fsx::write_atomic(&run_dir.join("report.md"), markdown::render(&document).as_bytes())?;
+    fsx::write_atomic(&run_dir.join("report.html"), html::render(&document).as_bytes())?;
+    Ok(report)
+}
+
+/// The short table for a README: claim, paper, ours and verdict, for best and last epoch.
+pub fn results_table(report: &Report) -> String {
+    markdown::table(&sections::results(report))
+}
+
+fn json(report: &Report) -> Result<String> {
+    let text = serde_json::to_string_pretty(report).map_err(|e| kd_core::Error::Io {
+        path: "report.json".into(),
+        action: "write",
+        source: e.into(),
+    })?;
+    Ok(text + "\n")
+}
+
+/// The spec's text, if it is there.
+fn spec(path: &Path) -> Result<Option<String>> {
+    const LIMIT: u64 = 1 << 18;
+    match fsx::read_bounded(path, LIMIT, "it is written by `kd run`") {
+        Ok(bytes) => Ok(Some(String::from_utf8_lossy(&bytes).into_owned())),
+        Err(kd_core::Error::Missing { .. }) => Ok(None),
+        Err(error) => Err(error),
+    }
+}

@@ -1,0 +1,211 @@
+//! Charts as SVG: lines with bands, and grouped bars.
+//!
+//! They are drawn at twice their usual size, because plotters rounds coordinates to whole pixels,
+//! and black becomes `currentColor`, so that they follow a dark page.
+
+use kd_core::{Error, Result};
+use plotters::coord::Shift;
+use plotters::prelude::*;
+
+/// A color of the palette of Okabe and Ito, which color-blind readers can tell apart; `None` is
+/// the color of the text.
+pub(crate) type Hue = Option<usize>;
+
+const PALETTE: [(u8, u8, u8); 6] =
+    [(0, 114, 178), (213, 94, 0), (0, 158, 115), (204, 121, 167), (230, 159, 0), (86, 180, 233)];
+const FONT: (&str, u32) = ("sans-serif", 27);
+
+/// Lines over epochs.
+pub(crate) struct Lines {
+    /// Lower and upper end of the y axis, in percent; what lies below is cut off.
+    pub(crate) y: (f64, f64),
+    /// Last epoch of the x axis.
+    pub(crate) n_epochs: u64,
+    pub(crate) series: Vec<Series>,
+}
+
+/// One line.
+pub(crate) struct Series {
+    pub(crate) color: Hue,
+    /// Epoch, mean and standard deviation, in percent.
+    pub(crate) points: Vec<(f64, f64, f64)>,
+}
+
+/// Bars in groups, one group for each class.
+pub(crate) struct Bars {
+    /// Upper end of the y axis; bars beyond it are cut off and carry their number.
+    pub(crate) y_max: f64,
+    /// Color and height in each class.
+    pub(crate) series: Vec<(Hue, Vec<f64>)>,
+}
+
+/// The color in CSS.
+pub(crate) fn css(color: Hue) -> String {
+    match color {
+        None => "currentColor".into(),
+        Some(index) => {
+            let (r, g, b) = PALETTE[index % PALETTE.len()];
+            format!("#{r:02x}{g:02x}{b:02x}")
+        }
+    }
+}
+
+fn rgb(color: Hue) -> RGBColor {
+    color.map_or(BLACK, |index| {
+        let (r, g, b) = PALETTE[index % PALETTE.len()];
+        RGBColor(r, g, b)
+    })
+}
+
+/// Draws `lines`.
+///
+/// # Errors
+/// [`Error::Io`] when plotters refuses.
+pub(crate) fn lines(lines: &Lines) -> Result<String> {
+    draw((760, 520), |area| {
+        let (low, high) = lines.y;
+        let decimals = usize::from(high - low < 8.0) + usize::from(high - low < 0.8);
+        let mut chart = ChartBuilder::on(area)
+            .margin(14)
+            .margin_right(24)
+            .x_label_area_size(74)
+            .y_label_area_size(100)
+            .build_cartesian_2d(1.0..lines.n_epochs.max(2) as f64, low..high)?;
+        chart
+            .configure_mesh()
+            .disable_x_mesh()
+            .light_line_style(TRANSPARENT)
+            .bold_line_style(BLACK.mix(0.14))
+            .axis_style(BLACK.mix(0.5))
+            .label_style(FONT)
+            .axis_desc_style(FONT)
+            .x_labels(7)
+            .y_labels(6)
+            .x_desc("epoch")
+            .x_label_formatter(&|x| format!("{x:.0}"))
+            .y_label_formatter(&|y| format!("{y:.decimals$}"))
+            .draw()?;
+        for series in &lines.series {
+            let band = Polygon::new(band(series, lines.y), rgb(series.color).mix(0.13));
+            chart.draw_series(std::iter::once(band))?;
+        }
+        for series in &lines.series {
+            let style = rgb(series.color).stroke_width(4);
+            chart.draw_series(LineSeries::new(above(series, low), style))?;
+        }
+        Ok(())
+    })
+}
+
+/// Draws `bars`.
+///
+/// # Errors
+/// [`Error::Io`] when plotters refuses.
+pub(crate) fn bars(bars: &Bars) -> Result<String> {
+    let n_classes = bars.series.iter().map(|(_, heights)| heights.len()).max().unwrap_or(0);
+    draw((1520, 560), |area| {
+        let mut chart = ChartBuilder::on(area)
+            .margin(14)
+            .margin_top(40)
+            .x_label_area_size(74)
+            .y_label_area_size(90)
+            .build_cartesian_2d(-0.5..n_classes as f64 - 0.5, 0.0..bars.y_max)?;
+        chart
+            .configure_mesh()
+            .disable_x_mesh()
+            .light_line_style(TRANSPARENT)
+            .bold_line_style(BLACK.mix(0.14))
+            .axis_style(BLACK.mix(0.5))
+            .label_style(FONT)
+            .axis_desc_style(FONT)
+            .x_labels(n_classes)
+            .y_labels(6)
+            .x_desc("class")
+            .x_label_formatter(&|x| format!("{x:.0}"))
+            .y_label_formatter(&|y| format!("{y:.0}"))
+            .draw()?;
+        let width = 0.8 / bars.series.len() as f64;
+        for (i, (color, heights)) in bars.series.iter().enumerate() {
+            for (class, &height) in heights.iter().enumerate() {
+                let left = class as f64 - 0.4 + width * i as f64;
+                let corners = [(left, 0.0), (left + 0.92 * width, height.min(bars.y_max))];
+                let bar = Rectangle::new(corners, rgb(*color).filled());
+                chart.draw_series(std::iter::once(bar))?;
+                if height > bars.y_max {
+                    let at = (left, bars.y_max);
+                    let label =
+                        EmptyElement::at(at) + Text::new(format!("{height:.0}"), (0, -30), FONT);
+                    chart.draw_series(std::iter::once(label))?;
+                }
+            }
+        }
+        Ok(())
+    })
+}
+
+type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
+
+fn draw(
+    size: (u32, u32),
+    content: impl Fn(&Area<'_>) -> std::result::Result<(), Box<dyn std::error::Error>>,
+) -> Result<String> {
+    let mut svg = String::new();
+    let area = SVGBackend::with_string(&mut svg, size).into_drawing_area();
+    let drawn = content(&area).and_then(|()| Ok(area.present()?));
+    drop(area);
+    drawn.map_err(|e| Error::Io {
+        path: "report.html".into(),
+        action: "draw a chart for",
+        source: std::io::Error::other(e.to_string()),
+    })?;
+    Ok(svg.replace("#000000", "currentColor"))
+}
+
+/// The outline of mean +- standard deviation, inside the axis.
+fn band(series: &Series, (low, high): (f64, f64)) -> Vec<(f64, f64)> {
+    let edge = |sign: f64| {
+        series.points.iter().map(move |(x, y, std)| (*x, (y + sign * std).clamp(low, high)))
+    };
+    edge(1.0).chain(edge(-1.0).rev()).collect()
+}
+
+/// The line's part above `low`, with the points where it crosses.
+fn above(series: &Series, low: f64) -> Vec<(f64, f64)> {
+    let mut visible = Vec::new();
+    let mut before: Option<(f64, f64)> = None;
+    for &(x, y, _) in &series.points {
+        if let Some((x0, y0)) = before.filter(|(_, y0)| (*y0 < low) != (y < low)) {
+            visible.push((x0 + (x - x0) * (low - y0) / (y - y0), low));
+        }
+        if y >= low {
+            visible.push((x, y));
+        }
+        before = Some((x, y));
+    }
+    visible
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_is_cut_where_it_crosses_the_axis() {
+        let points = vec![(1.0, 0.0, 0.0), (2.0, 2.0, 0.0), (3.0, 3.0, 0.0)];
+        let series = Series { color: None, points };
+        assert_eq!(above(&series, 1.0), [(1.5, 1.0), (2.0, 2.0), (3.0, 3.0)]);
+        assert_eq!(band(&series, (1.0, 2.5)).len(), 6);
+    }
+
+    #[test]
+    fn charts_are_drawn_without_fonts_and_follow_the_page() {
+        let points = vec![(1.0, 97.0, 0.1), (2.0, 98.0, 0.1)];
+        let series = vec![Series { color: Some(0), points }];
+        let svg = lines(&Lines { y: (96.0, 98.5), n_epochs: 2, series }).unwrap();
+        assert!(
+            svg.starts_with("<svg ") && svg.contains("currentColor") && svg.contains("#0072B2")
+        );
+        let svg = bars(&Bars { y_max: 5.0, series: vec![(None, vec![1.0, 9.0])] }).unwrap();
+        assert!(svg.contains('9'), "a cut bar carries its number");
+    }
+}

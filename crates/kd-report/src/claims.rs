@@ -1,0 +1,244 @@
+//! The paper's numbers, read from `claims.toml`, where each stands once.
+
+use std::collections::BTreeMap;
+
+use kd_core::record::{DataFile, Evaluation};
+use kd_core::{Error, Result};
+use serde::{Deserialize, Serialize};
+
+/// Every number of the paper, in its order, and the digests of the official data.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Claims {
+    official: BTreeMap<String, String>,
+    claim: Vec<Claim>,
+}
+
+/// One number of the paper.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Claim {
+    /// Such as `mnist/student30/alpha0.5-t5`.
+    pub id: String,
+    /// What was measured, in words.
+    pub what: String,
+    /// Table, figure or section of the paper.
+    pub source: String,
+    /// How it is measured.
+    pub measure: Measure,
+    /// The number: a fraction, a count or hours.
+    pub value: Option<f64>,
+    /// Lower end, when the paper gives an interval.
+    pub low: Option<f64>,
+    /// Upper end, when the paper gives an interval.
+    pub high: Option<f64>,
+    /// Ids from best to worst, when the paper gives only an order.
+    #[serde(default)]
+    pub order: Vec<String>,
+    /// Number of test images behind the number.
+    pub n_test: Option<usize>,
+}
+
+/// What a claim's number counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub enum Measure {
+    /// Fraction of the test images classified correctly.
+    Top1,
+    /// Number of test images classified wrongly.
+    Errors,
+    /// Number of test images of one class classified wrongly.
+    ErrorsOn(usize),
+    /// Fraction of adversarial examples withstood.
+    Defended,
+    /// Hours of GPU time.
+    GpuHours,
+    /// Which model has the higher top-1 accuracy.
+    Top1Order,
+    /// Which model has the higher top-5 accuracy.
+    Top5Order,
+    /// Which model needs fewer epochs.
+    EpochsOrder,
+}
+
+impl Claims {
+    /// The claims that are built into the program.
+    ///
+    /// # Errors
+    /// [`Error::Parse`] for a key or measure that does not exist.
+    pub fn load() -> Result<Self> {
+        Self::parse(include_str!("../claims.toml"))
+    }
+
+    fn parse(text: &str) -> Result<Self> {
+        toml::from_str(text).map_err(|e| Error::Parse {
+            path: "claims.toml".into(),
+            offset: e.span().map_or(0, |span| span.start as u64),
+            reason: e.message().to_owned(),
+        })
+    }
+
+    /// All claims, in the paper's order.
+    pub fn all(&self) -> &[Claim] {
+        &self.claim
+    }
+
+    /// The claims that a model marked with `id` answers: the claim of that id, and its error
+    /// counts.
+    ///
+    /// # Errors
+    /// [`Error::Config`] when there are none.
+    pub fn answered_by(&self, id: &str) -> Result<Vec<&Claim>> {
+        let found: Vec<_> = self.claim.iter().filter(|claim| claim.model_id() == id).collect();
+        if found.is_empty() {
+            return Err(Error::config("claim", format!("`{id}` is no id in claims.toml")));
+        }
+        Ok(found)
+    }
+
+    /// Whether all `files` are official ones, to the bit.
+    pub fn are_official(&self, files: &[DataFile]) -> bool {
+        let known = |file: &DataFile| self.official.values().any(|sha256| *sha256 == file.sha256);
+        !files.is_empty() && files.iter().all(known)
+    }
+}
+
+impl Claim {
+    /// The id without the suffix that names an error count: what a suite writes at a model.
+    pub fn model_id(&self) -> &str {
+        let suffix = match self.measure {
+            Measure::Errors => "/errors".to_owned(),
+            Measure::ErrorsOn(class) => format!("/errors-on-{class}"),
+            _ => return &self.id,
+        };
+        self.id.strip_suffix(&suffix).unwrap_or(&self.id)
+    }
+
+    /// Lower and upper end of the paper's number; equal for a single one, `None` for an order.
+    pub fn interval(&self) -> Option<(f64, f64)> {
+        self.value.map(|value| (value, value)).or(self.low.zip(self.high))
+    }
+}
+
+impl Measure {
+    /// Whether a higher number is a better one.
+    pub fn higher_is_better(self) -> bool {
+        matches!(self, Self::Top1 | Self::Defended)
+    }
+
+    /// Whether the number is a count out of the test images.
+    pub fn is_count(self) -> bool {
+        matches!(self, Self::Errors | Self::ErrorsOn(_))
+    }
+
+    /// Number of test images that the measure looks at.
+    pub fn n_images(self, evaluation: &Evaluation) -> usize {
+        match self {
+            Self::ErrorsOn(class) => evaluation.confusion.get(class).map_or(0, |r| r.iter().sum()),
+            _ => evaluation.total,
+        }
+    }
+}
+
+impl TryFrom<String> for Measure {
+    type Error = String;
+
+    fn try_from(text: String) -> std::result::Result<Self, String> {
+        let class = text.strip_prefix("errors-on:").and_then(|class| class.parse().ok());
+        Ok(match (text.as_str(), class) {
+            (_, Some(class)) => Self::ErrorsOn(class),
+            ("top1", _) => Self::Top1,
+            ("errors", _) => Self::Errors,
+            ("defended", _) => Self::Defended,
+            ("gpu-hours", _) => Self::GpuHours,
+            ("top1-order", _) => Self::Top1Order,
+            ("top5-order", _) => Self::Top5Order,
+            ("epochs-order", _) => Self::EpochsOrder,
+            _ => return Err(format!("unknown measure `{text}`")),
+        })
+    }
+}
+
+impl From<Measure> for String {
+    fn from(measure: Measure) -> Self {
+        match measure {
+            Measure::Top1 => "top1".into(),
+            Measure::Errors => "errors".into(),
+            Measure::ErrorsOn(class) => format!("errors-on:{class}"),
+            Measure::Defended => "defended".into(),
+            Measure::GpuHours => "gpu-hours".into(),
+            Measure::Top1Order => "top1-order".into(),
+            Measure::Top5Order => "top5-order".into(),
+            Measure::EpochsOrder => "epochs-order".into(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    fn value(id: &str) -> f64 {
+        let claims = Claims::load().unwrap();
+        claims.all().iter().find(|claim| claim.id == id).unwrap().value.unwrap()
+    }
+
+    #[test]
+    fn ids_are_unique_and_each_claim_states_one_thing() {
+        let claims = Claims::load().unwrap();
+        let ids: BTreeSet<_> = claims.all().iter().map(|claim| &claim.id).collect();
+        assert_eq!(ids.len(), claims.all().len());
+        for claim in claims.all() {
+            let given = [claim.value.is_some(), claim.low.is_some(), !claim.order.is_empty()];
+            assert_eq!(given.iter().filter(|&&given| given).count(), 1, "{}", claim.id);
+            assert_eq!(claim.low.is_some(), claim.high.is_some(), "{}", claim.id);
+            let counted = claim.measure.is_count() || matches!(claim.measure, Measure::Top1);
+            assert!(!counted || claim.n_test.is_some(), "{}", claim.id);
+        }
+        assert_eq!(claims.all().len(), 18 + 12 + 4 + 4);
+    }
+
+    #[test]
+    fn the_numbers_fit_each_other() {
+        let best = ["1", "5", "10"].map(|t| value(&format!("mnist/student30/alpha0.5-t{t}")));
+        assert_eq!(best, [0.9749, 0.9807, 0.9754]);
+        let gain = best[1] - value("mnist/student30/baseline");
+        assert!((gain - 0.0057).abs() < 1e-12, "0.57 points, as the paper's text says");
+        assert!(value("mnist/student300/distilled") < value("mnist/student300/baseline"));
+        let ceiling = 1.0 - 1010.0 / 10_000.0;
+        assert!((ceiling - 0.8990_f64).abs() < 1e-12 && value("mnist/omit3/baseline") < ceiling);
+        let accuracy = 1.0 - value("mnist/omit3/distilled/errors") / 10_000.0;
+        assert!((accuracy - 0.9908).abs() < 1e-12);
+    }
+
+    #[test]
+    fn a_model_answers_its_claim_and_the_error_counts() {
+        let claims = Claims::load().unwrap();
+        let ids = |id| claims.answered_by(id).map(|c| c.iter().map(|c| c.id.clone()).collect());
+        let counts = ["mnist/omit3/distilled/errors", "mnist/omit3/distilled/errors-on-3"];
+        let found: Vec<String> = ids("mnist/omit3/distilled").unwrap();
+        assert_eq!(found, counts);
+        assert_eq!(ids("mnist/teacher").unwrap(), ["mnist/teacher"]);
+        assert!(ids("mnist/teacher2").unwrap_err().to_string().contains("claims.toml"));
+    }
+
+    #[test]
+    fn unknown_keys_and_measures_are_refused() {
+        let claim = "[official]\n[[claim]]\nid = \"a\"\nwhat = \"\"\nsource = \"\"\n";
+        assert!(Claims::parse(&format!("{claim}measure = \"errors-on:3\"\n")).is_ok());
+        assert!(Claims::parse(&format!("{claim}measure = \"top2\"\n")).is_err());
+        assert!(Claims::parse(&format!("{claim}measure = \"top1\"\nx = 1\n")).is_err());
+    }
+
+    #[test]
+    fn only_the_official_files_are_official() {
+        let claims = Claims::load().unwrap();
+        let sha256 = claims.official["t10k-images-idx3-ubyte"].clone();
+        let file = DataFile { sha256, ..DataFile::default() };
+        assert!(claims.are_official(std::slice::from_ref(&file)));
+        assert!(!claims.are_official(&[file, DataFile::default()]));
+        assert!(!claims.are_official(&[]));
+    }
+}

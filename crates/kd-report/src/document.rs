@@ -1,0 +1,123 @@
+//! What a report says, apart from how it looks: HTML and Markdown are two renderings of this.
+
+use crate::stats::Verdict;
+
+/// A whole report.
+pub(crate) struct Document {
+    pub(crate) title: String,
+    pub(crate) subtitle: String,
+    /// What a reader must know before the first number.
+    pub(crate) notices: Vec<String>,
+    pub(crate) sections: Vec<Section>,
+}
+
+/// A heading and what stands below it.
+pub(crate) struct Section {
+    pub(crate) title: String,
+    pub(crate) blocks: Vec<Block>,
+}
+
+/// One piece of a section.
+pub(crate) enum Block {
+    Text(String),
+    /// Names and values.
+    Facts(Vec<(&'static str, String)>),
+    Table(Table),
+    Grids(Vec<Grid>),
+    /// Only in HTML.
+    Figure(Figure),
+    /// A long text behind its title.
+    Details {
+        title: &'static str,
+        text: String,
+    },
+}
+
+/// A table; each row has a cell for every column.
+pub(crate) struct Table {
+    pub(crate) caption: String,
+    pub(crate) columns: Vec<Column>,
+    pub(crate) rows: Vec<Row>,
+}
+
+/// Head of a column.
+pub(crate) struct Column {
+    /// Stands above neighboring columns of the same group; empty for none.
+    pub(crate) group: &'static str,
+    pub(crate) name: String,
+}
+
+/// A row of a table.
+pub(crate) enum Row {
+    Heading(String),
+    Cells(Vec<Cell>),
+}
+
+/// A cell of a table.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Cell {
+    Empty,
+    Text(String),
+    /// A name that stands in a file.
+    Code(String),
+    Number {
+        main: String,
+        spread: String,
+    },
+    Verdict(Verdict),
+}
+
+/// Numbers over two settings, shown as a heat map.
+pub(crate) struct Grid {
+    pub(crate) title: &'static str,
+    pub(crate) rows: Vec<String>,
+    pub(crate) columns: Vec<String>,
+    /// Row by row: what is written, and the color from -1 (orange) to 1 (blue).
+    pub(crate) cells: Vec<Vec<Option<(String, f64)>>>,
+}
+
+/// Charts that share a legend.
+pub(crate) struct Figure {
+    pub(crate) caption: String,
+    pub(crate) legend: Vec<Legend>,
+    /// Title and SVG.
+    pub(crate) panels: Vec<(String, String)>,
+}
+
+/// A color and what it stands for.
+#[derive(Clone)]
+pub(crate) struct Legend {
+    pub(crate) label: String,
+    pub(crate) color: crate::chart::Hue,
+}
+
+impl Column {
+    /// Columns without a group.
+    pub(crate) fn plain(names: &[&str]) -> Vec<Self> {
+        names.iter().map(|name| Self { group: "", name: (*name).into() }).collect()
+    }
+}
+
+impl Verdict {
+    /// The verdict in words, with a sign that needs no color.
+    pub(crate) fn words(self) -> &'static str {
+        match self {
+            Self::Reproduced => "= reproduced",
+            Self::Better => "\u{25b2} better",
+            Self::Worse => "\u{25bc} worse",
+            Self::None => "none",
+        }
+    }
+}
+
+impl Table {
+    /// Whether the first filled cell of column `index` is a number.
+    pub(crate) fn is_numeric(&self, index: usize) -> bool {
+        let mut cells = self.rows.iter().filter_map(|row| match row {
+            Row::Cells(cells) => cells.get(index),
+            Row::Heading(_) => None,
+        });
+        let filled = cells.find(|cell| **cell != Cell::Empty);
+        matches!(filled, Some(Cell::Number { .. }))
+    }
+}

@@ -1,0 +1,273 @@
+//! The report's heat maps and charts.
+
+use kd_core::Result;
+
+use crate::chart::{self, Bars, Hue, Lines, Series};
+use crate::document::{Block, Cell, Column, Figure, Grid, Legend, Row, Section, Table};
+use crate::format::{count_cell, number_cell, percent, signed};
+use crate::report::{EvaluationSummary, ModelSummary, Paper, Report, Selection};
+use crate::sections::trainings;
+
+/// Heat maps of every training that has a grid of alpha and temperature.
+pub(crate) fn grids(report: &Report) -> Option<Section> {
+    let blocks: Vec<_> =
+        trainings(report).iter().flat_map(|models| training_grids(report, models)).collect();
+    let title = "The grid of alpha and temperature".into();
+    (!blocks.is_empty()).then(|| Section { title, blocks })
+}
+
+/// One number per alpha and temperature, fractions.
+type Values = Vec<Vec<Option<f64>>>;
+
+fn training_grids(report: &Report, models: &[&ModelSummary]) -> Vec<Block> {
+    let (alphas, ts) = axes(models);
+    if alphas.len() * ts.len() < 2 {
+        return Vec::new();
+    }
+    let at = |value: &dyn Fn(&ModelSummary) -> Option<f64>| -> Values {
+        let cell = |a: f64, t: f64| models.iter().find(|m| m.cell() == Some((a, t)));
+        let row = |a: &f64| ts.iter().map(|t| cell(*a, *t).and_then(|m| value(m))).collect();
+        alphas.iter().map(row).collect()
+    };
+    let (paper, ours) = (at(&|m| paper_value(report, m)), at(&|m| Some(m.best.mean)));
+    let grid = |title, cells| Grid {
+        title,
+        rows: alphas.iter().map(|alpha| format!("α {alpha}")).collect(),
+        columns: ts.iter().map(|t| format!("T {t}")).collect(),
+        cells,
+    };
+    let range = range(paper.iter().chain(&ours).flatten().flatten().copied());
+    let mut grids = Vec::new();
+    if paper.iter().flatten().any(Option::is_some) {
+        grids.push(grid("paper", shaded(&paper, range)));
+    }
+    grids.push(grid("ours, best epoch", shaded(&ours, range)));
+    if grids.len() == 2 && report.official_data {
+        grids.push(grid("ours \u{2212} paper, points", differences(&paper, &ours)));
+    }
+    vec![Block::Text(grid_text(report, models)), Block::Grids(grids)]
+}
+
+fn axes(models: &[&ModelSummary]) -> (Vec<f64>, Vec<f64>) {
+    let sorted = |pick: fn((f64, f64)) -> f64| {
+        let mut values: Vec<f64> = models.iter().filter_map(|m| m.cell()).map(pick).collect();
+        values.sort_by(f64::total_cmp);
+        values.dedup_by(|a, b| a.total_cmp(b).is_eq());
+        values
+    };
+    (sorted(|(alpha, _)| alpha), sorted(|(_, t)| t))
+}
+
+fn paper_value(report: &Report, model: &ModelSummary) -> Option<f64> {
+    let of_model = report.claims.iter().filter(|c| {
+        (&c.training, &c.model, c.selection) == (&model.training, &model.model, Selection::Best)
+    });
+    of_model.filter_map(|c| if let Paper::Value(v) = c.paper { Some(v) } else { None }).next()
+}
+
+fn grid_text(report: &Report, models: &[&ModelSummary]) -> String {
+    let baseline = models.iter().find(|model| model.is_baseline()).map(|model| {
+        let paper = paper_value(report, model).map(percent);
+        let paper = paper.map_or(String::new(), |paper| format!(", the paper's {paper}"));
+        format!(" Without a teacher: ours {}{paper}.", percent(model.best.mean))
+    });
+    let training = &models[0].training;
+    format!("`{training}`: best test accuracy, percent.{}", baseline.unwrap_or_default())
+}
+
+fn range(values: impl Iterator<Item = f64>) -> (f64, f64) {
+    values.fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), v| (l.min(v), h.max(v)))
+}
+
+fn shaded(values: &Values, (low, high): (f64, f64)) -> Vec<Vec<Option<(String, f64)>>> {
+    let shade = |value: f64| (percent(value), (value - low) / (high - low).max(f64::MIN_POSITIVE));
+    values.iter().map(|row| row.iter().map(|value| value.map(shade)).collect()).collect()
+}
+
+fn differences(paper: &Values, ours: &Values) -> Vec<Vec<Option<(String, f64)>>> {
+    let row = |(paper, ours): (&Vec<Option<f64>>, &Vec<Option<f64>>)| -> Vec<Option<f64>> {
+        let pairs = ours.iter().zip(paper);
+        pairs.map(|(ours, paper)| ours.zip(*paper).map(|(o, p)| 100.0 * (o - p))).collect()
+    };
+    let points: Values = paper.iter().zip(ours).map(row).collect();
+    let largest = points.iter().flatten().flatten().fold(1e-9_f64, |m, d| m.max(d.abs()));
+    let shade = |d: f64| (signed(d, 2), d / largest);
+    points.iter().map(|row| row.iter().map(|value| value.map(shade)).collect()).collect()
+}
+
+/// Test accuracy against epoch: one figure for each training with a teacher, its panels by
+/// temperature, and one for all models that learn from labels alone.
+///
+/// # Errors
+/// When a chart cannot be drawn.
+pub(crate) fn convergence(report: &Report) -> Result<Option<Section>> {
+    let mut blocks = Vec::new();
+    let mut alone = Vec::new();
+    for models in trainings(report) {
+        let drawn = models.into_iter().filter(|model| model.curve.len() > 1).collect::<Vec<_>>();
+        match drawn.iter().any(|model| model.is_distilled()) {
+            true => blocks.push(Block::Figure(by_temperature(&drawn)?)),
+            false => alone.extend(drawn),
+        }
+    }
+    if !alone.is_empty() {
+        blocks.insert(0, Block::Figure(on_labels(&alone)?));
+    }
+    let title = "Convergence".into();
+    Ok((!blocks.is_empty()).then(|| Section { title, blocks }))
+}
+
+fn on_labels(models: &[&ModelSummary]) -> Result<Figure> {
+    let colored: Vec<_> = models.iter().enumerate().map(|(i, model)| (*model, Some(i))).collect();
+    let name = |model: &ModelSummary| match model.model == model.training {
+        true => model.training.clone(),
+        false => format!("{}/{}", model.training, model.model),
+    };
+    let legend =
+        colored.iter().map(|(m, color)| Legend { label: name(m), color: *color }).collect();
+    let panel = (String::new(), chart::lines(&lines(&colored, axis(models)))?);
+    let caption = "Without a teacher: test accuracy (percent) by epoch.".into();
+    Ok(Figure { caption, legend, panels: vec![panel] })
+}
+
+fn by_temperature(models: &[&ModelSummary]) -> Result<Figure> {
+    let (alphas, ts) = axes(models);
+    let others: Vec<_> = models.iter().filter(|m| m.cell().is_none()).copied().collect();
+    let color = |model: &ModelSummary| -> Hue {
+        let alpha = model.cell().map(|(alpha, _)| alpha);
+        let place =
+            alphas.iter().position(|a| alpha.is_some_and(|alpha| a.total_cmp(&alpha).is_eq()));
+        let other = others.iter().position(|other| other.model == model.model);
+        place.or(other.filter(|&other| other > 0).map(|other| alphas.len() + other - 1))
+    };
+    let panel = |t: &f64| -> Result<(String, String)> {
+        let here = |m: &&ModelSummary| m.cell().is_none_or(|(_, at)| at.total_cmp(t).is_eq());
+        let colored: Vec<_> = models.iter().copied().filter(here).map(|m| (m, color(m))).collect();
+        Ok((format!("T = {t}"), chart::lines(&lines(&colored, axis(models)))?))
+    };
+    let labels = others.iter().map(|m| Legend { label: m.model.clone(), color: color(m) });
+    let cells = alphas.iter().enumerate().map(|(i, a)| (format!("α = {a}"), Some(i)));
+    let cells = cells.map(|(label, color)| Legend { label, color });
+    let training = &models[0].training;
+    Ok(Figure {
+        caption: format!(
+            "{training}: test accuracy (percent) by epoch, one panel per temperature. Lines are \
+             means over seeds, bands ± one standard deviation; the axis starts where the first \
+             quarter of the epochs ends."
+        ),
+        legend: labels.chain(cells).collect(),
+        panels: ts.iter().map(panel).collect::<Result<_>>()?,
+    })
+}
+
+fn lines(models: &[(&ModelSummary, Hue)], y: (f64, f64)) -> Lines {
+    let points = |model: &ModelSummary| {
+        let point = |(epoch, stat): &(u64, crate::stats::Stat)| {
+            (*epoch as f64, 100.0 * stat.mean, 100.0 * stat.std.unwrap_or(0.0))
+        };
+        model.curve.iter().map(point).collect()
+    };
+    let series =
+        models.iter().map(|(model, color)| Series { color: *color, points: points(model) });
+    let n_epochs = models.iter().filter_map(|(m, _)| m.curve.last()).map(|(e, _)| *e).max();
+    Lines { y, n_epochs: n_epochs.unwrap_or(1), series: series.collect() }
+}
+
+/// The y axis, in percent: from the lowest mean after a quarter of the epochs to the highest.
+fn axis(models: &[&ModelSummary]) -> (f64, f64) {
+    let late = models.iter().flat_map(|m| m.curve.iter().skip(m.curve.len() / 4));
+    let (low, high) = range(late.map(|(_, stat)| 100.0 * stat.mean));
+    let margin = (0.06 * (high - low)).max(0.02);
+    (low - margin, high + margin)
+}
+
+/// Errors by class, where a class was left out of the training.
+///
+/// # Errors
+/// When a chart cannot be drawn.
+pub(crate) fn class_errors(report: &Report) -> Result<Option<Section>> {
+    let mut blocks = Vec::new();
+    for models in trainings(report) {
+        if let Some(class) = models.iter().find_map(|model| model.omitted_class) {
+            blocks.push(Block::Figure(bar_chart(&models, class)?));
+            blocks.push(Block::Table(class_table(&models, class)));
+        }
+    }
+    let title = "A class that was never seen: errors by class".into();
+    Ok((!blocks.is_empty()).then(|| Section { title, blocks }))
+}
+
+/// The model without a teacher, the one that answers the paper's number (else the first that was
+/// distilled), and its corrections.
+fn bar_chart(models: &[&ModelSummary], class: u32) -> Result<Figure> {
+    let distilled = || models.iter().filter(|model| model.is_distilled());
+    let chosen = distilled().find(|model| model.claim.is_some()).or(distilled().next());
+    let baseline = models.iter().find(|model| model.is_baseline());
+    let mut shown: Vec<(String, &EvaluationSummary)> =
+        baseline.iter().map(|model| (model.model.clone(), &model.evaluation)).collect();
+    if let Some(model) = chosen {
+        shown.push((model.model.clone(), &model.evaluation));
+        let corrected = |method: &str| format!("{}, {method} correction", model.model);
+        shown.extend(model.corrections.iter().map(|c| (corrected(&c.method), &c.evaluation)));
+    }
+    let heights = |e: &EvaluationSummary| e.class_errors.iter().map(|stat| stat.mean).collect();
+    let series: Vec<(Hue, Vec<f64>)> =
+        shown.iter().enumerate().map(|(i, (_, e))| (i.checked_sub(1), heights(e))).collect();
+    let legend = shown.into_iter().enumerate();
+    let legend = legend.map(|(i, (label, _))| Legend { label, color: i.checked_sub(1) }).collect();
+    let training = &models[0].training;
+    Ok(Figure {
+        caption: format!(
+            "{training}: test errors by class, last epoch, mean over seeds. Class {class} is not in \
+             the training set; a bar that leaves the chart carries its number."
+        ),
+        legend,
+        panels: vec![(
+            String::new(),
+            chart::bars(&Bars { y_max: bar_limit(&series, class), series })?,
+        )],
+    })
+}
+
+/// The highest bar, but for those of the first series on `class`: all of its images are wrong.
+fn bar_limit(series: &[(Hue, Vec<f64>)], class: u32) -> f64 {
+    let heights = series.iter().enumerate().flat_map(|(i, (_, heights))| {
+        let inside = move |(c, _): &(usize, &f64)| i > 0 || *c != class as usize;
+        heights.iter().enumerate().filter(inside).map(|(_, height)| *height)
+    });
+    1.08 * heights.fold(1.0, f64::max)
+}
+
+fn class_table(models: &[&ModelSummary], class: u32) -> Table {
+    let n_classes = models.iter().map(|m| m.evaluation.class_errors.len()).max().unwrap_or(0);
+    let column = |group, name: String| Column { group, name };
+    let mut columns = Column::plain(&["model", "bias", "all"]);
+    columns.extend((0..n_classes).map(|c| column("errors by class", c.to_string())));
+    let mut rows = Vec::new();
+    for model in models {
+        let name = Cell::Code(model.model.clone());
+        rows.push(class_row(name, Cell::Empty, &model.evaluation, n_classes));
+        rows.extend(model.corrections.iter().map(|c| {
+            let name = Cell::Text(format!("\u{21b3} {}", c.method));
+            class_row(name, number_cell(&c.bias, 1.0, 2), &c.evaluation, n_classes)
+        }));
+    }
+    let caption = format!(
+        "Errors on the test images after the last epoch; by class, means over seeds. Below a \
+         model: the same with a constant (bias) added to the logit of class {class}, either tuned \
+         on the test set, as Hinton et al. did, or from the training data alone (label-free)."
+    );
+    Table { caption, columns, rows }
+}
+
+fn class_row(name: Cell, bias: Cell, evaluation: &EvaluationSummary, n_classes: usize) -> Row {
+    let mean = |class: usize| {
+        evaluation.class_errors.get(class).map_or(Cell::Empty, |stat| {
+            let decimals = usize::from(stat.n > 1);
+            Cell::Number { main: format!("{:.decimals$}", stat.mean), spread: String::new() }
+        })
+    };
+    let mut cells = vec![name, bias, count_cell(&evaluation.errors)];
+    cells.extend((0..n_classes).map(mean));
+    Row::Cells(cells)
+}

@@ -1,0 +1,89 @@
+//! Numbers as text.
+
+use crate::document::Cell;
+use crate::stats::Stat;
+
+/// A fraction as percent with two decimals.
+pub(crate) fn percent(fraction: f64) -> String {
+    format!("{:.2}", 100.0 * fraction)
+}
+
+/// A number with its sign; nothing that rounds to zero has one.
+pub(crate) fn signed(value: f64, decimals: usize) -> String {
+    let text = format!("{:.decimals$}", value.abs());
+    match value {
+        _ if text.bytes().all(|byte| matches!(byte, b'0' | b'.')) => text,
+        value if value < 0.0 => format!("\u{2212}{text}"),
+        _ => format!("+{text}"),
+    }
+}
+
+/// `60,000`.
+pub(crate) fn thousands(n: usize) -> String {
+    let digits = n.to_string();
+    let mut text = String::new();
+    for (i, digit) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// `1 h 5 min`, `3 min 20 s` or `4.2 s`.
+pub(crate) fn duration(seconds: f64) -> String {
+    let whole = seconds.round() as u64;
+    match whole {
+        0..60 => format!("{seconds:.1} s"),
+        60..3600 => format!("{} min {} s", whole / 60, whole % 60),
+        _ => format!("{} h {} min", whole / 3600, whole % 3600 / 60),
+    }
+}
+
+/// Mean and spread of fractions, in percent.
+pub(crate) fn percent_cell(stat: &Stat) -> Cell {
+    number_cell(stat, 100.0, 2)
+}
+
+/// Mean and spread of counts: whole numbers for one seed.
+pub(crate) fn count_cell(stat: &Stat) -> Cell {
+    number_cell(stat, 1.0, usize::from(stat.n > 1))
+}
+
+/// Mean and spread, times `factor`.
+pub(crate) fn number_cell(stat: &Stat, factor: f64, decimals: usize) -> Cell {
+    let spread = match stat.std {
+        Some(std) => format!("± {:.decimals$}", factor * std),
+        None => "n = 1".into(),
+    };
+    Cell::Number { main: format!("{:.decimals$}", factor * stat.mean), spread }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_as_text() {
+        assert_eq!(percent(0.98075), "98.08");
+        assert_eq!([signed(0.5, 2), signed(-0.5, 2)], ["+0.50", "\u{2212}0.50"]);
+        assert_eq!([signed(-0.001, 2), signed(0.0, 0)], ["0.00", "0"]);
+        assert_eq!(
+            [thousands(10), thousands(60_000), thousands(2_395_210)],
+            ["10", "60,000", "2,395,210"]
+        );
+        assert_eq!(
+            [duration(4.25), duration(200.0), duration(3900.0)],
+            ["4.2 s", "3 min 20 s", "1 h 5 min"]
+        );
+    }
+
+    #[test]
+    fn one_seed_has_no_spread() {
+        let cell = |values: &[f64]| count_cell(&Stat::of(values.to_vec()).unwrap());
+        assert_eq!(cell(&[92.0]), Cell::Number { main: "92".into(), spread: "n = 1".into() });
+        let two = Cell::Number { main: "93.0".into(), spread: "± 1.4".into() };
+        assert_eq!(cell(&[92.0, 94.0]), two);
+    }
+}

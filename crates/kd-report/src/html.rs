@@ -1,0 +1,196 @@
+//! The document as one self-contained HTML page: no script, nothing loaded from elsewhere.
+
+use maud::{DOCTYPE, Markup, PreEscaped, html};
+
+use crate::chart;
+use crate::document::{Block, Cell, Document, Figure, Grid, Row, Table};
+use crate::stats::Verdict;
+
+/// Renders `document`.
+pub(crate) fn render(document: &Document) -> String {
+    html! {
+        (DOCTYPE)
+        html lang="en" {
+            head {
+                meta charset="utf-8";
+                meta name="viewport" content="width=device-width, initial-scale=1";
+                meta name="color-scheme" content="light dark";
+                title { (document.title) }
+                style { (PreEscaped(include_str!("style.css"))) }
+            }
+            body {
+                header {
+                    h1 { (document.title) }
+                    p.subtitle { (document.subtitle) }
+                    @for notice in &document.notices { p.notice role="note" { (notice) } }
+                }
+                @for section in &document.sections {
+                    section {
+                        h2 { (section.title) }
+                        @for each in &section.blocks { (block(each)) }
+                    }
+                }
+            }
+        }
+    }
+    .into_string()
+        + "\n"
+}
+
+fn block(block: &Block) -> Markup {
+    match block {
+        Block::Text(text) => html! { p { (coded(text)) } },
+        Block::Facts(facts) => html! {
+            dl { @for (name, value) in facts { dt { (name) } dd { (value) } } }
+        },
+        Block::Table(table) => self::table(table),
+        Block::Grids(grids) => html! { div.grids { @for each in grids { (grid(each)) } } },
+        Block::Figure(figure) => self::figure(figure),
+        Block::Details { title, text } => html! {
+            details { summary { (title) } pre { (text) } }
+        },
+    }
+}
+
+/// Text whose parts between backquotes are code.
+fn coded(text: &str) -> Markup {
+    html! {
+        @for (i, part) in text.split('`').enumerate() {
+            @if i % 2 == 1 { code { (part) } } @else { (part) }
+        }
+    }
+}
+
+fn table(table: &Table) -> Markup {
+    html! {
+        div.scroll {
+            table {
+                caption { (table.caption) }
+                thead {
+                    @if table.columns.iter().any(|column| !column.group.is_empty()) {
+                        tr { @for (group, span) in groups(table) { th.group[!group.is_empty()] colspan=(span) { (group) } } }
+                    }
+                    tr {
+                        @for (i, column) in table.columns.iter().enumerate() {
+                            th.num[table.is_numeric(i)] scope="col" { (column.name) }
+                        }
+                    }
+                }
+                tbody {
+                    @for row in &table.rows {
+                        @match row {
+                            Row::Heading(title) => {
+                                tr.heading { th colspan=(table.columns.len()) { (title) } }
+                            }
+                            Row::Cells(cells) => tr { @for each in cells { (cell(each)) } }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The heads above the heads: each with the number of columns below it.
+fn groups(table: &Table) -> Vec<(&str, usize)> {
+    let mut groups: Vec<(&str, usize)> = Vec::new();
+    for column in &table.columns {
+        match groups.last_mut() {
+            Some((group, span)) if *group == column.group => *span += 1,
+            _ => groups.push((column.group, 1)),
+        }
+    }
+    groups
+}
+
+fn cell(cell: &Cell) -> Markup {
+    match cell {
+        Cell::Empty => html! { td.num.none { "\u{2013}" } },
+        Cell::Text(text) => html! { td { (text) } },
+        Cell::Code(text) => html! { td { code { (text) } } },
+        Cell::Number { main, spread } => html! {
+            td.num { (main) @if !spread.is_empty() { " " span.spread { (spread) } } }
+        },
+        Cell::Verdict(Verdict::None) => html! { td.none { "none" } },
+        Cell::Verdict(verdict) => html! {
+            td { span.verdict.(verdict.class()) { (verdict.words()) } }
+        },
+    }
+}
+
+impl Verdict {
+    fn class(self) -> &'static str {
+        match self {
+            Self::Reproduced => "same",
+            Self::Better => "better",
+            Self::Worse => "worse",
+            Self::None => "none",
+        }
+    }
+}
+
+fn grid(grid: &Grid) -> Markup {
+    html! {
+        table.grid {
+            caption { (grid.title) }
+            thead { tr { td {} @for column in &grid.columns { th scope="col" { (column) } } } }
+            tbody {
+                @for (name, cells) in grid.rows.iter().zip(&grid.cells) {
+                    tr {
+                        th scope="row" { (name) }
+                        @for each in cells {
+                            @match each {
+                                Some((text, shade)) => td style=(shading(*shade)) { (text) },
+                                None => td.none { "\u{2013}" },
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Blue for positive, orange for negative; translucent, so that it suits a dark page too.
+fn shading(shade: f64) -> String {
+    let color = if shade < 0.0 { "213 94 0" } else { "0 114 178" };
+    format!("background:rgb({color} / {:.2})", 0.06 + 0.54 * shade.abs().min(1.0))
+}
+
+fn figure(figure: &Figure) -> Markup {
+    html! {
+        figure {
+            p.legend {
+                @for entry in &figure.legend {
+                    span { i style=(format!("border-color:{}", chart::css(entry.color))) {} (entry.label) }
+                }
+            }
+            div.panels.single[figure.panels.len() == 1] {
+                @for (title, svg) in &figure.panels {
+                    div role="img" aria-label=(title) {
+                        @if !title.is_empty() { h3 { (title) } }
+                        (PreEscaped(svg))
+                    }
+                }
+            }
+            figcaption { (figure.caption) }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shades_are_bounded_and_signed() {
+        assert_eq!(shading(0.0), "background:rgb(0 114 178 / 0.06)");
+        assert_eq!(shading(-7.0), "background:rgb(213 94 0 / 0.60)");
+    }
+
+    #[test]
+    fn text_is_escaped() {
+        let text = coded("a <b> `<c>` d").into_string();
+        assert_eq!(text, "a &lt;b&gt; <code>&lt;c&gt;</code> d");
+    }
+}

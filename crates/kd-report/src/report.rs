@@ -1,0 +1,376 @@
+//! The report as data: what `report.json` holds, and what the tables and charts are made from.
+
+use kd_core::Result;
+use kd_core::record::{Evaluation, FinalRecord, RunRecord};
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::claims::{Claim, Claims, Measure};
+use crate::run::{ModelRuns, Run};
+use crate::stats::{Difference, Stat, Verdict};
+
+/// The accuracies whose first epoch is looked for, fractions.
+pub const EPOCHS_TO: [f64; 2] = [0.985, 0.99];
+
+/// Everything that a run shows, beside the paper's numbers.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Report {
+    /// Name of the suite.
+    pub suite: String,
+    /// Name of the preset.
+    pub preset: String,
+    /// True when the images were generated.
+    pub synthetic: bool,
+    /// True when all data files are the official ones; without that there is no verdict.
+    pub official_data: bool,
+    /// Number of seeds.
+    pub seeds: u64,
+    /// `cpu` or `cuda:0`.
+    pub device: String,
+    /// Wall time; `None` while the run is not complete.
+    pub wall_seconds: Option<f64>,
+    /// Trainings that have begun and not ended.
+    pub unfinished: Vec<String>,
+    /// The paper's numbers that were measured, in the paper's order.
+    pub claims: Vec<ClaimResult>,
+    /// Every model that ended its training, in order of appearance.
+    pub models: Vec<ModelSummary>,
+    /// What ran where.
+    pub provenance: RunRecord,
+}
+
+/// One of the paper's numbers beside ours.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct ClaimResult {
+    /// Id in `claims.toml`.
+    pub id: String,
+    /// Table, figure or section of the paper.
+    pub source: String,
+    /// What is counted.
+    pub measure: Measure,
+    /// Training of the model that answers.
+    pub training: String,
+    /// The model that answers.
+    pub model: String,
+    /// The paper's number.
+    pub paper: Paper,
+    /// Our number.
+    pub ours: Stat,
+    /// Which epoch it is from.
+    pub selection: Selection,
+    /// Ours minus the paper's; `None` when the two may not be compared.
+    pub difference: Option<f64>,
+    /// Two standard errors of the difference.
+    pub noise: Option<f64>,
+    /// What that means.
+    pub verdict: Verdict,
+}
+
+/// The paper's number: one, or the ends of an interval.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[serde(untagged)]
+pub enum Paper {
+    /// A single number.
+    Value(f64),
+    /// Lower and upper end.
+    Interval([f64; 2]),
+}
+
+/// Which epoch a number is from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Selection {
+    /// The epoch with the best accuracy on the test set, as the paper prints.
+    Best,
+    /// The last epoch.
+    Last,
+}
+
+/// One model over all seeds.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct ModelSummary {
+    /// Name of the training.
+    pub training: String,
+    /// Name of the model.
+    pub model: String,
+    /// Id of the paper's number that it answers.
+    pub claim: Option<String>,
+    /// Name of the network.
+    pub network: String,
+    /// Number of trainable parameters.
+    pub n_parameters: usize,
+    /// Objective, as in the suite file.
+    pub loss: Value,
+    /// Number of epochs.
+    pub n_epochs: u64,
+    /// Number of training images.
+    pub n_train: usize,
+    /// Class that the training set lacks.
+    pub omitted_class: Option<u32>,
+    /// Seeds that ended.
+    pub seeds: Vec<u64>,
+    /// Accuracy after the last epoch.
+    pub last: Stat,
+    /// Best accuracy over the epochs, chosen on the test set.
+    pub best: Stat,
+    /// The epoch of the best accuracy.
+    pub best_epoch: Stat,
+    /// Accuracy on held-out training images, after the last epoch.
+    pub holdout: Option<Stat>,
+    /// The last epoch's evaluation on the test set.
+    #[serde(flatten)]
+    pub evaluation: EvaluationSummary,
+    /// Corrections of the bias of a class that was never seen.
+    pub corrections: Vec<CorrectionSummary>,
+    /// First epoch at which the test accuracy reaches each of [`EPOCHS_TO`].
+    pub epochs_to: Vec<EpochsTo>,
+    /// Wall time of the training, for the whole cohort, seconds.
+    pub seconds: Stat,
+    /// Test accuracy by epoch, for the charts.
+    #[serde(skip)]
+    pub curve: Vec<(u64, Stat)>,
+}
+
+/// An evaluation over all seeds.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct EvaluationSummary {
+    /// Number of test images classified wrongly.
+    pub errors: Stat,
+    /// The same by class.
+    pub class_errors: Vec<Stat>,
+    /// Mean negative log-likelihood, nats.
+    pub nll: Stat,
+    /// Expected calibration error, a fraction.
+    pub ece: Stat,
+    /// Fraction of images on which the model predicts what its teacher predicts.
+    pub agreement: Option<Stat>,
+}
+
+/// A bias correction over all seeds.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct CorrectionSummary {
+    /// `test-tuned` or `label-free`.
+    pub method: String,
+    /// The class whose bias was changed.
+    pub class: u32,
+    /// What was added to its logit.
+    pub bias: Stat,
+    /// Accuracy after it.
+    pub top1: Stat,
+    /// The evaluation after it.
+    #[serde(flatten)]
+    pub evaluation: EvaluationSummary,
+}
+
+/// How fast a model learns.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct EpochsTo {
+    /// Test accuracy to reach, a fraction.
+    pub accuracy: f64,
+    /// The first measured epoch that reaches it, by seed; `None` where none does.
+    pub epochs: Vec<Option<u64>>,
+}
+
+impl Report {
+    /// Summarizes `run` and sets it beside `claims`.
+    ///
+    /// # Errors
+    /// [`kd_core::Error::Config`] when a model names a claim that does not exist.
+    pub(crate) fn new(run: Run, claims: &Claims) -> Result<Self> {
+        let official = !run.provenance.synthetic && claims.are_official(&run.provenance.data);
+        let ended: Vec<_> = run.models.iter().filter(|model| !model.finals.is_empty()).collect();
+        Ok(Self {
+            suite: run.provenance.suite.clone(),
+            preset: run.provenance.preset.clone(),
+            synthetic: run.provenance.synthetic,
+            official_data: official,
+            seeds: run.provenance.seeds,
+            device: run.provenance.device.clone(),
+            wall_seconds: run.wall_seconds,
+            unfinished: run.unfinished(),
+            claims: results(&ended, claims, official)?,
+            models: ended.iter().filter_map(|model| summary(model)).collect(),
+            provenance: run.provenance,
+        })
+    }
+}
+
+impl ModelSummary {
+    /// Whether it learned from labels alone.
+    pub fn is_baseline(&self) -> bool {
+        self.loss["kind"] == "labels"
+    }
+
+    /// Whether it learned from a teacher.
+    pub fn is_distilled(&self) -> bool {
+        self.loss["kind"] == "distill"
+    }
+
+    /// Alpha and temperature of a distilled model.
+    pub fn cell(&self) -> Option<(f64, f64)> {
+        let number = |key: &str| self.loss[key].as_f64().filter(|_| self.is_distilled());
+        number("alpha").zip(number("temperature"))
+    }
+
+    /// The objective in a few words.
+    pub fn objective(&self) -> String {
+        let symbol = |key: &str| match key {
+            "alpha" => "α".to_owned(),
+            "temperature" => "T".to_owned(),
+            key => key.replace('_', " "),
+        };
+        let text = |value: &Value| value.as_str().map_or(value.to_string(), str::to_owned);
+        let settings =
+            self.loss.as_object().into_iter().flatten().filter(|(key, _)| *key != "kind");
+        let kind = self.loss["kind"].as_str().filter(|_| self.cell().is_none());
+        let settings = settings.map(|(key, value)| format!("{} {}", symbol(key), text(value)));
+        kind.map(str::to_owned).into_iter().chain(settings).collect::<Vec<_>>().join(", ")
+    }
+}
+
+fn results(models: &[&ModelRuns], claims: &Claims, official: bool) -> Result<Vec<ClaimResult>> {
+    let mut found = Vec::new();
+    for model in models {
+        let Some(id) = model.finals.values().find_map(|last| last.claim.as_deref()) else {
+            continue;
+        };
+        for claim in claims.answered_by(id)? {
+            let both = [Selection::Best, Selection::Last];
+            found.extend(both.iter().filter_map(|s| result(model, claim, *s, official)));
+        }
+    }
+    let place = |id: &str| claims.all().iter().position(|claim| claim.id == id);
+    found.sort_by_key(|result| place(&result.id));
+    Ok(found)
+}
+
+fn result(
+    model: &ModelRuns,
+    claim: &Claim,
+    selection: Selection,
+    official: bool,
+) -> Option<ClaimResult> {
+    let finals = || model.finals.values();
+    let (low, high) = claim.interval()?;
+    let ours = finals().map(|last| measured(last, claim.measure, selection)).collect::<Option<_>>();
+    let ours = Stat::of(ours?)?;
+    let same_images = finals().all(|f| claim.n_test == Some(claim.measure.n_images(&f.last)));
+    let difference = claim.n_test.filter(|_| official && same_images).map(|n_test| {
+        let of = match claim.measure.is_count() {
+            true => Difference::of_counts,
+            false => Difference::of_fractions,
+        };
+        of((low, high), &ours, n_test)
+    });
+    let verdict = |d: Difference| d.verdict(claim.measure.higher_is_better());
+    Some(ClaimResult {
+        id: claim.id.clone(),
+        source: claim.source.clone(),
+        measure: claim.measure,
+        training: model.training.clone(),
+        model: model.model.clone(),
+        paper: claim.value.map_or(Paper::Interval([low, high]), Paper::Value),
+        ours,
+        selection,
+        difference: difference.map(|d| d.value),
+        noise: difference.map(|d| d.noise),
+        verdict: difference.map_or(Verdict::None, verdict),
+    })
+}
+
+/// The confusion matrix is of the last epoch, so that error counts have no `Best`.
+fn measured(last: &FinalRecord, measure: Measure, selection: Selection) -> Option<f64> {
+    match (measure, selection) {
+        (Measure::Top1, Selection::Best) => Some(last.best_top1),
+        (Measure::Top1, Selection::Last) => Some(last.last.top1),
+        (Measure::Errors, Selection::Last) => Some(last.last.errors() as f64),
+        (Measure::ErrorsOn(class), Selection::Last) => Some(last.last.errors_on(class) as f64),
+        _ => None,
+    }
+}
+
+fn summary(model: &ModelRuns) -> Option<ModelSummary> {
+    let first = model.finals.values().next()?;
+    let stat = |value: &dyn Fn(&FinalRecord) -> f64| over(model.finals.values(), value);
+    Some(ModelSummary {
+        training: model.training.clone(),
+        model: model.model.clone(),
+        claim: first.claim.clone(),
+        network: first.network.clone(),
+        n_parameters: first.n_parameters,
+        loss: first.loss.clone(),
+        n_epochs: first.n_epochs,
+        n_train: first.n_train,
+        omitted_class: first.omitted_class,
+        seeds: model.finals.keys().copied().collect(),
+        last: stat(&|f| f.last.top1)?,
+        best: stat(&|f| f.best_top1)?,
+        best_epoch: stat(&|f| f.best_epoch as f64)?,
+        holdout: over_some(model.finals.values().map(|f| f.holdout_top1)),
+        evaluation: EvaluationSummary::of(model.finals.values().map(|f| &f.last))?,
+        corrections: corrections(model),
+        epochs_to: EPOCHS_TO.map(|accuracy| epochs_to(model, accuracy)).into(),
+        seconds: stat(&|f| f.seconds)?,
+        curve: curve(model),
+    })
+}
+
+impl EvaluationSummary {
+    fn of<'a>(evaluations: impl Iterator<Item = &'a Evaluation> + Clone) -> Option<Self> {
+        let n_classes = evaluations.clone().map(|e| e.confusion.len()).max().unwrap_or(0);
+        let on = |class| over(evaluations.clone(), &|e: &Evaluation| e.errors_on(class) as f64);
+        Some(Self {
+            errors: over(evaluations.clone(), &|e: &Evaluation| e.errors() as f64)?,
+            class_errors: (0..n_classes).filter_map(on).collect(),
+            nll: over(evaluations.clone(), &|e: &Evaluation| e.nll)?,
+            ece: over(evaluations.clone(), &|e: &Evaluation| e.ece)?,
+            agreement: over_some(evaluations.map(|e| e.agreement)),
+        })
+    }
+}
+
+fn corrections(model: &ModelRuns) -> Vec<CorrectionSummary> {
+    let mut kinds: Vec<_> =
+        model.corrections.keys().map(|(method, class, _)| (method, class)).collect();
+    kinds.dedup();
+    kinds.into_iter().filter_map(|(method, class)| correction(model, method, *class)).collect()
+}
+
+fn correction(model: &ModelRuns, method: &str, class: u32) -> Option<CorrectionSummary> {
+    let all = model.corrections.values();
+    let these = all.filter(|c| c.method == method && c.class == class);
+    Some(CorrectionSummary {
+        method: method.to_owned(),
+        class,
+        bias: Stat::of(these.clone().map(|c| c.bias).collect())?,
+        top1: Stat::of(these.clone().map(|c| c.evaluation.top1).collect())?,
+        evaluation: EvaluationSummary::of(these.map(|c| &c.evaluation))?,
+    })
+}
+
+fn epochs_to(model: &ModelRuns, accuracy: f64) -> EpochsTo {
+    let reached = |seed: &u64| {
+        let epochs = model.epochs.range((*seed, 0)..=(*seed, u64::MAX));
+        let mut good = epochs.filter(|(_, e)| e.test_top1.is_some_and(|top1| top1 >= accuracy));
+        good.next().map(|((_, epoch), _)| *epoch)
+    };
+    EpochsTo { accuracy, epochs: model.finals.keys().map(reached).collect() }
+}
+
+fn curve(model: &ModelRuns) -> Vec<(u64, Stat)> {
+    let mut epochs: Vec<u64> = model.epochs.keys().map(|(_, epoch)| *epoch).collect();
+    epochs.sort_unstable();
+    epochs.dedup();
+    let top1 = |seed: &u64, epoch| model.epochs.get(&(*seed, epoch)).and_then(|e| e.test_top1);
+    let at = |epoch| over_some(model.finals.keys().map(|seed| top1(seed, epoch)));
+    epochs.into_iter().filter_map(|epoch| Some((epoch, at(epoch)?))).collect()
+}
+
+fn over<T>(items: impl Iterator<Item = T>, value: &dyn Fn(T) -> f64) -> Option<Stat> {
+    Stat::of(items.map(value).collect())
+}
+
+/// `None` unless every seed has the value, so that no mean is over other seeds than its neighbor.
+fn over_some(values: impl Iterator<Item = Option<f64>>) -> Option<Stat> {
+    Stat::of(values.collect::<Option<_>>()?)
+}

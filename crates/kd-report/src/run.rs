@@ -1,0 +1,144 @@
+//! A run's records, grouped by model in order of appearance.
+
+use std::collections::BTreeMap;
+
+use kd_core::record::{CorrectionRecord, EpochRecord, FinalRecord, Record, RunRecord};
+use kd_core::{Error, Result};
+
+/// What `metrics.jsonl` says, each thing once.
+pub(crate) struct Run {
+    pub(crate) provenance: RunRecord,
+    /// `None` while the run is not complete.
+    pub(crate) wall_seconds: Option<f64>,
+    /// In order of appearance.
+    pub(crate) models: Vec<ModelRuns>,
+}
+
+/// One model over all seeds.
+#[derive(Default)]
+pub(crate) struct ModelRuns {
+    pub(crate) training: String,
+    pub(crate) model: String,
+    /// By seed.
+    pub(crate) finals: BTreeMap<u64, FinalRecord>,
+    /// By seed and epoch.
+    pub(crate) epochs: BTreeMap<(u64, u64), EpochRecord>,
+    /// By method, class and seed.
+    pub(crate) corrections: BTreeMap<(String, u32, u64), CorrectionRecord>,
+}
+
+impl Run {
+    /// Groups `records`. Where a record repeats an earlier one, as after a resume, the later wins.
+    ///
+    /// # Errors
+    /// [`Error::Parse`] when there is no run record.
+    pub(crate) fn group(records: Vec<Record>) -> Result<Self> {
+        let (mut provenance, mut wall_seconds) = (None, None);
+        let mut models = Models::default();
+        for record in records {
+            match record {
+                Record::Run(run) => (provenance, wall_seconds) = (Some(run), None),
+                Record::Done { wall_seconds: seconds } => wall_seconds = Some(seconds),
+                Record::Epoch(epoch) => models.add_epoch(epoch),
+                Record::Final(last) => models.add_final(last),
+                Record::Correction(correction) => models.add_correction(correction),
+            }
+        }
+        let provenance = provenance.ok_or_else(|| Error::Parse {
+            path: "metrics.jsonl".into(),
+            offset: 0,
+            reason: "no `run` record: nothing was run here yet".into(),
+        })?;
+        Ok(Self { provenance, wall_seconds, models: models.list })
+    }
+
+    /// Trainings that have begun and not ended, such as `student30 (seed 2)`.
+    pub(crate) fn unfinished(&self) -> Vec<String> {
+        let mut names = Vec::new();
+        for model in &self.models {
+            let seeds = model.epochs.keys().map(|(seed, _)| *seed);
+            for seed in seeds.filter(|seed| !model.finals.contains_key(seed)) {
+                let name = format!("{} (seed {seed})", model.training);
+                if !names.contains(&name) {
+                    names.push(name);
+                }
+            }
+        }
+        names
+    }
+}
+
+#[derive(Default)]
+struct Models {
+    list: Vec<ModelRuns>,
+    index: BTreeMap<(String, String), usize>,
+}
+
+impl Models {
+    fn entry(&mut self, training: &str, model: &str) -> &mut ModelRuns {
+        let key = (training.to_owned(), model.to_owned());
+        let index = *self.index.entry(key).or_insert(self.list.len());
+        if index == self.list.len() {
+            let (training, model) = (training.to_owned(), model.to_owned());
+            self.list.push(ModelRuns { training, model, ..ModelRuns::default() });
+        }
+        &mut self.list[index]
+    }
+
+    fn add_epoch(&mut self, epoch: EpochRecord) {
+        let model = self.entry(&epoch.training, &epoch.model);
+        model.epochs.insert((epoch.seed, epoch.epoch), epoch);
+    }
+
+    fn add_final(&mut self, last: FinalRecord) {
+        self.entry(&last.training, &last.model).finals.insert(last.seed, last);
+    }
+
+    fn add_correction(&mut self, correction: CorrectionRecord) {
+        let key = (correction.method.clone(), correction.class, correction.seed);
+        let model = self.entry(&correction.training, &correction.model);
+        model.corrections.insert(key, correction);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn epoch(model: &str, seed: u64, epoch: u64, top1: f64) -> Record {
+        Record::Epoch(EpochRecord {
+            seed,
+            training: "t".into(),
+            model: model.into(),
+            epoch,
+            test_top1: Some(top1),
+            ..EpochRecord::default()
+        })
+    }
+
+    #[test]
+    fn order_is_that_of_appearance_and_the_later_record_wins() {
+        let run = Record::Run(RunRecord::default());
+        let records = vec![
+            run,
+            epoch("z", 1, 1, 0.1),
+            epoch("a", 1, 1, 0.2),
+            epoch("z", 1, 1, 0.3),
+            Record::Done { wall_seconds: 2.0 },
+        ];
+        let run = Run::group(records).unwrap();
+        let names: Vec<_> = run.models.iter().map(|model| model.model.as_str()).collect();
+        assert_eq!((names, run.wall_seconds), (vec!["z", "a"], Some(2.0)));
+        assert_eq!(run.models[0].epochs.len(), 1);
+        assert_eq!(run.models[0].epochs[&(1, 1)].test_top1, Some(0.3));
+        assert_eq!(run.unfinished(), ["t (seed 1)"]);
+    }
+
+    #[test]
+    fn a_run_that_goes_on_is_not_complete() {
+        let run = || Record::Run(RunRecord::default());
+        let again = vec![run(), Record::Done { wall_seconds: 1.0 }, run()];
+        assert_eq!(Run::group(again).unwrap().wall_seconds, None);
+        assert!(Run::group(vec![Record::Done { wall_seconds: 1.0 }]).is_err());
+    }
+}
