@@ -315,10 +315,7 @@ def calibration(probs: np.ndarray, labels: np.ndarray, n_bins: int = 15) -> dict
 
 
 def metrics(rng: np.random.Generator) -> dict:
-    """Logits in steps of 1/2 (many ties), one saturated row, two rows tied throughout.
-
-    NumPy's argmax returns the first maximum.
-    """
+    """Logits in steps of 1/2 (many ties); NumPy's argmax returns the first maximum."""
     n, k = 40, 6
     logits, other = (np.round(rng.normal(0.0, 1.5, (n, k)) * 2.0) / 2.0 for _ in range(2))
     labels = np.where(rng.random(n) < 0.5, logits.argmax(axis=1), rng.integers(0, k, n))
