@@ -1,0 +1,80 @@
+//! Runs a program that the user may interrupt.
+
+use std::path::Path;
+use std::process::Command;
+use std::thread;
+
+use rustix::process::{Pid, Signal, kill_process};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+
+use crate::failure::{Failure, Result};
+
+/// Runs `command` to its end and passes its exit code on.
+///
+/// The child stays in this process group, so that Ctrl-C reaches it from the terminal; here it
+/// is only outlived. SIGTERM and SIGHUP, which may be meant for this process alone, are handed
+/// on.
+///
+/// # Errors
+/// [`Failure::Child`] when it ends with another code than 0.
+pub(crate) fn run(command: &mut Command) -> Result<()> {
+    let program = Path::new(command.get_program()).to_owned();
+    let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).map_err(Failure::start(&program))?;
+    let handle = signals.handle();
+    let mut child = command.spawn().map_err(Failure::start(&program))?;
+    let pid = Pid::from_child(&child);
+    let forwarder =
+        thread::spawn(move || signals.forever().for_each(|signal| pass_on(pid, signal)));
+    let status = child.wait();
+    handle.close();
+    // It ends with `close`; it has nothing to report.
+    let _ = forwarder.join();
+    Failure::from_status(status.map_err(Failure::start(&program))?)
+}
+
+fn pass_on(pid: Pid, signal: i32) {
+    let signal = match signal {
+        SIGTERM => Signal::TERM,
+        SIGHUP => Signal::HUP,
+        _ => return,
+    };
+    // The child may have ended in this moment.
+    let _ = kill_process(pid, signal);
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn shell(script: &str) -> Command {
+        let mut command = Command::new("sh");
+        command.args(["-c", script]);
+        command
+    }
+
+    #[test]
+    fn a_missing_program_is_named() {
+        let failure = run(&mut Command::new("/no/such/program")).unwrap_err();
+        assert!(matches!(&failure, Failure::Own(_, line) if line.contains("/no/such/program")));
+        assert_eq!(failure.code(), 66);
+    }
+
+    #[test]
+    fn signals_to_this_process_are_outlived_and_handed_on() {
+        let me = Pid::from_raw(std::process::id().cast_signed()).unwrap();
+        let sender = thread::spawn(move || {
+            thread::sleep(Duration::from_millis(300));
+            kill_process(me, Signal::INT).unwrap();
+            thread::sleep(Duration::from_millis(300));
+            kill_process(me, Signal::TERM).unwrap();
+        });
+        // Were the child gone at SIGINT, or SIGTERM not handed on, the code would be another.
+        let script =
+            "trap 'exit 75' TERM; i=0; while [ $i -lt 100 ]; do sleep 0.1; i=$((i+1)); done";
+        assert_eq!(run(&mut shell(script)).unwrap_err().code(), 75);
+        sender.join().unwrap();
+    }
+}

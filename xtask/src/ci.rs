@@ -1,0 +1,87 @@
+//! `cargo xtask ci`: everything that CI checks, the cheapest first.
+
+use std::fs;
+use std::io::ErrorKind;
+use std::process::{Command, Stdio};
+use std::time::Instant;
+
+use crate::failure::{Code, Failure, Result};
+use crate::{kd, reproduce, tidy};
+
+/// Name and work of a step.
+type Step = (&'static str, fn() -> Result<()>);
+
+const STEPS: [Step; 6] = [
+    ("fmt", fmt),
+    ("tidy", tidy::run),
+    ("clippy", clippy),
+    ("test", test),
+    ("doc", doc),
+    ("smoke", smoke),
+];
+
+/// Arguments of `ci`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Leave this step out; may be repeated
+    #[arg(long, value_name = "STEP", value_parser = STEPS.map(|(name, _)| name))]
+    skip: Vec<String>,
+}
+
+/// Runs the steps until one fails, and prints how long each took.
+///
+/// # Errors
+/// [`Code::Internal`], naming the step that failed.
+pub(crate) fn run(args: &Args) -> Result<()> {
+    for (name, step) in STEPS {
+        if args.skip.iter().any(|skipped| skipped == name) {
+            println!("{name:<8} skipped");
+            continue;
+        }
+        eprintln!("== {name}");
+        let start = Instant::now();
+        if let Err(failure) = step() {
+            failure.print();
+            return Err(Failure::new(Code::Internal, format_args!("step {name} failed")));
+        }
+        println!("{name:<8} ok {:7.1} s", start.elapsed().as_secs_f64());
+    }
+    Ok(())
+}
+
+fn fmt() -> Result<()> {
+    cargo(kd::cargo().args(["fmt", "--all", "--check"]))
+}
+
+fn clippy() -> Result<()> {
+    let mut cargo_clippy = kd::cargo();
+    cargo_clippy.args(["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]);
+    cargo(&mut cargo_clippy)
+}
+
+fn test() -> Result<()> {
+    cargo(kd::cargo().args(["test", "--workspace"]))
+}
+
+fn doc() -> Result<()> {
+    cargo(kd::cargo().args(["doc", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings"))
+}
+
+/// From nothing: what an earlier run left would not be run again.
+fn smoke() -> Result<()> {
+    let out = kd::root().join("target/ci-smoke");
+    match fs::remove_dir_all(&out) {
+        Err(error) if error.kind() != ErrorKind::NotFound => {
+            return Err(Failure::io(&out, "remove")(error));
+        }
+        _ => {}
+    }
+    reproduce::run(&reproduce::Args::smoke("mnist", out))
+}
+
+/// stdout carries only our own table.
+fn cargo(command: &mut Command) -> Result<()> {
+    command.stdout(Stdio::from(std::io::stderr()));
+    let status = command.status().map_err(Failure::start("cargo".as_ref()))?;
+    Failure::from_status(status)
+}

@@ -1,0 +1,233 @@
+//! What can be downloaded (`datasets.toml`), and whether it is there and right.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use flate2::read::MultiGzDecoder;
+use serde::Deserialize;
+use sha2::{Digest, Sha256};
+
+use crate::digest;
+use crate::failure::{Code, Failure, Result};
+
+/// A data set: its files, and where they come from and go to.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Dataset {
+    /// For people.
+    pub(crate) title: String,
+    /// The suites that need it.
+    pub(crate) suites: Vec<String>,
+    /// Where downloads go, under the data folder.
+    pub(crate) folder: PathBuf,
+    /// Where the files may lie, all together, under the data folder.
+    pub(crate) search: Vec<PathBuf>,
+    /// Addresses of folders that serve the files.
+    pub(crate) mirrors: Vec<String>,
+    /// The files.
+    pub(crate) files: Vec<DataFile>,
+}
+
+/// One file of a data set. Sizes in bytes, digests hexadecimal.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct DataFile {
+    /// As served; `.gz` is gone after decompression.
+    pub(crate) name: String,
+    /// As served.
+    pub(crate) size: u64,
+    /// SHA-256 as served.
+    pub(crate) sha256: String,
+    /// Decompressed.
+    pub(crate) content_size: u64,
+    /// SHA-256 decompressed.
+    pub(crate) content_sha256: String,
+}
+
+/// All data sets, by name.
+///
+/// # Errors
+/// [`Code::Internal`] when `datasets.toml` is malformed; a test keeps that from happening.
+pub(crate) fn all() -> Result<BTreeMap<String, Dataset>> {
+    toml::from_str(include_str!("../datasets.toml"))
+        .map_err(|e| Failure::new(Code::Internal, format_args!("xtask/datasets.toml: {e}")))
+}
+
+/// The data folder when none is named: `KD_DATA_DIR`, else `data/`, and whether it is the former.
+pub(crate) fn default_folder() -> (PathBuf, bool) {
+    match std::env::var_os("KD_DATA_DIR").filter(|dir| !dir.is_empty()) {
+        Some(dir) => (PathBuf::from(dir), true),
+        None => (crate::kd::root().join("data"), false),
+    }
+}
+
+impl Dataset {
+    /// The paths of all files, in the order of `files`, when one folder has them all.
+    pub(crate) fn locate(&self, data_dir: &Path) -> Option<Vec<PathBuf>> {
+        let in_folder = |folder: &PathBuf| {
+            self.files.iter().map(|file| file.locate(&data_dir.join(folder))).collect()
+        };
+        self.search.iter().find_map(in_folder)
+    }
+
+    /// Requires that one folder has all files; it does not look into them.
+    ///
+    /// # Errors
+    /// [`Code::MissingInput`], naming what is missing and where it belongs.
+    pub(crate) fn require(&self, name: &str, data_dir: &Path) -> Result<()> {
+        if self.locate(data_dir).is_some() {
+            return Ok(());
+        }
+        let folder = data_dir.join(&self.folder);
+        let missing: Vec<_> = self.files.iter().filter(|f| f.locate(&folder).is_none()).collect();
+        let names: Vec<_> = missing.iter().map(|file| file.name.as_str()).collect();
+        let line = format!(
+            "{}: {} not found (also not decompressed or in {}); put the files there or run \
+             `cargo xtask data {name} --data-dir {}`",
+            folder.display(),
+            names.join(", "),
+            self.others(),
+            data_dir.display(),
+        );
+        Err(Failure::new(Code::MissingInput, line))
+    }
+
+    fn others(&self) -> String {
+        let others = self.search.iter().filter(|folder| **folder != self.folder);
+        let others: Vec<_> = others.map(|folder| folder.display().to_string()).collect();
+        others.join(", ")
+    }
+}
+
+impl DataFile {
+    /// Its path in `folder`, as served or decompressed.
+    pub(crate) fn locate(&self, folder: &Path) -> Option<PathBuf> {
+        let plain = self.name.strip_suffix(".gz").unwrap_or(&self.name);
+        [folder.join(plain), folder.join(&self.name)].into_iter().find(|path| path.is_file())
+    }
+
+    /// Checks the content of `path`, however it was compressed.
+    ///
+    /// # Errors
+    /// [`Code::BadData`] when it is another, [`Code::Io`] when it cannot be read.
+    pub(crate) fn verify(&self, path: &Path) -> Result<()> {
+        let file = File::open(path).map_err(Failure::io(path, "open"))?;
+        let gzip = path.extension().is_some_and(|extension| extension == "gz");
+        let content: Box<dyn Read> =
+            if gzip { Box::new(MultiGzDecoder::new(file)) } else { Box::new(file) };
+        // One byte more than right is enough to see that it is too long.
+        let mut hasher = Sha256::new();
+        let length = std::io::copy(&mut content.take(self.content_size + 1), &mut hasher);
+        let fault = match length {
+            Err(error) if !gzip => return Err(Failure::io(path, "read")(error)),
+            Err(error) => error.to_string(),
+            Ok(length) if length != self.content_size => {
+                format!("its content is not {} bytes long", self.content_size)
+            }
+            Ok(_) => {
+                let got = digest::hex(hasher);
+                if got == self.content_sha256 {
+                    return Ok(());
+                }
+                format!("sha256 of its content is {got}, expected {}", self.content_sha256)
+            }
+        };
+        let line = format!("{}: damaged or another file: {fault}; delete it", path.display());
+        Err(Failure::new(Code::BadData, line))
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use std::fs;
+    use std::io::Write;
+
+    use super::*;
+
+    /// A data set of one file `a.gz` that holds `content`, and the bytes of that file.
+    pub(crate) fn sample(content: &[u8]) -> (Dataset, Vec<u8>) {
+        let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::none());
+        gzip.write_all(content).unwrap();
+        let served = gzip.finish().unwrap();
+        let file = DataFile {
+            name: "a.gz".into(),
+            size: served.len() as u64,
+            sha256: digest::of(&served),
+            content_size: content.len() as u64,
+            content_sha256: digest::of(content),
+        };
+        let dataset = Dataset {
+            title: "sample".into(),
+            suites: vec![],
+            folder: "s".into(),
+            search: vec!["s".into(), "S/raw".into()],
+            mirrors: vec![],
+            files: vec![file],
+        };
+        (dataset, served)
+    }
+
+    #[test]
+    fn the_table_is_sound() {
+        for (name, dataset) in all().unwrap() {
+            assert!(dataset.mirrors.len() >= 2, "{name}");
+            assert!(dataset.search.contains(&dataset.folder), "{name}");
+            for file in &dataset.files {
+                assert_eq!([file.sha256.len(), file.content_sha256.len()], [64; 2], "{name}");
+            }
+        }
+    }
+
+    #[test]
+    fn files_are_found_in_each_layout() {
+        let (dataset, served) = sample(b"content");
+        for place in ["s/a.gz", "s/a", "S/raw/a.gz"] {
+            let dir = tempfile::tempdir().unwrap();
+            let path = dir.path().join(place);
+            assert!(dataset.require("sample", dir.path()).is_err());
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(&path, &served).unwrap();
+            assert_eq!(dataset.locate(dir.path()), Some(vec![path]));
+        }
+    }
+
+    #[test]
+    fn what_is_missing_is_named_with_its_place() {
+        let failure = sample(b"").0.require("sample", Path::new("/d")).unwrap_err();
+        assert_eq!(failure.code(), 66);
+        let Failure::Own(_, line) = failure else { panic!() };
+        assert!(line.contains("/d/s: a.gz") && line.contains("S/raw"), "{line}");
+    }
+
+    #[test]
+    fn the_content_counts_and_not_its_compression() {
+        let (dataset, served) = sample(b"content");
+        let file = &dataset.files[0];
+        let dir = tempfile::tempdir().unwrap();
+        let verify = |name: &str, bytes: &[u8]| {
+            let path = dir.path().join(name);
+            fs::write(&path, bytes).unwrap();
+            file.verify(&path).map_err(|failure| failure.code())
+        };
+        assert_eq!(verify("a.gz", &served), Ok(()));
+        assert_eq!(verify("a", b"content"), Ok(()));
+        for bad in [b"kontent".as_slice(), b"content!", b"conten", b""] {
+            assert_eq!(verify("a", bad), Err(65));
+        }
+        assert_eq!(verify("a.gz", &served[..served.len() - 9]), Err(65));
+        assert_eq!(verify("a.gz", b"content"), Err(65));
+    }
+
+    #[test]
+    fn mnist_as_it_is_on_this_machine_is_the_real_one() {
+        let Some(data_dir) = std::env::var_os("KD_DATA_DIR") else { return };
+        let mnist = &all().unwrap()["mnist"];
+        let Some(paths) = mnist.locate(Path::new(&data_dir)) else { return };
+        for (file, path) in mnist.files.iter().zip(paths) {
+            file.verify(&path).unwrap();
+        }
+        println!("ran on real data: MNIST in {}", Path::new(&data_dir).display());
+    }
+}

@@ -1,0 +1,256 @@
+//! `cargo xtask reproduce`: runs a suite from nothing to its report.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf, absolute};
+use std::process::Command;
+
+use clap::ValueEnum;
+
+use crate::dataset::{self, Dataset};
+use crate::failure::{Code, Failure, Result};
+use crate::{child, data, kd};
+
+/// Arguments of `reproduce`.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct Args {
+    /// The suite, such as mnist, or all
+    suite: String,
+    /// How much to run
+    #[arg(long, value_enum, default_value_t)]
+    preset: Preset,
+    /// Data folder; nothing is downloaded [default: KD_DATA_DIR, else data/]
+    #[arg(long, value_name = "DIR", conflicts_with = "synthetic")]
+    data_dir: Option<PathBuf>,
+    /// Use synthetic data of the same shape; they carry no verdict
+    #[arg(long)]
+    synthetic: bool,
+    /// Repeat with so many seeds
+    #[arg(long, value_name = "N")]
+    seeds: Option<u32>,
+    /// auto, cpu or cuda[:N]
+    #[arg(long, value_name = "DEVICE")]
+    device: Option<String>,
+    /// Threads [default: all cores]
+    #[arg(long, value_name = "N")]
+    threads: Option<u32>,
+    /// Folder for the results; with `all`, their parent [default: runs/SUITE-PRESET]
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+enum Preset {
+    /// Seconds
+    Smoke,
+    /// Minutes
+    #[default]
+    Quick,
+    /// The paper's protocol
+    Paper,
+}
+
+impl Preset {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Smoke => "smoke",
+            Self::Quick => "quick",
+            Self::Paper => "paper",
+        }
+    }
+}
+
+/// Where a suite's images come from.
+#[derive(Debug, PartialEq, Eq)]
+enum Source {
+    Folder(PathBuf),
+    Synthetic,
+}
+
+impl Args {
+    /// What CI runs: the smoke preset of `suite` on synthetic data, into `out`.
+    pub(crate) fn smoke(suite: &str, out: PathBuf) -> Self {
+        Self {
+            suite: suite.into(),
+            preset: Preset::Smoke,
+            data_dir: None,
+            synthetic: true,
+            seeds: None,
+            device: None,
+            threads: None,
+            out: Some(out),
+        }
+    }
+
+    fn out(&self, suite: &str) -> Result<PathBuf> {
+        let name = format!("{suite}-{}", self.preset.name());
+        match &self.out {
+            None => Ok(Path::new("runs").join(name)),
+            Some(out) => {
+                let out = absolute(out).map_err(Failure::io(out, "find"))?;
+                Ok(if self.suite == "all" { out.join(name) } else { out })
+            }
+        }
+    }
+}
+
+/// Finds or downloads the data, builds `kd`, runs the suites and says where the reports are.
+///
+/// # Errors
+/// [`Code::Usage`] for an unknown suite, those of the data, and the exit code of `kd`: the first
+/// suite that fails is the last one that runs.
+pub(crate) fn run(args: &Args) -> Result<()> {
+    let suites = chosen(&args.suite, suites()?)?;
+    let datasets = dataset::all()?;
+    let sources: Result<Vec<_>> = suites.iter().map(|s| source(args, s, &datasets)).collect();
+    let sources = sources?;
+    for (suite, source) in suites.iter().zip(&sources) {
+        let out = args.out(suite)?;
+        let mut kd = kd::build()?;
+        configure(&mut kd, args, suite, source, &out);
+        eprintln!("running {suite}, preset {}", args.preset.name());
+        child::run(&mut kd)?;
+        println!("{suite}: the report is {}", kd::root().join(out).join("report.html").display());
+    }
+    Ok(())
+}
+
+/// The suites that there are: files of `xtask/suites/`.
+fn suites() -> Result<BTreeSet<String>> {
+    let folder = kd::root().join("xtask/suites");
+    let entries = fs::read_dir(&folder).map_err(Failure::io(&folder, "read"))?;
+    let paths = entries.filter_map(|entry| entry.ok().map(|entry| entry.path()));
+    let files = paths.filter(|path| path.extension().is_some_and(|extension| extension == "toml"));
+    Ok(files.filter_map(|path| Some(path.file_stem()?.to_str()?.to_owned())).collect())
+}
+
+fn chosen(name: &str, suites: BTreeSet<String>) -> Result<Vec<String>> {
+    if name == "all" {
+        return Ok(suites.into_iter().collect());
+    }
+    if suites.contains(name) {
+        return Ok(vec![name.to_owned()]);
+    }
+    let known: Vec<_> = suites.iter().map(String::as_str).chain(["all"]).collect();
+    let line = format!("no suite `{name}`; there are: {}", known.join(", "));
+    Err(Failure::new(Code::Usage, line))
+}
+
+/// `--synthetic`; else the data of `--data-dir`, which must be there; else those of the default
+/// folder, downloaded where they are missing, and synthetic ones where they cannot be.
+fn source(args: &Args, suite: &str, datasets: &BTreeMap<String, Dataset>) -> Result<Source> {
+    if args.synthetic {
+        return Ok(Source::Synthetic);
+    }
+    let needed = || datasets.iter().filter(|(_, d)| d.suites.iter().any(|name| name == suite));
+    if let Some(dir) = &args.data_dir {
+        let dir = absolute(dir).map_err(Failure::io(dir, "find"))?;
+        needed().try_for_each(|(name, dataset)| dataset.require(name, &dir))?;
+        return Ok(Source::Folder(dir));
+    }
+    let (dir, named) = dataset::default_folder();
+    let dir = absolute(&dir).map_err(Failure::io(&dir, "find"))?;
+    for (name, dataset) in needed().filter(|(_, dataset)| dataset.locate(&dir).is_none()) {
+        if args.preset == Preset::Smoke && !named {
+            eprintln!("{}: not in data/; the smoke preset does without", dataset.title);
+            notice(suite);
+            return Ok(Source::Synthetic);
+        }
+        match data::download(name, dataset, &dir) {
+            Err(failure) if failure.code() == Code::Unavailable as u8 => {
+                failure.print();
+                notice(suite);
+                return Ok(Source::Synthetic);
+            }
+            result => result?,
+        };
+    }
+    Ok(Source::Folder(dir))
+}
+
+fn notice(suite: &str) {
+    let line = format!("*** SYNTHETIC DATA: {suite} says nothing about the paper's numbers ***");
+    let stars = "*".repeat(line.len());
+    eprintln!("{stars}\n{line}\n{stars}");
+}
+
+fn configure(kd: &mut Command, args: &Args, suite: &str, source: &Source, out: &Path) {
+    kd.arg("run").arg(format!("xtask/suites/{suite}.toml"));
+    kd.args(["--preset", args.preset.name()]);
+    match source {
+        Source::Folder(dir) => kd.arg("--data-dir").arg(dir),
+        Source::Synthetic => kd.arg("--synthetic"),
+    };
+    let numbers = [("--seeds", args.seeds), ("--threads", args.threads)];
+    for (flag, number) in numbers.into_iter().filter_map(|(flag, n)| Some((flag, n?))) {
+        kd.args([flag, &number.to_string()]);
+    }
+    if let Some(device) = &args.device {
+        kd.args(["--device", device]);
+    }
+    kd.arg("--out").arg(out);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dataset::tests::sample;
+
+    fn args() -> Args {
+        Args { out: None, synthetic: false, ..Args::smoke("mnist", PathBuf::new()) }
+    }
+
+    fn datasets() -> BTreeMap<String, Dataset> {
+        let dataset = Dataset { suites: vec!["mnist".into()], ..sample(b"content").0 };
+        BTreeMap::from([("sample".into(), dataset)])
+    }
+
+    #[test]
+    fn an_unknown_suite_lists_the_known() {
+        let suites = || BTreeSet::from(["mnist".into(), "cifar10".into()]);
+        assert_eq!(chosen("mnist", suites()).unwrap(), ["mnist"]);
+        assert_eq!(chosen("all", suites()).unwrap(), ["cifar10", "mnist"]);
+        let failure = chosen("imagenet", suites()).unwrap_err();
+        let Failure::Own(Code::Usage, line) = failure else { panic!() };
+        assert!(line.ends_with("cifar10, mnist, all"), "{line}");
+    }
+
+    #[test]
+    fn a_named_folder_never_falls_back() {
+        let dir = tempfile::tempdir().unwrap();
+        let args = Args { data_dir: Some(dir.path().into()), ..args() };
+        assert_eq!(source(&args, "mnist", &datasets()).unwrap_err().code(), 66);
+        fs::create_dir(dir.path().join("s")).unwrap();
+        fs::write(dir.path().join("s/a"), "content").unwrap();
+        let folder = Source::Folder(dir.path().into());
+        assert_eq!(source(&args, "mnist", &datasets()).unwrap(), folder);
+    }
+
+    #[test]
+    fn a_suite_without_data_sets_needs_none() {
+        let args = Args { data_dir: Some("/no/such/folder".into()), ..args() };
+        assert!(source(&args, "other", &datasets()).is_ok());
+        let args = Args { synthetic: true, ..super::tests::args() };
+        assert_eq!(source(&args, "mnist", &datasets()).unwrap(), Source::Synthetic);
+    }
+
+    #[test]
+    fn kd_gets_what_was_asked_for() {
+        let args = Args { seeds: Some(3), device: Some("cpu".into()), ..args() };
+        let mut kd = Command::new("kd");
+        let folder = Source::Folder("/d".into());
+        configure(&mut kd, &args, "mnist", &folder, &args.out("mnist").unwrap());
+        let got: Vec<_> = kd.get_args().map(|arg| arg.to_str().unwrap()).collect();
+        let want = "run xtask/suites/mnist.toml --preset smoke --data-dir /d --seeds 3 \
+                    --device cpu --out runs/mnist-smoke";
+        assert_eq!(got.join(" "), want);
+    }
+
+    #[test]
+    fn all_puts_each_suite_into_its_own_folder() {
+        let out = Some(PathBuf::from("/o"));
+        assert_eq!(Args { out: out.clone(), ..args() }.out("mnist").unwrap(), Path::new("/o"));
+        let all = Args { out, suite: "all".into(), ..args() };
+        assert_eq!(all.out("mnist").unwrap(), Path::new("/o/mnist-smoke"));
+    }
+}
