@@ -148,18 +148,22 @@ impl Augmenter {
 
     /// Copies whole pixels through the tables.
     fn copy(&self, window: Window, image: &[u8], tables: &[Table], out: &mut [f32]) {
-        let [height, width] = self.size;
-        let size = height * width;
+        let width = self.size[1];
+        let size = self.size[0] * width;
+        let Window { top, left, flip } = window;
+        // Moved as one piece, an image leaves its right columns at the left of the row below.
+        let wrapped = match left {
+            0.. => width - left as usize..width,
+            _ => 0..left.unsigned_abs(),
+        };
         let channels = image.chunks_exact(size).zip(out.chunks_exact_mut(size));
         for ((from, to), table) in channels.zip(tables) {
-            for (y, row) in to.chunks_exact_mut(width).enumerate() {
-                match y.checked_add_signed(window.top).filter(|&y| y < height) {
-                    Some(y) => table.copy(&from[y * width..(y + 1) * width], window.left, row),
-                    None => row.fill(table.value(0)),
-                }
-                if window.flip {
-                    row.reverse();
-                }
+            table.copy(from, top * width as isize + left, to);
+            if left != 0 {
+                to.chunks_exact_mut(width).for_each(|r| r[wrapped.clone()].fill(table.value(0)));
+            }
+            if flip {
+                to.chunks_exact_mut(width).for_each(<[f32]>::reverse);
             }
         }
     }

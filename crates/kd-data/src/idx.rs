@@ -105,7 +105,7 @@ impl Idx {
         self.bytes
     }
 
-    fn file(&self, path: &Path) -> DataFile {
+    pub(crate) fn file(&self, path: &Path) -> DataFile {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         let name = name.strip_suffix(".gz").unwrap_or(&name).to_owned();
         DataFile { name, sha256: fsx::sha256(&self.bytes), n_items: self.dims[0] }

@@ -11,11 +11,17 @@ mod augment;
 pub mod idx;
 mod images;
 mod loader;
+pub mod mnist;
 mod normalize;
+mod spec;
+mod synthetic;
 mod warp;
 
 pub use augment::{Affine, Augment};
 pub use images::Images;
 pub use loader::Loader;
+pub use mnist::Mnist;
 pub use normalize::Normalize;
+pub use spec::{DataSpec, Dataset, Splits};
+pub use synthetic::SyntheticDigits;
 pub use warp::Elastic;

@@ -59,12 +59,11 @@ impl Table {
         self.values[usize::from(byte)]
     }
 
-    /// Fills the row `to` with the row `from` from its column `left` on, zero pixels outside.
-    #[inline(always)]
-    pub(crate) fn copy(&self, from: &[u8], left: isize, to: &mut [f32]) {
-        let shift = left.unsigned_abs().min(to.len());
+    /// `to[i]` becomes the number for `from[i + shift]`, or for a zero pixel outside of `from`.
+    pub(crate) fn copy(&self, from: &[u8], shift: isize, to: &mut [f32]) {
+        let (backward, shift) = (shift < 0, shift.unsigned_abs().min(to.len()));
         let n_kept = to.len() - shift;
-        let (from, to, outside) = if left < 0 {
+        let (from, to, outside) = if backward {
             let (outside, inside) = to.split_at_mut(shift);
             (&from[..n_kept], inside, outside)
         } else {

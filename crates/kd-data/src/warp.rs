@@ -124,20 +124,24 @@ impl Linear {
 }
 
 /// The pixel between pixels at `place`, bilinear, zero outside; in units of bytes.
-pub(crate) fn sample(image: &[u8], size: [usize; 2], [y, x]: [f32; 2]) -> f32 {
-    let (top, left) = (y.floor(), x.floor());
-    let (down, right) = (y - top, x - left);
-    let pixel = |y: f32, x: f32| pixel_or_zero(image, size, y, x);
-    let upper = pixel(top, left) * (1.0 - right) + pixel(top, left + 1.0) * right;
-    let lower = pixel(top + 1.0, left) * (1.0 - right) + pixel(top + 1.0, left + 1.0) * right;
+pub(crate) fn sample(image: &[u8], [height, width]: [usize; 2], [y, x]: [f32; 2]) -> f32 {
+    // All is zero from one pixel outside on; clamped, the coordinates fit into integers.
+    let (y, x) = (y.clamp(-1.0, height as f32), x.clamp(-1.0, width as f32));
+    let (top, left) = (floor(y), floor(x));
+    let (down, right) = (y - top as f32, x - left as f32);
+    let pixel = |y: i32, x: i32| {
+        let inside = (y as usize) < height && (x as usize) < width;
+        if inside { f32::from(image[y as usize * width + x as usize]) } else { 0.0 }
+    };
+    let upper = pixel(top, left) * (1.0 - right) + pixel(top, left + 1) * right;
+    let lower = pixel(top + 1, left) * (1.0 - right) + pixel(top + 1, left + 1) * right;
     upper * (1.0 - down) + lower * down
 }
 
-fn pixel_or_zero(image: &[u8], [height, width]: [usize; 2], y: f32, x: f32) -> f32 {
-    if y < 0.0 || x < 0.0 || y >= height as f32 || x >= width as f32 {
-        return 0.0;
-    }
-    f32::from(image[y as usize * width + x as usize])
+/// `f32::floor` is a function call on processors that this program must also run on.
+fn floor(v: f32) -> i32 {
+    let toward_zero = v as i32;
+    toward_zero - i32::from(toward_zero as f32 > v)
 }
 
 #[cfg(test)]
