@@ -7,15 +7,30 @@
 //!
 //! What it deliberately does not do: no model, no data set, no training loop, no global state.
 
+pub mod checkpoint;
 mod contract;
 mod error;
 pub mod fsx;
-pub mod record;
+mod gemm;
+pub mod init;
+mod layer;
+pub mod ops;
 mod param;
+pub mod record;
 mod registry;
 pub mod rng;
+pub mod testing;
 
 pub use contract::{Batch, BatchSource, Classifier, Mode, Perturb};
 pub use error::{Error, Result};
+pub use layer::Linear;
 pub use param::{Grad, Param, Params};
 pub use rng::Stream;
+
+/// A file of golden values, made by an independent implementation (`tests/golden`).
+#[cfg(test)]
+fn golden(name: &str) -> serde_json::Value {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/golden/");
+    let text = std::fs::read_to_string(format!("{path}{name}")).expect("golden file");
+    serde_json::from_str(&text).expect("JSON")
+}

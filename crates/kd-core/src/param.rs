@@ -125,7 +125,8 @@ impl Params {
                 return Err(Error::config(name, "the network has no parameter of this name"));
             }
         }
-        let pairs = self.iter().map(|(name, param)| Ok((param, self.checked(name, param, values)?)));
+        let pairs =
+            self.iter().map(|(name, param)| Ok((param, self.checked(name, param, values)?)));
         for (param, value) in pairs.collect::<Result<Vec<_>>>()? {
             param.var.set(value)?;
         }

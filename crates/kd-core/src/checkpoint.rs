@@ -1,0 +1,205 @@
+//! Checkpoints: a folder with tensors (safetensors), state (JSON) and a manifest of sha256 sums.
+//!
+//! The folder is written under a temporary name, synced, and renamed: under its final name it is
+//! whole. Reading verifies the manifest first, so a flipped bit is found before a number is used
+//! (safetensors itself has no checksum). Tensors are stored in the order of their names and without
+//! free metadata, so equal content gives equal bytes.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use candle_core::{Device, Tensor};
+use serde::{Serialize, de::DeserializeOwned};
+
+use crate::{Error, Result, fsx};
+
+/// File of the tensors within the folder.
+pub const TENSORS: &str = "model.safetensors";
+const STATE: &str = "state.json";
+const MANIFEST: &str = "manifest.json";
+/// More than any network here: a bound for what is read into memory.
+const LIMIT: u64 = 8 << 30;
+
+/// Writes `tensors` and `state` as the folder `path`, replacing what is there.
+///
+/// # Errors
+/// [`Error::Io`]; `path` then holds what it held before, or (after a failure between two renames)
+/// the old content lies beside it as `NAME.old`, where [`load`] finds it.
+pub fn save(path: &Path, tensors: &BTreeMap<String, Tensor>, state: &impl Serialize) -> Result<()> {
+    let folder = path.parent().unwrap_or(Path::new("."));
+    fsx::create_folder(folder)?;
+    let work = tempfile::Builder::new()
+        .prefix(".saving-")
+        .tempdir_in(folder)
+        .map_err(Error::io(path, "create"))?;
+    let state = serde_json::to_vec_pretty(state).map_err(|e| internal(path, &e))?;
+    let mut manifest = BTreeMap::new();
+    for (name, bytes) in [(TENSORS, to_bytes(path, tensors)?), (STATE, state)] {
+        fsx::write_atomic(&work.path().join(name), &bytes)?;
+        manifest.insert(name, fsx::sha256(&bytes));
+    }
+    let manifest = serde_json::to_vec_pretty(&manifest).map_err(|e| internal(path, &e))?;
+    fsx::write_atomic(&work.path().join(MANIFEST), &manifest)?;
+    replace(&work.keep(), path)?;
+    fsx::sync_folder(folder)
+}
+
+/// Renames `new` to `path`, by way of `NAME.old` when `path` exists.
+fn replace(new: &Path, path: &Path) -> Result<()> {
+    let old = path.with_extension("old");
+    remove(&old)?;
+    if path.exists() {
+        fs::rename(path, &old).map_err(Error::io(path, "rename"))?;
+    }
+    fs::rename(new, path).map_err(Error::io(path, "rename"))?;
+    remove(&old)
+}
+
+/// Removes the checkpoint `path`, if it is there.
+///
+/// # Errors
+/// [`Error::Io`].
+pub fn remove(path: &Path) -> Result<()> {
+    match fs::remove_dir_all(path) {
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(Error::io(path, "remove")(e)),
+        _ => Ok(()),
+    }
+}
+
+/// Reads the checkpoint `path`, or its predecessor `NAME.old` when only that is there.
+///
+/// # Errors
+/// [`Error::Missing`], [`Error::Checksum`], [`Error::Parse`], [`Error::Io`].
+pub fn load<S: DeserializeOwned>(
+    path: &Path,
+    device: &Device,
+) -> Result<(BTreeMap<String, Tensor>, S)> {
+    let old = path.with_extension("old");
+    let path = if !path.exists() && old.exists() { &old } else { path };
+    let manifest_path = path.join(MANIFEST);
+    let manifest = fsx::read_bounded(&manifest_path, 1 << 20, "no checkpoint is here")?;
+    let manifest: BTreeMap<String, String> = parse(&manifest_path, &manifest)?;
+    let state_path = path.join(STATE);
+    let state = parse(&state_path, &verified(path, STATE, &manifest)?)?;
+    let tensors_path = path.join(TENSORS);
+    let tensors = from_bytes(&tensors_path, &verified(path, TENSORS, &manifest)?, device)?;
+    Ok((tensors, state))
+}
+
+/// Reads the tensors of a safetensors file (without a manifest).
+///
+/// # Errors
+/// [`Error::Missing`], [`Error::Parse`], [`Error::Io`].
+pub fn load_tensors(path: &Path, device: &Device) -> Result<BTreeMap<String, Tensor>> {
+    let bytes = fsx::read_bounded(path, LIMIT, "give a safetensors file or a checkpoint folder")?;
+    from_bytes(path, &bytes, device)
+}
+
+fn verified(path: &Path, name: &str, manifest: &BTreeMap<String, String>) -> Result<Vec<u8>> {
+    let path = path.join(name);
+    let bytes = fsx::read_bounded(&path, LIMIT, "the checkpoint is incomplete")?;
+    let got = fsx::sha256(&bytes);
+    match manifest.get(name) {
+        Some(expected) if *expected == got => Ok(bytes),
+        expected => {
+            let expected = expected.cloned().unwrap_or_else(|| "not in the manifest".into());
+            Err(Error::Checksum { path, expected, got })
+        }
+    }
+}
+
+fn to_bytes(path: &Path, tensors: &BTreeMap<String, Tensor>) -> Result<Vec<u8>> {
+    safetensors::serialize(tensors, None).map_err(|e| internal(path, &e))
+}
+
+fn from_bytes(path: &Path, bytes: &[u8], device: &Device) -> Result<BTreeMap<String, Tensor>> {
+    // The header is checked here first: candle reports no file name.
+    let views = safetensors::SafeTensors::deserialize(bytes).map_err(|e| internal(path, &e))?;
+    drop(views);
+    Ok(candle_core::safetensors::load_buffer(bytes, device)?.into_iter().collect())
+}
+
+fn parse<T: DeserializeOwned>(path: &Path, bytes: &[u8]) -> Result<T> {
+    serde_json::from_slice(bytes).map_err(|e| internal(path, &e))
+}
+
+fn internal(path: &Path, reason: &dyn std::fmt::Display) -> Error {
+    Error::Parse { path: path.into(), offset: 0, reason: reason.to_string() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Stream;
+    use crate::testing::random;
+
+    fn sample(seed: u64) -> BTreeMap<String, Tensor> {
+        let tensor = |name: &str, shape: &[usize]| {
+            (name.to_owned(), random(Stream::new(seed).at(name), shape))
+        };
+        BTreeMap::from([tensor("b", &[3]), tensor("a.weight", &[2, 3]), tensor("c", &[0])])
+    }
+
+    fn values(tensors: &BTreeMap<String, Tensor>) -> Vec<(String, Vec<f32>)> {
+        let floats = |t: &Tensor| t.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+        tensors.iter().map(|(name, t)| (name.clone(), floats(t))).collect()
+    }
+
+    #[test]
+    fn what_is_saved_is_loaded_and_files_are_byte_stable() {
+        let folder = tempfile::tempdir().unwrap();
+        let (one, two) = (folder.path().join("one"), folder.path().join("two"));
+        save(&one, &sample(1), &7u32).unwrap();
+        save(&two, &sample(2), &8u32).unwrap();
+        save(&two, &sample(1), &7u32).unwrap();
+        let (tensors, state): (_, u32) = load(&two, &Device::Cpu).unwrap();
+        assert_eq!((values(&tensors), state), (values(&sample(1)), 7));
+        for file in [TENSORS, STATE, MANIFEST] {
+            assert_eq!(fs::read(one.join(file)).unwrap(), fs::read(two.join(file)).unwrap());
+        }
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2, "nothing else is left");
+    }
+
+    #[test]
+    fn every_flipped_bit_is_found() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a");
+        save(&path, &sample(1), &7u32).unwrap();
+        for file in [TENSORS, STATE] {
+            let good = fs::read(path.join(file)).unwrap();
+            for i in 0..good.len() {
+                let mut bad = good.clone();
+                bad[i] ^= 1 << (i % 8);
+                fs::write(path.join(file), &bad).unwrap();
+                let result = load::<u32>(&path, &Device::Cpu);
+                assert!(matches!(result, Err(Error::Checksum { .. })), "{file}, byte {i}");
+            }
+            fs::write(path.join(file), &good).unwrap();
+        }
+        assert!(load::<u32>(&path, &Device::Cpu).is_ok());
+    }
+
+    #[test]
+    fn a_save_cut_between_its_renames_leaves_the_old_checkpoint() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a");
+        save(&path, &sample(1), &7u32).unwrap();
+        fs::rename(&path, path.with_extension("old")).unwrap();
+        assert_eq!(load::<u32>(&path, &Device::Cpu).unwrap().1, 7);
+        save(&path, &sample(1), &8u32).unwrap();
+        assert_eq!(load::<u32>(&path, &Device::Cpu).unwrap().1, 8);
+    }
+
+    #[test]
+    fn hostile_safetensors_are_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x.safetensors");
+        for bytes in [&b""[..], &[0xff; 8], b"\x02\0\0\0\0\0\0\0{}x", b"\x10\0\0\0\0\0\0\0{"] {
+            fs::write(&path, bytes).unwrap();
+            assert!(matches!(load_tensors(&path, &Device::Cpu), Err(Error::Parse { .. })));
+        }
+        let missing = load_tensors(&folder.path().join("y"), &Device::Cpu);
+        assert!(matches!(missing, Err(Error::Missing { .. })));
+    }
+}

@@ -1,0 +1,346 @@
+//! Matrix products for the shapes of small networks: `C = A B` or `C += A B`, f32, on the CPU.
+//!
+//! Key decision: only one operand is packed, the one for which less memory moves. A tile of C
+//! (12x32 with AVX-512, 6x16 with AVX2) stays in registers while one value of the first operand,
+//! read where it lies, is multiplied with a packed row of the second. General-purpose libraries
+//! pack both; at batch 128 the weights are used too few times to pay for that.
+//!
+//! Each element of C is one chain of fused multiply-adds in the order of the inner dimension,
+//! whatever the tile, the thread count and the size of the batch: results are the same bits.
+
+use std::cell::RefCell;
+
+use pulp::{Arch, Simd, WithSimd};
+use rayon::prelude::*;
+
+/// A read-only matrix with arbitrary strides.
+#[derive(Clone, Copy)]
+pub(crate) struct Matrix<'a> {
+    data: &'a [f32],
+    n_rows: usize,
+    n_cols: usize,
+    row_stride: usize,
+    col_stride: usize,
+}
+
+impl<'a> Matrix<'a> {
+    /// `data` as `n_rows` rows of `n_cols` values.
+    pub(crate) fn new(data: &'a [f32], n_rows: usize, n_cols: usize) -> Self {
+        assert_eq!(data.len(), n_rows * n_cols, "matrix of {n_rows} x {n_cols}");
+        Self { data, n_rows, n_cols, row_stride: n_cols, col_stride: 1 }
+    }
+
+    /// The transpose; nothing moves.
+    pub(crate) fn t(self) -> Self {
+        Self {
+            n_rows: self.n_cols,
+            n_cols: self.n_rows,
+            row_stride: self.col_stride,
+            col_stride: self.row_stride,
+            ..self
+        }
+    }
+
+    fn size(&self) -> usize {
+        self.n_rows * self.n_cols
+    }
+}
+
+/// What a product does with what C held before.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Write {
+    /// `C = A B`
+    Set,
+    /// `C += A B`
+    Add,
+}
+
+/// `C = A B` or `C += A B`, with C row-major in `c`.
+pub(crate) fn gemm(c: &mut [f32], a: Matrix<'_>, b: Matrix<'_>, write: Write) {
+    assert_eq!(a.n_cols, b.n_rows, "inner dimensions");
+    assert_eq!(c.len(), a.n_rows * b.n_cols, "size of the product");
+    let out =
+        Out { data: c.as_mut_ptr(), len: c.len(), row_stride: b.n_cols, col_stride: 1, write };
+    // C^T = B^T A^T is the same product with the operands' roles exchanged.
+    let exchanged = traffic(b.t(), a.t()) + a.n_rows * b.n_cols;
+    if exchanged < traffic(a, b) {
+        let out = Out { row_stride: 1, col_stride: b.n_cols, ..out };
+        run(b.t(), a.t(), out);
+    } else {
+        run(a, b, out);
+    }
+}
+
+/// Floats moved to pack `b`, and for reading `a` against the grain.
+fn traffic(a: Matrix<'_>, b: Matrix<'_>) -> usize {
+    let pack = if b.col_stride == 1 { b.size() } else { 4 * b.size() };
+    let strided_read = if a.col_stride == 1 { 0 } else { 2 * a.size() };
+    pack + strided_read
+}
+
+/// Where tiles are written. Tasks share it, each with its own rows and columns.
+#[derive(Clone, Copy)]
+struct Out {
+    data: *mut f32,
+    len: usize,
+    row_stride: usize,
+    col_stride: usize,
+    write: Write,
+}
+
+#[expect(unsafe_code, reason = "tasks write disjoint tiles of one buffer")]
+// SAFETY: `run` gives every task its own rectangle of C, so no element is shared.
+unsafe impl Send for Out {}
+#[expect(unsafe_code, reason = "tasks write disjoint tiles of one buffer")]
+// SAFETY: as above.
+unsafe impl Sync for Out {}
+
+/// Products smaller than this many multiply-adds stay on one thread.
+const PARALLEL_FROM: usize = 1 << 21;
+/// A packed block of B should stay in a core's second-level cache.
+const BLOCK_FLOATS: usize = 1 << 18;
+
+fn run(a: Matrix<'_>, b: Matrix<'_>, out: Out) {
+    let arch = Arch::new();
+    let inner = a.n_cols;
+    let n_threads = rayon::current_num_threads();
+    if inner * a.n_rows * b.n_cols < PARALLEL_FROM || n_threads == 1 {
+        return arch.dispatch(Task { a, b, rows: (0, a.n_rows), cols: (0, b.n_cols), out });
+    }
+    let col_step = (BLOCK_FLOATS / inner.max(1)).next_multiple_of(32).min(b.n_cols);
+    let n_col_blocks = b.n_cols.div_ceil(col_step);
+    let n_row_blocks = (2 * n_threads).div_ceil(n_col_blocks);
+    let row_step = a.n_rows.div_ceil(n_row_blocks).next_multiple_of(12);
+    let n_row_blocks = a.n_rows.div_ceil(row_step);
+    (0..n_row_blocks * n_col_blocks).into_par_iter().for_each(|i| {
+        let (row, col) = (i % n_row_blocks * row_step, i / n_row_blocks * col_step);
+        let rows = (row, a.n_rows.min(row + row_step));
+        let cols = (col, b.n_cols.min(col + col_step));
+        arch.dispatch(Task { a, b, rows, cols, out });
+    });
+}
+
+/// One rectangle of C.
+struct Task<'a> {
+    a: Matrix<'a>,
+    b: Matrix<'a>,
+    rows: (usize, usize),
+    cols: (usize, usize),
+    out: Out,
+}
+
+thread_local! {
+    static PACKED: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
+}
+
+impl WithSimd for Task<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let width = 2 * S::F32_LANES;
+        let mut packed = PACKED.take();
+        pack(&mut packed, self.b, self.cols, width);
+        let panel_len = self.b.n_rows * width;
+        // Many registers (AVX-512) take tiles of 12 rows, few (AVX2) of 6.
+        let height = if S::REGISTER_COUNT >= 32 { 12 } else { 6 };
+        for row in (self.rows.0..self.rows.1).step_by(height) {
+            let n_rows = height.min(self.rows.1 - row);
+            for (i, col) in (self.cols.0..self.cols.1).step_by(width).enumerate() {
+                let panel = &packed[i * panel_len..][..panel_len];
+                let n_cols = width.min(self.cols.1 - col);
+                any_height(simd, &self, panel, (row, n_rows), (col, n_cols));
+            }
+        }
+        PACKED.set(packed);
+    }
+}
+
+/// Copies the columns `cols` of `b` into panels of `width` columns, each row-major and
+/// contiguous, padded with zeros.
+#[inline(always)]
+fn pack(packed: &mut Vec<f32>, b: Matrix<'_>, cols: (usize, usize), width: usize) {
+    let n_panels = (cols.1 - cols.0).div_ceil(width);
+    let panel_len = b.n_rows * width;
+    packed.clear();
+    packed.resize(n_panels * panel_len, 0.0);
+    if panel_len == 0 {
+        return;
+    }
+    for (i, panel) in packed.chunks_exact_mut(panel_len).enumerate() {
+        let col = cols.0 + i * width;
+        let n_cols = width.min(cols.1 - col);
+        if b.col_stride == 1 {
+            for (row, to) in panel.chunks_exact_mut(width).enumerate() {
+                let from = &b.data[row * b.row_stride + col..][..n_cols];
+                to[..n_cols].copy_from_slice(from);
+            }
+        } else {
+            pack_transposed(panel, b, (col, n_cols), width);
+        }
+    }
+}
+
+/// The same for a `b` whose columns are contiguous: 16 rows at a time, so that what is read and
+/// what is written both stay in the first-level cache.
+#[inline(always)]
+fn pack_transposed(panel: &mut [f32], b: Matrix<'_>, (col, n_cols): (usize, usize), width: usize) {
+    for (block, to) in panel.chunks_mut(16 * width).enumerate() {
+        let n_rows = to.len() / width;
+        for j in 0..n_cols {
+            let start = (col + j) * b.col_stride + block * 16 * b.row_stride;
+            if b.row_stride == 1 {
+                let from = &b.data[start..][..n_rows];
+                for (i, &value) in from.iter().enumerate() {
+                    to[i * width + j] = value;
+                }
+            } else {
+                for i in 0..n_rows {
+                    to[i * width + j] = b.data[start + i * b.row_stride];
+                }
+            }
+        }
+    }
+}
+
+#[inline(always)]
+fn any_height<S: Simd>(
+    simd: S,
+    task: &Task<'_>,
+    panel: &[f32],
+    (row, n_rows): (usize, usize),
+    cols: (usize, usize),
+) {
+    macro_rules! heights {
+        ($($n:literal)*) => {
+            match n_rows { $($n => tile::<S, $n>(simd, task, panel, row, cols),)* _ => {} }
+        };
+    }
+    heights!(1 2 3 4 5 6 7 8 9 10 11 12)
+}
+
+/// A tile of `R` rows and two vectors of columns.
+#[inline(always)]
+fn tile<S: Simd, const R: usize>(
+    simd: S,
+    task: &Task<'_>,
+    panel: &[f32],
+    row: usize,
+    (col, n_cols): (usize, usize),
+) {
+    let a = task.a;
+    let inner = a.n_cols;
+    let mut sums = [[simd.splat_f32s(0.0); 2]; R];
+    let (vectors, _) = S::as_simd_f32s(panel);
+    assert!(vectors.len() >= 2 * inner && row + R <= a.n_rows);
+    assert!(inner == 0 || (row + R - 1) * a.row_stride + (inner - 1) * a.col_stride < a.data.len());
+    for p in 0..inner {
+        #[expect(unsafe_code, reason = "bounds checks would cost more than the arithmetic")]
+        // SAFETY: p < inner and r < R, so both asserts above bound the indices.
+        unsafe {
+            let left = *vectors.get_unchecked(2 * p);
+            let right = *vectors.get_unchecked(2 * p + 1);
+            for r in 0..R {
+                let at = (row + r) * a.row_stride + p * a.col_stride;
+                let value = simd.splat_f32s(*a.data.get_unchecked(at));
+                sums[r][0] = simd.mul_add_f32s(value, left, sums[r][0]);
+                sums[r][1] = simd.mul_add_f32s(value, right, sums[r][1]);
+            }
+        }
+    }
+    for (r, sum) in sums.iter().enumerate() {
+        store::<S>(task.out, bytemuck_floats::<S>(sum), row + r, (col, n_cols));
+    }
+}
+
+/// The floats of two vectors.
+#[inline(always)]
+fn bytemuck_floats<S: Simd>(pair: &[S::f32s; 2]) -> &[f32] {
+    bytemuck::cast_slice(pair)
+}
+
+#[inline(always)]
+fn store<S: Simd>(out: Out, sum: &[f32], row: usize, (col, n_cols): (usize, usize)) {
+    let start = row * out.row_stride + col * out.col_stride;
+    assert!(start + (n_cols - 1) * out.col_stride < out.len);
+    for (j, &value) in sum[..n_cols].iter().enumerate() {
+        #[expect(unsafe_code, reason = "tasks write disjoint tiles of one buffer")]
+        // SAFETY: bounded by the assert above; no other task writes this element.
+        unsafe {
+            let to = out.data.add(start + j * out.col_stride);
+            *to = if out.write == Write::Add { *to + value } else { value };
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Stream;
+
+    fn random(stream: Stream, n: usize) -> Vec<f32> {
+        let mut rng = stream.rng();
+        (0..n).map(|_| rng.uniform_in(-1.0, 1.0)).collect()
+    }
+
+    fn naive(a: Matrix<'_>, b: Matrix<'_>) -> Vec<f32> {
+        let mut c = vec![0.0; a.n_rows * b.n_cols];
+        for i in 0..a.n_rows {
+            for j in 0..b.n_cols {
+                let mut sum = 0.0f32;
+                for p in 0..a.n_cols {
+                    let x = a.data[i * a.row_stride + p * a.col_stride];
+                    let y = b.data[p * b.row_stride + j * b.col_stride];
+                    sum = x.mul_add(y, sum);
+                }
+                c[i * b.n_cols + j] = sum;
+            }
+        }
+        c
+    }
+
+    #[test]
+    fn every_shape_and_transposition_equals_the_plain_sum_bit_for_bit() {
+        let shapes = [
+            (1, 1, 1),
+            (1, 10, 3),
+            (7, 33, 5),
+            (12, 32, 16),
+            (13, 31, 17),
+            (25, 70, 128),
+            (128, 30, 784),
+            (30, 784, 128),
+            (130, 129, 131),
+            (3, 5, 0),
+        ];
+        for (m, n, k) in shapes {
+            let (x, y) = (random(Stream::new(1), m * k), random(Stream::new(2), k * n));
+            let lefts = [Matrix::new(&x, m, k), Matrix::new(&x, k, m).t()];
+            let rights = [Matrix::new(&y, k, n), Matrix::new(&y, n, k).t()];
+            for a in lefts {
+                for b in rights {
+                    let want = naive(a, b);
+                    let mut c = vec![f32::NAN; m * n];
+                    gemm(&mut c, a, b, Write::Set);
+                    assert_eq!(c, want, "{m} x {n} x {k}");
+                    gemm(&mut c, a, b, Write::Add);
+                    let twice: Vec<f32> = want.iter().map(|v| v + v).collect();
+                    assert_eq!(c, twice, "{m} x {n} x {k}, added");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_thread_count_changes_nothing() {
+        let (x, y) = (random(Stream::new(3), 200 * 300), random(Stream::new(4), 300 * 250));
+        let product = |n_threads| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(n_threads).build().unwrap();
+            let mut c = vec![0.0; 200 * 250];
+            let (a, b) = (Matrix::new(&x, 200, 300), Matrix::new(&y, 300, 250));
+            pool.install(|| gemm(&mut c, a, b, Write::Set));
+            c
+        };
+        assert_eq!(product(1), product(3));
+    }
+}

@@ -1,0 +1,60 @@
+//! The mask of dropout, drawn from a counter-based stream.
+
+use rayon::prelude::*;
+
+use crate::Stream;
+
+/// Values per call of the mask; a multiple of the 128 that one wide block covers.
+const BLOCK: usize = 1 << 14;
+/// Philox blocks computed side by side, one per SIMD lane.
+const LANES: usize = 16;
+/// Values that `LANES` blocks of four words of two halves cover.
+const WIDE: usize = LANES * 8;
+
+/// Which values are kept, and by what they are multiplied.
+pub(crate) struct Mask {
+    stream: Stream,
+    /// A value is dropped when its 16 random bits are below this.
+    threshold: u32,
+    scale: f32,
+}
+
+impl Mask {
+    pub(crate) fn new(p: f32, stream: Stream) -> Self {
+        Self { stream, threshold: (p * 65_536.0).round() as u32, scale: 1.0 / (1.0 - p) }
+    }
+
+    /// Multiplies the values at positions `first..` (a multiple of [`WIDE`]) by the mask.
+    #[inline(always)]
+    pub(crate) fn apply(&self, first: usize, values: &mut [f32]) {
+        for (i, values) in values.chunks_mut(WIDE).enumerate() {
+            let first_block = ((first / WIDE + i) * LANES) as u64;
+            let words = self.stream.wide_block::<LANES>(first_block);
+            let mut factors = [0.0; WIDE];
+            for (word, factors) in words.iter().zip(factors.chunks_exact_mut(2 * LANES)) {
+                let (low, high) = factors.split_at_mut(LANES);
+                for lane in 0..LANES {
+                    low[lane] = self.factor(word[lane] & 0xffff);
+                    high[lane] = self.factor(word[lane] >> 16);
+                }
+            }
+            values.iter_mut().zip(&factors).for_each(|(value, factor)| *value *= factor);
+        }
+    }
+
+    #[inline(always)]
+    fn factor(&self, bits: u32) -> f32 {
+        if bits < self.threshold { 0.0 } else { self.scale }
+    }
+}
+
+/// Calls `f(position of the block's first value, block)` for all of `values`, in parallel.
+pub(crate) fn for_each_block(values: &mut [f32], f: impl Fn(usize, &mut [f32]) + Sync) {
+    let arch = pulp::Arch::new();
+    values.par_chunks_mut(BLOCK).enumerate().for_each(|(i, block)| {
+        arch.dispatch(
+            #[inline(always)]
+            || f(i * BLOCK, block),
+        );
+    });
+}

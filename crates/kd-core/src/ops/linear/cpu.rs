@@ -1,0 +1,97 @@
+//! Bias, ReLU and dropout after the matrix product, and their backward.
+
+use candle_core::{CpuStorage, InplaceOp2, Layout, Result};
+use rayon::prelude::*;
+
+use super::Activation;
+use crate::gemm::Write;
+use crate::ops::dropout::cpu::{Mask, for_each_block};
+use crate::ops::slices;
+
+/// Rows are shared between threads from this many values on.
+const PARALLEL_FROM: usize = 1 << 16;
+
+/// `y = activation(y + bias)` in place; `y` is `(N, O)`.
+pub(super) fn finish(y: &mut [f32], bias: &[f32], activation: Activation) {
+    let n_out = bias.len().max(1);
+    let rows = y.len() / n_out;
+    let min_rows = if y.len() < PARALLEL_FROM { rows.max(1) } else { rows.div_ceil(8) };
+    y.par_chunks_mut(n_out * min_rows).for_each(|rows| {
+        pulp::Arch::new().dispatch(
+            #[inline(always)]
+            || rows.chunks_exact_mut(n_out).for_each(|row| bias_and_relu(row, bias, activation)),
+        );
+    });
+    if let Activation::ReluDropout { p, stream } = activation {
+        let mask = Mask::new(p, stream);
+        for_each_block(y, |first, block| mask.apply(first, block));
+    }
+}
+
+#[inline(always)]
+fn bias_and_relu(row: &mut [f32], bias: &[f32], activation: Activation) {
+    if activation == Activation::Identity {
+        row.iter_mut().zip(bias).for_each(|(y, b)| *y += b);
+    } else {
+        row.iter_mut().zip(bias).for_each(|(y, b)| *y = (*y + b).max(0.0));
+    }
+}
+
+/// From the gradient of the output to that of `x Wᵀ + b`, and its sum over the batch.
+///
+/// A positive output means that ReLU let the value pass and dropout kept it: no mask is stored.
+pub(super) fn undo(
+    grad: &[f32],
+    y: &[f32],
+    n_out: usize,
+    activation: Activation,
+) -> (Vec<f32>, Vec<f32>) {
+    let scale = match activation {
+        Activation::ReluDropout { p, .. } => 1.0 / (1.0 - p),
+        _ => 1.0,
+    };
+    let mut g = vec![0.0; grad.len()];
+    let mut sums = vec![0.0; n_out];
+    pulp::Arch::new().dispatch(
+        #[inline(always)]
+        || {
+            let rows = g.chunks_exact_mut(n_out).zip(grad.chunks_exact(n_out));
+            for ((g, grad), y) in rows.zip(y.chunks_exact(n_out)) {
+                if activation == Activation::Identity {
+                    g.copy_from_slice(grad);
+                } else {
+                    for ((g, grad), y) in g.iter_mut().zip(grad).zip(y) {
+                        *g = if *y > 0.0 { grad * scale } else { 0.0 };
+                    }
+                }
+                sums.iter_mut().zip(&*g).for_each(|(sum, g)| *sum += g);
+            }
+        },
+    );
+    (g, sums)
+}
+
+/// `buffer = values` or `buffer += values`.
+pub(super) struct Deposit(pub(super) Write);
+
+impl InplaceOp2 for Deposit {
+    fn name(&self) -> &'static str {
+        "deposit"
+    }
+
+    fn cpu_fwd(
+        &self,
+        buffer: &mut CpuStorage,
+        buffer_layout: &Layout,
+        values: &CpuStorage,
+        values_layout: &Layout,
+    ) -> Result<()> {
+        let buffer = slices::of_mut(buffer, buffer_layout)?;
+        let values = slices::of(values, values_layout)?;
+        match self.0 {
+            Write::Set => buffer.copy_from_slice(values),
+            Write::Add => buffer.iter_mut().zip(values).for_each(|(b, v)| *b += v),
+        }
+        Ok(())
+    }
+}

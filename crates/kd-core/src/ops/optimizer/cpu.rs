@@ -1,0 +1,109 @@
+//! Optimizer steps on slices.
+
+use rayon::prelude::*;
+
+use super::{Adam, Sgd};
+
+/// Values that one task steps over.
+const BLOCK: usize = 1 << 15;
+
+/// Adam's step with all that is the same for every value worked out beforehand.
+pub(super) struct AdamRates {
+    beta1: f32,
+    beta2: f32,
+    /// `1 - beta1` and `1 - beta2`, subtracted in f64: in f32 the second is off by 1e-5.
+    new1: f32,
+    new2: f32,
+    eps: f32,
+    weight_decay: f32,
+    /// `learning_rate / (1 - beta1^step)`
+    rate: f32,
+    /// `1 / sqrt(1 - beta2^step)`
+    root_correction: f32,
+}
+
+impl AdamRates {
+    pub(super) fn new(adam: &Adam, learning_rate: f64, step: u64) -> Self {
+        let step = step as f64;
+        Self {
+            beta1: adam.beta1 as f32,
+            beta2: adam.beta2 as f32,
+            new1: (1.0 - adam.beta1) as f32,
+            new2: (1.0 - adam.beta2) as f32,
+            eps: adam.eps as f32,
+            weight_decay: adam.weight_decay as f32,
+            rate: (learning_rate / (1.0 - adam.beta1.powf(step))) as f32,
+            root_correction: (1.0 / (1.0 - adam.beta2.powf(step)).sqrt()) as f32,
+        }
+    }
+}
+
+/// `m = b1 m + (1 - b1) g; v = b2 v + (1 - b2) g^2; p -= rate * m / (sqrt(v) * correction + eps)`
+pub(super) fn adam(
+    rates: &AdamRates,
+    param: &mut [f32],
+    grad: &[f32],
+    first: &mut [f32],
+    second: &mut [f32],
+) {
+    let blocks = param.par_chunks_mut(BLOCK).zip(grad.par_chunks(BLOCK));
+    let states = first.par_chunks_mut(BLOCK).zip(second.par_chunks_mut(BLOCK));
+    let arch = pulp::Arch::new();
+    blocks.zip(states).for_each(|((param, grad), (first, second))| {
+        arch.dispatch(
+            #[inline(always)]
+            || {
+                let values = param.iter_mut().zip(grad).zip(first).zip(second);
+                for (((p, g), m), v) in values {
+                    let g = g + rates.weight_decay * *p;
+                    *m = rates.beta1 * *m + rates.new1 * g;
+                    *v = rates.beta2 * *v + rates.new2 * g * g;
+                    *p -= rates.rate * *m / (v.sqrt() * rates.root_correction + rates.eps);
+                }
+            },
+        );
+    });
+}
+
+/// SGD's step with all that is the same for every value worked out beforehand.
+pub(super) struct SgdRates {
+    learning_rate: f32,
+    weight_decay: f32,
+    momentum: f32,
+    nesterov: bool,
+    /// PyTorch starts the velocity as the first gradient.
+    old_velocity: f32,
+}
+
+impl SgdRates {
+    pub(super) fn new(sgd: &Sgd, learning_rate: f64, step: u64) -> Self {
+        let momentum = sgd.momentum as f32;
+        Self {
+            learning_rate: learning_rate as f32,
+            weight_decay: sgd.weight_decay as f32,
+            momentum,
+            nesterov: sgd.nesterov,
+            old_velocity: if step == 1 { 0.0 } else { momentum },
+        }
+    }
+}
+
+/// `u = momentum * u + g; p -= learning_rate * u`, or with Nesterov `(g + momentum * u)`.
+pub(super) fn sgd(rates: &SgdRates, param: &mut [f32], grad: &[f32], velocity: &mut [f32]) {
+    let along_g = if rates.nesterov { 1.0 } else { 0.0 };
+    let along_u = if rates.nesterov { rates.momentum } else { 1.0 };
+    let blocks = param.par_chunks_mut(BLOCK).zip(grad.par_chunks(BLOCK));
+    let arch = pulp::Arch::new();
+    blocks.zip(velocity.par_chunks_mut(BLOCK)).for_each(|((param, grad), velocity)| {
+        arch.dispatch(
+            #[inline(always)]
+            || {
+                for ((p, g), u) in param.iter_mut().zip(grad).zip(velocity) {
+                    let g = g + rates.weight_decay * *p;
+                    *u = rates.old_velocity * *u + g;
+                    *p -= rates.learning_rate * (along_g * g + along_u * *u);
+                }
+            },
+        );
+    });
+}
