@@ -13,7 +13,7 @@ pub(crate) type Hue = Option<usize>;
 
 const PALETTE: [(u8, u8, u8); 6] =
     [(0, 114, 178), (213, 94, 0), (0, 158, 115), (204, 121, 167), (230, 159, 0), (86, 180, 233)];
-const FONT: (&str, u32) = ("sans-serif", 27);
+const FONT: (&str, u32) = ("sans-serif", 29);
 
 /// Lines over epochs.
 pub(crate) struct Lines {
@@ -26,7 +26,7 @@ pub(crate) struct Lines {
 
 /// One line.
 pub(crate) struct Series {
-    pub(crate) color: Hue,
+    pub(crate) hue: Hue,
     /// Epoch, mean and standard deviation, in percent.
     pub(crate) points: Vec<(f64, f64, f64)>,
 }
@@ -35,13 +35,13 @@ pub(crate) struct Series {
 pub(crate) struct Bars {
     /// Upper end of the y axis; bars beyond it are cut off and carry their number.
     pub(crate) y_max: f64,
-    /// Color and height in each class.
+    /// Hue, and height in each class.
     pub(crate) series: Vec<(Hue, Vec<f64>)>,
 }
 
 /// The color in CSS.
-pub(crate) fn css(color: Hue) -> String {
-    match color {
+pub(crate) fn css(hue: Hue) -> String {
+    match hue {
         None => "currentColor".into(),
         Some(index) => {
             let (r, g, b) = PALETTE[index % PALETTE.len()];
@@ -50,8 +50,8 @@ pub(crate) fn css(color: Hue) -> String {
     }
 }
 
-fn rgb(color: Hue) -> RGBColor {
-    color.map_or(BLACK, |index| {
+fn rgb(hue: Hue) -> RGBColor {
+    hue.map_or(BLACK, |index| {
         let (r, g, b) = PALETTE[index % PALETTE.len()];
         RGBColor(r, g, b)
     })
@@ -64,7 +64,7 @@ fn rgb(color: Hue) -> RGBColor {
 pub(crate) fn lines(lines: &Lines) -> Result<String> {
     draw((760, 520), |area| {
         let (low, high) = lines.y;
-        let decimals = usize::from(high - low < 8.0) + usize::from(high - low < 0.8);
+        let decimals = usize::from(high - low < 8.0) + usize::from(high - low < 0.4);
         let mut chart = ChartBuilder::on(area)
             .margin(14)
             .margin_right(24)
@@ -86,11 +86,11 @@ pub(crate) fn lines(lines: &Lines) -> Result<String> {
             .y_label_formatter(&|y| format!("{y:.decimals$}"))
             .draw()?;
         for series in &lines.series {
-            let band = Polygon::new(band(series, lines.y), rgb(series.color).mix(0.13));
+            let band = Polygon::new(band(series, lines.y), rgb(series.hue).mix(0.13));
             chart.draw_series(std::iter::once(band))?;
         }
         for series in &lines.series {
-            let style = rgb(series.color).stroke_width(4);
+            let style = rgb(series.hue).stroke_width(4);
             chart.draw_series(LineSeries::new(above(series, low), style))?;
         }
         Ok(())
@@ -103,7 +103,7 @@ pub(crate) fn lines(lines: &Lines) -> Result<String> {
 /// [`Error::Io`] when plotters refuses.
 pub(crate) fn bars(bars: &Bars) -> Result<String> {
     let n_classes = bars.series.iter().map(|(_, heights)| heights.len()).max().unwrap_or(0);
-    draw((1520, 560), |area| {
+    draw((2000, 640), |area| {
         let mut chart = ChartBuilder::on(area)
             .margin(14)
             .margin_top(40)
@@ -125,16 +125,16 @@ pub(crate) fn bars(bars: &Bars) -> Result<String> {
             .y_label_formatter(&|y| format!("{y:.0}"))
             .draw()?;
         let width = 0.8 / bars.series.len() as f64;
-        for (i, (color, heights)) in bars.series.iter().enumerate() {
+        for (i, (hue, heights)) in bars.series.iter().enumerate() {
             for (class, &height) in heights.iter().enumerate() {
                 let left = class as f64 - 0.4 + width * i as f64;
                 let corners = [(left, 0.0), (left + 0.92 * width, height.min(bars.y_max))];
-                let bar = Rectangle::new(corners, rgb(*color).filled());
+                let bar = Rectangle::new(corners, rgb(*hue).filled());
                 chart.draw_series(std::iter::once(bar))?;
                 if height > bars.y_max {
                     let at = (left, bars.y_max);
                     let label =
-                        EmptyElement::at(at) + Text::new(format!("{height:.0}"), (0, -30), FONT);
+                        EmptyElement::at(at) + Text::new(format!("{height:.0}"), (0, -34), FONT);
                     chart.draw_series(std::iter::once(label))?;
                 }
             }
@@ -192,7 +192,7 @@ mod tests {
     #[test]
     fn a_line_is_cut_where_it_crosses_the_axis() {
         let points = vec![(1.0, 0.0, 0.0), (2.0, 2.0, 0.0), (3.0, 3.0, 0.0)];
-        let series = Series { color: None, points };
+        let series = Series { hue: None, points };
         assert_eq!(above(&series, 1.0), [(1.5, 1.0), (2.0, 2.0), (3.0, 3.0)]);
         assert_eq!(band(&series, (1.0, 2.5)).len(), 6);
     }
@@ -200,7 +200,7 @@ mod tests {
     #[test]
     fn charts_are_drawn_without_fonts_and_follow_the_page() {
         let points = vec![(1.0, 97.0, 0.1), (2.0, 98.0, 0.1)];
-        let series = vec![Series { color: Some(0), points }];
+        let series = vec![Series { hue: Some(0), points }];
         let svg = lines(&Lines { y: (96.0, 98.5), n_epochs: 2, series }).unwrap();
         assert!(
             svg.starts_with("<svg ") && svg.contains("currentColor") && svg.contains("#0072B2")

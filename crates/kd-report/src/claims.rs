@@ -197,7 +197,7 @@ mod tests {
             let counted = claim.measure.is_count() || matches!(claim.measure, Measure::Top1);
             assert!(!counted || claim.n_test.is_some(), "{}", claim.id);
         }
-        assert_eq!(claims.all().len(), 18 + 12 + 4 + 4);
+        assert_eq!(claims.all().len(), 17 + 12 + 4 + 4);
     }
 
     #[test]

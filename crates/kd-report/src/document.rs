@@ -80,21 +80,27 @@ pub(crate) struct Grid {
 pub(crate) struct Figure {
     pub(crate) caption: String,
     pub(crate) legend: Vec<Legend>,
+    /// Least width of a panel, in widths of a large letter (CSS `rem`).
+    pub(crate) width: u32,
     /// Title and SVG.
     pub(crate) panels: Vec<(String, String)>,
 }
 
 /// A color and what it stands for.
-#[derive(Clone)]
 pub(crate) struct Legend {
     pub(crate) label: String,
-    pub(crate) color: crate::chart::Hue,
+    pub(crate) hue: crate::chart::Hue,
 }
 
 impl Column {
     /// Columns without a group.
     pub(crate) fn plain(names: &[&str]) -> Vec<Self> {
-        names.iter().map(|name| Self { group: "", name: (*name).into() }).collect()
+        Self::grouped("", names)
+    }
+
+    /// Columns of one group.
+    pub(crate) fn grouped(group: &'static str, names: &[&str]) -> Vec<Self> {
+        names.iter().map(|name| Self { group, name: (*name).into() }).collect()
     }
 }
 
@@ -111,13 +117,18 @@ impl Verdict {
 }
 
 impl Table {
-    /// Whether the first filled cell of column `index` is a number.
+    /// Whether column `index` holds numbers.
     pub(crate) fn is_numeric(&self, index: usize) -> bool {
-        let mut cells = self.rows.iter().filter_map(|row| match row {
-            Row::Cells(cells) => cells.get(index),
-            Row::Heading(_) => None,
-        });
-        let filled = cells.find(|cell| **cell != Cell::Empty);
-        matches!(filled, Some(Cell::Number { .. }))
+        self.rows.iter().any(|row| match row {
+            Row::Cells(cells) => matches!(cells.get(index), Some(Cell::Number { .. })),
+            Row::Heading(_) => false,
+        })
+    }
+
+    /// Whether column `index` is the first of a named group.
+    pub(crate) fn starts_group(&self, index: usize) -> bool {
+        let group = |i: usize| self.columns.get(i).map_or("", |column| column.group);
+        let before = index.checked_sub(1).map_or("", group);
+        !group(index).is_empty() && group(index) != before
     }
 }

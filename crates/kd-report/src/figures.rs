@@ -20,42 +20,58 @@ pub(crate) fn grids(report: &Report) -> Option<Section> {
 type Values = Vec<Vec<Option<f64>>>;
 
 fn training_grids(report: &Report, models: &[&ModelSummary]) -> Vec<Block> {
-    let (alphas, ts) = axes(models);
-    if alphas.len() * ts.len() < 2 {
+    let in_paper = |m: &&&ModelSummary| m.cell().and_then(|_| paper_value(report, m)).is_some();
+    let known: Vec<_> = models.iter().filter(in_paper).copied().collect();
+    let paper = Axes::of(&known).values(&known, |m| paper_value(report, m));
+    let ours = Axes::of(models).values(models, |m| Some(m.best.mean));
+    if ours.iter().flatten().count() < 2 {
         return Vec::new();
     }
-    let at = |value: &dyn Fn(&ModelSummary) -> Option<f64>| -> Values {
-        let cell = |a: f64, t: f64| models.iter().find(|m| m.cell() == Some((a, t)));
-        let row = |a: &f64| ts.iter().map(|t| cell(*a, *t).and_then(|m| value(m))).collect();
-        alphas.iter().map(row).collect()
-    };
-    let (paper, ours) = (at(&|m| paper_value(report, m)), at(&|m| Some(m.best.mean)));
-    let grid = |title, cells| Grid {
-        title,
-        rows: alphas.iter().map(|alpha| format!("α {alpha}")).collect(),
-        columns: ts.iter().map(|t| format!("T {t}")).collect(),
-        cells,
-    };
     let range = range(paper.iter().chain(&ours).flatten().flatten().copied());
-    let mut grids = Vec::new();
-    if paper.iter().flatten().any(Option::is_some) {
-        grids.push(grid("paper", shaded(&paper, range)));
-    }
-    grids.push(grid("ours, best epoch", shaded(&ours, range)));
-    if grids.len() == 2 && report.official_data {
-        grids.push(grid("ours \u{2212} paper, points", differences(&paper, &ours)));
+    let mut grids = vec![Axes::of(models).grid("ours, best epoch", shaded(&ours, range))];
+    if known.len() > 1 {
+        grids.insert(0, Axes::of(&known).grid("paper", shaded(&paper, range)));
+        if report.official_data {
+            let here = Axes::of(&known).values(&known, |m| Some(m.best.mean));
+            let cells = differences(&paper, &here);
+            grids.push(Axes::of(&known).grid("ours \u{2212} paper, points", cells));
+        }
     }
     vec![Block::Text(grid_text(report, models)), Block::Grids(grids)]
 }
 
-fn axes(models: &[&ModelSummary]) -> (Vec<f64>, Vec<f64>) {
-    let sorted = |pick: fn((f64, f64)) -> f64| {
-        let mut values: Vec<f64> = models.iter().filter_map(|m| m.cell()).map(pick).collect();
-        values.sort_by(f64::total_cmp);
-        values.dedup_by(|a, b| a.total_cmp(b).is_eq());
-        values
-    };
-    (sorted(|(alpha, _)| alpha), sorted(|(_, t)| t))
+/// The settings that a grid of models covers, in order.
+struct Axes {
+    alphas: Vec<f64>,
+    ts: Vec<f64>,
+}
+
+impl Axes {
+    fn of(models: &[&ModelSummary]) -> Self {
+        let sorted = |pick: fn((f64, f64)) -> f64| {
+            let mut values: Vec<f64> = models.iter().filter_map(|m| m.cell()).map(pick).collect();
+            values.sort_by(f64::total_cmp);
+            values.dedup_by(|a, b| a.total_cmp(b).is_eq());
+            values
+        };
+        Self { alphas: sorted(|(alpha, _)| alpha), ts: sorted(|(_, t)| t) }
+    }
+
+    fn values(
+        &self,
+        models: &[&ModelSummary],
+        of: impl Fn(&ModelSummary) -> Option<f64>,
+    ) -> Values {
+        let at = |a: f64, t: f64| models.iter().find(|m| m.cell() == Some((a, t)));
+        let row = |a: &f64| self.ts.iter().map(|t| at(*a, *t).and_then(|m| of(m))).collect();
+        self.alphas.iter().map(row).collect()
+    }
+
+    fn grid(&self, title: &'static str, cells: Vec<Vec<Option<(String, f64)>>>) -> Grid {
+        let rows = self.alphas.iter().map(|alpha| format!("α {alpha}")).collect();
+        let columns = self.ts.iter().map(|t| format!("T {t}")).collect();
+        Grid { title, rows, columns, cells }
+    }
 }
 
 fn paper_value(report: &Report, model: &ModelSummary) -> Option<f64> {
@@ -123,17 +139,18 @@ fn on_labels(models: &[&ModelSummary]) -> Result<Figure> {
         true => model.training.clone(),
         false => format!("{}/{}", model.training, model.model),
     };
-    let legend =
-        colored.iter().map(|(m, color)| Legend { label: name(m), color: *color }).collect();
+    let legend = colored.iter().map(|(m, hue)| Legend { label: name(m), hue: *hue }).collect();
     let panel = (String::new(), chart::lines(&lines(&colored, axis(models)))?);
     let caption = "Without a teacher: test accuracy (percent) by epoch.".into();
-    Ok(Figure { caption, legend, panels: vec![panel] })
+    Ok(Figure { caption, legend, width: 19, panels: vec![panel] })
 }
 
 fn by_temperature(models: &[&ModelSummary]) -> Result<Figure> {
-    let (alphas, ts) = axes(models);
+    let (models, below) = without_those_far_below(models);
+    let models = &models;
+    let Axes { alphas, ts } = Axes::of(models);
     let others: Vec<_> = models.iter().filter(|m| m.cell().is_none()).copied().collect();
-    let color = |model: &ModelSummary| -> Hue {
+    let hue = |model: &ModelSummary| -> Hue {
         let alpha = model.cell().map(|(alpha, _)| alpha);
         let place =
             alphas.iter().position(|a| alpha.is_some_and(|alpha| a.total_cmp(&alpha).is_eq()));
@@ -142,22 +159,34 @@ fn by_temperature(models: &[&ModelSummary]) -> Result<Figure> {
     };
     let panel = |t: &f64| -> Result<(String, String)> {
         let here = |m: &&ModelSummary| m.cell().is_none_or(|(_, at)| at.total_cmp(t).is_eq());
-        let colored: Vec<_> = models.iter().copied().filter(here).map(|m| (m, color(m))).collect();
+        let colored: Vec<_> = models.iter().copied().filter(here).map(|m| (m, hue(m))).collect();
         Ok((format!("T = {t}"), chart::lines(&lines(&colored, axis(models)))?))
     };
-    let labels = others.iter().map(|m| Legend { label: m.model.clone(), color: color(m) });
+    let labels = others.iter().map(|m| Legend { label: m.model.clone(), hue: hue(m) });
     let cells = alphas.iter().enumerate().map(|(i, a)| (format!("α = {a}"), Some(i)));
-    let cells = cells.map(|(label, color)| Legend { label, color });
+    let cells = cells.map(|(label, hue)| Legend { label, hue });
     let training = &models[0].training;
     Ok(Figure {
         caption: format!(
             "{training}: test accuracy (percent) by epoch, one panel per temperature. Lines are \
              means over seeds, bands ± one standard deviation; the axis starts where the first \
-             quarter of the epochs ends."
+             quarter of the epochs ends.{below}"
         ),
+        width: 19,
         legend: labels.chain(cells).collect(),
         panels: ts.iter().map(panel).collect::<Result<_>>()?,
     })
+}
+
+/// Where a class is missing, models without a teacher cannot come near the others: their lines
+/// would flatten all differences, and are told in words instead.
+fn without_those_far_below<'a>(models: &[&'a ModelSummary]) -> (Vec<&'a ModelSummary>, String) {
+    let far = |m: &&&ModelSummary| m.omitted_class.is_some() && !m.is_distilled();
+    let shown = models.iter().filter(|m| !far(m)).copied().collect();
+    let told = models.iter().filter(far);
+    let told = told
+        .map(|m| format!(" Below the axis: {}, which ends at {}.", m.model, percent(m.last.mean)));
+    (shown, told.collect())
 }
 
 fn lines(models: &[(&ModelSummary, Hue)], y: (f64, f64)) -> Lines {
@@ -167,8 +196,7 @@ fn lines(models: &[(&ModelSummary, Hue)], y: (f64, f64)) -> Lines {
         };
         model.curve.iter().map(point).collect()
     };
-    let series =
-        models.iter().map(|(model, color)| Series { color: *color, points: points(model) });
+    let series = models.iter().map(|(model, hue)| Series { hue: *hue, points: points(model) });
     let n_epochs = models.iter().filter_map(|(m, _)| m.curve.last()).map(|(e, _)| *e).max();
     Lines { y, n_epochs: n_epochs.unwrap_or(1), series: series.collect() }
 }
@@ -189,7 +217,7 @@ pub(crate) fn class_errors(report: &Report) -> Result<Option<Section>> {
     let mut blocks = Vec::new();
     for models in trainings(report) {
         if let Some(class) = models.iter().find_map(|model| model.omitted_class) {
-            blocks.push(Block::Figure(bar_chart(&models, class)?));
+            blocks.extend(bar_chart(&models, class)?.map(Block::Figure));
             blocks.push(Block::Table(class_table(&models, class)));
         }
     }
@@ -199,43 +227,53 @@ pub(crate) fn class_errors(report: &Report) -> Result<Option<Section>> {
 
 /// The model without a teacher, the one that answers the paper's number (else the first that was
 /// distilled), and its corrections.
-fn bar_chart(models: &[&ModelSummary], class: u32) -> Result<Figure> {
+fn shown_in_bars<'a>(models: &[&'a ModelSummary]) -> Vec<(String, &'a EvaluationSummary)> {
     let distilled = || models.iter().filter(|model| model.is_distilled());
     let chosen = distilled().find(|model| model.claim.is_some()).or(distilled().next());
     let baseline = models.iter().find(|model| model.is_baseline());
-    let mut shown: Vec<(String, &EvaluationSummary)> =
-        baseline.iter().map(|model| (model.model.clone(), &model.evaluation)).collect();
+    let both = [baseline, chosen].into_iter().flatten();
+    let mut shown: Vec<_> = both.map(|model| (model.model.clone(), &model.evaluation)).collect();
     if let Some(model) = chosen {
-        shown.push((model.model.clone(), &model.evaluation));
         let corrected = |method: &str| format!("{}, {method} correction", model.model);
         shown.extend(model.corrections.iter().map(|c| (corrected(&c.method), &c.evaluation)));
     }
+    shown
+}
+
+fn bar_chart(models: &[&ModelSummary], class: u32) -> Result<Option<Figure>> {
+    let shown = shown_in_bars(models);
     let heights = |e: &EvaluationSummary| e.class_errors.iter().map(|stat| stat.mean).collect();
+    let hue = |i: usize| i.checked_sub(1);
     let series: Vec<(Hue, Vec<f64>)> =
-        shown.iter().enumerate().map(|(i, (_, e))| (i.checked_sub(1), heights(e))).collect();
-    let legend = shown.into_iter().enumerate();
-    let legend = legend.map(|(i, (label, _))| Legend { label, color: i.checked_sub(1) }).collect();
+        shown.iter().enumerate().map(|(i, (_, e))| (hue(i), heights(e))).collect();
+    if series.iter().all(|(_, heights)| heights.is_empty()) {
+        return Ok(None);
+    }
+    let legend = shown.into_iter().enumerate().map(|(i, (label, _))| Legend { label, hue: hue(i) });
     let training = &models[0].training;
-    Ok(Figure {
+    Ok(Some(Figure {
         caption: format!(
             "{training}: test errors by class, last epoch, mean over seeds. Class {class} is not in \
              the training set; a bar that leaves the chart carries its number."
         ),
-        legend,
-        panels: vec![(
-            String::new(),
-            chart::bars(&Bars { y_max: bar_limit(&series, class), series })?,
-        )],
-    })
+        legend: legend.collect(),
+        width: 48,
+        panels: vec![(String::new(), chart::bars(&Bars { y_max: bar_limit(&series), series })?)],
+    }))
 }
 
-/// The highest bar, but for those of the first series on `class`: all of its images are wrong.
-fn bar_limit(series: &[(Hue, Vec<f64>)], class: u32) -> f64 {
-    let heights = series.iter().enumerate().flat_map(|(i, (_, heights))| {
-        let inside = move |(c, _): &(usize, &f64)| i > 0 || *c != class as usize;
-        heights.iter().enumerate().filter(inside).map(|(_, height)| *height)
-    });
-    1.08 * heights.fold(1.0, f64::max)
+/// A little above the highest bar, but for one that is more than four times all others: without a
+/// teacher, every image of the missing class is wrong.
+fn bar_limit(series: &[(Hue, Vec<f64>)]) -> f64 {
+    let mut heights: Vec<f64> = series.iter().flat_map(|(_, heights)| heights).copied().collect();
+    heights.sort_by(|a, b| b.total_cmp(a));
+    let second = heights.get(1).copied().unwrap_or(0.0);
+    1.08 * heights
+        .first()
+        .copied()
+        .filter(|first| *first <= 4.0 * second)
+        .unwrap_or(second)
+        .max(1.0)
 }
 
 fn class_table(models: &[&ModelSummary], class: u32) -> Table {

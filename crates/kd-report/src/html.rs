@@ -63,28 +63,50 @@ fn coded(text: &str) -> Markup {
 
 fn table(table: &Table) -> Markup {
     html! {
-        div.scroll {
-            table {
-                caption { (table.caption) }
-                thead {
-                    @if table.columns.iter().any(|column| !column.group.is_empty()) {
-                        tr { @for (group, span) in groups(table) { th.group[!group.is_empty()] colspan=(span) { (group) } } }
-                    }
-                    tr {
-                        @for (i, column) in table.columns.iter().enumerate() {
-                            th.num[table.is_numeric(i)] scope="col" { (column.name) }
-                        }
-                    }
+        figure {
+            div.scroll {
+                table {
+                    thead { (group_heads(table)) (heads(table)) }
+                    tbody { @for each in &table.rows { (row(table, each)) } }
                 }
-                tbody {
-                    @for row in &table.rows {
-                        @match row {
-                            Row::Heading(title) => {
-                                tr.heading { th colspan=(table.columns.len()) { (title) } }
-                            }
-                            Row::Cells(cells) => tr { @for each in cells { (cell(each)) } }
-                        }
-                    }
+            }
+            figcaption { (table.caption) }
+        }
+    }
+}
+
+fn group_heads(table: &Table) -> Markup {
+    html! {
+        @if table.columns.iter().any(|column| !column.group.is_empty()) {
+            tr {
+                @for (group, span) in groups(table) {
+                    @if group.is_empty() { td colspan=(span) {} }
+                    @else { th.group.first scope="colgroup" colspan=(span) { (group) } }
+                }
+            }
+        }
+    }
+}
+
+fn heads(table: &Table) -> Markup {
+    html! {
+        tr {
+            @for (i, column) in table.columns.iter().enumerate() {
+                th.num[table.is_numeric(i)].first[table.starts_group(i)] scope="col" { (column.name) }
+            }
+        }
+    }
+}
+
+fn row(table: &Table, row: &Row) -> Markup {
+    html! {
+        @match row {
+            Row::Heading(title) => {
+                tr.heading { th colspan=(table.columns.len()) { (title) } }
+            }
+            Row::Cells(cells) => tr {
+                @for (i, each) in cells.iter().enumerate() {
+                    td.num[table.is_numeric(i)].first[table.starts_group(i)] { (cell(each)) }
                 }
             }
         }
@@ -105,16 +127,14 @@ fn groups(table: &Table) -> Vec<(&str, usize)> {
 
 fn cell(cell: &Cell) -> Markup {
     match cell {
-        Cell::Empty => html! { td.num.none { "\u{2013}" } },
-        Cell::Text(text) => html! { td { (text) } },
-        Cell::Code(text) => html! { td { code { (text) } } },
+        Cell::Empty => html! { span.none { "\u{2013}" } },
+        Cell::Text(text) => html! { (text) },
+        Cell::Code(text) => html! { code { (text) } },
         Cell::Number { main, spread } => html! {
-            td.num { (main) @if !spread.is_empty() { " " span.spread { (spread) } } }
+            (main) @if !spread.is_empty() { " " span.spread { (spread) } }
         },
-        Cell::Verdict(Verdict::None) => html! { td.none { "none" } },
-        Cell::Verdict(verdict) => html! {
-            td { span.verdict.(verdict.class()) { (verdict.words()) } }
-        },
+        Cell::Verdict(Verdict::None) => html! { span.none { "none" } },
+        Cell::Verdict(verdict) => html! { span.verdict.(verdict.class()) { (verdict.words()) } },
     }
 }
 
@@ -162,10 +182,10 @@ fn figure(figure: &Figure) -> Markup {
         figure {
             p.legend {
                 @for entry in &figure.legend {
-                    span { i style=(format!("border-color:{}", chart::css(entry.color))) {} (entry.label) }
+                    span { i style=(format!("border-color:{}", chart::css(entry.hue))) {} (entry.label) }
                 }
             }
-            div.panels.single[figure.panels.len() == 1] {
+            div.panels style=(format!("--width:{}rem", figure.width)) {
                 @for (title, svg) in &figure.panels {
                     div role="img" aria-label=(title) {
                         @if !title.is_empty() { h3 { (title) } }

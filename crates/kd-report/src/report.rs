@@ -219,7 +219,11 @@ impl ModelSummary {
             "temperature" => "T".to_owned(),
             key => key.replace('_', " "),
         };
-        let text = |value: &Value| value.as_str().map_or(value.to_string(), str::to_owned);
+        let text = |value: &Value| match (value.as_str(), value.as_f64()) {
+            (Some(text), _) => text.to_owned(),
+            (_, Some(number)) => number.to_string(),
+            _ => value.to_string(),
+        };
         let settings =
             self.loss.as_object().into_iter().flatten().filter(|(key, _)| *key != "kind");
         let kind = self.loss["kind"].as_str().filter(|_| self.cell().is_none());
@@ -361,7 +365,10 @@ fn curve(model: &ModelRuns) -> Vec<(u64, Stat)> {
     let mut epochs: Vec<u64> = model.epochs.keys().map(|(_, epoch)| *epoch).collect();
     epochs.sort_unstable();
     epochs.dedup();
-    let top1 = |seed: &u64, epoch| model.epochs.get(&(*seed, epoch)).and_then(|e| e.test_top1);
+    let top1 = |seed: &u64, epoch| {
+        let top1 = model.epochs.get(&(*seed, epoch)).and_then(|e| e.test_top1);
+        top1.filter(|top1| (0.0..=1.0).contains(top1))
+    };
     let at = |epoch| over_some(model.finals.keys().map(|seed| top1(seed, epoch)));
     epochs.into_iter().filter_map(|epoch| Some((epoch, at(epoch)?))).collect()
 }

@@ -21,11 +21,16 @@ pub(crate) fn document(report: &Report, spec: Option<String>) -> Result<Document
     sections.extend(models(report));
     sections.push(provenance(report, spec));
     Ok(Document {
-        title: format!("{}{}", if report.synthetic { "SYNTHETIC: " } else { "" }, report.suite),
+        title: title(report),
         subtitle: subtitle(report),
         notices: notices(report),
         sections,
     })
+}
+
+fn title(report: &Report) -> String {
+    let mark = if report.synthetic { "SYNTHETIC: " } else { "" };
+    format!("{mark}{} beside the paper", report.suite)
 }
 
 fn subtitle(report: &Report) -> String {
@@ -98,17 +103,16 @@ fn verdict_counts(report: &Report, selection: Selection) -> Option<String> {
 
 fn claims(report: &Report) -> Option<Section> {
     let rows: Vec<_> = pairs(report).map(|(best, last)| claim_row(best, last)).collect();
-    let column = |group, name: &str| Column { group, name: name.into() };
-    let mut columns = Column::plain(&["id", "paper's", "paper"]);
-    for group in ["best epoch, as in the paper", "last epoch"] {
-        columns.extend(["ours", "difference", "verdict"].map(|name| column(group, name)));
+    let mut columns = Column::plain(&["claim", "where", "paper"]);
+    for group in ["best epoch", "last epoch"] {
+        columns.extend(Column::grouped(group, &["ours", "difference", "verdict"]));
     }
     let caption = "Accuracies in percent, differences in points; errors are counts of images, \
                    measured after the last epoch only."
         .into();
     let table = Block::Table(Table { caption, columns, rows });
     (!report.claims.is_empty())
-        .then(|| Section { title: "Beside the paper".into(), blocks: vec![table] })
+        .then(|| Section { title: "The paper's numbers and ours".into(), blocks: vec![table] })
 }
 
 /// Each answered claim with its best-epoch result, if it has one, and its last-epoch result.
@@ -133,7 +137,7 @@ fn claim_row(best: Option<&ClaimResult>, last: &ClaimResult) -> Row {
 }
 
 fn three(claim: &ClaimResult) -> [Cell; 3] {
-    let (factor, decimals) = if claim.measure.is_count() { (1.0, 0) } else { (100.0, 2) };
+    let (factor, decimals) = if claim.measure.is_count() { (1.0, 1) } else { (100.0, 2) };
     let difference = claim.difference.zip(claim.noise).map(|(difference, noise)| Cell::Number {
         main: signed(factor * difference, decimals),
         spread: format!("± {:.decimals$}", factor * noise),
@@ -180,10 +184,9 @@ pub(crate) fn results(report: &Report) -> Table {
 
 fn epochs(report: &Report) -> Option<Section> {
     let rows: Vec<_> = trainings(report).into_iter().flat_map(epoch_rows).collect();
-    let column = |group, name: &str| Column { group, name: name.into() };
     let mut columns = Column::plain(&["model"]);
     for group in ["98.5 %", "99.0 %"] {
-        columns.extend(["epochs", "against the baseline"].map(|name| column(group, name)));
+        columns.extend(Column::grouped(group, &["epochs", "against the baseline"]));
     }
     let caption = "The first epoch whose test accuracy reaches 98.5 and 99.0 percent. The number \
                    after the difference's ± is two standard errors."
@@ -255,19 +258,20 @@ fn gain(ours: &Stat, theirs: &Stat) -> Cell {
 
 fn models(report: &Report) -> Option<Section> {
     let has_holdout = report.models.iter().any(|model| model.holdout.is_some());
-    let mut names = vec!["model", "objective", "best epoch", "at", "last epoch"];
-    names.extend(has_holdout.then_some("held out"));
-    names.extend(["errors", "NLL", "ECE", "agreement"]);
+    let mut columns = Column::plain(&["model", "objective"]);
+    columns.extend(Column::grouped("best epoch", &["test", "epoch"]));
+    let held_out: &[&str] = if has_holdout { &["held out"] } else { &[] };
+    let last = [&["test"], held_out, &["errors", "NLL", "ECE", "agreement"]].concat();
+    columns.extend(Column::grouped("last epoch", &last));
     let mut rows = Vec::new();
     for group in trainings(report) {
         rows.push(Row::Heading(training_line(group[0])));
         rows.extend(group.iter().map(|model| model_row(model, has_holdout)));
     }
-    let caption = "Best and last epoch: test accuracy in percent. Errors, NLL (nats), ECE \
-                   (percent, 15 bins) and agreement with the teacher's predictions (percent) \
-                   are those of the last epoch."
+    let caption = "Accuracies, ECE (15 bins) and agreement with the teacher's predictions are in \
+                   percent; NLL in nats."
         .into();
-    let table = Table { caption, columns: Column::plain(&names), rows };
+    let table = Table { caption, columns, rows };
     let title = "All models, with calibration and agreement".into();
     (!report.models.is_empty()).then(|| Section { title, blocks: vec![Block::Table(table)] })
 }
