@@ -59,7 +59,6 @@ pub(crate) fn download(name: &str, dataset: &Dataset, data_dir: &Path) -> Result
     if offline() {
         return Err(unavailable("KD_OFFLINE is set"));
     }
-    fs::create_dir_all(&folder).map_err(Failure::io(&folder, "create"))?;
     if !https::COMPILED_IN && mirrors.iter().any(|url| url.starts_with("https:")) {
         if !https::reachable(&mirrors) {
             return Err(unavailable("no mirror can be reached; is there a network?"));
@@ -72,6 +71,7 @@ pub(crate) fn download(name: &str, dataset: &Dataset, data_dir: &Path) -> Result
 }
 
 fn fetch_missing(dataset: &Dataset, folder: &Path, mirrors: Vec<String>) -> Result<()> {
+    fs::create_dir_all(folder).map_err(Failure::io(folder, "create"))?;
     let _lock = lock(folder)?;
     let downloader = Downloader::new(mirrors);
     for file in dataset.files.iter().filter(|file| file.locate(folder).is_none()) {

@@ -219,6 +219,7 @@ fn fault(error: ureq::Error) -> Fault {
                 | ErrorKind::HostUnreachable
                 | ErrorKind::NetworkUnreachable
                 | ErrorKind::AddrNotAvailable
+                | ErrorKind::InvalidData
         ),
         E::Protocol(_) => false,
         _ => true,
@@ -229,8 +230,8 @@ fn fault(error: ureq::Error) -> Fault {
 /// The one line for a file that could not be had, and how to get it by hand.
 pub(crate) fn unavailable(reason: &str, file: &DataFile, target: &Path) -> Failure {
     let line = format!(
-        "{}: cannot be downloaded: {reason}; run this again, or put the file there yourself \
-         (sha256 {}, {} bytes)",
+        "{}: cannot be downloaded: {reason}; try again, or put it there yourself (sha256 {}, \
+         {} bytes; data/README.md lists all files)",
         target.display(),
         file.sha256,
         file.size,

@@ -21,7 +21,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// # Errors
 /// Those of the download; [`Code::Unavailable`] also when that build fails.
 pub(crate) fn download(name: &str, data_dir: &Path) -> Result<()> {
-    eprintln!("building the downloader (once)");
+    eprintln!("starting the downloader (it is built once)");
     let mut cargo = kd::cargo();
     cargo.args(["run", "--profile", "xtask", "--package", "xtask", "--features", "https", "--"]);
     cargo.args(["data", name, "--data-dir"]).arg(data_dir).stdout(Stdio::null());
@@ -41,10 +41,10 @@ pub(crate) fn reachable(urls: &[String]) -> bool {
         return true;
     }
     let (sender, receiver) = mpsc::channel();
-    for host in urls.iter().filter_map(|url| host(url)) {
-        let (sender, host) = (sender.clone(), host.to_owned());
+    for address in urls.iter().filter_map(|url| address(url)) {
+        let sender = sender.clone();
         // The one that is still waiting ends with the program.
-        thread::spawn(move || sender.send(connects(&host)));
+        thread::spawn(move || sender.send(connects(&address)));
     }
     drop(sender);
     let end = Instant::now() + PATIENCE;
@@ -56,12 +56,14 @@ pub(crate) fn reachable(urls: &[String]) -> bool {
     false
 }
 
-fn host(url: &str) -> Option<&str> {
-    url.strip_prefix("https://")?.split('/').next()
+/// `HOST:PORT` of an `https:` address.
+fn address(url: &str) -> Option<String> {
+    let host = url.strip_prefix("https://")?.split('/').next()?;
+    Some(if host.contains(':') { host.to_owned() } else { format!("{host}:443") })
 }
 
-fn connects(host: &str) -> bool {
-    let Ok(mut addresses) = (host, 443).to_socket_addrs() else { return false };
+fn connects(address: &str) -> bool {
+    let Ok(mut addresses) = address.to_socket_addrs() else { return false };
     addresses.any(|address| TcpStream::connect_timeout(&address, PATIENCE).is_ok())
 }
 
@@ -70,8 +72,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_host_is_cut_out_of_an_address() {
-        assert_eq!(host("https://example.org/a/b"), Some("example.org"));
-        assert_eq!(host("http://example.org"), None);
+    fn host_and_port_are_cut_out_of_an_address() {
+        assert_eq!(address("https://example.org/a/b").as_deref(), Some("example.org:443"));
+        assert_eq!(address("https://localhost:8000").as_deref(), Some("localhost:8000"));
+        assert_eq!(address("http://example.org"), None);
+    }
+
+    #[test]
+    fn a_closed_port_is_not_reachable() {
+        assert!(!connects("127.0.0.1:1"));
     }
 }
