@@ -92,6 +92,19 @@ pub(crate) struct Legend {
     pub(crate) hue: crate::chart::Hue,
 }
 
+impl Section {
+    /// A section, unless there is nothing to say.
+    pub(crate) fn of(title: &str, blocks: Vec<Block>) -> Option<Self> {
+        (!blocks.is_empty()).then(|| Self { title: title.into(), blocks })
+    }
+
+    /// A section of one table, unless it has no rows.
+    pub(crate) fn of_table(title: &str, table: Table) -> Option<Self> {
+        (!table.rows.is_empty())
+            .then(|| Self { title: title.into(), blocks: vec![Block::Table(table)] })
+    }
+}
+
 impl Column {
     /// Columns without a group.
     pub(crate) fn plain(names: &[&str]) -> Vec<Self> {

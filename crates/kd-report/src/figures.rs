@@ -12,8 +12,7 @@ use crate::sections::trainings;
 pub(crate) fn grids(report: &Report) -> Option<Section> {
     let blocks: Vec<_> =
         trainings(report).iter().flat_map(|models| training_grids(report, models)).collect();
-    let title = "The grid of alpha and temperature".into();
-    (!blocks.is_empty()).then(|| Section { title, blocks })
+    Section::of("The grid of alpha and temperature", blocks)
 }
 
 /// One number per alpha and temperature, fractions.
@@ -129,8 +128,7 @@ pub(crate) fn convergence(report: &Report) -> Result<Option<Section>> {
     if !alone.is_empty() {
         blocks.insert(0, Block::Figure(on_labels(&alone)?));
     }
-    let title = "Convergence".into();
-    Ok((!blocks.is_empty()).then(|| Section { title, blocks }))
+    Ok(Section::of("Convergence", blocks))
 }
 
 fn on_labels(models: &[&ModelSummary]) -> Result<Figure> {
@@ -221,8 +219,7 @@ pub(crate) fn class_errors(report: &Report) -> Result<Option<Section>> {
             blocks.push(Block::Table(class_table(&models, class)));
         }
     }
-    let title = "A class that was never seen: errors by class".into();
-    Ok((!blocks.is_empty()).then(|| Section { title, blocks }))
+    Ok(Section::of("A class that was never seen: errors by class", blocks))
 }
 
 /// The model without a teacher, the one that answers the paper's number (else the first that was

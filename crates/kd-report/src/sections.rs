@@ -103,16 +103,14 @@ fn verdict_counts(report: &Report, selection: Selection) -> Option<String> {
 
 fn claims(report: &Report) -> Option<Section> {
     let rows: Vec<_> = pairs(report).map(|(best, last)| claim_row(best, last)).collect();
-    let mut columns = Column::plain(&["claim", "where", "paper"]);
+    let mut columns = Column::plain(&["claim", "where", "our model", "paper"]);
     for group in ["best epoch", "last epoch"] {
         columns.extend(Column::grouped(group, &["ours", "difference", "verdict"]));
     }
     let caption = "Accuracies in percent, differences in points; errors are counts of images, \
                    measured after the last epoch only."
         .into();
-    let table = Block::Table(Table { caption, columns, rows });
-    (!report.claims.is_empty())
-        .then(|| Section { title: "The paper's numbers and ours".into(), blocks: vec![table] })
+    Section::of_table("The paper's numbers and ours", Table { caption, columns, rows })
 }
 
 /// Each answered claim with its best-epoch result, if it has one, and its last-epoch result.
@@ -129,6 +127,7 @@ fn claim_row(best: Option<&ClaimResult>, last: &ClaimResult) -> Row {
     let mut cells = vec![
         Cell::Code(last.id.clone()),
         Cell::Text(last.source.clone()),
+        Cell::Code(last.model.clone()),
         Cell::Number { main: paper(last), spread: String::new() },
     ];
     cells.extend(best.map_or([Cell::Empty, Cell::Empty, Cell::Empty], three));
@@ -191,10 +190,7 @@ fn epochs(report: &Report) -> Option<Section> {
     let caption = "The first epoch whose test accuracy reaches 98.5 and 99.0 percent. The number \
                    after the difference's ± is two standard errors."
         .into();
-    let table = Block::Table(Table { caption, columns, rows });
-    let title = "Epochs to an accuracy".into();
-    matches!(&table, Block::Table(t) if !t.rows.is_empty())
-        .then(|| Section { title, blocks: vec![table] })
+    Section::of_table("Epochs to an accuracy", Table { caption, columns, rows })
 }
 
 /// Models of one training; the list is in order of appearance.
@@ -271,9 +267,8 @@ fn models(report: &Report) -> Option<Section> {
     let caption = "Accuracies, ECE (15 bins) and agreement with the teacher's predictions are in \
                    percent; NLL in nats."
         .into();
-    let table = Table { caption, columns, rows };
-    let title = "All models, with calibration and agreement".into();
-    (!report.models.is_empty()).then(|| Section { title, blocks: vec![Block::Table(table)] })
+    let title = "All models, with calibration and agreement";
+    Section::of_table(title, Table { caption, columns, rows })
 }
 
 fn training_line(model: &ModelSummary) -> String {
