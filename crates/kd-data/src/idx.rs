@@ -102,6 +102,7 @@ impl Idx {
 
     fn into_data(mut self) -> Vec<u8> {
         self.bytes.drain(..header_len(self.dims.len()));
+        self.bytes.shrink_to_fit();
         self.bytes
     }
 
@@ -110,6 +111,20 @@ impl Idx {
         let name = name.strip_suffix(".gz").unwrap_or(&name).to_owned();
         DataFile { name, sha256: fsx::sha256(&self.bytes), n_items: self.dims[0] }
     }
+}
+
+/// Reads gray images of `size` = `[H, W]` and their labels.
+///
+/// # Errors
+/// As [`Idx::read`] and [`join`].
+pub fn read_pair(
+    images: &Path,
+    labels: &Path,
+    size: [usize; 2],
+    n_classes: usize,
+) -> Result<Images> {
+    let pair = ((images, Idx::read(images, 3)?), (labels, Idx::read(labels, 1)?));
+    join(pair.0, pair.1, size, n_classes)
 }
 
 /// Puts gray images and their labels together; the paths are named in errors.

@@ -9,8 +9,7 @@ use std::path::{Path, PathBuf};
 use kd_core::{Error, Result};
 use serde::{Deserialize, Serialize};
 
-use crate::idx::{self, Idx};
-use crate::{Dataset, Images, Normalize, Splits};
+use crate::{Dataset, Normalize, Splits, idx};
 
 /// Mean of the training pixels in `[0, 1]`.
 pub const MEAN: f32 = 0.1307;
@@ -42,8 +41,8 @@ impl Dataset for Mnist {
             hint: "name the data folder with --data-dir or KD_DATA_DIR".into(),
         })?;
         let [train_images, train_labels, test_images, test_labels] = find(dir)?;
-        let train = read_pair(&train_images, &train_labels)?;
-        let test = read_pair(&test_images, &test_labels)?;
+        let train = idx::read_pair(&train_images, &train_labels, SIZE, N_CLASSES)?;
+        let test = idx::read_pair(&test_images, &test_labels, SIZE, N_CLASSES)?;
         let official = train
             .files()
             .iter()
@@ -60,11 +59,6 @@ impl Dataset for Mnist {
     fn is_synthetic(&self) -> bool {
         false
     }
-}
-
-fn read_pair(images: &Path, labels: &Path) -> Result<Images> {
-    let pair = ((images, Idx::read(images, 3)?), (labels, Idx::read(labels, 1)?));
-    idx::join(pair.0, pair.1, SIZE, N_CLASSES)
 }
 
 /// The four files, all from the first folder that has them all: never a mixture of two sets.
@@ -95,6 +89,7 @@ fn find_file(folder: &Path, name: &str) -> Option<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::idx::Idx;
 
     /// Writes a small set of the format: `n` training images of the classes `i % 10`, 5 of test.
     fn write(folder: &Path, n: usize) {

@@ -32,6 +32,10 @@ const MEAN: f32 = 0.1169;
 const STD: f32 = 0.2559;
 
 /// Procedurally drawn digits; the first images of a larger set are those of a smaller one.
+///
+/// Difficulty, measured once in PyTorch on the default set (Adam, batches of 128, random crops
+/// with padding 2): 784-30-30-10 has 95.3 % of the test images right after 12 epochs,
+/// 784-1200-1200-10 (dropout) 98.6 % after 3.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct SyntheticDigits {
@@ -91,9 +95,7 @@ impl SyntheticDigits {
         let sums = fsx::read_bounded(&folder.join(SUMS), 4096, "").ok()?;
         let part = |name: &str, n: usize| {
             let [images, labels] = paths(name).map(|path| folder.join(path));
-            let pair = (Idx::read(&images, 3).ok()?, Idx::read(&labels, 1).ok()?);
-            let pair = ((&*images, pair.0), (&*labels, pair.1));
-            let part = idx::join(pair.0, pair.1, [SIDE; 2], N_CLASSES).ok()?;
+            let part = idx::read_pair(&images, &labels, [SIDE; 2], N_CLASSES).ok()?;
             (part.len() == n).then_some(part)
         };
         let (train, test) = (part("train", self.n_train)?, part("t10k", self.n_test)?);
