@@ -14,7 +14,7 @@ use crate::{Error, Result};
 /// [`Error::Io`]; `path` then keeps what it held before.
 pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<()> {
     let folder = parent(path);
-    let mut file = tempfile::NamedTempFile::new_in(folder).map_err(Error::io(path, "create"))?;
+    let mut file = builder().tempfile_in(folder).map_err(Error::io(path, "create"))?;
     file.write_all(bytes).map_err(Error::io(path, "write"))?;
     file.as_file().sync_all().map_err(Error::io(path, "write"))?;
     file.persist(path).map_err(|e| Error::Io {
@@ -64,6 +64,14 @@ pub fn sha256(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
+/// Temporary files are their owner's alone; what we write is for all whom the umask allows.
+fn builder() -> tempfile::Builder<'static, 'static> {
+    let mut builder = tempfile::Builder::new();
+    #[cfg(unix)]
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+    builder
+}
+
 fn parent(path: &Path) -> &Path {
     path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
@@ -81,6 +89,16 @@ mod tests {
         assert_eq!(fs::read(&path).unwrap(), b"new");
         assert!(write_atomic(&folder.path().join("no/such/a"), b"x").is_err());
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "no temporary file is left");
+    }
+
+    #[test]
+    fn permissions_are_those_of_any_new_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let (a, b) = (folder.path().join("a"), folder.path().join("b"));
+        write_atomic(&a, b"").unwrap();
+        fs::write(&b, b"").unwrap();
+        let permissions = |path| fs::metadata(path).unwrap().permissions();
+        assert_eq!(permissions(&a), permissions(&b));
     }
 
     #[test]
