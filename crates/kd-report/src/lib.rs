@@ -38,6 +38,12 @@ pub use stats::{Difference, Stat, Verdict, binomial_error};
 ///
 /// A run that is not complete gets a report too, which says so.
 ///
+/// ```no_run
+/// let report = kd_report::write_report("runs/mnist-quick".as_ref())?;
+/// println!("{}", kd_report::results_table(&report));
+/// # Ok::<(), kd_core::Error>(())
+/// ```
+///
 /// # Errors
 /// [`kd_core::Error`] when the metrics are missing or damaged, name a claim that does not exist,
 /// or when the reports cannot be written.

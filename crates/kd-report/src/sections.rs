@@ -1,11 +1,12 @@
 //! The report's text and tables.
 
+use kd_core::Result;
+
 use crate::document::{Block, Cell, Column, Document, Row, Section, Table};
 use crate::figures;
 use crate::format::{count_cell, duration, number_cell, percent, percent_cell, signed, thousands};
 use crate::report::{ClaimResult, ModelSummary, Paper, Report, Selection};
 use crate::stats::{Stat, Verdict};
-use kd_core::Result;
 
 /// The whole document. `spec` is the resolved spec as written beside the run.
 ///
@@ -76,14 +77,14 @@ fn summary(report: &Report) -> Section {
     if report.preset != "paper" {
         let preset = &report.preset;
         blocks.push(Block::Text(format!(
-            "The preset `{preset}` is shorter than the paper's protocol; only `paper` follows it."
+            "Only the preset `paper` follows the paper's protocol; this is `{preset}`."
         )));
     }
     Section { title: "Summary".into(), blocks }
 }
 
 const HOW_TO_READ: &str = "Accuracies are percent of the test images, as mean ± sample standard \
-    deviation over seeds. \u{201c}Best epoch\u{201d} is the highest test accuracy of any epoch: \
+    deviation over seeds; \u{201c}n = 1\u{201d} marks a single one. \u{201c}Best epoch\u{201d} is the highest test accuracy of any epoch: \
     the paper prints it, and it flatters, because the epoch is chosen on the test images. \
     \u{201c}Last epoch\u{201d} is not chosen; the two are never mixed. A difference is ours minus \
     the paper's, and the number after its ± is the noise, two standard errors: the paper's number \
