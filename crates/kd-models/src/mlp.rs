@@ -1,0 +1,264 @@
+//! Multilayer perceptrons: the networks of the paper's MNIST section.
+
+use std::collections::BTreeMap;
+
+use candle_core::{Device, Tensor};
+use kd_core::ops::{Activation, dropout};
+use kd_core::{Classifier, Error, Linear, Mode, Params, Result, Stream};
+use serde::{Deserialize, Serialize};
+
+use crate::Network;
+
+/// Linear layers with ReLU and dropout between them (Hinton et al. 2015, section 3).
+///
+/// Parameters are named `fc1.weight`, `fc1.bias`, `fc2.weight`, ...
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Mlp {
+    /// Units of each hidden layer.
+    pub hidden: Vec<usize>,
+    /// Probability with which a hidden unit is dropped in training, in `[0, 1)`.
+    #[serde(default)]
+    pub dropout: f32,
+    /// Probability with which a pixel is dropped in training, in `[0, 1)`.
+    #[serde(default)]
+    pub input_dropout: f32,
+}
+
+impl Default for Mlp {
+    /// The paper's teacher.
+    fn default() -> Self {
+        Self { hidden: vec![1200, 1200], dropout: 0.5, input_dropout: 0.0 }
+    }
+}
+
+impl Network for Mlp {
+    fn build(
+        &self,
+        image_shape: [usize; 3],
+        n_classes: usize,
+        stream: Stream,
+        device: &Device,
+    ) -> Result<Box<dyn Classifier>> {
+        Ok(Box::new(MlpNetwork::new(self, image_shape, n_classes, stream, device)?))
+    }
+}
+
+/// A built [`Mlp`].
+#[derive(Debug)]
+pub struct MlpNetwork {
+    layers: Vec<Linear>,
+    params: Params,
+    n_in: usize,
+    n_classes: usize,
+    dropout: f32,
+    input_dropout: f32,
+}
+
+impl MlpNetwork {
+    /// Builds the network with PyTorch's default initial values.
+    ///
+    /// # Errors
+    /// [`Error::Config`] for a layer without units or a dropout outside `[0, 1)`.
+    pub fn new(
+        config: &Mlp,
+        image_shape: [usize; 3],
+        n_classes: usize,
+        stream: Stream,
+        device: &Device,
+    ) -> Result<Self> {
+        check(config)?;
+        let n_in = image_shape.iter().product();
+        let mut sizes = vec![n_in];
+        sizes.extend(&config.hidden);
+        sizes.push(n_classes);
+        let mut params = Params::default();
+        let layers = sizes
+            .windows(2)
+            .enumerate()
+            .map(|(i, size)| {
+                let name = format!("fc{}", i + 1);
+                Linear::new(&mut params, &name, (size[0], size[1]), stream, device)
+            })
+            .collect::<Result<_>>()?;
+        let (dropout, input_dropout) = (config.dropout, config.input_dropout);
+        Ok(Self { layers, params, n_in, n_classes, dropout, input_dropout })
+    }
+
+    /// Activation of hidden layer `i`.
+    fn activation(&self, i: usize, mode: Mode) -> Activation {
+        match mode {
+            Mode::Train(stream) if self.dropout > 0.0 => {
+                Activation::ReluDropout { p: self.dropout, stream: stream.number(i as u64 + 1) }
+            }
+            _ => Activation::Relu,
+        }
+    }
+
+    /// Calls `each(i, output)` with the output of each hidden layer and returns the logits.
+    fn run(
+        &self,
+        images: &Tensor,
+        mode: Mode,
+        mut each: impl FnMut(usize, &Tensor),
+    ) -> Result<Tensor> {
+        // (N, C, H, W) -> (N, C*H*W)
+        let mut x = images.flatten_from(1)?;
+        if x.dims()[1] != self.n_in {
+            let expected = format!("(N, C, H, W) with {} values an image", self.n_in);
+            return Err(Error::shape("images", expected, images.dims()));
+        }
+        if let Mode::Train(stream) = mode
+            && self.input_dropout > 0.0
+        {
+            x = dropout(&x, self.input_dropout, stream.number(0))?;
+        }
+        let (last, hidden) = self.layers.split_last().expect("`new` adds the output layer");
+        for (i, layer) in hidden.iter().enumerate() {
+            x = layer.forward(&x, self.activation(i, mode), mode)?;
+            each(i, &x);
+        }
+        last.forward(&x, Activation::Identity, mode)
+    }
+}
+
+fn check(config: &Mlp) -> Result<()> {
+    if config.hidden.contains(&0) {
+        return Err(Error::config("hidden", "each layer needs at least one unit"));
+    }
+    for (field, p) in [("dropout", config.dropout), ("input_dropout", config.input_dropout)] {
+        if !(0.0..1.0).contains(&p) {
+            return Err(Error::config(field, format!("{p} is not in [0, 1)")));
+        }
+    }
+    Ok(())
+}
+
+impl Classifier for MlpNetwork {
+    fn forward(&self, images: &Tensor, mode: Mode) -> Result<Tensor> {
+        self.run(images, mode, |_, _| ())
+    }
+
+    fn features(&self, images: &Tensor, mode: Mode) -> Result<(Tensor, BTreeMap<String, Tensor>)> {
+        let mut features = BTreeMap::new();
+        let logits = self.run(images, mode, |i, x| {
+            features.insert(format!("fc{}", i + 1), x.clone());
+        })?;
+        Ok((logits, features))
+    }
+
+    fn n_classes(&self) -> usize {
+        self.n_classes
+    }
+
+    fn params(&self) -> &Params {
+        &self.params
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use kd_core::testing::random;
+
+    fn mnist(hidden: &[usize]) -> MlpNetwork {
+        let config = Mlp { hidden: hidden.to_vec(), ..Mlp::default() };
+        MlpNetwork::new(&config, [1, 28, 28], 10, Stream::new(1), &Device::Cpu).unwrap()
+    }
+
+    #[test]
+    fn parameter_counts_are_the_papers() {
+        for (hidden, want) in
+            [([1200; 2], 2_395_210), ([800; 2], 1_276_810), ([300; 2], 328_810), ([30; 2], 24_790)]
+        {
+            assert_eq!(mnist(&hidden).params().n_elements(), want);
+        }
+    }
+
+    #[test]
+    fn initial_values_do_not_depend_on_the_other_layers() {
+        let (deep, shallow) = (mnist(&[30, 30]), mnist(&[30]));
+        let weight = |net: &MlpNetwork| {
+            let weight = net.params().get("fc1.weight").unwrap().constant();
+            weight.to_vec2::<f32>().unwrap()
+        };
+        assert_eq!(weight(&deep), weight(&shallow));
+    }
+
+    #[test]
+    fn features_are_the_hidden_layers() {
+        let net = mnist(&[40, 30]);
+        let images = random(Stream::new(2), &[5, 1, 28, 28]);
+        let (logits, features) = net.features(&images, Mode::Eval).unwrap();
+        assert_eq!(logits.dims(), [5, 10]);
+        let shapes: Vec<_> = features.iter().map(|(n, t)| (n.as_str(), t.dims())).collect();
+        assert_eq!(shapes, [("fc1", &[5, 40][..]), ("fc2", &[5, 30])]);
+        let plain = net.forward(&images, Mode::Eval).unwrap();
+        assert_eq!(plain.to_vec2::<f32>().unwrap(), logits.to_vec2::<f32>().unwrap());
+    }
+
+    /// Values and gradients of a small network against PyTorch's (`make_golden.py`).
+    #[test]
+    fn a_small_network_equals_the_golden_one() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/golden/mlp.json");
+        let golden: serde_json::Value =
+            serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
+        let config = Mlp { hidden: vec![5, 4], dropout: 0.0, input_dropout: 0.0 };
+        let net = MlpNetwork::new(&config, [1, 2, 3], 3, Stream::new(0), &Device::Cpu).unwrap();
+        let layers = golden["layers"].as_array().unwrap();
+        let values = layers.iter().enumerate().flat_map(|(i, layer)| {
+            ["weight", "bias"].map(|part| (format!("fc{}.{part}", i + 1), tensor(&layer[part])))
+        });
+        net.params().load(&values.collect()).unwrap();
+        let images = candle_core::Var::from_tensor(&tensor(&golden["inputs"])).unwrap();
+        let logits = net.forward(&images, Mode::Train(Stream::new(0))).unwrap();
+        let labels = numbers(&golden["labels"]).iter().map(|&x| x as u32).collect::<Vec<_>>();
+        let labels = Tensor::new(labels, &Device::Cpu).unwrap();
+        let loss = kd_core::ops::cross_entropy(&logits, &labels, 0.0).unwrap();
+        let grads = loss.backward().unwrap();
+        let check = |what: &str, got: &Tensor, want: &serde_json::Value| {
+            let got = got.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+            let (atol, rtol) = (&golden["tolerance"]["atol"], &golden["tolerance"]["rtol"]);
+            for (g, w) in got.iter().zip(numbers(want)) {
+                let allowed = atol.as_f64().unwrap() + rtol.as_f64().unwrap() * w.abs();
+                assert!((f64::from(*g) - w).abs() <= allowed, "{what}: {g}, want {w}");
+            }
+        };
+        check("logits", &logits, &golden["logits"]);
+        check("loss", &loss, &golden["loss"]);
+        check("input", grads.get(&images).unwrap(), &golden["grad_inputs"]);
+        for (i, layer) in layers.iter().enumerate() {
+            for part in ["weight", "bias"] {
+                let name = format!("fc{}.{part}", i + 1);
+                let grad = net.params().get(&name).unwrap().grad();
+                check(&name, grad.get().unwrap(), &layer[&format!("grad_{part}")]);
+            }
+        }
+    }
+
+    fn numbers(value: &serde_json::Value) -> Vec<f64> {
+        match value {
+            serde_json::Value::Array(items) => items.iter().flat_map(numbers).collect(),
+            other => vec![other.as_f64().unwrap()],
+        }
+    }
+
+    fn tensor(value: &serde_json::Value) -> Tensor {
+        let values: Vec<f32> = numbers(value).iter().map(|&x| x as f32).collect();
+        let n = value.as_array().unwrap().len();
+        let shape = if value[0].is_array() { vec![n, values.len() / n] } else { vec![n] };
+        Tensor::from_vec(values, shape, &Device::Cpu).unwrap()
+    }
+
+    #[test]
+    fn wrong_settings_and_images_are_refused() {
+        let build = |config: &Mlp| {
+            MlpNetwork::new(config, [1, 28, 28], 10, Stream::new(1), &Device::Cpu).map(|_| ())
+        };
+        assert!(build(&Mlp { hidden: vec![3, 0], ..Mlp::default() }).is_err());
+        assert!(build(&Mlp { dropout: 1.0, ..Mlp::default() }).is_err());
+        let images = random(Stream::new(2), &[5, 1, 27, 28]);
+        let error = mnist(&[3]).forward(&images, Mode::Eval).unwrap_err();
+        assert!(matches!(error, Error::Shape { .. }));
+    }
+}

@@ -1,0 +1,205 @@
+//! Students that are trained in lockstep, and their checkpoints.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use candle_core::{Device, Tensor};
+use kd_core::{
+    Batch, Classifier, Error, Mode, Perturb, Result, Stream, checkpoint,
+};
+use serde::{Deserialize, Serialize};
+
+use crate::losses::{LossInput, LossSpec};
+use crate::optimizer::{Optimizer, OptimizerSpec};
+
+/// A network with its objective and its optimizer.
+pub struct Student {
+    /// Name within the cohort, such as `alpha0.5-t5`.
+    pub name: String,
+    /// The network.
+    pub model: Box<dyn Classifier>,
+    /// The objective.
+    pub loss: LossSpec,
+    /// For adversarial training: the attack that changes each batch first.
+    pub perturb: Option<Box<dyn Perturb>>,
+    /// The optimizer.
+    pub optimizer: Optimizer,
+    /// Sum of the objective over the steps of the current epoch.
+    pub(crate) loss_sum: f64,
+    /// Best accuracy on the test set so far, and the first epoch that reached it.
+    pub(crate) best: Best,
+}
+
+/// The best evaluation on the test set.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Best {
+    pub(crate) top1: f64,
+    pub(crate) epoch: u64,
+}
+
+impl Student {
+    /// A student that has made no step.
+    pub fn new(
+        name: impl Into<String>,
+        model: Box<dyn Classifier>,
+        loss: LossSpec,
+        optimizer: OptimizerSpec,
+    ) -> Self {
+        let optimizer = Optimizer::new(optimizer, model.params());
+        let (loss_sum, best) = (0.0, Best::default());
+        Self { name: name.into(), model, loss, perturb: None, optimizer, loss_sum, best }
+    }
+
+    /// Best accuracy on the test set so far, and the first epoch that reached it.
+    pub fn best(&self) -> (f64, u64) {
+        (self.best.top1, self.best.epoch)
+    }
+
+    /// One step: (perturb), forward, objective, backward, optimizer.
+    pub(crate) fn step(
+        &mut self,
+        batch: &Batch,
+        teacher_logits: Option<&Tensor>,
+        learning_rate: f64,
+        stream: Stream,
+    ) -> Result<f64> {
+        let images = match &self.perturb {
+            Some(attack) => attack.perturb(&*self.model, batch, stream.at("perturb"))?,
+            None => batch.images.clone(),
+        };
+        let logits = self.model.forward(&images, Mode::Train(stream))?;
+        let input = LossInput { logits: &logits, teacher_logits, labels: &batch.labels };
+        let loss = self.loss.as_dyn().loss(&input)?;
+        loss.backward()?;
+        self.optimizer.step(self.model.params(), learning_rate)?;
+        let loss = f64::from(loss.to_scalar::<f32>()?);
+        self.loss_sum += loss;
+        Ok(loss)
+    }
+}
+
+/// Students that share data and teacher, and how far they are.
+pub struct Cohort {
+    /// Name of the training, such as `student30`.
+    pub training: String,
+    /// Seed of this repetition.
+    pub seed: u64,
+    /// The students.
+    pub students: Vec<Student>,
+    /// Epochs done.
+    pub(crate) epoch: u64,
+    /// Steps done in the current epoch.
+    pub(crate) step: u64,
+    /// Wall time spent so far.
+    pub(crate) seconds: f64,
+}
+
+/// All of a cohort's state but its tensors.
+#[derive(Debug, Serialize, Deserialize)]
+struct CohortState {
+    spec_hash: String,
+    training: String,
+    seed: u64,
+    epoch: u64,
+    step: u64,
+    seconds: f64,
+    metrics_bytes: u64,
+    students: Vec<StudentState>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct StudentState {
+    name: String,
+    n_steps: u64,
+    loss_sum: f64,
+    best: Best,
+}
+
+impl Cohort {
+    /// A cohort before its first epoch.
+    pub fn new(training: impl Into<String>, seed: u64, students: Vec<Student>) -> Self {
+        Self { training: training.into(), seed, students, epoch: 0, step: 0, seconds: 0.0 }
+    }
+
+    /// Wall time spent in training so far, in seconds.
+    pub fn seconds(&self) -> f64 {
+        self.seconds
+    }
+
+    /// Epochs done.
+    pub fn n_epochs_done(&self) -> u64 {
+        self.epoch
+    }
+
+    /// Writes a checkpoint from which [`Cohort::resume`] goes on with the same bits.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn save(&self, path: &Path, spec_hash: &str, metrics_bytes: u64) -> Result<()> {
+        let mut tensors = BTreeMap::new();
+        for student in &self.students {
+            let own = |part: &str, name: &str| format!("{}/{part}/{name}", student.name);
+            let params = student.model.params().tensors();
+            tensors.extend(params.into_iter().map(|(name, t)| (own("model", &name), t)));
+            let state = student.optimizer.tensors()?;
+            tensors.extend(state.into_iter().map(|(name, t)| (own("optimizer", &name), t)));
+        }
+        let students = self.students.iter().map(|student| StudentState {
+            name: student.name.clone(),
+            n_steps: student.optimizer.n_steps(),
+            loss_sum: student.loss_sum,
+            best: student.best,
+        });
+        let state = CohortState {
+            spec_hash: spec_hash.into(),
+            training: self.training.clone(),
+            seed: self.seed,
+            epoch: self.epoch,
+            step: self.step,
+            seconds: self.seconds,
+            metrics_bytes,
+            students: students.collect(),
+        };
+        checkpoint::save(path, &tensors, &state)
+    }
+
+    /// Takes up the checkpoint `path` if there is one of this training; returns the size that the
+    /// metrics log had then.
+    ///
+    /// # Errors
+    /// [`Error::Config`] for a checkpoint of another spec; damaged files.
+    pub fn resume(&mut self, path: &Path, spec_hash: &str, device: &Device) -> Result<Option<u64>> {
+        let (tensors, state) = match checkpoint::load::<CohortState>(path, device) {
+            Err(Error::Missing { .. }) => return Ok(None),
+            other => other?,
+        };
+        let names = |state: &CohortState| -> Vec<String> {
+            state.students.iter().map(|s| s.name.clone()).collect()
+        };
+        let own: Vec<String> = self.students.iter().map(|s| s.name.clone()).collect();
+        let same = state.spec_hash == spec_hash
+            && (state.training == self.training && state.seed == self.seed)
+            && names(&state) == own;
+        if !same {
+            let reason = format!("{} holds another training; remove it", path.display());
+            return Err(Error::config("checkpoint", reason));
+        }
+        for (student, saved) in self.students.iter_mut().zip(&state.students) {
+            student.model.params().load(&below(&tensors, &format!("{}/model/", saved.name)))?;
+            let optimizer = below(&tensors, &format!("{}/optimizer/", saved.name));
+            student.optimizer.load(&optimizer, saved.n_steps)?;
+            student.loss_sum = saved.loss_sum;
+            student.best = saved.best;
+        }
+        (self.epoch, self.step, self.seconds) = (state.epoch, state.step, state.seconds);
+        Ok(Some(state.metrics_bytes))
+    }
+}
+
+/// The tensors whose name begins with `prefix`, without it.
+fn below(tensors: &BTreeMap<String, Tensor>, prefix: &str) -> BTreeMap<String, Tensor> {
+    let strip = |(name, tensor): (&String, &Tensor)| {
+        name.strip_prefix(prefix).map(|rest| (rest.to_owned(), tensor.clone()))
+    };
+    tensors.iter().filter_map(strip).collect()
+}

@@ -1,0 +1,55 @@
+//! Distillation from a teacher's logits.
+
+use candle_core::Tensor;
+use kd_core::ops::{self, Reduction, SoftTargets};
+use kd_core::{Error, Result};
+use serde::{Deserialize, Serialize};
+
+use super::{Loss, LossInput};
+
+/// Eq. 3 of the paper, and with `alpha` = 1 its eq. 2; see [`ops::distillation`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Distill {
+    /// Weight of the teacher's soft targets, in `[0, 1]`.
+    pub alpha: f64,
+    /// T > 0.
+    pub temperature: f64,
+    /// How the soft term is averaged; `li2018` for the code that the paper cites.
+    #[serde(default)]
+    pub reduction: Reduction,
+}
+
+impl Default for Distill {
+    /// The paper's best cell for the 30-unit student.
+    fn default() -> Self {
+        Self { alpha: 0.5, temperature: 5.0, reduction: Reduction::BatchMean }
+    }
+}
+
+impl Loss for Distill {
+    fn loss(&self, input: &LossInput<'_>) -> Result<Tensor> {
+        let soft = SoftTargets {
+            teacher_logits: super::teacher(input)?,
+            temperature: self.temperature,
+            alpha: self.alpha,
+            reduction: self.reduction,
+        };
+        ops::distillation(input.logits, Some(input.labels), &soft)
+    }
+
+    fn needs_teacher(&self) -> bool {
+        true
+    }
+
+    fn check(&self) -> Result<()> {
+        if !(self.temperature > 0.0 && self.temperature.is_finite()) {
+            let reason = format!("{} is not above 0", self.temperature);
+            return Err(Error::config("temperature", reason));
+        }
+        if !(0.0..=1.0).contains(&self.alpha) {
+            return Err(Error::config("alpha", format!("{} is not in [0, 1]", self.alpha)));
+        }
+        Ok(())
+    }
+}

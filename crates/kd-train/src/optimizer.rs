@@ -1,0 +1,172 @@
+//! Optimizers over all parameters of a network.
+
+use std::collections::BTreeMap;
+
+use candle_core::{Device, Tensor};
+use kd_core::ops::{Adam, AdamState, Sgd, SgdState};
+use kd_core::{Error, Params, Result};
+use serde::{Deserialize, Serialize};
+
+/// An optimizer, chosen by `kind` in a suite file.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+pub enum OptimizerSpec {
+    /// Adam with L2 weight decay.
+    Adam(Adam),
+    /// SGD with momentum.
+    Sgd(Sgd),
+}
+
+impl Default for OptimizerSpec {
+    fn default() -> Self {
+        Self::Adam(Adam::default())
+    }
+}
+
+impl OptimizerSpec {
+    /// Refuses settings outside their domain.
+    ///
+    /// # Errors
+    /// [`Error::Config`], naming the setting.
+    pub fn check(&self) -> Result<()> {
+        let unit = |field: &str, x: f64| match (0.0..1.0).contains(&x) {
+            true => Ok(()),
+            false => Err(Error::config(field, format!("{x} is not in [0, 1)"))),
+        };
+        let positive = |field: &str, x: f64| match x >= 0.0 && x.is_finite() {
+            true => Ok(()),
+            false => Err(Error::config(field, format!("{x} is not a number from 0 on"))),
+        };
+        match self {
+            Self::Adam(adam) => {
+                unit("optimizer.beta1", adam.beta1)?;
+                unit("optimizer.beta2", adam.beta2)?;
+                positive("optimizer.eps", adam.eps)?;
+                positive("optimizer.weight_decay", adam.weight_decay)
+            }
+            Self::Sgd(sgd) => {
+                unit("optimizer.momentum", sgd.momentum)?;
+                positive("optimizer.weight_decay", sgd.weight_decay)
+            }
+        }
+    }
+}
+
+/// An optimizer with its state for each parameter.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Optimizer {
+    spec: OptimizerSpec,
+    n_steps: u64,
+    states: BTreeMap<String, State>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+enum State {
+    Adam(AdamState),
+    Sgd(SgdState),
+}
+
+impl State {
+    fn new(spec: &OptimizerSpec, n: usize) -> Self {
+        match spec {
+            OptimizerSpec::Adam(_) => Self::Adam(AdamState::new(n)),
+            OptimizerSpec::Sgd(_) => Self::Sgd(SgdState::new(n)),
+        }
+    }
+
+    /// The parts that a checkpoint holds.
+    fn parts(&self) -> Vec<(&'static str, &[f32])> {
+        match self {
+            Self::Adam(state) => vec![("first", &state.first[..]), ("second", &state.second)],
+            Self::Sgd(state) => vec![("velocity", &state.velocity[..])],
+        }
+    }
+
+    fn parts_mut(&mut self) -> Vec<(&'static str, &mut Vec<f32>)> {
+        match self {
+            Self::Adam(state) => {
+                vec![("first", &mut state.first), ("second", &mut state.second)]
+            }
+            Self::Sgd(state) => vec![("velocity", &mut state.velocity)],
+        }
+    }
+}
+
+impl Optimizer {
+    /// An optimizer for `params` that has made no step.
+    pub fn new(spec: OptimizerSpec, params: &Params) -> Self {
+        let states = params.iter().map(|(name, param)| {
+            (name.to_owned(), State::new(&spec, param.var().elem_count()))
+        });
+        Self { spec, n_steps: 0, states: states.collect() }
+    }
+
+    /// Number of steps made.
+    pub fn n_steps(&self) -> u64 {
+        self.n_steps
+    }
+
+    /// Moves every parameter that has a gradient, in the order of their names, and forgets the
+    /// gradients.
+    ///
+    /// # Errors
+    /// [`Error::Config`] when `params` are not those that the optimizer was made for.
+    pub fn step(&mut self, params: &Params, learning_rate: f64) -> Result<()> {
+        self.n_steps += 1;
+        for (name, param) in params.iter() {
+            let Some(grad) = param.grad().get() else { continue };
+            let state = self
+                .states
+                .get_mut(name)
+                .ok_or_else(|| Error::config(name, "the optimizer has no such parameter"))?;
+            match (&self.spec, state) {
+                (OptimizerSpec::Adam(adam), State::Adam(state)) => {
+                    state.step(adam, learning_rate, self.n_steps, param.var(), grad)?;
+                }
+                (OptimizerSpec::Sgd(sgd), State::Sgd(state)) => {
+                    state.step(sgd, learning_rate, self.n_steps, param.var(), grad)?;
+                }
+                _ => return Err(Error::config("optimizer", "state of another optimizer")),
+            }
+            param.grad().clear();
+        }
+        Ok(())
+    }
+
+    /// The state as tensors, `PARAMETER/PART`, for a checkpoint.
+    ///
+    /// # Errors
+    /// When candle cannot allocate.
+    pub fn tensors(&self) -> Result<BTreeMap<String, Tensor>> {
+        let mut tensors = BTreeMap::new();
+        for (name, state) in &self.states {
+            for (part, values) in state.parts() {
+                let tensor = Tensor::from_slice(values, values.len(), &Device::Cpu)?;
+                tensors.insert(format!("{name}/{part}"), tensor);
+            }
+        }
+        Ok(tensors)
+    }
+
+    /// Takes up the state of a checkpoint after `n_steps` steps.
+    ///
+    /// # Errors
+    /// [`Error::Config`] or [`Error::Shape`] when a part is missing or of another size.
+    pub fn load(&mut self, tensors: &BTreeMap<String, Tensor>, n_steps: u64) -> Result<()> {
+        for (name, state) in &mut self.states {
+            for (part, values) in state.parts_mut() {
+                let key = format!("{name}/{part}");
+                let tensor = tensors
+                    .get(&key)
+                    .ok_or_else(|| Error::config(&key, "the checkpoint lacks this state"))?;
+                if tensor.dims() != [values.len()] {
+                    let expected = format!("({},)", values.len());
+                    return Err(Error::shape(key, expected, tensor.dims()));
+                }
+                *values = tensor.to_vec1()?;
+            }
+        }
+        self.n_steps = n_steps;
+        Ok(())
+    }
+}
