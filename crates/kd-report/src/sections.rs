@@ -84,13 +84,13 @@ fn summary(report: &Report) -> Section {
 }
 
 const HOW_TO_READ: &str = "Accuracies are percent of the test images, as mean ± sample standard \
-    deviation over seeds; \u{201c}n = 1\u{201d} marks a single one. \u{201c}Best epoch\u{201d} is the highest test accuracy of any epoch: \
-    the paper prints it, and it flatters, because the epoch is chosen on the test images. \
-    \u{201c}Last epoch\u{201d} is not chosen; the two are never mixed. A difference is ours minus \
-    the paper's, and the number after its ± is the noise, two standard errors: the paper's number \
-    comes from one training and has the binomial error of its test images; ours has the larger of \
-    that error and the spread over seeds, divided by the square root of the number of seeds. \
-    A difference inside the noise counts as reproduced.";
+    deviation over seeds; \u{201c}n = 1\u{201d} marks a single one. \u{201c}Best epoch\u{201d} is \
+    the highest test accuracy of any epoch: the paper prints it, and it flatters, because the epoch \
+    is chosen on the test images. \u{201c}Last epoch\u{201d} is not chosen; the two are never \
+    mixed. A difference is ours minus the paper's, and the number after its ± is the noise, two \
+    standard errors: the paper's number comes from one training and has the binomial error of its \
+    test images; ours has the larger of that error and the spread over seeds, divided by the square \
+    root of the number of seeds. A difference inside the noise counts as reproduced.";
 
 fn verdict_counts(report: &Report, selection: Selection) -> Option<String> {
     let of = |verdict| {
