@@ -18,6 +18,11 @@ struct Server {
 
 impl Server {
     fn new(answer: impl Fn(usize, &str) -> Vec<u8> + Send + 'static) -> Self {
+        Self::silent(Duration::ZERO, answer)
+    }
+
+    /// As `new`, but it is silent for a while before it closes.
+    fn silent(pause: Duration, answer: impl Fn(usize, &str) -> Vec<u8> + Send + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let base = format!("http://{}", listener.local_addr().unwrap());
         let heads = Arc::new(Mutex::new(Vec::new()));
@@ -30,6 +35,7 @@ impl Server {
                 log.lock().unwrap().push(head);
                 // The client may have closed first.
                 let _ = stream.write_all(&bytes);
+                thread::sleep(pause);
             }
         });
         Self { base, heads }
@@ -82,6 +88,8 @@ struct Case {
     file: DataFile,
     served: Vec<u8>,
     folder: tempfile::TempDir,
+    /// How long a server may be silent.
+    stall: Duration,
 }
 
 impl Case {
@@ -89,7 +97,8 @@ impl Case {
         let content: Vec<u8> = (0..200_000_u32).flat_map(u32::to_le_bytes).collect();
         let (dataset, served) = sample(&content);
         let file = dataset.files[0].clone();
-        Self { file, served, folder: tempfile::tempdir().unwrap() }
+        let folder = tempfile::tempdir().unwrap();
+        Self { file, served, folder, stall: Duration::from_secs(10) }
     }
 
     fn target(&self) -> PathBuf {
@@ -105,7 +114,7 @@ impl Case {
         let config = Agent::config_builder()
             .http_status_as_error(false)
             .proxy(None)
-            .timeout_per_read(Some(Duration::from_millis(300)))
+            .timeout_per_read(Some(self.stall))
             .build();
         let pause = Duration::from_millis(1);
         Downloader { agent: config.into(), mirrors, pause }.fetch(&self.file, &self.target())
@@ -252,17 +261,16 @@ fn wrong_lengths_are_refused() {
 
 #[test]
 fn a_stall_ends_and_the_next_mirror_is_asked() {
-    let case = Case::new();
+    let case = Case { stall: Duration::from_millis(200), ..Case::new() };
     let served = case.served.clone();
-    let stalling = Server::new(move |n_before, head| {
-        if n_before > 0 {
-            thread::sleep(Duration::from_millis(600));
-        }
+    let stalling = Server::silent(Duration::from_secs(60), move |_, head| {
         let mut bytes = serve(&served, head);
         bytes.truncate(1000);
         bytes
     });
+    let start = std::time::Instant::now();
     case.assert_fetched(&[&stalling, &good(&case.served)]);
+    assert!(start.elapsed() < Duration::from_secs(30));
 }
 
 #[test]

@@ -28,7 +28,7 @@ pub(crate) struct Args {
     /// Repeat with so many seeds
     #[arg(long, value_name = "N")]
     seeds: Option<u32>,
-    /// auto, cpu or cuda[:N]
+    /// auto, cpu, cuda or cuda:N
     #[arg(long, value_name = "DEVICE")]
     device: Option<String>,
     /// Threads [default: all cores]
