@@ -10,7 +10,7 @@ use kd_core::rng::Rng;
 use kd_core::{Error, Result, Stream};
 
 use crate::normalize::Table;
-use crate::warp::{Elastic, Field, Linear, sample};
+use crate::warp::{Elastic, Linear, Warp, sample};
 
 /// How training images are changed; the default changes nothing.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -133,7 +133,7 @@ impl Augmenter {
         }
         let linear = affine.as_ref().map_or(Linear::IDENTITY, |affine| affine.draw(&mut rng));
         let field = elastic.as_ref().map(|elastic| elastic.draw(self.size, &mut rng));
-        self.warp(window, linear, field.as_ref(), image, tables, out);
+        self.warp(window, &Warp { linear, field }, image, tables, out);
     }
 
     fn window(&self, rng: &mut Rng) -> Window {
@@ -168,31 +168,20 @@ impl Augmenter {
         }
     }
 
-    /// Interpolates each pixel at the place that window, affine map and field send it to.
-    fn warp(
-        &self,
-        window: Window,
-        linear: Linear,
-        field: Option<&Field>,
-        image: &[u8],
-        tables: &[Table],
-        out: &mut [f32],
-    ) {
+    /// Interpolates each pixel at the place that window and warp send it to.
+    fn warp(&self, window: Window, warp: &Warp, image: &[u8], tables: &[Table], out: &mut [f32]) {
         let [height, width] = self.size;
         let size = height * width;
         let center = [(height - 1) as f32 / 2.0, (width - 1) as f32 / 2.0];
-        for i in 0..size {
-            let (y, x) = (i / width, i % width);
-            let x = if window.flip { width - 1 - x } else { x };
-            let place = [(y as isize + window.top) as f32, (x as isize + window.left) as f32];
-            let mut place = linear.apply(place, center);
-            if let Some(field) = field {
-                let [dy, dx] = field.at(y * width + x);
-                place = [place[0] + dy, place[1] + dx];
-            }
-            for (c, table) in tables.iter().enumerate() {
-                let pixel = sample(&image[c * size..(c + 1) * size], self.size, place);
-                out[c * size + i] = table.interpolated(pixel);
+        for (y, from_y) in (window.top..).take(height).enumerate() {
+            for x in 0..width {
+                let column = if window.flip { width - 1 - x } else { x };
+                let from = [from_y as f32, (column as isize + window.left) as f32];
+                let place = warp.apply(from, center, y * width + column);
+                for (c, table) in tables.iter().enumerate() {
+                    let pixel = sample(&image[c * size..(c + 1) * size], self.size, place);
+                    out[c * size + y * width + x] = table.interpolated(pixel);
+                }
             }
         }
     }
@@ -247,11 +236,11 @@ mod tests {
     #[test]
     fn warping_by_a_window_equals_copying_it() {
         let none = augmenter(Augment::default());
+        let identity = Warp { linear: Linear::IDENTITY, field: None };
         for (top, left, flip) in [(0, 0, false), (1, -2, false), (-1, 1, true)] {
             let window = Window { top, left, flip };
             let copied = bytes(|t, out| none.copy(window, &image(), t, out));
-            let warped =
-                bytes(|t, out| none.warp(window, Linear::IDENTITY, None, &image(), t, out));
+            let warped = bytes(|t, out| none.warp(window, &identity, &image(), t, out));
             assert_eq!(copied, warped);
         }
     }
@@ -266,9 +255,10 @@ mod tests {
     #[test]
     fn rotation_by_90_degrees_by_hand() {
         let none = augmenter(Augment::default());
-        let quarter = Linear::inverse_of(90_f32.to_radians(), 1.0, 0.0, [0.0; 2]);
+        let linear = Linear::inverse_of(90_f32.to_radians(), 1.0, 0.0, [0.0; 2]);
+        let quarter = Warp { linear, field: None };
         let window = Window { top: 0, left: 0, flip: false };
-        let got = bytes(|t, out| none.warp(window, quarter, None, &image(), t, out));
+        let got = bytes(|t, out| none.warp(window, &quarter, &image(), t, out));
         // Clockwise: the left column, read upward, becomes the top row.
         assert_eq!(got, [13, 9, 5, 1, 14, 10, 6, 2, 15, 11, 7, 3, 16, 12, 8, 4]);
     }

@@ -8,6 +8,8 @@
 //! what belongs where.
 
 mod augment;
+#[cfg(feature = "candle-datasets")]
+mod candle;
 pub mod idx;
 mod images;
 mod loader;
@@ -18,6 +20,8 @@ mod synthetic;
 mod warp;
 
 pub use augment::{Affine, Augment};
+#[cfg(feature = "candle-datasets")]
+pub use candle::from_candle;
 pub use images::Images;
 pub use loader::Loader;
 pub use mnist::Mnist;

@@ -45,18 +45,30 @@ impl Elastic {
     }
 }
 
+/// Where each pixel of the result comes from.
+#[derive(Debug)]
+pub(crate) struct Warp {
+    pub(crate) linear: Linear,
+    pub(crate) field: Option<Field>,
+}
+
+impl Warp {
+    /// The place in the source of pixel `i` of the result, which lies at `place`.
+    #[inline(always)]
+    pub(crate) fn apply(&self, place: [f32; 2], center: [f32; 2], i: usize) -> [f32; 2] {
+        let [y, x] = self.linear.apply(place, center);
+        match &self.field {
+            Some(field) => [y + field.dy[i], x + field.dx[i]],
+            None => [y, x],
+        }
+    }
+}
+
 /// One displacement per pixel.
 #[derive(Debug)]
 pub(crate) struct Field {
     dy: Vec<f32>,
     dx: Vec<f32>,
-}
-
-impl Field {
-    /// The displacement `[dy, dx]` of pixel `i`.
-    pub(crate) fn at(&self, i: usize) -> [f32; 2] {
-        [self.dy[i], self.dx[i]]
-    }
 }
 
 /// Weights of a normalized Gaussian, cut at three standard deviations or `max_radius`.
@@ -117,6 +129,7 @@ impl Linear {
         Self { yy, yx, xy, xx, shift }
     }
 
+    #[inline(always)]
     pub(crate) fn apply(&self, [y, x]: [f32; 2], [center_y, center_x]: [f32; 2]) -> [f32; 2] {
         let (y, x) = (y - center_y - self.shift[0], x - center_x - self.shift[1]);
         [self.yy * y + self.yx * x + center_y, self.xy * y + self.xx * x + center_x]
@@ -124,6 +137,7 @@ impl Linear {
 }
 
 /// The pixel between pixels at `place`, bilinear, zero outside; in units of bytes.
+#[inline(always)]
 pub(crate) fn sample(image: &[u8], [height, width]: [usize; 2], [y, x]: [f32; 2]) -> f32 {
     // All is zero from one pixel outside on; clamped, the coordinates fit into integers.
     let (y, x) = (y.clamp(-1.0, height as f32), x.clamp(-1.0, width as f32));
@@ -204,7 +218,7 @@ mod tests {
         let mut rng = Stream::new(1).rng();
         let field = Elastic::default().draw([60, 60], &mut rng);
         let inner: Vec<f32> =
-            (0..3600).filter(|i| (12..48).contains(&(i % 60))).map(|i| field.at(i)[0]).collect();
+            (0..3600).filter(|i| (12..48).contains(&(i % 60))).map(|i| field.dy[i]).collect();
         let variance = inner.iter().map(|d| d * d).sum::<f32>() / inner.len() as f32;
         // Uniform noise of variance 1/3 through a Gaussian: alpha^2 / 3 / (4 pi sigma^2).
         close(variance.sqrt(), 34.0 / (3.0 * 4.0 * std::f32::consts::PI * 16.0).sqrt(), 0.4);
