@@ -1,2 +1,53 @@
-//! x
-fn main() {}
+//! The program `kd`: parse, resolve, call; the work is done by the crates below.
+//!
+//! Results go to stdout, progress and messages to stderr; see [`exit`] for the exit codes.
+#![expect(clippy::print_stdout, reason = "results go to stdout")]
+
+mod commands;
+mod exit;
+mod run;
+mod suite;
+mod weights;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Knowledge distillation, reproducible to the bit.
+#[derive(Debug, Parser)]
+#[command(version, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run a suite of experiments and write its report
+    Run(commands::run::Args),
+    /// Train one network, with or without a teacher
+    Train(commands::train::Args),
+    /// Evaluate a checkpoint
+    Eval(commands::eval::Args),
+    /// Write the report of a run again
+    Report(commands::report::Args),
+    /// List networks, objectives and data sets with their settings
+    List(commands::list::Args),
+    /// Time a training step
+    Bench(commands::bench::Args),
+    /// Print a completion script for a shell
+    Completions(commands::completions::Args),
+}
+
+fn main() -> ExitCode {
+    let result = match Cli::parse().command {
+        Command::Run(args) => commands::run::run(&args),
+        Command::Train(args) => commands::train::run(&args),
+        Command::Eval(args) => commands::eval::run(&args),
+        Command::Report(args) => commands::report::run(&args),
+        Command::List(args) => commands::list::run(&args),
+        Command::Bench(args) => commands::bench::run(&args),
+        Command::Completions(args) => commands::completions::run(&args),
+    };
+    result.unwrap_or_else(|error| exit::report(&error))
+}

@@ -4,9 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use candle_core::{Device, Tensor};
-use kd_core::{
-    Batch, Classifier, Error, Mode, Perturb, Result, Stream, checkpoint,
-};
+use kd_core::{Batch, Classifier, Error, Mode, Perturb, Result, Stream, checkpoint};
 use serde::{Deserialize, Serialize};
 
 use crate::losses::{LossInput, LossSpec};
@@ -126,9 +124,9 @@ impl Cohort {
         self.seconds
     }
 
-    /// Epochs done.
-    pub fn n_epochs_done(&self) -> u64 {
-        self.epoch
+    /// Steps done so far, for `n_steps` steps an epoch.
+    pub fn steps_done(&self, n_steps: u64) -> u64 {
+        self.epoch * n_steps + self.step
     }
 
     /// Writes a checkpoint from which [`Cohort::resume`] goes on with the same bits.

@@ -3,6 +3,8 @@
 //! A student whose training images lack a class learns too low a bias for it. Adding a constant to
 //! that class's logit mends most of it.
 
+use crate::evaluate::argmax;
+
 /// Adds `bias` to the logit of `class` in each row.
 pub fn add_bias(logits: &mut [f32], n_classes: usize, class: usize, bias: f64) {
     for row in logits.chunks_exact_mut(n_classes) {
@@ -47,6 +49,13 @@ fn margin(row: &[f32], class: usize) -> (usize, f64) {
         }
     }
     (rival, f64::from(row[rival]) - f64::from(row[class]))
+}
+
+/// The fraction of the rows that are given to `class`.
+pub fn frequency(logits: &[f32], n_classes: usize, class: usize) -> f64 {
+    let rows = logits.chunks_exact(n_classes);
+    let n = rows.len().max(1);
+    rows.filter(|row| argmax(row) == class).count() as f64 / n as f64
 }
 
 /// The bias for `class` with which it is predicted for the fraction `prior` of the rows: without

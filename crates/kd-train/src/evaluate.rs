@@ -73,6 +73,21 @@ impl EvalSet {
     }
 }
 
+/// The logits of all images of `source`, in the order of its epoch 0, `(N, K)` row-major; batch by
+/// batch, for sets that are looked at once.
+///
+/// # Errors
+/// Whatever data and network report.
+pub fn logits(model: &dyn Classifier, source: &dyn BatchSource) -> Result<Vec<f32>> {
+    let mut logits = Vec::with_capacity(source.n_samples() * source.n_classes());
+    for indices in source.order(0).chunks(EvalSet::BATCH_SIZE) {
+        let batch = source.batch(0, indices)?;
+        let output = model.forward(&batch.images, Mode::Eval)?;
+        logits.extend(output.flatten_all()?.to_vec1::<f32>()?);
+    }
+    Ok(logits)
+}
+
 /// Index of the largest value; the first one among equals, 0 when all are NaN.
 pub fn argmax(row: &[f32]) -> usize {
     let mut best = 0;
@@ -158,7 +173,8 @@ mod tests {
     fn scores_equal_the_golden_values() {
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/golden/metrics.json");
         let golden: Value = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
-        let floats = |key: &str| numbers(&golden[key]).iter().map(|&x| x as f32).collect::<Vec<_>>();
+        let floats =
+            |key: &str| numbers(&golden[key]).iter().map(|&x| x as f32).collect::<Vec<_>>();
         let labels: Vec<u32> = numbers(&golden["labels"]).iter().map(|&x| x as u32).collect();
         let teacher: Vec<u32> =
             floats("other_logits").chunks(6).map(|row| argmax(row) as u32).collect();

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use kd_core::record::{EpochRecord, Record};
-use kd_core::{BatchSource, Classifier, Error, Mode, Result, Stream};
+use kd_core::{Batch, BatchSource, Classifier, Error, Mode, Result, Stream};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
@@ -128,14 +128,8 @@ pub fn fit(cohort: &mut Cohort, plan: &Plan, data: Data<'_>, run: &mut Run<'_>) 
         let started = Instant::now();
         for indices in order.chunks(plan.batch_size).skip(cohort.step as usize) {
             let batch = data.train.batch(epoch, indices)?;
-            let teacher_logits = data.teacher.map(|t| t.forward(&batch.images, Mode::Eval));
-            let teacher_logits = teacher_logits.transpose()?;
             let stream = noise.number(epoch * n_steps + cohort.step);
-            let at = (epoch + 1, cohort.step + 1);
-            cohort.students.par_iter_mut().try_for_each(|student| {
-                let loss = student.step(&batch, teacher_logits.as_ref(), learning_rate, stream)?;
-                check_finite(loss, student, at)
-            })?;
+            train_step(cohort, &batch, data.teacher, learning_rate, stream)?;
             cohort.step += 1;
             run.steps_done.fetch_add(1, Ordering::Relaxed);
             if run.stop.load(Ordering::Relaxed) && cohort.step < n_steps {
@@ -163,6 +157,25 @@ pub fn fit(cohort: &mut Cohort, plan: &Plan, data: Data<'_>, run: &mut Run<'_>) 
         }
     }
     Ok(Outcome::Finished)
+}
+
+/// One step of every student on `batch`: one teacher forward, then the students in parallel.
+///
+/// # Errors
+/// As [`fit`].
+pub fn train_step(
+    cohort: &mut Cohort,
+    batch: &Batch,
+    teacher: Option<&dyn Classifier>,
+    learning_rate: f64,
+    stream: Stream,
+) -> Result<()> {
+    let teacher_logits = teacher.map(|t| t.forward(&batch.images, Mode::Eval)).transpose()?;
+    let at = (cohort.epoch + 1, cohort.step + 1);
+    cohort.students.par_iter_mut().try_for_each(|student| {
+        let loss = student.step(batch, teacher_logits.as_ref(), learning_rate, stream)?;
+        check_finite(loss, student, at)
+    })
 }
 
 fn save(cohort: &Cohort, run: &mut Run<'_>) -> Result<()> {

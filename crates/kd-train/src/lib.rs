@@ -15,8 +15,8 @@ mod optimizer;
 mod schedule;
 
 pub use cohort::{Cohort, Student};
-pub use evaluate::{EvalSet, argmax, score};
-pub use fit::{Data, Outcome, Plan, Run, fit};
+pub use evaluate::{EvalSet, argmax, logits, score};
+pub use fit::{Data, Outcome, Plan, Run, fit, train_step};
 pub use losses::LossSpec;
 pub use metrics_log::MetricsLog;
 pub use optimizer::{Optimizer, OptimizerSpec};

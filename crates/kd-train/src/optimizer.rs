@@ -95,9 +95,9 @@ impl State {
 impl Optimizer {
     /// An optimizer for `params` that has made no step.
     pub fn new(spec: OptimizerSpec, params: &Params) -> Self {
-        let states = params.iter().map(|(name, param)| {
-            (name.to_owned(), State::new(&spec, param.var().elem_count()))
-        });
+        let states = params
+            .iter()
+            .map(|(name, param)| (name.to_owned(), State::new(&spec, param.var().elem_count())));
         Self { spec, n_steps: 0, states: states.collect() }
     }
 

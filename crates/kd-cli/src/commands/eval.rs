@@ -1,0 +1,109 @@
+//! `kd eval`: a checkpoint on a data set.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Instant;
+
+use clap::ValueEnum;
+use kd_core::record::Evaluation;
+use kd_data::{Loader, Normalize};
+use kd_train::{EvalSet, score};
+use serde::Serialize;
+
+use super::setting::{Compute, DataDir};
+use super::train::{data, model};
+use crate::weights;
+
+/// Arguments of `kd eval`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// The network, such as mlp-1200-1200
+    #[arg(long)]
+    model: String,
+    /// Checkpoint folder or safetensors file
+    #[arg(long, value_name = "PATH")]
+    weights: PathBuf,
+    /// Data set
+    #[arg(long, default_value = "mnist")]
+    data: String,
+    /// Which part of it
+    #[arg(long, value_enum, default_value = "test")]
+    split: Split,
+    /// Mean of each channel, for pixels in [0, 1] [default: the data set's]
+    #[arg(long, value_delimiter = ',', requires = "std", value_name = "X,..")]
+    mean: Option<Vec<f32>>,
+    /// Standard deviation of each channel [default: the data set's]
+    #[arg(long, value_delimiter = ',', requires = "mean", value_name = "X,..")]
+    std: Option<Vec<f32>>,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    data_dir: DataDir,
+    #[command(flatten)]
+    compute: Compute,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum, Serialize)]
+#[serde(rename_all = "kebab-case")]
+enum Split {
+    Train,
+    Test,
+}
+
+/// What `--json` prints.
+#[derive(Debug, Serialize)]
+struct Output<'a> {
+    model: &'a str,
+    parameters: usize,
+    split: Split,
+    #[serde(flatten)]
+    evaluation: Evaluation,
+    images_per_second: f64,
+}
+
+/// Evaluates and prints the figures.
+pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    let device = args.compute.device()?;
+    let spec = data(&args.data)?;
+    let splits = spec.as_dyn().load(Some(&args.data_dir.path()))?;
+    let images = match args.split {
+        Split::Train => splits.train,
+        Split::Test => splits.test,
+    };
+    let normalize = match (&args.mean, &args.std) {
+        (Some(mean), Some(std)) => Normalize { mean: mean.clone(), std: std.clone() },
+        _ => spec.as_dyn().normalize(),
+    };
+    let shape = (images.shape(), images.n_classes());
+    let network = weights::load_model(&model(&args.model)?, &args.weights, shape, &device)?;
+    let (evaluation, seconds) = args.compute.install(|| {
+        let set = EvalSet::new(&Loader::in_order(Arc::new(images), normalize)?)?;
+        let started = Instant::now();
+        let logits = set.logits(&*network)?;
+        let seconds = started.elapsed().as_secs_f64();
+        Ok((score(&logits, set.labels(), set.n_classes(), None), seconds))
+    })?;
+    let images_per_second = evaluation.total as f64 / seconds;
+    let parameters = network.params().n_elements();
+    let (model, split) = (args.model.as_str(), args.split);
+    print(&Output { model, parameters, split, evaluation, images_per_second }, args.json)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn print(output: &Output<'_>, json: bool) -> anyhow::Result<()> {
+    if json {
+        println!("{}", serde_json::to_string(output)?);
+        return Ok(());
+    }
+    let e = &output.evaluation;
+    println!("{}: {} parameters", output.model, output.parameters);
+    println!("correct  {} of {}", e.correct, e.total);
+    println!("top-1    {:.2} %", 100.0 * e.top1);
+    println!("top-5    {:.2} %", 100.0 * e.top5);
+    println!("NLL      {:.4} nats", e.nll);
+    println!("ECE      {:.4}", e.ece);
+    println!("speed    {:.0} images/s", output.images_per_second);
+    Ok(())
+}

@@ -1,0 +1,28 @@
+//! `kd report`: the report of a run, written again from its metrics.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// Arguments of `kd report`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Folders of runs
+    #[arg(required = true, value_name = "RUNDIR")]
+    runs: Vec<PathBuf>,
+    /// Print each report as one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+/// Writes report.html, report.md and report.json of each run and prints the short table.
+pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    for path in &args.runs {
+        let report = kd_report::write_report(path)?;
+        if args.json {
+            println!("{}", serde_json::to_string(&report)?);
+        } else {
+            println!("{}", kd_report::results_table(&report));
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,76 @@
+//! `kd run`: a suite, from its file to its report.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use kd_train::Outcome;
+
+use super::setting::{Compute, DataDir, stop_flag};
+use crate::exit;
+use crate::run::{Setting, run as run_spec};
+use crate::suite::{Spec, Suite, resolve};
+
+/// Arguments of `kd run`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// The suite file
+    suite: PathBuf,
+    /// smoke, quick, paper, or another preset of the suite
+    #[arg(long, default_value = "quick")]
+    preset: String,
+    /// Use the suite's synthetic data; they carry no verdict
+    #[arg(long)]
+    synthetic: bool,
+    /// Repeat with so many seeds
+    #[arg(long, default_value_t = 1, value_name = "N")]
+    seeds: u64,
+    /// Set aside so many training images, in place of the suite's number
+    #[arg(long, value_name = "N")]
+    holdout: Option<usize>,
+    /// Folder of the results [default: runs/SUITE-PRESET]
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// Print report.json to stdout
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    data: DataDir,
+    #[command(flatten)]
+    compute: Compute,
+}
+
+/// Runs the suite, or goes on with it where it was interrupted.
+pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    let mut suite = Suite::read(&args.suite)?;
+    suite.holdout = args.holdout.unwrap_or(suite.holdout);
+    let spec = resolve(&suite, &args.preset, args.synthetic, args.seeds)?;
+    if args.synthetic {
+        eprintln!("SYNTHETIC data: the report will carry no verdict against the paper");
+    }
+    let out = args.out.clone();
+    let out = out.unwrap_or_else(|| format!("runs/{}-{}", suite.suite, args.preset).into());
+    let data_dir = (!args.synthetic).then(|| args.data.path());
+    execute(spec, (data_dir, out), &args.compute, args.json)
+}
+
+/// Runs `spec` and says how it ended.
+pub(super) fn execute(
+    spec: Spec,
+    (data_dir, out): (Option<PathBuf>, PathBuf),
+    compute: &Compute,
+    json: bool,
+) -> anyhow::Result<ExitCode> {
+    let setting = Setting { data_dir, out, device: compute.device()?, stop: stop_flag()? };
+    let (outcome, report) = compute.install(|| Ok(run_spec(spec, &setting)?))?;
+    if outcome == Outcome::Interrupted {
+        eprintln!("interrupted; the same command goes on from here");
+        return Ok(ExitCode::from(exit::INTERRUPTED));
+    }
+    if json {
+        println!("{}", serde_json::to_string(&report)?);
+    } else {
+        println!("{}", kd_report::results_table(&report));
+        println!("report: {}", setting.out.join("report.html").display());
+    }
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,82 @@
+//! Flags that several commands share: data, device, threads, signals.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use anyhow::Context;
+use candle_core::Device;
+use kd_core::{Error, Result};
+use signal_hook::consts::{SIGINT, SIGTERM};
+
+/// What a command computes on.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct Compute {
+    /// auto or cpu
+    #[arg(long, default_value = "auto")]
+    device: String,
+    /// Threads [default: all cores]
+    #[arg(long, value_name = "N")]
+    threads: Option<usize>,
+}
+
+impl Compute {
+    /// The device asked for.
+    pub(crate) fn device(&self) -> Result<Device> {
+        match self.device.as_str() {
+            "auto" | "cpu" => Ok(Device::Cpu),
+            other => {
+                let reason = format!("`{other}` is none of auto, cpu (this program has no CUDA)");
+                Err(Error::config("device", reason))
+            }
+        }
+    }
+
+    /// Calls `f` within the thread pool that all computation shares.
+    ///
+    /// # Errors
+    /// Those of `f`; when the threads cannot be started.
+    pub(crate) fn install<R: Send>(
+        &self,
+        f: impl FnOnce() -> anyhow::Result<R> + Send,
+    ) -> anyhow::Result<R> {
+        /// candle walks and drops graphs recursively.
+        const STACK: usize = 64 << 20;
+        if self.threads == Some(0) {
+            return Err(Error::config("threads", "must be at least 1").into());
+        }
+        let pool = rayon::ThreadPoolBuilder::new()
+            .num_threads(self.threads.unwrap_or(0))
+            .stack_size(STACK)
+            .build()
+            .context("cannot start threads")?;
+        pool.install(f)
+    }
+}
+
+/// The data folder: `--data-dir`, else `KD_DATA_DIR`, else `data/`.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct DataDir {
+    /// Data folder [default: KD_DATA_DIR, else data/]
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+}
+
+impl DataDir {
+    /// The folder.
+    pub(crate) fn path(&self) -> PathBuf {
+        let from_environment = || std::env::var_os("KD_DATA_DIR").map(PathBuf::from);
+        self.data_dir.clone().or_else(from_environment).unwrap_or_else(|| "data".into())
+    }
+}
+
+/// A flag that SIGTERM and the first SIGINT set; the second SIGINT ends the program at once.
+pub(crate) fn stop_flag() -> anyhow::Result<Arc<AtomicBool>> {
+    let stop = Arc::new(AtomicBool::new(false));
+    let interrupted = crate::exit::INTERRUPTED.into();
+    signal_hook::flag::register_conditional_shutdown(SIGINT, interrupted, stop.clone())
+        .and_then(|_| signal_hook::flag::register(SIGINT, stop.clone()))
+        .and_then(|_| signal_hook::flag::register(SIGTERM, stop.clone()))
+        .context("cannot catch signals")?;
+    Ok(stop)
+}

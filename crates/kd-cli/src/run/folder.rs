@@ -1,0 +1,100 @@
+//! The folder of a run: one spec, one process at a time.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use kd_core::record::{self, Record};
+use kd_core::{Error, Result, fsx};
+
+/// A locked results folder.
+#[derive(Debug)]
+pub(crate) struct Folder {
+    path: PathBuf,
+    /// Held until the process ends, however it ends.
+    _lock: File,
+}
+
+impl Folder {
+    /// Creates or takes up `path` for the run described by `spec`.
+    pub(crate) fn open(path: &Path, spec: &str) -> Result<Self> {
+        fsx::create_folder(path)?;
+        let lock = lock(path)?;
+        let spec_path = path.join("spec.toml");
+        match fsx::read_bounded(&spec_path, 1 << 22, "") {
+            Ok(found) if found == spec.as_bytes() => {}
+            Ok(_) => {
+                let reason =
+                    format!("{} holds another run; remove it or choose another", path.display());
+                return Err(Error::config("out", reason));
+            }
+            Err(Error::Missing { .. }) => fsx::write_atomic(&spec_path, spec.as_bytes())?,
+            Err(error) => return Err(error),
+        }
+        let folder = Self { path: path.into(), _lock: lock };
+        folder.sweep()?;
+        Ok(folder)
+    }
+
+    /// Path of `metrics.jsonl`.
+    pub(crate) fn metrics(&self) -> PathBuf {
+        self.path.join("metrics.jsonl")
+    }
+
+    /// The records so far.
+    pub(crate) fn records(&self) -> Result<Vec<Record>> {
+        match record::read(&self.metrics()) {
+            Err(Error::Missing { .. }) => Ok(Vec::new()),
+            other => other,
+        }
+    }
+
+    /// Where a model lies when its training is done.
+    pub(crate) fn checkpoint(&self, training: &str, seed: u64, model: &str) -> PathBuf {
+        self.checkpoints().join(format!("{training}-seed{seed}")).join(model)
+    }
+
+    /// Where the state of a training lies while it is not done.
+    pub(crate) fn state(&self, training: &str, seed: u64) -> PathBuf {
+        self.checkpoints().join(format!("{training}-seed{seed}-state"))
+    }
+
+    fn checkpoints(&self) -> PathBuf {
+        self.path.join("checkpoints")
+    }
+
+    /// Removes what a killed process left of checkpoints that it was writing.
+    fn sweep(&self) -> Result<()> {
+        let Ok(entries) = std::fs::read_dir(self.checkpoints()) else { return Ok(()) };
+        for entry in entries.flatten() {
+            if entry.file_name().to_string_lossy().starts_with(".saving-") {
+                kd_core::checkpoint::remove(&entry.path())?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Locks the folder; the file holds the owner's process id for the message.
+fn lock(folder: &Path) -> Result<File> {
+    let path = folder.join(".lock");
+    let mut file = OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .read(true)
+        .write(true)
+        .open(&path)
+        .map_err(Error::io(&path, "create"))?;
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => {
+            let owner = std::fs::read_to_string(&path).unwrap_or_default();
+            let pid = owner.trim().parse().unwrap_or(0);
+            return Err(Error::Busy { path: folder.into(), pid });
+        }
+        Err(TryLockError::Error(source)) => return Err(Error::io(&path, "lock")(source)),
+    }
+    file.set_len(0).map_err(Error::io(&path, "write"))?;
+    writeln!(file, "{}", std::process::id()).map_err(Error::io(&path, "write"))?;
+    Ok(file)
+}

@@ -1,0 +1,114 @@
+//! Running a resolved spec: folder, data, trainings, report.
+
+mod folder;
+mod images;
+mod progress;
+mod training;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use candle_core::Device;
+use kd_core::record::{Record, RunRecord};
+use kd_core::{Result, fsx};
+use kd_report::Report;
+use kd_train::{MetricsLog, Outcome};
+
+use crate::suite::Spec;
+use folder::Folder;
+pub(crate) use images::Sets;
+
+/// Where a run reads and writes, and on what it computes.
+#[derive(Debug, Clone)]
+pub(crate) struct Setting {
+    /// Data folder.
+    pub(crate) data_dir: Option<PathBuf>,
+    /// Folder of the results.
+    pub(crate) out: PathBuf,
+    /// What it computes on.
+    pub(crate) device: Device,
+    /// Set by SIGINT and SIGTERM.
+    pub(crate) stop: Arc<AtomicBool>,
+}
+
+/// Runs `spec` from where the results folder stands, and writes its report.
+///
+/// # Errors
+/// Those of data, files and training; [`kd_core::Error::Config`] when the folder holds the run of
+/// another spec.
+pub(crate) fn run(spec: Spec, setting: &Setting) -> Result<(Outcome, Report)> {
+    let sets = Sets::load(&spec, setting.data_dir.as_deref())?;
+    let spec = spec.with_files(&sets.files());
+    let text = spec.to_toml()?;
+    let spec_hash = fsx::sha256(text.as_bytes());
+    let folder = Folder::open(&setting.out, &text)?;
+    let mut log = MetricsLog::open(&folder.metrics())?;
+    let outcome = match folder.records()? {
+        records if matches!(records.last(), Some(Record::Done { .. })) => {
+            eprintln!("{}: finished before; the report is written anew", setting.out.display());
+            Outcome::Finished
+        }
+        records => {
+            if records.is_empty() {
+                log.append(&Record::Run(provenance(&spec, &sets, setting, &spec_hash)))?;
+            }
+            let context = training::Context { spec: &spec, sets: &sets, setting, folder: &folder };
+            trainings(&context, &mut log, &spec_hash)?
+        }
+    };
+    let report = kd_report::write_report(&setting.out)?;
+    Ok((outcome, report))
+}
+
+fn trainings(
+    context: &training::Context<'_>,
+    log: &mut MetricsLog,
+    spec_hash: &str,
+) -> Result<Outcome> {
+    let mut wall_seconds = 0.0;
+    for seed in 0..context.spec.seeds {
+        for training in &context.spec.training {
+            let Some(seconds) = training::run(context, training, seed, log, spec_hash)? else {
+                return Ok(Outcome::Interrupted);
+            };
+            wall_seconds += seconds;
+        }
+    }
+    log.append(&Record::Done { wall_seconds })?;
+    log.sync()?;
+    Ok(Outcome::Finished)
+}
+
+fn provenance(spec: &Spec, sets: &Sets, setting: &Setting, spec_hash: &str) -> RunRecord {
+    RunRecord {
+        suite: spec.suite.clone(),
+        preset: spec.preset.clone(),
+        synthetic: spec.data.as_dyn().is_synthetic(),
+        seeds: spec.seeds,
+        device: device_name(&setting.device),
+        cpu: cpu_name(),
+        threads: rayon::current_num_threads(),
+        spec_hash: spec_hash.into(),
+        commit: env!("KD_COMMIT").into(),
+        kd_version: env!("CARGO_PKG_VERSION").into(),
+        candle_version: env!("CANDLE_VERSION").into(),
+        data: sets.files(),
+    }
+}
+
+fn device_name(device: &Device) -> String {
+    match device.location() {
+        candle_core::DeviceLocation::Cpu => "cpu".into(),
+        candle_core::DeviceLocation::Cuda { gpu_id } => format!("cuda:{gpu_id}"),
+        candle_core::DeviceLocation::Metal { gpu_id } => format!("metal:{gpu_id}"),
+    }
+}
+
+/// The processor's name, where the system tells it.
+fn cpu_name() -> String {
+    let info = fsx::read_bounded(Path::new("/proc/cpuinfo"), 1 << 22, "").unwrap_or_default();
+    let info = String::from_utf8_lossy(&info).into_owned();
+    let name = info.lines().find_map(|line| line.strip_prefix("model name")?.split_once(':'));
+    name.map_or(std::env::consts::ARCH.into(), |(_, name)| name.trim().to_owned())
+}

@@ -1,0 +1,120 @@
+//! What a suite file says. Unknown keys are refused with the list of valid ones.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use kd_core::{Error, Result, fsx};
+use kd_data::{Augment, DataSpec};
+use kd_models::ModelSpec;
+use kd_train::{LossSpec, Plan};
+use serde::{Deserialize, Serialize};
+
+/// A suite: data, defaults, and trainings in the order in which they run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Suite {
+    /// Name, such as `mnist`.
+    pub(crate) suite: String,
+    /// The data set.
+    pub(crate) data: DataSpec,
+    /// Its synthetic stand-in, for `--synthetic`.
+    pub(crate) synthetic: DataSpec,
+    /// Training images set aside for choosing between recipes.
+    #[serde(default)]
+    pub(crate) holdout: usize,
+    /// How trainings run that do not say otherwise.
+    pub(crate) plan: Plan,
+    /// How their images are changed.
+    #[serde(default)]
+    pub(crate) augment: Augment,
+    /// Smaller versions of the suite, by name.
+    #[serde(default)]
+    pub(crate) preset: BTreeMap<String, Preset>,
+    /// The trainings.
+    pub(crate) training: Vec<TrainingFile>,
+}
+
+/// What a preset changes; what it leaves out stays.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Preset {
+    /// Epochs of every training.
+    pub(crate) n_epochs: Option<u64>,
+    /// Number of training images (a seeded choice).
+    pub(crate) n_train: Option<usize>,
+    /// Number of test images (a seeded choice).
+    pub(crate) n_test: Option<usize>,
+    /// Names of the trainings that run.
+    pub(crate) trainings: Option<Vec<String>>,
+}
+
+/// A teacher alone, or a cohort of students.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct TrainingFile {
+    /// Name, such as `student30`.
+    pub(crate) name: String,
+    /// The network of every student.
+    pub(crate) model: ModelSpec,
+    /// Name of an earlier training of one model: the teacher.
+    pub(crate) teacher: Option<String>,
+    /// A checkpoint of a teacher, in place of a training.
+    pub(crate) teacher_weights: Option<PathBuf>,
+    /// The network in it.
+    pub(crate) teacher_model: Option<ModelSpec>,
+    /// Class that the training images lack.
+    pub(crate) omit_class: Option<u32>,
+    /// In place of the suite's.
+    pub(crate) plan: Option<Plan>,
+    /// In place of the suite's.
+    pub(crate) augment: Option<Augment>,
+    /// The students, one by one.
+    #[serde(default)]
+    pub(crate) student: Vec<StudentFile>,
+    /// More students: distillation at every combination of these.
+    pub(crate) grid: Option<Grid>,
+}
+
+/// One student.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct StudentFile {
+    /// Name within the training.
+    pub(crate) name: String,
+    /// The objective.
+    pub(crate) loss: LossSpec,
+    /// Id of the paper's number that it answers to.
+    pub(crate) claim: Option<String>,
+}
+
+/// Distillation students, named `alphaA-tT`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Grid {
+    /// Weights of the soft term.
+    pub(crate) alpha: Vec<f64>,
+    /// Temperatures.
+    pub(crate) temperature: Vec<f64>,
+    /// How the soft term is averaged.
+    #[serde(default)]
+    pub(crate) reduction: kd_core::ops::Reduction,
+    /// Where the paper has the number `CLAIM/alphaA-tT`, the student answers to it.
+    pub(crate) claim: Option<String>,
+}
+
+impl Suite {
+    /// Reads a suite file.
+    ///
+    /// # Errors
+    /// [`Error::Missing`], [`Error::Io`]; [`Error::Config`] naming file, line and what is wrong.
+    pub(crate) fn read(path: &Path) -> Result<Self> {
+        let bytes = fsx::read_bounded(path, 1 << 20, "give the path of a suite file")?;
+        let text = String::from_utf8_lossy(&bytes);
+        toml::from_str(&text).map_err(|e| {
+            let start = e.span().map_or(0, |span| span.start);
+            let line = 1 + text[..start].matches('\n').count();
+            let message = e.message().replace('\n', " ");
+            Error::config(format!("{}:{line}", path.display()), message)
+        })
+    }
+}

@@ -1,0 +1,238 @@
+//! From a suite file and flags to the full description of a run.
+
+use std::path::PathBuf;
+
+use kd_core::record::DataFile;
+use kd_core::{Error, Result, fsx};
+use kd_data::{Augment, DataSpec, Normalize};
+use kd_models::ModelSpec;
+use kd_report::Claims;
+use kd_train::losses::Distill;
+use kd_train::{LossSpec, Plan};
+use serde::{Deserialize, Serialize};
+
+use super::file::{Grid, Preset, StudentFile, Suite, TrainingFile};
+
+/// Everything that decides a run's numbers, with no default left open: written as `spec.toml`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Spec {
+    pub(crate) suite: String,
+    pub(crate) preset: String,
+    pub(crate) seeds: u64,
+    pub(crate) holdout: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) n_train: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) n_test: Option<usize>,
+    pub(crate) data: DataSpec,
+    pub(crate) normalize: Normalize,
+    pub(crate) files: Vec<SpecFile>,
+    pub(crate) training: Vec<TrainingSpec>,
+}
+
+/// A file of the data set, by digest.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct SpecFile {
+    pub(crate) name: String,
+    pub(crate) sha256: String,
+}
+
+/// One training, in full.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct TrainingSpec {
+    pub(crate) name: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) omit_class: Option<u32>,
+    pub(crate) model: ModelSpec,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) teacher: Option<Teacher>,
+    pub(crate) plan: Plan,
+    pub(crate) augment: Augment,
+    pub(crate) student: Vec<StudentSpec>,
+}
+
+/// Where a teacher comes from.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Teacher {
+    /// An earlier training of the same run and seed.
+    Training(String),
+    /// A checkpoint.
+    Weights {
+        /// Checkpoint folder or safetensors file.
+        path: PathBuf,
+        /// SHA-256 of its tensors' file.
+        sha256: String,
+        /// The network in it.
+        model: ModelSpec,
+    },
+}
+
+/// One student, in full.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct StudentSpec {
+    pub(crate) name: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) claim: Option<String>,
+    pub(crate) loss: LossSpec,
+}
+
+impl Spec {
+    /// The text of `spec.toml`.
+    pub(crate) fn to_toml(&self) -> Result<String> {
+        toml::to_string(self).map_err(|e| Error::config("spec", e.to_string()))
+    }
+
+    /// Adds the digests of the data set's files.
+    pub(crate) fn with_files(mut self, files: &[DataFile]) -> Self {
+        let file = |f: &DataFile| SpecFile { name: f.name.clone(), sha256: f.sha256.clone() };
+        self.files = files.iter().map(file).collect();
+        self
+    }
+}
+
+/// Expands grids, applies the preset and checks every setting.
+pub(crate) fn resolve(suite: &Suite, preset: &str, synthetic: bool, seeds: u64) -> Result<Spec> {
+    let changes = match suite.preset.get(preset) {
+        Some(changes) => changes.clone(),
+        None if suite.preset.is_empty() => Preset::default(),
+        None => {
+            let names: Vec<_> = suite.preset.keys().map(String::as_str).collect();
+            let reason = format!("`{preset}` is none of {}", names.join(", "));
+            return Err(Error::config("preset", reason));
+        }
+    };
+    if seeds == 0 {
+        return Err(Error::config("seeds", "must be at least 1"));
+    }
+    let data = if synthetic { suite.synthetic.clone() } else { suite.data.clone() };
+    let chosen = chosen(suite, &changes)?;
+    let mut training: Vec<TrainingSpec> = Vec::new();
+    for file in chosen {
+        let spec = self::training(suite, &changes, file)?;
+        check_teacher(&spec, &training)?;
+        training.push(spec);
+    }
+    Ok(Spec {
+        suite: suite.suite.clone(),
+        preset: preset.into(),
+        seeds,
+        holdout: suite.holdout,
+        n_train: changes.n_train,
+        n_test: changes.n_test,
+        normalize: data.as_dyn().normalize(),
+        data,
+        files: Vec::new(),
+        training,
+    })
+}
+
+/// The trainings that the preset runs, in the suite's order.
+fn chosen<'s>(suite: &'s Suite, preset: &Preset) -> Result<Vec<&'s TrainingFile>> {
+    let Some(names) = &preset.trainings else { return Ok(suite.training.iter().collect()) };
+    for name in names {
+        if !suite.training.iter().any(|t| t.name == *name) {
+            let reason = format!("there is no training `{name}`");
+            return Err(Error::config("preset.trainings", reason));
+        }
+    }
+    Ok(suite.training.iter().filter(|t| names.contains(&t.name)).collect())
+}
+
+fn training(suite: &Suite, preset: &Preset, file: &TrainingFile) -> Result<TrainingSpec> {
+    let plan = file.plan.clone().unwrap_or_else(|| suite.plan.clone());
+    let plan = Plan { n_epochs: preset.n_epochs.unwrap_or(plan.n_epochs), ..plan };
+    plan.check()?;
+    let mut students: Vec<StudentSpec> = file.student.iter().map(student).collect();
+    if let Some(grid) = &file.grid {
+        students.extend(cells(grid)?);
+    }
+    check_students(&file.name, &students)?;
+    Ok(TrainingSpec {
+        name: file.name.clone(),
+        omit_class: file.omit_class,
+        model: file.model.clone(),
+        teacher: teacher(file)?,
+        plan,
+        augment: file.augment.clone().unwrap_or_else(|| suite.augment.clone()),
+        student: students,
+    })
+}
+
+fn student(file: &StudentFile) -> StudentSpec {
+    StudentSpec { name: file.name.clone(), claim: file.claim.clone(), loss: file.loss.clone() }
+}
+
+fn teacher(file: &TrainingFile) -> Result<Option<Teacher>> {
+    let path = match (&file.teacher, &file.teacher_weights) {
+        (None, None) => return Ok(None),
+        (Some(name), None) => return Ok(Some(Teacher::Training(name.clone()))),
+        (None, Some(path)) => path.clone(),
+        (Some(_), Some(_)) => {
+            return Err(Error::config("teacher", "give `teacher` or `teacher_weights`, not both"));
+        }
+    };
+    let model = file.teacher_model.clone();
+    let model =
+        model.ok_or_else(|| Error::config("teacher_model", "name the teacher's network"))?;
+    let sha256 = fsx::sha256(&crate::weights::read(&path)?);
+    Ok(Some(Teacher::Weights { path, sha256, model }))
+}
+
+/// The students of a grid, alpha by alpha.
+fn cells(grid: &Grid) -> Result<Vec<StudentSpec>> {
+    let claims = Claims::load()?;
+    let mut cells = Vec::new();
+    for &alpha in &grid.alpha {
+        for &temperature in &grid.temperature {
+            let name = format!("alpha{alpha}-t{temperature}");
+            let claim = grid.claim.as_ref().map(|prefix| format!("{prefix}/{name}"));
+            let claim = claim.filter(|id| claims.answered_by(id).is_ok());
+            let reduction = grid.reduction;
+            let loss = LossSpec::Distill(Distill { alpha, temperature, reduction });
+            cells.push(StudentSpec { name, claim, loss });
+        }
+    }
+    Ok(cells)
+}
+
+fn check_students(training: &str, students: &[StudentSpec]) -> Result<()> {
+    if students.is_empty() {
+        return Err(Error::config(training, "a training needs a `student` or a `grid`"));
+    }
+    let claims = Claims::load()?;
+    for (i, student) in students.iter().enumerate() {
+        student.loss.as_dyn().check()?;
+        if let Some(claim) = &student.claim {
+            claims.answered_by(claim)?;
+        }
+        if students[..i].iter().any(|other| other.name == student.name) {
+            return Err(Error::config(training, format!("two students `{}`", student.name)));
+        }
+    }
+    Ok(())
+}
+
+fn check_teacher(spec: &TrainingSpec, earlier: &[TrainingSpec]) -> Result<()> {
+    if earlier.iter().any(|other| other.name == spec.name) {
+        return Err(Error::config("training", format!("two trainings `{}`", spec.name)));
+    }
+    let needed = spec.student.iter().find(|s| s.loss.as_dyn().needs_teacher());
+    match (&spec.teacher, needed) {
+        (None, Some(student)) => {
+            let reason = format!("student `{}` of `{}` needs one", student.name, spec.name);
+            Err(Error::config("teacher", reason))
+        }
+        (Some(Teacher::Training(name)), _) => {
+            match earlier.iter().find(|other| other.name == *name) {
+                Some(other) if other.student.len() == 1 => Ok(()),
+                Some(_) => Err(Error::config("teacher", format!("`{name}` has several models"))),
+                None => {
+                    let reason = format!("`{name}` is no training before `{}`", spec.name);
+                    Err(Error::config("teacher", reason))
+                }
+            }
+        }
+        _ => Ok(()),
+    }
+}
