@@ -97,20 +97,21 @@ unsafe impl Sync for Out {}
 
 /// Products smaller than this many multiply-adds stay on one thread.
 const PARALLEL_FROM: usize = 1 << 21;
+/// Rows of the largest tile.
+const MAX_HEIGHT: usize = 12;
 /// A packed block of B should stay in a core's second-level cache.
 const BLOCK_FLOATS: usize = 1 << 18;
 
 fn run(a: Matrix<'_>, b: Matrix<'_>, out: Out) {
     let arch = Arch::new();
     let inner = a.n_cols;
-    let n_threads = rayon::current_num_threads();
-    if inner * a.n_rows * b.n_cols < PARALLEL_FROM || n_threads == 1 {
+    if inner * a.n_rows * b.n_cols < PARALLEL_FROM {
         return arch.dispatch(Task { a, b, rows: (0, a.n_rows), cols: (0, b.n_cols), out });
     }
     let col_step = (BLOCK_FLOATS / inner.max(1)).next_multiple_of(32).min(b.n_cols);
     let n_col_blocks = b.n_cols.div_ceil(col_step);
-    let n_row_blocks = (2 * n_threads).div_ceil(n_col_blocks);
-    let row_step = a.n_rows.div_ceil(n_row_blocks).next_multiple_of(12);
+    let n_row_blocks = (2 * rayon::current_num_threads()).div_ceil(n_col_blocks);
+    let row_step = a.n_rows.div_ceil(n_row_blocks).next_multiple_of(MAX_HEIGHT);
     let n_row_blocks = a.n_rows.div_ceil(row_step);
     (0..n_row_blocks * n_col_blocks).into_par_iter().for_each(|i| {
         let (row, col) = (i % n_row_blocks * row_step, i / n_row_blocks * col_step);
@@ -130,7 +131,8 @@ struct Task<'a> {
 }
 
 thread_local! {
-    static PACKED: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
+    /// Buffers for a packed block of B and a packed tile of A, kept from call to call.
+    static BUFFERS: RefCell<[Vec<f32>; 2]> = const { RefCell::new([Vec::new(), Vec::new()]) };
 }
 
 impl WithSimd for Task<'_> {
@@ -139,45 +141,89 @@ impl WithSimd for Task<'_> {
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
         let width = 2 * S::F32_LANES;
-        let mut packed = PACKED.take();
-        pack(&mut packed, self.b, self.cols, width);
+        let [mut packed, mut tile_of_a] = BUFFERS.take();
+        pack::<S>(&mut packed, self.b, self.cols);
         let panel_len = self.b.n_rows * width;
         // Many registers (AVX-512) take tiles of 12 rows, few (AVX2) of 6.
-        let height = if S::REGISTER_COUNT >= 32 { 12 } else { 6 };
+        let height = if S::REGISTER_COUNT >= 32 { MAX_HEIGHT } else { MAX_HEIGHT / 2 };
         for row in (self.rows.0..self.rows.1).step_by(height) {
             let n_rows = height.min(self.rows.1 - row);
+            let a = rows_of(self.a, (row, n_rows), &mut tile_of_a);
             for (i, col) in (self.cols.0..self.cols.1).step_by(width).enumerate() {
                 let panel = &packed[i * panel_len..][..panel_len];
                 let n_cols = width.min(self.cols.1 - col);
-                any_height(simd, &self, panel, (row, n_rows), (col, n_cols));
+                any_height(simd, a, panel, self.out, row, (col, n_cols));
             }
         }
-        PACKED.set(packed);
+        BUFFERS.set([packed, tile_of_a]);
     }
 }
 
-/// Copies the columns `cols` of `b` into panels of `width` columns, each row-major and
-/// contiguous, padded with zeros.
+/// Rows `row..row + n_rows` of `a`: in place when they are contiguous, else copied, inner index
+/// first, so that a tile does not touch a page of memory for each of its steps.
 #[inline(always)]
-fn pack(packed: &mut Vec<f32>, b: Matrix<'_>, cols: (usize, usize), width: usize) {
-    let n_panels = (cols.1 - cols.0).div_ceil(width);
-    let panel_len = b.n_rows * width;
-    packed.clear();
-    packed.resize(n_panels * panel_len, 0.0);
-    if panel_len == 0 {
-        return;
+fn rows_of<'a>(
+    a: Matrix<'a>,
+    (row, n_rows): (usize, usize),
+    buffer: &'a mut Vec<f32>,
+) -> Matrix<'a> {
+    if a.col_stride == 1 {
+        let data = &a.data[(row * a.row_stride).min(a.data.len())..];
+        return Matrix { data, n_rows, ..a };
     }
-    for (i, panel) in packed.chunks_exact_mut(panel_len).enumerate() {
-        let col = cols.0 + i * width;
-        let n_cols = width.min(cols.1 - col);
-        if b.col_stride == 1 {
-            for (row, to) in panel.chunks_exact_mut(width).enumerate() {
-                let from = &b.data[row * b.row_stride + col..][..n_cols];
-                to[..n_cols].copy_from_slice(from);
-            }
-        } else {
-            pack_transposed(panel, b, (col, n_cols), width);
+    buffer.clear();
+    for p in 0..a.n_cols {
+        let start = row * a.row_stride + p * a.col_stride;
+        match a.data[start..].first_chunk::<MAX_HEIGHT>() {
+            Some(whole) if n_rows == MAX_HEIGHT && a.row_stride == 1 => buffer.extend(whole),
+            _ => buffer.extend((0..n_rows).map(|r| a.data[start + r * a.row_stride])),
         }
+    }
+    Matrix { data: buffer, n_rows, n_cols: a.n_cols, row_stride: 1, col_stride: n_rows }
+}
+
+/// Copies the columns `cols` of `b` into panels of `width` columns, each row-major and contiguous.
+/// What pads the last panel is never stored in C.
+#[inline(always)]
+fn pack<S: Simd>(packed: &mut Vec<f32>, b: Matrix<'_>, cols: (usize, usize)) {
+    let width = 2 * S::F32_LANES;
+    let panel_len = b.n_rows * width;
+    let n_floats = (cols.1 - cols.0).div_ceil(width) * panel_len;
+    if packed.len() < n_floats {
+        packed.resize(n_floats, 0.0);
+    }
+    let packed = &mut packed[..n_floats];
+    if b.col_stride == 1 {
+        // A few panels at a time: long reads, and not all panels' lines in one cache set.
+        for (group, to) in packed.chunks_mut((4 * panel_len).max(1)).enumerate() {
+            let col = cols.0 + group * 4 * width;
+            let n_cols = (4 * width).min(cols.1 - col);
+            for row in 0..b.n_rows {
+                let from = &b.data[row * b.row_stride + col..][..n_cols];
+                for (i, from) in from.chunks(width).enumerate() {
+                    copy::<S>(from, &mut to[i * panel_len + row * width..][..width]);
+                }
+            }
+        }
+    } else if panel_len > 0 {
+        for (i, panel) in packed.chunks_exact_mut(panel_len).enumerate() {
+            let col = cols.0 + i * width;
+            pack_transposed(panel, b, (col, width.min(cols.1 - col)), width);
+        }
+    }
+}
+
+/// Copies a row of a panel, or the part of one that `from` has; whole rows without a call.
+#[inline(always)]
+fn copy<S: Simd>(from: &[f32], to: &mut [f32]) {
+    let (from_vectors, _) = S::as_simd_f32s(from);
+    let (to_vectors, _) = S::as_mut_simd_f32s(to);
+    match (from_vectors, to_vectors) {
+        ([left, right], [to_left, to_right]) => {
+            *to_left = *left;
+            *to_right = *right;
+        }
+        _ => to[..from.len()].copy_from_slice(from),
     }
 }
 
@@ -206,34 +252,35 @@ fn pack_transposed(panel: &mut [f32], b: Matrix<'_>, (col, n_cols): (usize, usiz
 #[inline(always)]
 fn any_height<S: Simd>(
     simd: S,
-    task: &Task<'_>,
+    a: Matrix<'_>,
     panel: &[f32],
-    (row, n_rows): (usize, usize),
+    out: Out,
+    row: usize,
     cols: (usize, usize),
 ) {
     macro_rules! heights {
         ($($n:literal)*) => {
-            match n_rows { $($n => tile::<S, $n>(simd, task, panel, row, cols),)* _ => {} }
+            match a.n_rows { $($n => tile::<S, $n>(simd, a, panel, out, row, cols),)* _ => {} }
         };
     }
     heights!(1 2 3 4 5 6 7 8 9 10 11 12)
 }
 
-/// A tile of `R` rows and two vectors of columns.
+/// A tile of `R` rows and two vectors of columns, written to rows `row..` and columns `cols`.
 #[inline(always)]
 fn tile<S: Simd, const R: usize>(
     simd: S,
-    task: &Task<'_>,
+    a: Matrix<'_>,
     panel: &[f32],
+    out: Out,
     row: usize,
-    (col, n_cols): (usize, usize),
+    cols: (usize, usize),
 ) {
-    let a = task.a;
     let inner = a.n_cols;
     let mut sums = [[simd.splat_f32s(0.0); 2]; R];
     let (vectors, _) = S::as_simd_f32s(panel);
-    assert!(vectors.len() >= 2 * inner && row + R <= a.n_rows);
-    assert!(inner == 0 || (row + R - 1) * a.row_stride + (inner - 1) * a.col_stride < a.data.len());
+    assert!(vectors.len() >= 2 * inner && a.n_rows == R);
+    assert!(inner == 0 || (R - 1) * a.row_stride + (inner - 1) * a.col_stride < a.data.len());
     for p in 0..inner {
         #[expect(unsafe_code, reason = "bounds checks would cost more than the arithmetic")]
         // SAFETY: p < inner and r < R, so both asserts above bound the indices.
@@ -241,33 +288,34 @@ fn tile<S: Simd, const R: usize>(
             let left = *vectors.get_unchecked(2 * p);
             let right = *vectors.get_unchecked(2 * p + 1);
             for r in 0..R {
-                let at = (row + r) * a.row_stride + p * a.col_stride;
-                let value = simd.splat_f32s(*a.data.get_unchecked(at));
+                let value = *a.data.get_unchecked(r * a.row_stride + p * a.col_stride);
+                let value = simd.splat_f32s(value);
                 sums[r][0] = simd.mul_add_f32s(value, left, sums[r][0]);
                 sums[r][1] = simd.mul_add_f32s(value, right, sums[r][1]);
             }
         }
     }
-    for (r, sum) in sums.iter().enumerate() {
-        store::<S>(task.out, bytemuck_floats::<S>(sum), row + r, (col, n_cols));
+    for r in 0..R {
+        // By value: the sums would leave their registers if their address were taken.
+        store::<S>(out, [sums[r][0], sums[r][1]], row + r, cols);
     }
 }
 
-/// The floats of two vectors.
 #[inline(always)]
-fn bytemuck_floats<S: Simd>(pair: &[S::f32s; 2]) -> &[f32] {
-    bytemuck::cast_slice(pair)
-}
-
-#[inline(always)]
-fn store<S: Simd>(out: Out, sum: &[f32], row: usize, (col, n_cols): (usize, usize)) {
+fn store<S: Simd>(out: Out, sum: [S::f32s; 2], row: usize, (col, n_cols): (usize, usize)) {
     let start = row * out.row_stride + col * out.col_stride;
     assert!(start + (n_cols - 1) * out.col_stride < out.len);
-    for (j, &value) in sum[..n_cols].iter().enumerate() {
-        #[expect(unsafe_code, reason = "tasks write disjoint tiles of one buffer")]
-        // SAFETY: bounded by the assert above; no other task writes this element.
-        unsafe {
-            let to = out.data.add(start + j * out.col_stride);
+    let whole = n_cols == 2 * S::F32_LANES && out.col_stride == 1 && out.write == Write::Set;
+    #[expect(unsafe_code, reason = "tasks write disjoint tiles of one buffer")]
+    // SAFETY: bounded by the assert above; no other task writes these elements.
+    unsafe {
+        let to = out.data.add(start);
+        if whole {
+            return to.cast::<[S::f32s; 2]>().write_unaligned(sum);
+        }
+        let values: &[f32] = bytemuck::cast_slice(&sum);
+        for (j, &value) in values[..n_cols].iter().enumerate() {
+            let to = to.add(j * out.col_stride);
             *to = if out.write == Write::Add { *to + value } else { value };
         }
     }

@@ -39,8 +39,7 @@ impl ModelSpec {
         let mut parts = name.split('-');
         let kind = parts.next()?;
         let hidden = parts.map(|n| n.parse().ok()).collect::<Option<Vec<usize>>>()?;
-        (kind == "mlp" && !hidden.is_empty())
-            .then(|| Self::Mlp(Mlp { hidden, ..Mlp::default() }))
+        (kind == "mlp" && !hidden.is_empty()).then(|| Self::Mlp(Mlp { hidden, ..Mlp::default() }))
     }
 
     /// The short name of this network, from which [`ModelSpec::from_name`] makes it again, but
