@@ -8,7 +8,7 @@
 //! Each element of C is one chain of fused multiply-adds in the order of the inner dimension,
 //! whatever the tile, the thread count and the size of the batch: results are the same bits.
 
-use std::cell::RefCell;
+use std::cell::Cell;
 
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
@@ -104,58 +104,100 @@ const BLOCK_FLOATS: usize = 1 << 18;
 
 fn run(a: Matrix<'_>, b: Matrix<'_>, out: Out) {
     let arch = Arch::new();
-    let inner = a.n_cols;
-    if inner * a.n_rows * b.n_cols < PARALLEL_FROM {
-        return arch.dispatch(Task { a, b, rows: (0, a.n_rows), cols: (0, b.n_cols), out });
+    let width = arch.dispatch(TileWidth);
+    let (all_rows, all_cols) = ((0, a.n_rows), (0, b.n_cols));
+    if a.n_cols * a.n_rows * b.n_cols < PARALLEL_FROM {
+        return with_packed(b, width, all_cols, |panels| {
+            arch.dispatch(Pack { b, cols: all_cols, panels });
+            arch.dispatch(Multiply { a, panels, rows: all_rows, cols: all_cols, out });
+        });
     }
-    let col_step = (BLOCK_FLOATS / inner.max(1)).next_multiple_of(32).min(b.n_cols);
-    let n_col_blocks = b.n_cols.div_ceil(col_step);
-    let n_row_blocks = (2 * rayon::current_num_threads()).div_ceil(n_col_blocks);
-    let row_step = a.n_rows.div_ceil(n_row_blocks).next_multiple_of(MAX_HEIGHT);
-    let n_row_blocks = a.n_rows.div_ceil(row_step);
-    (0..n_row_blocks * n_col_blocks).into_par_iter().for_each(|i| {
-        let (row, col) = (i % n_row_blocks * row_step, i / n_row_blocks * col_step);
-        let rows = (row, a.n_rows.min(row + row_step));
-        let cols = (col, b.n_cols.min(col + col_step));
-        arch.dispatch(Task { a, b, rows, cols, out });
-    });
+    let col_step = (BLOCK_FLOATS / a.n_cols).next_multiple_of(width);
+    if b.n_cols <= col_step {
+        // One block: packed once for all threads, each of which takes some rows of A.
+        let row_step = a.n_rows.div_ceil(4 * rayon::current_num_threads());
+        let row_step = row_step.next_multiple_of(MAX_HEIGHT);
+        with_packed(b, width, all_cols, |panels| {
+            panels.par_chunks_mut(a.n_cols * width).enumerate().for_each(|(i, panels)| {
+                let cols = (i * width, b.n_cols.min((i + 1) * width));
+                arch.dispatch(Pack { b, cols, panels });
+            });
+            (0..a.n_rows.div_ceil(row_step)).into_par_iter().for_each(|i| {
+                let rows = (i * row_step, a.n_rows.min((i + 1) * row_step));
+                arch.dispatch(Multiply { a, panels, rows, cols: all_cols, out });
+            });
+        });
+    } else {
+        // Several blocks: each is packed and used by one thread.
+        (0..b.n_cols.div_ceil(col_step)).into_par_iter().for_each(|i| {
+            let cols = (i * col_step, b.n_cols.min((i + 1) * col_step));
+            with_packed(b, width, cols, |panels| {
+                arch.dispatch(Pack { b, cols, panels });
+                arch.dispatch(Multiply { a, panels, rows: all_rows, cols, out });
+            });
+        });
+    }
+}
+
+/// Columns of a tile: two SIMD registers.
+struct TileWidth;
+
+impl WithSimd for TileWidth {
+    type Output = usize;
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) -> usize {
+        2 * S::F32_LANES
+    }
+}
+
+thread_local! {
+    /// Buffers for a packed block of B and for a tile of A, kept from call to call.
+    static PANELS: Cell<Vec<f32>> = const { Cell::new(Vec::new()) };
+    static TILE: Cell<Vec<f32>> = const { Cell::new(Vec::new()) };
+}
+
+/// Calls `f` with a buffer for the panels of columns `cols` of `b`.
+fn with_packed(b: Matrix<'_>, width: usize, cols: (usize, usize), f: impl FnOnce(&mut [f32])) {
+    let n_floats = (cols.1 - cols.0).div_ceil(width) * b.n_rows * width;
+    let mut buffer = PANELS.take();
+    if buffer.len() < n_floats {
+        buffer.resize(n_floats, 0.0);
+    }
+    f(&mut buffer[..n_floats]);
+    PANELS.set(buffer);
 }
 
 /// One rectangle of C.
-struct Task<'a> {
+struct Multiply<'a> {
     a: Matrix<'a>,
-    b: Matrix<'a>,
+    /// The columns `cols` of B.
+    panels: &'a [f32],
     rows: (usize, usize),
     cols: (usize, usize),
     out: Out,
 }
 
-thread_local! {
-    /// Buffers for a packed block of B and a packed tile of A, kept from call to call.
-    static BUFFERS: RefCell<[Vec<f32>; 2]> = const { RefCell::new([Vec::new(), Vec::new()]) };
-}
-
-impl WithSimd for Task<'_> {
+impl WithSimd for Multiply<'_> {
     type Output = ();
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
         let width = 2 * S::F32_LANES;
-        let [mut packed, mut tile_of_a] = BUFFERS.take();
-        pack::<S>(&mut packed, self.b, self.cols);
-        let panel_len = self.b.n_rows * width;
+        let panel_len = self.a.n_cols * width;
+        let mut tile_of_a = TILE.take();
         // Many registers (AVX-512) take tiles of 12 rows, few (AVX2) of 6.
         let height = if S::REGISTER_COUNT >= 32 { MAX_HEIGHT } else { MAX_HEIGHT / 2 };
         for row in (self.rows.0..self.rows.1).step_by(height) {
             let n_rows = height.min(self.rows.1 - row);
             let a = rows_of(self.a, (row, n_rows), &mut tile_of_a);
             for (i, col) in (self.cols.0..self.cols.1).step_by(width).enumerate() {
-                let panel = &packed[i * panel_len..][..panel_len];
+                let panel = &self.panels[i * panel_len..][..panel_len];
                 let n_cols = width.min(self.cols.1 - col);
                 any_height(simd, a, panel, self.out, row, (col, n_cols));
             }
         }
-        BUFFERS.set([packed, tile_of_a]);
+        TILE.set(tile_of_a);
     }
 }
 
@@ -182,33 +224,39 @@ fn rows_of<'a>(
     Matrix { data: buffer, n_rows, n_cols: a.n_cols, row_stride: 1, col_stride: n_rows }
 }
 
-/// Copies the columns `cols` of `b` into panels of `width` columns, each row-major and contiguous.
+/// Copies the columns `cols` of `b` into panels of one tile's width, each row-major and contiguous.
 /// What pads the last panel is never stored in C.
-#[inline(always)]
-fn pack<S: Simd>(packed: &mut Vec<f32>, b: Matrix<'_>, cols: (usize, usize)) {
-    let width = 2 * S::F32_LANES;
-    let panel_len = b.n_rows * width;
-    let n_floats = (cols.1 - cols.0).div_ceil(width) * panel_len;
-    if packed.len() < n_floats {
-        packed.resize(n_floats, 0.0);
-    }
-    let packed = &mut packed[..n_floats];
-    if b.col_stride == 1 {
-        // A few panels at a time: long reads, and not all panels' lines in one cache set.
-        for (group, to) in packed.chunks_mut((4 * panel_len).max(1)).enumerate() {
-            let col = cols.0 + group * 4 * width;
-            let n_cols = (4 * width).min(cols.1 - col);
-            for row in 0..b.n_rows {
-                let from = &b.data[row * b.row_stride + col..][..n_cols];
-                for (i, from) in from.chunks(width).enumerate() {
-                    copy::<S>(from, &mut to[i * panel_len + row * width..][..width]);
+struct Pack<'a> {
+    b: Matrix<'a>,
+    cols: (usize, usize),
+    panels: &'a mut [f32],
+}
+
+impl WithSimd for Pack<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        let Self { b, cols, panels } = self;
+        let width = 2 * S::F32_LANES;
+        let panel_len = (b.n_rows * width).max(1);
+        if b.col_stride == 1 {
+            // A few panels at a time: long reads, and not all panels' lines in one cache set.
+            for (group, to) in panels.chunks_mut(4 * panel_len).enumerate() {
+                let col = cols.0 + group * 4 * width;
+                let n_cols = (4 * width).min(cols.1 - col);
+                for row in 0..b.n_rows {
+                    let from = &b.data[row * b.row_stride + col..][..n_cols];
+                    for (i, from) in from.chunks(width).enumerate() {
+                        copy::<S>(from, &mut to[i * panel_len + row * width..][..width]);
+                    }
                 }
             }
-        }
-    } else if panel_len > 0 {
-        for (i, panel) in packed.chunks_exact_mut(panel_len).enumerate() {
-            let col = cols.0 + i * width;
-            pack_transposed(panel, b, (col, width.min(cols.1 - col)), width);
+        } else {
+            for (i, panel) in panels.chunks_exact_mut(panel_len).enumerate() {
+                let col = cols.0 + i * width;
+                pack_transposed(panel, b, (col, width.min(cols.1 - col)), width);
+            }
         }
     }
 }

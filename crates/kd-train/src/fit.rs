@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use candle_core::Tensor;
 use kd_core::record::{EpochRecord, Record};
 use kd_core::{Batch, BatchSource, Classifier, Error, Mode, Result, Stream};
 use rayon::prelude::*;
@@ -126,10 +127,18 @@ pub fn fit(cohort: &mut Cohort, plan: &Plan, data: Data<'_>, run: &mut Run<'_>) 
         let learning_rate = plan.schedule.rate(plan.learning_rate, epoch, plan.n_epochs);
         let order = data.train.order(epoch);
         let started = Instant::now();
-        for indices in order.chunks(plan.batch_size).skip(cohort.step as usize) {
-            let batch = data.train.batch(epoch, indices)?;
+        let todo = order.chunks(plan.batch_size).skip(cohort.step as usize);
+        let mut todo = todo.map(|indices| prepare(data.train.batch(epoch, indices)?, data.teacher));
+        let mut next = todo.next().transpose()?;
+        while let Some(current) = next {
             let stream = noise.number(epoch * n_steps + cohort.step);
-            train_step(cohort, &batch, data.teacher, learning_rate, stream)?;
+            // The next batch and its teacher forward are made while the students learn from this.
+            let (stepped, following) = rayon::join(
+                || train_step(cohort, &current, learning_rate, stream),
+                || todo.next().transpose(),
+            );
+            stepped?;
+            next = following?;
             cohort.step += 1;
             run.steps_done.fetch_add(1, Ordering::Relaxed);
             if run.stop.load(Ordering::Relaxed) && cohort.step < n_steps {
@@ -159,21 +168,36 @@ pub fn fit(cohort: &mut Cohort, plan: &Plan, data: Data<'_>, run: &mut Run<'_>) 
     Ok(Outcome::Finished)
 }
 
-/// One step of every student on `batch`: one teacher forward, then the students in parallel.
+/// A batch with what the teacher says of it.
+#[derive(Debug, Clone)]
+pub struct Prepared {
+    batch: Batch,
+    teacher_logits: Option<Tensor>,
+}
+
+/// Adds the teacher's logits to `batch`: one forward serves all students.
+///
+/// # Errors
+/// Whatever the teacher reports.
+pub fn prepare(batch: Batch, teacher: Option<&dyn Classifier>) -> Result<Prepared> {
+    let teacher_logits = teacher.map(|t| t.forward(&batch.images, Mode::Eval)).transpose()?;
+    Ok(Prepared { batch, teacher_logits })
+}
+
+/// One step of every student, in parallel.
 ///
 /// # Errors
 /// As [`fit`].
 pub fn train_step(
     cohort: &mut Cohort,
-    batch: &Batch,
-    teacher: Option<&dyn Classifier>,
+    prepared: &Prepared,
     learning_rate: f64,
     stream: Stream,
 ) -> Result<()> {
-    let teacher_logits = teacher.map(|t| t.forward(&batch.images, Mode::Eval)).transpose()?;
     let at = (cohort.epoch + 1, cohort.step + 1);
+    let teacher_logits = prepared.teacher_logits.as_ref();
     cohort.students.par_iter_mut().try_for_each(|student| {
-        let loss = student.step(batch, teacher_logits.as_ref(), learning_rate, stream)?;
+        let loss = student.step(&prepared.batch, teacher_logits, learning_rate, stream)?;
         check_finite(loss, student, at)
     })
 }

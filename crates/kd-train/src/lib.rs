@@ -16,7 +16,7 @@ mod schedule;
 
 pub use cohort::{Cohort, Student};
 pub use evaluate::{EvalSet, argmax, logits, score};
-pub use fit::{Data, Outcome, Plan, Run, fit, train_step};
+pub use fit::{Data, Outcome, Plan, Prepared, Run, fit, prepare, train_step};
 pub use losses::LossSpec;
 pub use metrics_log::MetricsLog;
 pub use optimizer::{Optimizer, OptimizerSpec};

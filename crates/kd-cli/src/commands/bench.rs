@@ -15,7 +15,7 @@ use kd_core::{Batch, BatchSource, Classifier, Result, Stream};
 use kd_data::{Augment, Images, Loader, Mnist, Normalize};
 use kd_models::{Mlp, Network};
 use kd_train::losses::{Distill, Labels};
-use kd_train::{Cohort, LossSpec, OptimizerSpec, Student, train_step};
+use kd_train::{Cohort, LossSpec, OptimizerSpec, Student, prepare, train_step};
 use serde_json::json;
 
 use super::setting::Compute;
@@ -81,15 +81,23 @@ fn samples(case: Case, n_steps: usize) -> Result<Vec<f64>> {
         loader.batch(0, &order[start..start + BATCH_SIZE])
     };
     let prepared = (0..16).map(assemble).collect::<Result<Vec<_>>>()?;
-    let mut samples = Vec::with_capacity(n_steps);
-    for i in 0..N_WARMUP + n_steps {
-        let started = Instant::now();
+    let next = |i: usize| {
         let batch = match case {
             Case::Grid30Epoch => assemble(i)?,
             _ => prepared[i % prepared.len()].clone(),
         };
+        prepare(batch, teacher)
+    };
+    let mut samples = Vec::with_capacity(n_steps);
+    let mut current = next(0)?;
+    for i in 0..N_WARMUP + n_steps {
+        let started = Instant::now();
         let stream = Stream::new(0).number(i as u64);
-        train_step(&mut cohort, &batch, teacher, 1e-3, stream)?;
+        // As in the training loop: the next teacher forward runs beside this step.
+        let (stepped, following) =
+            rayon::join(|| train_step(&mut cohort, &current, 1e-3, stream), || next(i + 1));
+        stepped?;
+        current = following?;
         let milliseconds = started.elapsed().as_secs_f64() * 1e3;
         let scale = match case {
             Case::Grid30Epoch => N_IMAGES.div_ceil(BATCH_SIZE) as f64,
