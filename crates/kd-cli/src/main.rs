@@ -40,6 +40,7 @@ enum Command {
 }
 
 fn main() -> ExitCode {
+    quiet_candle();
     let result = match Cli::parse().command {
         Command::Run(args) => commands::run::run(&args),
         Command::Train(args) => commands::train::run(&args),
@@ -50,4 +51,17 @@ fn main() -> ExitCode {
         Command::Completions(args) => commands::completions::run(&args),
     };
     result.unwrap_or_else(|error| exit::report(&error))
+}
+
+/// Keeps candle's own elementwise thread pool to one thread: its workers spin while they wait and
+/// take the cores from the pool on which kd computes.
+fn quiet_candle() {
+    const VARIABLE: &str = "CANDLE_NUM_THREADS";
+    if std::env::var_os(VARIABLE).is_none() {
+        #[expect(unsafe_code, reason = "candle reads its thread count from the environment")]
+        // SAFETY: the program has one thread yet.
+        unsafe {
+            std::env::set_var(VARIABLE, "1");
+        }
+    }
 }
