@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use candle_core::{Device, Tensor};
 use serde::{Serialize, de::DeserializeOwned};
@@ -47,20 +47,32 @@ pub fn save(path: &Path, tensors: &BTreeMap<String, Tensor>, state: &impl Serial
 
 /// Renames `new` to `path`, by way of `NAME.old` when `path` exists.
 fn replace(new: &Path, path: &Path) -> Result<()> {
-    let old = path.with_extension("old");
-    remove(&old)?;
+    let old = old(path);
+    remove_folder(&old)?;
     if path.exists() {
         fs::rename(path, &old).map_err(Error::io(path, "rename"))?;
     }
     fs::rename(new, path).map_err(Error::io(path, "rename"))?;
-    remove(&old)
+    remove_folder(&old)
 }
 
-/// Removes the checkpoint `path`, if it is there.
+/// `NAME.old` beside `path`; names such as `alpha0.5-t5` have no extension to replace.
+fn old(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".old");
+    name.into()
+}
+
+/// Removes the checkpoint `path`, if it is there, and a predecessor that a killed process left.
 ///
 /// # Errors
 /// [`Error::Io`].
 pub fn remove(path: &Path) -> Result<()> {
+    remove_folder(&old(path))?;
+    remove_folder(path)
+}
+
+fn remove_folder(path: &Path) -> Result<()> {
     match fs::remove_dir_all(path) {
         Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(Error::io(path, "remove")(e)),
         _ => Ok(()),
@@ -75,7 +87,7 @@ pub fn load<S: DeserializeOwned>(
     path: &Path,
     device: &Device,
 ) -> Result<(BTreeMap<String, Tensor>, S)> {
-    let old = path.with_extension("old");
+    let old = old(path);
     let path = if !path.exists() && old.exists() { &old } else { path };
     let manifest_path = path.join(MANIFEST);
     let manifest = fsx::read_bounded(&manifest_path, 1 << 20, "no checkpoint is here")?;
@@ -183,12 +195,26 @@ mod tests {
     #[test]
     fn a_save_cut_between_its_renames_leaves_the_old_checkpoint() {
         let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("a");
+        let path = folder.path().join("alpha0.5-t5");
         save(&path, &sample(1), &7u32).unwrap();
-        fs::rename(&path, path.with_extension("old")).unwrap();
+        fs::rename(&path, folder.path().join("alpha0.5-t5.old")).unwrap();
         assert_eq!(load::<u32>(&path, &Device::Cpu).unwrap().1, 7);
+        let other = load::<u32>(&folder.path().join("alpha0.5-t10"), &Device::Cpu);
+        assert!(matches!(other, Err(Error::Missing { .. })), "another model's weights");
         save(&path, &sample(1), &8u32).unwrap();
         assert_eq!(load::<u32>(&path, &Device::Cpu).unwrap().1, 8);
+    }
+
+    #[test]
+    fn a_removed_checkpoint_does_not_come_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, old) = (folder.path().join("a"), folder.path().join("a.old"));
+        save(&path, &sample(1), &7u32).unwrap();
+        save(&old, &sample(1), &6u32).unwrap();
+        remove(&path).unwrap();
+        let gone = load::<u32>(&path, &Device::Cpu);
+        assert!(matches!(gone, Err(Error::Missing { .. })));
+        remove(&path).unwrap();
     }
 
     #[test]

@@ -315,6 +315,7 @@ fn any_height<S: Simd>(
 }
 
 /// A tile of `R` rows and two vectors of columns, written to rows `row..` and columns `cols`.
+#[expect(clippy::needless_range_loop, reason = "an iterator would take the sums' address")]
 #[inline(always)]
 fn tile<S: Simd, const R: usize>(
     simd: S,

@@ -50,6 +50,7 @@ impl Stream {
     /// Blocks `first..first + LANES`, word by word: `wide_block(i)[w][lane] == block(i + lane)[w]`.
     /// Written so that each lane of a SIMD register computes one block.
     #[inline(always)]
+    #[expect(clippy::needless_range_loop, reason = "a lane is a column of the four rows")]
     pub(crate) fn wide_block<const LANES: usize>(self, first: u64) -> [[u32; LANES]; 4] {
         let mut c = [[0u32; LANES]; 4];
         for lane in 0..LANES {
@@ -194,9 +195,8 @@ mod tests {
         let stream = Stream::new(6);
         let first = u64::from(u32::MAX) - 3;
         let wide = stream.wide_block::<16>(first);
-        for lane in 0..16 {
-            let block = stream.block(first + lane as u64);
-            assert_eq!(block, [wide[0][lane], wide[1][lane], wide[2][lane], wide[3][lane]]);
+        for (lane, i) in (first..first + 16).enumerate() {
+            assert_eq!(stream.block(i), wide.map(|words| words[lane]));
         }
     }
 

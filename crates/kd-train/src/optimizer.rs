@@ -170,3 +170,93 @@ impl Optimizer {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use kd_core::ops::Activation;
+    use kd_core::testing::random;
+    use kd_core::{Linear, Mode, Stream};
+
+    fn specs() -> [OptimizerSpec; 2] {
+        let sgd = Sgd { momentum: 0.9, nesterov: true, weight_decay: 1e-3 };
+        [OptimizerSpec::Adam(Adam::default()), OptimizerSpec::Sgd(sgd)]
+    }
+
+    fn params() -> (Linear, Params) {
+        let mut params = Params::default();
+        let layer = Linear::new(&mut params, "fc", (3, 2), Stream::new(1), &Device::Cpu).unwrap();
+        (layer, params)
+    }
+
+    /// Steps `from..to` on inputs that depend on the step alone.
+    fn steps(optimizer: &mut Optimizer, layer: &Linear, params: &Params, from: u64, to: u64) {
+        for step in from..to {
+            let x = random(Stream::new(2).number(step), &[5, 3]);
+            let mode = Mode::Train(Stream::new(0));
+            let y = layer.forward(&x, Activation::Identity, mode).unwrap();
+            y.sqr().unwrap().mean_all().unwrap().backward().unwrap();
+            optimizer.step(params, 0.05).unwrap();
+        }
+    }
+
+    fn bits(params: &Params) -> Vec<u32> {
+        let values = |t: &Tensor| t.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+        params.tensors().values().flat_map(values).map(f32::to_bits).collect()
+    }
+
+    #[test]
+    fn a_loaded_state_goes_on_with_the_same_bits() {
+        for spec in specs() {
+            let (layer, params) = params();
+            let mut whole = Optimizer::new(spec, &params);
+            steps(&mut whole, &layer, &params, 0, 3);
+            let (tensors, weights) = (whole.tensors().unwrap(), copied(&params));
+            steps(&mut whole, &layer, &params, 3, 6);
+            let want = bits(&params);
+            params.load(&weights).unwrap();
+            let mut resumed = Optimizer::new(spec, &params);
+            resumed.load(&tensors, 3).unwrap();
+            steps(&mut resumed, &layer, &params, 3, 6);
+            assert_eq!(bits(&params), want, "{spec:?}");
+            assert_eq!(resumed, whole);
+        }
+    }
+
+    fn copied(params: &Params) -> BTreeMap<String, Tensor> {
+        let copy = |(name, t): (String, Tensor)| (name, t.copy().unwrap());
+        params.tensors().into_iter().map(copy).collect()
+    }
+
+    #[test]
+    fn the_state_of_another_network_or_optimizer_is_refused() {
+        let (_, params) = params();
+        let [adam, sgd] = specs().map(|spec| Optimizer::new(spec, &params));
+        let mut other = adam.clone();
+        assert!(matches!(other.load(&sgd.tensors().unwrap(), 1), Err(Error::Config { .. })));
+        let mut tensors = adam.tensors().unwrap();
+        tensors.insert("fc.bias/first".into(), random(Stream::new(0), &[3]));
+        assert!(matches!(other.load(&tensors, 1), Err(Error::Shape { .. })));
+    }
+
+    #[test]
+    fn a_parameter_without_a_gradient_stays() {
+        let (_, params) = params();
+        let before = bits(&params);
+        let mut optimizer = Optimizer::new(specs()[1], &params);
+        optimizer.step(&params, 0.1).unwrap();
+        assert_eq!((bits(&params), optimizer.n_steps()), (before, 1));
+    }
+
+    #[test]
+    fn settings_outside_their_domain_are_refused() {
+        let adam = |adam| OptimizerSpec::Adam(adam).check().is_err();
+        assert!(adam(Adam { beta1: 1.0, ..Adam::default() }));
+        assert!(adam(Adam { beta2: -0.1, ..Adam::default() }));
+        assert!(adam(Adam { eps: f64::NAN, ..Adam::default() }));
+        let sgd = |sgd| OptimizerSpec::Sgd(sgd).check().is_err();
+        assert!(sgd(Sgd { momentum: 1.0, ..Sgd::default() }));
+        assert!(sgd(Sgd { weight_decay: f64::INFINITY, ..Sgd::default() }));
+        assert!(specs().iter().all(|spec| spec.check().is_ok()));
+    }
+}

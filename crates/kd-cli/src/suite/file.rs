@@ -87,7 +87,7 @@ pub(crate) struct StudentFile {
     pub(crate) claim: Option<String>,
 }
 
-/// Distillation students, named `alphaA-tT`.
+/// Distillation students, named `alphaA-tT`; one that is listed by this name replaces its cell.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Grid {

@@ -145,7 +145,9 @@ fn training(suite: &Suite, preset: &Preset, file: &TrainingFile) -> Result<Train
     plan.check()?;
     let mut students: Vec<StudentSpec> = file.student.iter().map(student).collect();
     if let Some(grid) = &file.grid {
-        students.extend(cells(grid)?);
+        // A student that is listed by name stands in for its cell.
+        let listed: Vec<String> = students.iter().map(|s| s.name.clone()).collect();
+        students.extend(cells(grid)?.into_iter().filter(|cell| !listed.contains(&cell.name)));
     }
     check_students(&file.name, &students)?;
     Ok(TrainingSpec {
