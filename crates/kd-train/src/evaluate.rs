@@ -92,7 +92,7 @@ pub fn logits(model: &dyn Classifier, source: &dyn BatchSource) -> Result<Vec<f3
 pub fn argmax(row: &[f32]) -> usize {
     let mut best = 0;
     for (k, value) in row.iter().enumerate() {
-        if *value > row[best] || row[best].is_nan() {
+        if *value > row[best] || (row[best].is_nan() && !value.is_nan()) {
             best = k;
         }
     }

@@ -108,8 +108,7 @@ mod tests {
 
     #[test]
     fn what_weighs_nothing_changes_no_bit() {
-        let (logits, teacher) =
-            (random(Stream::new(1), &[4, 6]), random(Stream::new(2), &[4, 6]));
+        let (logits, teacher) = (random(Stream::new(1), &[4, 6]), random(Stream::new(2), &[4, 6]));
         let plain = value(&LossSpec::Labels(Labels {}), &logits, None);
         assert_eq!(value(&smoothing(0.0), &logits, None), plain);
         let none = distill(0.0, 5.0, Reduction::BatchMean);
