@@ -1,0 +1,171 @@
+//! A small bench for training as a library: synthetic digits, a teacher, tiny students.
+
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, LazyLock};
+use std::time::Duration;
+
+use candle_core::{Device, Tensor};
+use kd_core::{Batch, BatchSource, Classifier, Error, Perturb, Result, Stream};
+use kd_data::{Augment, DataSpec, Dataset, Loader, SyntheticDigits};
+use kd_models::{Mlp, Network};
+use kd_train::losses::Distill;
+use kd_train::{
+    Cohort, Data, EvalSet, LossSpec, MetricsLog, OptimizerSpec, Outcome, Plan, Run, Schedule,
+    Student, fit,
+};
+use serde_json::Value;
+
+/// Steps of the whole training: two epochs of five.
+pub(crate) const N_STEPS: u64 = 10;
+/// What a checkpoint of the bench is marked with.
+pub(crate) const SPEC_HASH: &str = "this spec";
+
+/// The bits of all values.
+pub(crate) fn bits(tensor: &Tensor) -> Vec<u32> {
+    let values = tensor.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+    values.into_iter().map(f32::to_bits).collect()
+}
+
+/// The bits of all parameters, in the order of their names.
+pub(crate) fn weight_bits(network: &dyn Classifier) -> Vec<u32> {
+    network.params().tensors().values().flat_map(bits).collect()
+}
+
+/// The lines of a metrics log without what the clock says.
+pub(crate) fn timeless_metrics(path: &Path) -> Vec<Value> {
+    let parse = |line: &str| {
+        let mut record: Value = serde_json::from_str(line).unwrap();
+        let fields = record.as_object_mut().unwrap();
+        fields.retain(|key, _| key != "seconds" && key != "wall_seconds");
+        record
+    };
+    std::fs::read_to_string(path).unwrap().lines().map(parse).collect()
+}
+
+struct Lab {
+    train: Loader,
+    test: EvalSet,
+    teacher: Box<dyn Classifier>,
+}
+
+static LAB: LazyLock<Lab> = LazyLock::new(|| {
+    let digits = SyntheticDigits { n_train: 300, n_test: 100, seed: 0 };
+    let splits = digits.load(None).unwrap();
+    let normalize = DataSpec::SyntheticDigits(digits).as_dyn().normalize();
+    let augment = Augment { crop_padding: 2, ..Augment::default() };
+    let (train, stream) = (Arc::new(splits.train), Stream::new(1).at("data"));
+    let test = Loader::in_order(Arc::new(splits.test), normalize.clone()).unwrap();
+    Lab {
+        train: Loader::new(train, augment, normalize, stream).unwrap(),
+        test: EvalSet::new(&test).unwrap(),
+        teacher: mlp(40, 0.0),
+    }
+});
+
+fn mlp(n_units: usize, dropout: f32) -> Box<dyn Classifier> {
+    let config = Mlp { hidden: vec![n_units; 2], dropout, input_dropout: dropout / 2.0 };
+    config.build([1, 28, 28], 10, Stream::new(1).at("init"), &Device::Cpu).unwrap()
+}
+
+/// A student that has made no step.
+pub(crate) fn student(name: &str, loss: LossSpec) -> Student {
+    Student::new(name, mlp(12, 0.2), loss, OptimizerSpec::default())
+}
+
+/// Every objective with its default settings, and distillation at other ones: ten students.
+pub(crate) fn ten_students() -> Vec<Student> {
+    let mut losses = LossSpec::all();
+    for i in losses.len()..10 {
+        let (alpha, temperature) = (0.1 * i as f64, i as f64);
+        losses.push(LossSpec::Distill(Distill { alpha, temperature, ..Distill::default() }));
+    }
+    losses.into_iter().enumerate().map(|(i, loss)| student(&i.to_string(), loss)).collect()
+}
+
+/// Two epochs of five steps.
+pub(crate) fn plan() -> Plan {
+    Plan {
+        n_epochs: 2,
+        batch_size: 64,
+        learning_rate: 1e-3,
+        optimizer: OptimizerSpec::default(),
+        schedule: Schedule::Exponential { gamma: 0.5 },
+        eval_every: 1,
+    }
+}
+
+/// A training in a folder: from its checkpoint if there is one, until it ends or `stop` is set.
+pub(crate) fn train(
+    folder: &Path,
+    students: Vec<Student>,
+    plan: &Plan,
+    stop: &AtomicBool,
+) -> Result<(Outcome, Cohort)> {
+    let (lab, checkpoint) = (&*LAB, folder.join("state"));
+    assert_eq!(plan.n_epochs * plan.n_steps(lab.train.n_samples()), N_STEPS);
+    let mut cohort = Cohort::new("lab", 1, students);
+    let mut metrics = MetricsLog::open(&folder.join("metrics.jsonl"))?;
+    let n_bytes = cohort.resume(&checkpoint, SPEC_HASH, &Device::Cpu)?.unwrap_or(0);
+    metrics.truncate(n_bytes)?;
+    let data =
+        Data { train: &lab.train, test: &lab.test, holdout: None, teacher: Some(&*lab.teacher) };
+    let mut run = Run {
+        metrics: &mut metrics,
+        checkpoint: &checkpoint,
+        spec_hash: SPEC_HASH,
+        checkpoint_every: Duration::ZERO,
+        stop,
+        steps_done: &AtomicU64::new(0),
+    };
+    let outcome = fit(&mut cohort, plan, data, &mut run)?;
+    Ok((outcome, cohort))
+}
+
+/// A training from beginning to end: the weights of each student, and the metrics.
+pub(crate) fn whole(students: Vec<Student>) -> (Vec<Vec<u32>>, Vec<Value>) {
+    let folder = tempfile::tempdir().unwrap();
+    let (outcome, cohort) =
+        train(folder.path(), students, &plan(), &AtomicBool::new(false)).unwrap();
+    assert_eq!(outcome, Outcome::Finished);
+    (weights(&cohort), timeless_metrics(&folder.path().join("metrics.jsonl")))
+}
+
+/// The weights of each student.
+pub(crate) fn weights(cohort: &Cohort) -> Vec<Vec<u32>> {
+    cohort.students.iter().map(|student| weight_bits(&*student.model)).collect()
+}
+
+/// What a [`Probe`] does at its step.
+#[derive(Debug, Clone)]
+pub(crate) enum Action {
+    /// Sets the flag that stops the training, as a signal does.
+    Stop(Arc<AtomicBool>),
+    /// Fails, which ends the training without a checkpoint, as a kill does.
+    Die,
+}
+
+/// Leaves the images as they are, and acts at the given step of this process.
+pub(crate) struct Probe {
+    left: AtomicU64,
+    action: Action,
+}
+
+impl Probe {
+    /// Acts at step `at`, counted from 1.
+    pub(crate) fn at(at: u64, action: Action) -> Option<Box<dyn Perturb>> {
+        Some(Box::new(Self { left: AtomicU64::new(at), action }))
+    }
+}
+
+impl Perturb for Probe {
+    fn perturb(&self, _: &dyn Classifier, batch: &Batch, _: Stream) -> Result<Tensor> {
+        if self.left.fetch_sub(1, Ordering::Relaxed) == 1 {
+            match &self.action {
+                Action::Stop(stop) => stop.store(true, Ordering::Relaxed),
+                Action::Die => return Err(Error::config("probe", "the end")),
+            }
+        }
+        Ok(batch.images.clone())
+    }
+}
