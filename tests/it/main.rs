@@ -3,6 +3,20 @@
 #[cfg(test)]
 mod cohort;
 #[cfg(test)]
+mod commands;
+#[cfg(test)]
+mod disk_full;
+#[cfg(test)]
+mod faults;
+#[cfg(test)]
 mod lab;
+#[cfg(test)]
+mod mnist_files;
+#[cfg(test)]
+mod pipeline;
+#[cfg(test)]
+mod program;
+#[cfg(test)]
+mod real_data;
 #[cfg(test)]
 mod registry;

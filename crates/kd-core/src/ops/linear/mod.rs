@@ -123,24 +123,16 @@ impl CustomOp3 for Linear {
         })?;
         let g = Tensor::from_vec(g, (n, n_out), y.device())?;
         let grad_bias = Tensor::from_vec(grad_bias, n_out, y.device())?;
-        let grad_x = if x.track_op() { Some(product(&g, weight)?) } else { None };
-        let (grad_weight, grad_bias) = match &self.sinks {
-            Some([weight_sink, bias_sink]) => {
-                let (buffer, fresh) = weight_sink.write();
-                buffer.inplace_op3(&g, x, &TransposedProduct(write(fresh)))?;
-                let (buffer, fresh) = bias_sink.write();
-                buffer.inplace_op2(&grad_bias, &cpu::Deposit(write(fresh)))?;
-                (None, None)
-            }
-            None => {
-                let grad_weight = weight.zeros_like()?;
-                if weight.track_op() {
-                    grad_weight.inplace_op3(&g, x, &TransposedProduct(Write::Set))?;
-                }
-                (weight.track_op().then_some(grad_weight), bias.track_op().then_some(grad_bias))
-            }
-        };
-        Ok((grad_x, grad_weight, grad_bias))
+        let grad_x = x.track_op().then(|| product(&g, weight)).transpose()?;
+        if let Some([weight_sink, bias_sink]) = &self.sinks {
+            let (buffer, fresh) = weight_sink.write();
+            buffer.inplace_op3(&g, x, &TransposedProduct(write(fresh)))?;
+            let (buffer, fresh) = bias_sink.write();
+            buffer.inplace_op2(&grad_bias, &cpu::Deposit(write(fresh)))?;
+            return Ok((grad_x, None, None));
+        }
+        let grad_weight = weight.track_op().then(|| transposed_product(&g, x)).transpose()?;
+        Ok((grad_x, grad_weight, bias.track_op().then_some(grad_bias)))
     }
 }
 
@@ -160,6 +152,13 @@ fn product(a: &Tensor, b: &Tensor) -> CandleResult<Tensor> {
         })
     })?;
     Tensor::from_vec(c, (n, n_in), a.device())
+}
+
+/// `gᵀ x` for `(N, O)` and `(N, I)`.
+fn transposed_product(g: &Tensor, x: &Tensor) -> CandleResult<Tensor> {
+    let c = Tensor::zeros((g.dims()[1], x.dims()[1]), g.dtype(), g.device())?;
+    c.inplace_op3(g, x, &TransposedProduct(Write::Set))?;
+    Ok(c)
 }
 
 /// `c = gᵀ x` or `c += gᵀ x`, the gradient of a weight.

@@ -32,6 +32,7 @@ struct Scratch {
     logits: Vec<Vector>,
     teacher: Vec<Vector>,
     student: Vec<Vector>,
+    soft_targets: Vec<Vector>,
     gradient: Vec<Vector>,
     losses: Vector,
 }
@@ -43,6 +44,7 @@ impl Scratch {
             logits: zeros(),
             teacher: zeros(),
             student: zeros(),
+            soft_targets: zeros(),
             gradient: zeros(),
             losses: [0.0; LANES],
         }
@@ -115,13 +117,10 @@ fn add_hard(scratch: &mut Scratch, hard: &Hard, first: usize) {
 /// Adds `weight * H(q, p)` and its gradient, `weight * (p - q) / T`, both softmaxes at T.
 #[inline(always)]
 fn add_soft(scratch: &mut Scratch, soft: &Soft) {
-    let Scratch { logits, teacher, student, gradient, losses } = scratch;
+    let Scratch { logits, teacher, student, soft_targets, gradient, losses } = scratch;
     let inverse = (1.0 / soft.temperature) as f32;
     let (max, log_sum) = softmax(logits, inverse, student);
-    let raw = std::mem::take(teacher);
-    let mut soft_targets = raw.clone();
-    softmax(&raw, inverse, &mut soft_targets);
-    *teacher = raw;
+    softmax(teacher, inverse, soft_targets);
     let (weight, slope) = (soft.weight as f32, (soft.weight / soft.temperature) as f32);
     for (k, z) in logits.iter().enumerate() {
         for lane in 0..LANES {
