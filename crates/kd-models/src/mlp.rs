@@ -72,6 +72,7 @@ impl MlpNetwork {
         let mut sizes = vec![n_in];
         sizes.extend(&config.hidden);
         sizes.push(n_classes);
+        check_size(&sizes)?;
         let mut params = Params::default();
         let layers = sizes
             .windows(2)
@@ -132,6 +133,21 @@ fn check(config: &Mlp) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// The most weights of a network, 4 GiB: far more than any here, and no slip of the finger.
+const MAX_WEIGHTS: usize = 1 << 30;
+
+fn check_size(sizes: &[usize]) -> Result<()> {
+    let n_weights =
+        sizes.windows(2).try_fold(0usize, |n, size| n.checked_add(size[0].checked_mul(size[1])?));
+    match n_weights {
+        Some(n) if n <= MAX_WEIGHTS => Ok(()),
+        _ => {
+            let reason = format!("layers of {sizes:?} have more than {MAX_WEIGHTS} weights");
+            Err(Error::config("hidden", reason))
+        }
+    }
 }
 
 impl Classifier for MlpNetwork {
@@ -256,6 +272,8 @@ mod tests {
             MlpNetwork::new(config, [1, 28, 28], 10, Stream::new(1), &Device::Cpu).map(|_| ())
         };
         assert!(build(&Mlp { hidden: vec![3, 0], ..Mlp::default() }).is_err());
+        assert!(build(&Mlp { hidden: vec![usize::MAX, 2], ..Mlp::default() }).is_err());
+        assert!(build(&Mlp { hidden: vec![1 << 20, 1 << 20], ..Mlp::default() }).is_err());
         assert!(build(&Mlp { dropout: 1.0, ..Mlp::default() }).is_err());
         let images = random(Stream::new(2), &[5, 1, 27, 28]);
         let error = mnist(&[3]).forward(&images, Mode::Eval).unwrap_err();

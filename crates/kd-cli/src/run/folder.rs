@@ -1,6 +1,6 @@
 //! The folder of a run: one spec, one process at a time.
 
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{DirEntry, File, OpenOptions, TryLockError};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
@@ -63,16 +63,36 @@ impl Folder {
         self.path.join("checkpoints")
     }
 
-    /// Removes what a killed process left of checkpoints that it was writing.
+    /// Removes what a killed process left of files and checkpoints that it was writing: here, and
+    /// among the checkpoints, which lie one or two folders below.
     fn sweep(&self) -> Result<()> {
-        let Ok(entries) = std::fs::read_dir(self.checkpoints()) else { return Ok(()) };
-        for entry in entries.flatten() {
-            if entry.file_name().to_string_lossy().starts_with(".saving-") {
-                kd_core::checkpoint::remove(&entry.path())?;
-            }
-        }
-        Ok(())
+        sweep(&self.path)?;
+        sweep(&self.checkpoints())?;
+        subfolders(&self.checkpoints()).iter().try_for_each(|folder| sweep(folder))
     }
+}
+
+/// Removes the temporary files and folders right in `folder`.
+fn sweep(folder: &Path) -> Result<()> {
+    for entry in entries(folder) {
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        if name.starts_with(".saving-") {
+            kd_core::checkpoint::remove(&entry.path())?;
+        } else if name.starts_with(".tmp") {
+            std::fs::remove_file(entry.path()).map_err(Error::io(entry.path(), "remove"))?;
+        }
+    }
+    Ok(())
+}
+
+fn subfolders(folder: &Path) -> Vec<PathBuf> {
+    entries(folder).map(|entry| entry.path()).filter(|path| path.is_dir()).collect()
+}
+
+/// What is in `folder`; nothing when it does not exist.
+fn entries(folder: &Path) -> impl Iterator<Item = DirEntry> {
+    std::fs::read_dir(folder).into_iter().flatten().flatten()
 }
 
 /// Locks the folder; the file holds the owner's process id for the message.

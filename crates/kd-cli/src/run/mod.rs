@@ -39,6 +39,7 @@ pub(crate) struct Setting {
 /// another spec.
 pub(crate) fn run(spec: Spec, setting: &Setting) -> Result<(Outcome, Report)> {
     let sets = Sets::load(&spec, setting.data_dir.as_deref())?;
+    spec.training.iter().try_for_each(|training| training::check(training, &sets, setting))?;
     let spec = spec.with_files(&sets.files());
     let text = spec.to_toml()?;
     let spec_hash = fsx::sha256(text.as_bytes());

@@ -24,6 +24,18 @@ pub(crate) struct Context<'a> {
     pub(crate) folder: &'a Folder,
 }
 
+/// Refuses a training that these images, its network or its teacher do not allow: before anything
+/// is written, and not when its turn comes after hours.
+pub(crate) fn check(training: &TrainingSpec, sets: &Sets, setting: &Setting) -> Result<()> {
+    sets.train(training, 0)?;
+    let (image_shape, n_classes) = sets.shape();
+    training.model.as_dyn().build(image_shape, n_classes, Stream::new(0), &setting.device)?;
+    if let Some(Teacher::Weights { path, model, .. }) = &training.teacher {
+        weights::load_model(model, path, sets.shape(), &setting.device)?;
+    }
+    Ok(())
+}
+
 /// Runs or resumes `training` with `seed`; returns its wall time in seconds, or nothing when it
 /// was interrupted.
 pub(crate) fn run(
@@ -48,7 +60,8 @@ pub(crate) fn run(
     let teacher = teacher(context, training, seed)?;
     let train = context.sets.train(training, seed)?;
     let n_steps = training.plan.n_steps(train.n_samples());
-    let (done, total) = (cohort.steps_done(n_steps), training.plan.n_epochs * n_steps);
+    let (done, total) =
+        (cohort.steps_done(n_steps), training.plan.n_epochs.saturating_mul(n_steps));
     let progress = Progress::start(title(context, training, seed), done, total);
     let data = Data {
         train: &train,
