@@ -1,0 +1,129 @@
+//! A suite through the program, from its file to its report: repeated, interrupted, killed.
+
+use std::fs;
+use std::time::Instant;
+
+use kd_core::Stream;
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::program::{Results, Running, end, finals, kd_run, succeed};
+
+/// A folder with the tiny suite.
+fn folder() -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("suite.toml"), include_str!("tiny.toml")).unwrap();
+    folder
+}
+
+#[test]
+fn a_run_repeated_gives_the_same_results_and_a_finished_one_is_not_run_again() {
+    let folder = folder();
+    let at = folder.path();
+    succeed(&mut kd_run(at, "one"));
+    succeed(&mut kd_run(at, "two"));
+    let results = Results::of(&at.join("one"));
+    Results::of(&at.join("two")).assert_same(&results);
+
+    let written = fs::read(at.join("one/metrics.jsonl")).unwrap();
+    let again = succeed(&mut kd_run(at, "one"));
+    assert!(again.stderr.contains("finished before"), "{}", again.stderr);
+    assert_eq!(fs::read(at.join("one/metrics.jsonl")).unwrap(), written);
+    Results::of(&at.join("one")).assert_same(&results);
+}
+
+#[test]
+fn the_number_of_threads_changes_no_bit() {
+    let folder = folder();
+    let at = folder.path();
+    let with_threads = |n: &str| {
+        succeed(kd_run(at, n).args(["--threads", n]));
+        let mut results = Results::of(&at.join(n));
+        // The first line says how many threads there were.
+        assert_eq!(results.metrics.remove(0)["threads"].to_string(), n);
+        results
+    };
+    with_threads("1").assert_same(&with_threads("2"));
+}
+
+#[test]
+fn a_network_learns_and_its_report_says_so() {
+    let folder = folder();
+    let ended = succeed(kd_run(folder.path(), "out").arg("--json"));
+    assert!(ended.stderr.contains("SYNTHETIC"), "{}", ended.stderr);
+    let report: Value = serde_json::from_str(&ended.stdout).unwrap();
+    assert_eq!(report["synthetic"], true);
+    let written = fs::read_to_string(folder.path().join("out/report.json")).unwrap();
+    assert_eq!(report, serde_json::from_str::<Value>(&written).unwrap());
+    let teacher = finals(&folder.path().join("out")).remove(0);
+    let top1 = teacher["last"]["top1"].as_f64().unwrap();
+    assert!(top1 > 0.5, "the teacher has {top1} right");
+    for file in ["report.html", "report.md"] {
+        assert!(
+            fs::read_to_string(folder.path().join("out").join(file)).unwrap().contains("SYNTHETIC")
+        );
+    }
+}
+
+/// Killed at random moments and started again; when it is done, once more from the beginning.
+#[test]
+fn a_run_killed_at_random_moments_ends_with_the_same_results() {
+    let n_kills = if std::env::var_os("KD_SLOW_TESTS").is_some() { 20 } else { 6 };
+    let folder = folder();
+    let at = folder.path();
+    let run = |out| {
+        let mut command = kd_run(at, out);
+        command.args(["--preset", "killed"]);
+        command
+    };
+    let started = Instant::now();
+    succeed(&mut run("whole"));
+    let (duration, whole) = (started.elapsed(), Results::of(&at.join("whole")));
+    let mut rng = Stream::new(2015).rng();
+    let (mut n_killed, mut n_finished) = (0, 0);
+    while n_killed < n_kills {
+        let moment = duration.mul_f32(rng.uniform());
+        if Running::start(&mut run("killed")).kill_after(moment) {
+            n_killed += 1;
+        } else {
+            n_finished += 1;
+            Results::of(&at.join("killed")).assert_same(&whole);
+            fs::remove_dir_all(at.join("killed")).unwrap();
+        }
+    }
+    println!("killed {n_killed} times, finished {} times, {duration:?} a run", n_finished + 1);
+    succeed(&mut run("killed"));
+    Results::of(&at.join("killed")).assert_same(&whole);
+}
+
+#[test]
+fn a_terminated_run_says_that_it_can_be_resumed_and_keeps_others_out_before() {
+    let folder = folder();
+    let at = folder.path();
+    let long = |out| {
+        let mut command = kd_run(at, out);
+        command.args(["--preset", "long"]);
+        command
+    };
+    let mut first = Running::start(&mut long("stopped"));
+    let metrics = at.join("stopped/metrics.jsonl");
+    let n_lines = || fs::read_to_string(&metrics).unwrap_or_default().lines().count();
+    first.wait_until(|| n_lines() >= 3);
+
+    let second = end(&mut long("stopped"));
+    assert_eq!(second.code, Some(73), "{}", second.stderr);
+    let pid = format!("in use by process {}", first.pid());
+    assert!(second.stderr.contains(&pid), "{}", second.stderr);
+
+    let stopped = first.terminate();
+    assert_eq!(stopped.code, Some(75), "{}", stopped.stderr);
+    assert!(stopped.stderr.contains("the same command goes on from here"), "{}", stopped.stderr);
+    let state = at.join("stopped/checkpoints/teacher-seed0-state/state.json");
+    let state: Value = serde_json::from_str(&fs::read_to_string(state).unwrap()).unwrap();
+    assert_eq!(state["epoch"], n_lines() - 1, "one line an epoch after the first line");
+    assert!(n_lines() < 150, "it went on to its end");
+
+    succeed(&mut long("stopped"));
+    succeed(&mut long("whole"));
+    Results::of(&at.join("stopped")).assert_same(&Results::of(&at.join("whole")));
+}
