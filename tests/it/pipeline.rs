@@ -121,7 +121,7 @@ fn a_terminated_run_says_that_it_can_be_resumed_and_keeps_others_out_before() {
     let state = at.join("stopped/checkpoints/teacher-seed0-state/state.json");
     let state: Value = serde_json::from_str(&fs::read_to_string(state).unwrap()).unwrap();
     assert_eq!(state["epoch"], n_lines() - 1, "one line an epoch after the first line");
-    assert!(n_lines() < 150, "it went on to its end");
+    assert!(n_lines() < 400, "it went on to its end");
 
     succeed(&mut long("stopped"));
     succeed(&mut long("whole"));

@@ -81,6 +81,7 @@ pub fn matched_bias(logits: &[f32], n_classes: usize, class: usize, prior: f64) 
 }
 
 #[cfg(test)]
+#[expect(clippy::float_cmp, reason = "each is exact, or the same division")]
 mod tests {
     use super::*;
     use crate::evaluate::score;
