@@ -97,6 +97,27 @@ fn a_run_killed_at_random_moments_ends_with_the_same_results() {
 }
 
 #[test]
+fn what_a_killed_process_was_writing_and_removing_is_swept_away() {
+    let folder = folder();
+    let out = folder.path().join("out");
+    succeed(&mut kd_run(folder.path(), "out"));
+    let whole = Results::of(&out);
+    let metrics = fs::read_to_string(out.join("metrics.jsonl")).unwrap();
+    let done = metrics.trim_end().rfind('\n').unwrap();
+    fs::write(out.join("metrics.jsonl"), &metrics[..done + 5]).unwrap();
+    let checkpoints = out.join("checkpoints");
+    for name in
+        ["omit3-seed0-state", ".saving-a", "student-seed0/.saving-b", "omit3-seed0-state.old"]
+    {
+        fs::create_dir(checkpoints.join(name)).unwrap();
+        fs::write(checkpoints.join(name).join("manifest.json"), "{}").unwrap();
+    }
+    fs::write(out.join(".tmpabc"), "half a report").unwrap();
+    succeed(&mut kd_run(folder.path(), "out"));
+    Results::of(&out).assert_same(&whole);
+}
+
+#[test]
 fn a_terminated_run_says_that_it_can_be_resumed_and_keeps_others_out_before() {
     let folder = folder();
     let at = folder.path();

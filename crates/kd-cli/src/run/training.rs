@@ -52,6 +52,8 @@ pub(crate) fn run(
         Some(n_bytes) => log.truncate(n_bytes)?,
         None => {
             if let Some(seconds) = finished(context, training, seed)? {
+                // A process that was killed while it removed the state left a part of it.
+                checkpoint::remove(&state)?;
                 return Ok(Some(seconds));
             }
             cohort.save(&state, spec_hash, log.n_bytes())?;
