@@ -9,7 +9,7 @@ use crate::program::{end, files, kd, kd_run, refused, succeed};
 const SUITE: &str = include_str!("tiny.toml");
 
 /// What is replaced in the suite, by what, and what the message must say.
-const BAD_SETTINGS: [(&str, &str, &str); 38] = [
+const BAD_SETTINGS: [(&str, &str, &str); 39] = [
     ("n_epochs = 4", "n_epoch = 4", "unknown field `n_epoch`, expected one of `n_epochs`"),
     ("n_epochs = 4", "n_epochs = \"four\"", "suite.toml:8"),
     ("n_epochs = 4", "n_epochs = 0", "`n_epochs`: must be at least 1"),
@@ -41,6 +41,7 @@ const BAD_SETTINGS: [(&str, &str, &str); 38] = [
     ("omit_class = 3", "omit_class = 10", "`omit_class`"),
     ("name = \"omit3\"", "name = \"student\"", "two trainings `student`"),
     ("name = \"label-smoothing\"", "name = \"baseline\"", "two students `baseline`"),
+    ("name = \"label-smoothing\"", "name = \"../up\"", "`../up`"),
     ("\"baseline\", loss", "\"baseline\", claim = \"mnist/x\", loss", "`mnist/x`"),
     ("smoothing = 0.1", "smoothing = 1.0", "`smoothing`"),
     ("\"label-smoothing\", s", "\"hinge\", s", "unknown variant `hinge`"),

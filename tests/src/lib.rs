@@ -1,1 +1,5 @@
-//! Helpers of the tests that span several crates.
+//! Tests that span several crates lie in `tests/it`; here, README's example is compiled and run.
+
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;

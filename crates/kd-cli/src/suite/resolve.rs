@@ -203,7 +203,9 @@ fn check_students(training: &str, students: &[StudentSpec]) -> Result<()> {
         return Err(Error::config(training, "a training needs a `student` or a `grid`"));
     }
     let claims = Claims::load()?;
+    check_name(training)?;
     for (i, student) in students.iter().enumerate() {
+        check_name(&student.name)?;
         student.loss.as_dyn().check()?;
         if let Some(claim) = &student.claim {
             claims.answered_by(claim)?;
@@ -213,6 +215,16 @@ fn check_students(training: &str, students: &[StudentSpec]) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Names become names of folders.
+fn check_name(name: &str) -> Result<()> {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+    if !name.is_empty() && !name.starts_with('.') && name.chars().all(allowed) {
+        return Ok(());
+    }
+    let reason = "a name has letters, digits, `-`, `_` and `.`, and does not begin with a dot";
+    Err(Error::config("name", format!("`{name}`: {reason}")))
 }
 
 fn check_teacher(spec: &TrainingSpec, earlier: &[TrainingSpec]) -> Result<()> {
