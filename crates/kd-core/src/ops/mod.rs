@@ -12,5 +12,5 @@ mod slices;
 
 pub use dropout::dropout;
 pub use linear::{Activation, linear, linear_into};
-pub use objective::{Reduction, SoftTargets, cross_entropy, distillation};
+pub use objective::{Reduction, SoftTargets, check_soft, cross_entropy, distillation};
 pub use optimizer::{Adam, AdamState, Sgd, SgdState};

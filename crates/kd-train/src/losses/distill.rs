@@ -1,8 +1,8 @@
 //! Distillation from a teacher's logits.
 
 use candle_core::Tensor;
+use kd_core::Result;
 use kd_core::ops::{self, Reduction, SoftTargets};
-use kd_core::{Error, Result};
 use serde::{Deserialize, Serialize};
 
 use super::{Loss, LossInput};
@@ -43,13 +43,6 @@ impl Loss for Distill {
     }
 
     fn check(&self) -> Result<()> {
-        if !(self.temperature > 0.0 && self.temperature.is_finite()) {
-            let reason = format!("{} is not above 0", self.temperature);
-            return Err(Error::config("temperature", reason));
-        }
-        if !(0.0..=1.0).contains(&self.alpha) {
-            return Err(Error::config("alpha", format!("{} is not in [0, 1]", self.alpha)));
-        }
-        Ok(())
+        ops::check_soft(self.temperature, self.alpha)
     }
 }

@@ -107,7 +107,10 @@ fn soft_weight(soft: &SoftTargets<'_>, n_classes: usize) -> f64 {
 }
 
 /// Refuses temperatures and weights for which eq. 3 has no meaning.
-pub(crate) fn check_soft(temperature: f64, alpha: f64) -> Result<()> {
+///
+/// # Errors
+/// [`Error::Config`] for `temperature <= 0` and `alpha` outside `[0, 1]`.
+pub fn check_soft(temperature: f64, alpha: f64) -> Result<()> {
     if !(temperature > 0.0 && temperature.is_finite()) {
         return Err(Error::config("temperature", format!("{temperature} is not above 0")));
     }
