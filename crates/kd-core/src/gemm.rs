@@ -112,9 +112,10 @@ fn run(a: Matrix<'_>, b: Matrix<'_>, out: Out) {
             arch.dispatch(Multiply { a, panels, rows: all_rows, cols: all_cols, out });
         });
     }
-    let col_step = (BLOCK_FLOATS / a.n_cols).next_multiple_of(width);
-    if b.n_cols <= col_step {
-        // One block: packed once for all threads, each of which takes some rows of A.
+    let n_panels = b.n_cols.div_ceil(width);
+    let n_blocks = (a.n_cols * n_panels * width).div_ceil(BLOCK_FLOATS);
+    if n_blocks == 1 {
+        // Packed once for all threads, each of which takes some rows of A.
         let row_step = a.n_rows.div_ceil(4 * rayon::current_num_threads());
         let row_step = row_step.next_multiple_of(MAX_HEIGHT);
         with_packed(b, width, all_cols, |panels| {
@@ -128,9 +129,11 @@ fn run(a: Matrix<'_>, b: Matrix<'_>, out: Out) {
             });
         });
     } else {
-        // Several blocks: each is packed and used by one thread.
-        (0..b.n_cols.div_ceil(col_step)).into_par_iter().for_each(|i| {
-            let cols = (i * col_step, b.n_cols.min((i + 1) * col_step));
+        // Blocks of equal size, as many for each thread; each is packed and used by one thread.
+        let n_blocks = n_blocks.next_multiple_of(rayon::current_num_threads()).min(n_panels);
+        let first_col = |block: usize| b.n_cols.min(block * n_panels / n_blocks * width);
+        (0..n_blocks).into_par_iter().for_each(|i| {
+            let cols = (first_col(i), first_col(i + 1));
             with_packed(b, width, cols, |panels| {
                 arch.dispatch(Pack { b, cols, panels });
                 arch.dispatch(Multiply { a, panels, rows: all_rows, cols, out });
@@ -275,25 +278,40 @@ fn copy<S: Simd>(from: &[f32], to: &mut [f32]) {
     }
 }
 
-/// The same for a `b` whose columns are contiguous: 16 rows at a time, so that what is read and
-/// what is written both stay in the first-level cache.
+/// The same for a `b` that must be transposed, in squares of 8x8, so that what is read and what
+/// is written both stay in the first-level cache.
 #[inline(always)]
 fn pack_transposed(panel: &mut [f32], b: Matrix<'_>, (col, n_cols): (usize, usize), width: usize) {
-    for (block, to) in panel.chunks_mut(16 * width).enumerate() {
+    for (block, to) in panel.chunks_mut(SQUARE * width).enumerate() {
         let n_rows = to.len() / width;
-        for j in 0..n_cols {
-            let start = (col + j) * b.col_stride + block * 16 * b.row_stride;
-            if b.row_stride == 1 {
-                let from = &b.data[start..][..n_rows];
-                for (i, &value) in from.iter().enumerate() {
-                    to[i * width + j] = value;
-                }
-            } else {
+        for j in (0..n_cols).step_by(SQUARE) {
+            let start = (col + j) * b.col_stride + block * SQUARE * b.row_stride;
+            if b.row_stride == 1 && n_rows == SQUARE && n_cols - j >= SQUARE {
+                transpose_square(&b.data[start..], b.col_stride, &mut to[j..], width);
+                continue;
+            }
+            for j in j..n_cols.min(j + SQUARE) {
+                let start = (col + j) * b.col_stride + block * SQUARE * b.row_stride;
                 for i in 0..n_rows {
                     to[i * width + j] = b.data[start + i * b.row_stride];
                 }
             }
         }
+    }
+}
+
+/// Side of the squares in which matrices are transposed.
+const SQUARE: usize = 8;
+
+#[inline(always)]
+fn transpose_square(from: &[f32], from_stride: usize, to: &mut [f32], to_stride: usize) {
+    let rows: [[f32; SQUARE]; SQUARE] = std::array::from_fn(|j| {
+        let row = &from[j * from_stride..][..SQUARE];
+        std::array::from_fn(|i| row[i])
+    });
+    for i in 0..SQUARE {
+        let column: [f32; SQUARE] = std::array::from_fn(|j| rows[j][i]);
+        to[i * to_stride..][..SQUARE].copy_from_slice(&column);
     }
 }
 

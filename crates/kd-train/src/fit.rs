@@ -127,20 +127,17 @@ pub fn fit(cohort: &mut Cohort, plan: &Plan, data: Data<'_>, run: &mut Run<'_>) 
         let learning_rate = plan.schedule.rate(plan.learning_rate, epoch, plan.n_epochs);
         let order = data.train.order(epoch);
         let started = Instant::now();
-        let todo = order.chunks(plan.batch_size).skip(cohort.step as usize);
-        let mut todo = todo.map(|indices| prepare(data.train.batch(epoch, indices)?, data.teacher));
-        let mut next = todo.next().transpose()?;
+        let todo: Vec<_> = order.chunks(plan.batch_size).skip(cohort.step as usize).collect();
+        let mut groups = todo.chunks(AHEAD).map(|group| prepare_group(group, epoch, data));
+        let mut next = groups.next().transpose()?;
         while let Some(current) = next {
-            let stream = noise.number(epoch * n_steps + cohort.step);
-            // The next batch and its teacher forward are made while the students learn from this.
+            // The next batches and their teacher forwards are made while the students learn.
             let (stepped, following) = rayon::join(
-                || train_step(cohort, &current, learning_rate, stream),
-                || todo.next().transpose(),
+                || train_group(cohort, &current, (learning_rate, noise, n_steps), run),
+                || groups.next().transpose(),
             );
             stepped?;
             next = following?;
-            cohort.step += 1;
-            run.steps_done.fetch_add(1, Ordering::Relaxed);
             if run.stop.load(Ordering::Relaxed) && cohort.step < n_steps {
                 cohort.seconds += started.elapsed().as_secs_f64();
                 save(cohort, run)?;
@@ -166,6 +163,33 @@ pub fn fit(cohort: &mut Cohort, plan: &Plan, data: Data<'_>, run: &mut Run<'_>) 
         }
     }
     Ok(Outcome::Finished)
+}
+
+/// Batches that are prepared at once, one thread each: fewer waits than sharing each one's work.
+const AHEAD: usize = 4;
+
+fn prepare_group(group: &[&[u32]], epoch: u64, data: Data<'_>) -> Result<Vec<Prepared>> {
+    let one = |indices: &&[u32]| prepare(data.train.batch(epoch, indices)?, data.teacher);
+    group.par_iter().map(one).collect()
+}
+
+/// One step for each batch of the group, or fewer when the run is stopped.
+fn train_group(
+    cohort: &mut Cohort,
+    group: &[Prepared],
+    (learning_rate, noise, n_steps): (f64, Stream, u64),
+    run: &Run<'_>,
+) -> Result<()> {
+    for prepared in group {
+        let stream = noise.number(cohort.epoch * n_steps + cohort.step);
+        train_step(cohort, prepared, learning_rate, stream)?;
+        cohort.step += 1;
+        run.steps_done.fetch_add(1, Ordering::Relaxed);
+        if run.stop.load(Ordering::Relaxed) {
+            break;
+        }
+    }
+    Ok(())
 }
 
 /// A batch with what the teacher says of it.

@@ -16,6 +16,7 @@ use kd_data::{Augment, Images, Loader, Mnist, Normalize};
 use kd_models::{Mlp, Network};
 use kd_train::losses::{Distill, Labels};
 use kd_train::{Cohort, LossSpec, OptimizerSpec, Student, prepare, train_step};
+use rayon::prelude::*;
 use serde_json::json;
 
 use super::setting::Compute;
@@ -49,7 +50,9 @@ enum Case {
 }
 
 const BATCH_SIZE: usize = 128;
-const N_WARMUP: usize = 10;
+const N_WARMUP: usize = 3;
+/// Steps a sample is the mean of.
+const GROUP: usize = 4;
 const N_IMAGES: usize = 60_000;
 
 /// Times the case and prints its figures.
@@ -69,11 +72,12 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Milliseconds of each timed step, or of an epoch of such steps.
+/// Milliseconds of a timed step, or of an epoch of such steps; one value for each group of steps.
 fn samples(case: Case, n_steps: usize) -> Result<Vec<f64>> {
     let loader = loader()?;
     let teacher = mlp(1200, 0.0)?;
     let teacher = (case != Case::TeacherStep).then_some(&*teacher);
+    let n_groups = n_steps.div_ceil(GROUP);
     let mut cohort = Cohort::new("bench", 0, students(case)?);
     let order = loader.order(0);
     let assemble = |i: usize| -> Result<Batch> {
@@ -88,17 +92,21 @@ fn samples(case: Case, n_steps: usize) -> Result<Vec<f64>> {
         };
         prepare(batch, teacher)
     };
-    let mut samples = Vec::with_capacity(n_steps);
-    let mut current = next(0)?;
-    for i in 0..N_WARMUP + n_steps {
+    // As in the training loop: batches are prepared in groups, beside the steps of the group before.
+    let prepare_group = |group: usize| -> Result<Vec<_>> {
+        (group * GROUP..(group + 1) * GROUP).into_par_iter().map(next).collect()
+    };
+    let mut samples = Vec::with_capacity(N_WARMUP + n_groups);
+    let mut current = prepare_group(0)?;
+    for group in 0..N_WARMUP + n_groups {
         let started = Instant::now();
-        let stream = Stream::new(0).number(i as u64);
-        // As in the training loop: the next teacher forward runs beside this step.
-        let (stepped, following) =
-            rayon::join(|| train_step(&mut cohort, &current, 1e-3, stream), || next(i + 1));
+        let stream = Stream::new(0).number(group as u64);
+        let mut train =
+            || current.iter().try_for_each(|one| train_step(&mut cohort, one, 1e-3, stream));
+        let (stepped, following) = rayon::join(&mut train, || prepare_group(group + 1));
         stepped?;
         current = following?;
-        let milliseconds = started.elapsed().as_secs_f64() * 1e3;
+        let milliseconds = started.elapsed().as_secs_f64() * 1e3 / GROUP as f64;
         let scale = match case {
             Case::Grid30Epoch => N_IMAGES.div_ceil(BATCH_SIZE) as f64,
             _ => 1.0,
