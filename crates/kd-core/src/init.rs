@@ -17,6 +17,24 @@ pub fn uniform(stream: Stream, shape: &[usize], bound: f64, device: &Device) -> 
     Ok(Tensor::from_vec(values, shape, device)?)
 }
 
+/// Values of `N(0, 2 / fan)`: He et al. 2015, for layers that ReLU follows; PyTorch's
+/// `kaiming_normal_` with `nonlinearity="relu"`.
+///
+/// # Errors
+/// When candle cannot allocate.
+pub fn kaiming_normal(
+    stream: Stream,
+    shape: &[usize],
+    fan: usize,
+    device: &Device,
+) -> Result<Tensor> {
+    let mut rng = stream.rng();
+    let std = (2.0 / fan.max(1) as f64).sqrt() as f32;
+    let n = shape.iter().product();
+    let values: Vec<f32> = (0..n).map(|_| std * rng.normal()).collect();
+    Ok(Tensor::from_vec(values, shape, device)?)
+}
+
 /// The bound of PyTorch's default for linear layers and convolutions, weight and bias alike:
 /// Kaiming uniform with `a = sqrt(5)`, which is `U(-1/sqrt(fan_in), 1/sqrt(fan_in))`.
 pub fn pytorch_bound(fan_in: usize) -> f64 {

@@ -23,7 +23,7 @@ pub mod testing;
 
 pub use contract::{Batch, BatchSource, Classifier, Mode, Perturb};
 pub use error::{Error, Result};
-pub use layer::Linear;
+pub use layer::{BatchNorm2d, Conv2d, ConvInit, ConvNorm, ConvSpec, Linear};
 pub use param::{Grad, Param, Params};
 pub use rng::Stream;
 

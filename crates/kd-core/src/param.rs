@@ -70,10 +70,12 @@ impl Grad {
     }
 }
 
-/// All parameters of a network, by name and in the order of their names.
+/// All parameters of a network, by name and in the order of their names; and its buffers, which
+/// are not trained but belong to its weights, such as batch norm's running statistics.
 #[derive(Debug, Clone, Default)]
 pub struct Params {
     params: BTreeMap<String, Param>,
+    buffers: BTreeMap<String, Var>,
 }
 
 impl Params {
@@ -82,11 +84,28 @@ impl Params {
     /// # Errors
     /// [`Error::Config`] when the name is taken.
     pub fn insert(&mut self, name: &str, value: &Tensor) -> Result<Param> {
+        self.check_free(name)?;
         let param = Param::new(value)?;
-        match self.params.insert(name.into(), param.clone()) {
-            None => Ok(param),
-            Some(_) => Err(Error::config(name, "this parameter exists already")),
+        self.params.insert(name.into(), param.clone());
+        Ok(param)
+    }
+
+    /// Adds the buffer `name` with the given initial value.
+    ///
+    /// # Errors
+    /// [`Error::Config`] when the name is taken.
+    pub fn insert_buffer(&mut self, name: &str, value: &Tensor) -> Result<Var> {
+        self.check_free(name)?;
+        let buffer = Var::from_tensor(value)?;
+        self.buffers.insert(name.into(), buffer.clone());
+        Ok(buffer)
+    }
+
+    fn check_free(&self, name: &str) -> Result<()> {
+        if self.params.contains_key(name) || self.buffers.contains_key(name) {
+            return Err(Error::config(name, "this parameter exists already"));
         }
+        Ok(())
     }
 
     /// Names and parameters, in the order of the names.
@@ -109,42 +128,43 @@ impl Params {
         self.params.values().for_each(|p| p.grad.clear());
     }
 
-    /// The values, as constants that share memory with the parameters.
-    pub fn tensors(&self) -> BTreeMap<String, Tensor> {
-        self.params.iter().map(|(name, p)| (name.clone(), p.constant())).collect()
+    /// Every parameter and buffer, in the order of the names.
+    fn vars(&self) -> BTreeMap<&str, &Var> {
+        let params = self.params.iter().map(|(name, param)| (name.as_str(), &param.var));
+        params.chain(self.buffers.iter().map(|(name, var)| (name.as_str(), var))).collect()
     }
 
-    /// Sets every parameter from `values`; all or nothing.
+    /// The values of parameters and buffers, as constants that share memory with them.
+    pub fn tensors(&self) -> BTreeMap<String, Tensor> {
+        let vars = self.vars().into_iter();
+        vars.map(|(name, var)| (name.to_owned(), var.as_detached_tensor())).collect()
+    }
+
+    /// Sets every parameter and buffer from `values`; all or nothing.
     ///
     /// # Errors
     /// [`Error::Config`] for a missing or an extra name, [`Error::Shape`] for another shape;
-    /// no parameter has changed then.
+    /// nothing has changed then.
     pub fn load(&self, values: &BTreeMap<String, Tensor>) -> Result<()> {
+        let vars = self.vars();
         for name in values.keys() {
-            if !self.params.contains_key(name) {
+            if !vars.contains_key(name.as_str()) {
                 return Err(Error::config(name, "the network has no parameter of this name"));
             }
         }
-        let pairs =
-            self.iter().map(|(name, param)| Ok((param, self.checked(name, param, values)?)));
-        for (param, value) in pairs.collect::<Result<Vec<_>>>()? {
-            param.var.set(value)?;
+        let pairs = vars.into_iter().map(|(name, var)| Ok((var, checked(name, var, values)?)));
+        for (var, value) in pairs.collect::<Result<Vec<_>>>()? {
+            var.set(value)?;
         }
         Ok(())
     }
+}
 
-    fn checked<'v>(
-        &self,
-        name: &str,
-        param: &Param,
-        values: &'v BTreeMap<String, Tensor>,
-    ) -> Result<&'v Tensor> {
-        let value = values
-            .get(name)
-            .ok_or_else(|| Error::config(name, "the weights lack this parameter"))?;
-        if value.dims() != param.var.dims() {
-            return Err(Error::shape(name, format!("{:?}", param.var.dims()), value.dims()));
-        }
-        Ok(value)
+fn checked<'v>(name: &str, var: &Var, values: &'v BTreeMap<String, Tensor>) -> Result<&'v Tensor> {
+    let value =
+        values.get(name).ok_or_else(|| Error::config(name, "the weights lack this parameter"))?;
+    if value.dims() != var.dims() {
+        return Err(Error::shape(name, format!("{:?}", var.dims()), value.dims()));
     }
+    Ok(value)
 }

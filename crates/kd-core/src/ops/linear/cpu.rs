@@ -1,12 +1,9 @@
 //! Bias, ReLU and dropout after the matrix product, and their backward.
 
-use candle_core::{CpuStorage, InplaceOp2, Layout, Result};
 use rayon::prelude::*;
 
 use super::Activation;
-use crate::gemm::Write;
 use crate::ops::dropout::cpu::{Mask, for_each_block};
-use crate::ops::slices;
 
 /// Rows are shared between threads from this many values on.
 const PARALLEL_FROM: usize = 1 << 16;
@@ -69,29 +66,4 @@ pub(super) fn undo(
         },
     );
     (g, sums)
-}
-
-/// `buffer = values` or `buffer += values`.
-pub(super) struct Deposit(pub(super) Write);
-
-impl InplaceOp2 for Deposit {
-    fn name(&self) -> &'static str {
-        "deposit"
-    }
-
-    fn cpu_fwd(
-        &self,
-        buffer: &mut CpuStorage,
-        buffer_layout: &Layout,
-        values: &CpuStorage,
-        values_layout: &Layout,
-    ) -> Result<()> {
-        let buffer = slices::of_mut(buffer, buffer_layout)?;
-        let values = slices::of(values, values_layout)?;
-        match self.0 {
-            Write::Set => buffer.copy_from_slice(values),
-            Write::Add => buffer.iter_mut().zip(values).for_each(|(b, v)| *b += v),
-        }
-        Ok(())
-    }
 }

@@ -8,7 +8,7 @@ use candle_core::{
     CpuStorage, CustomOp3, InplaceOp3, Layout, Result as CandleResult, Shape, Tensor,
 };
 
-use super::slices;
+use super::{deposit, slices};
 use crate::gemm::{Matrix, Write, gemm};
 use crate::{Error, Grad, Result, Stream};
 
@@ -126,18 +126,14 @@ impl CustomOp3 for Linear {
         let grad_x = x.track_op().then(|| product(&g, weight)).transpose()?;
         if let Some([weight_sink, bias_sink]) = &self.sinks {
             let (buffer, fresh) = weight_sink.write();
-            buffer.inplace_op3(&g, x, &TransposedProduct(write(fresh)))?;
-            let (buffer, fresh) = bias_sink.write();
-            buffer.inplace_op2(&grad_bias, &cpu::Deposit(write(fresh)))?;
+            let write = if fresh { Write::Set } else { Write::Add };
+            buffer.inplace_op3(&g, x, &TransposedProduct(write))?;
+            deposit::deposit(bias_sink, grad_bias)?;
             return Ok((grad_x, None, None));
         }
         let grad_weight = weight.track_op().then(|| transposed_product(&g, x)).transpose()?;
         Ok((grad_x, grad_weight, bias.track_op().then_some(grad_bias)))
     }
-}
-
-fn write(fresh: bool) -> Write {
-    if fresh { Write::Set } else { Write::Add }
 }
 
 /// `a b` for `(N, O)` and `(O, I)`.

@@ -1,4 +1,4 @@
-//! Layers: parameters with the operation that they belong to.
+//! A linear layer.
 
 use candle_core::{Device, Tensor};
 

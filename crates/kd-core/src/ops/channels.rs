@@ -1,0 +1,88 @@
+//! Arithmetic on activations whose channels are contiguous: biases, sums, ReLU.
+
+use candle_core::{Result, Tensor};
+use pulp::Arch;
+use rayon::prelude::*;
+
+use super::slices;
+
+/// Values that one task takes; a multiple of every usual number of channels is not needed.
+const TASK: usize = 1 << 16;
+
+/// Values of whole rows of `n_channels` that one task takes.
+pub(super) fn task_len(n_channels: usize) -> usize {
+    (TASK / n_channels.max(1)).max(1) * n_channels.max(1)
+}
+
+/// `row = relu?(row + shift + residual)`, in place, row by row of `n_channels` values.
+pub(super) fn finish(
+    rows: &mut [f32],
+    n_channels: usize,
+    shift: Option<&[f32]>,
+    residual: Option<&[f32]>,
+    relu: bool,
+) {
+    Arch::new().dispatch(
+        #[inline(always)]
+        || {
+            if let Some(shift) = shift {
+                for row in rows.chunks_exact_mut(n_channels) {
+                    row.iter_mut().zip(shift).for_each(|(y, b)| *y += b);
+                }
+            }
+            if let Some(residual) = residual {
+                rows.iter_mut().zip(residual).for_each(|(y, r)| *y += r);
+            }
+            if relu {
+                rows.iter_mut().for_each(|y| *y = y.max(0.0));
+            }
+        },
+    );
+}
+
+/// The gradient before a ReLU whose output is `y`; the derivative at 0 is 0, as in PyTorch.
+pub(super) fn through_relu(grad: &Tensor, y: &Tensor) -> Result<Tensor> {
+    let mut g = vec![0.0; grad.elem_count()];
+    slices::with(grad, |grad| {
+        slices::with(y, |y| {
+            let tasks = g.par_chunks_mut(TASK).zip(grad.par_chunks(TASK)).zip(y.par_chunks(TASK));
+            tasks.for_each(|((g, grad), y)| {
+                Arch::new().dispatch(
+                    #[inline(always)]
+                    || {
+                        for ((g, grad), y) in g.iter_mut().zip(grad).zip(y) {
+                            *g = if *y > 0.0 { *grad } else { 0.0 };
+                        }
+                    },
+                );
+            });
+            Ok(())
+        })
+    })?;
+    Tensor::from_vec(g, grad.shape(), grad.device())
+}
+
+/// Sum over all but the last dimension: `(.., C)` -> `(C,)`.
+pub(super) fn sums(rows: &Tensor) -> Result<Tensor> {
+    let n_channels = rows.dims().last().copied().unwrap_or(1);
+    let sums = slices::with(rows, |rows| {
+        let parts = rows.par_chunks(task_len(n_channels)).map(|rows| {
+            let mut sums = vec![0.0; n_channels];
+            Arch::new().dispatch(
+                #[inline(always)]
+                || {
+                    for row in rows.chunks_exact(n_channels) {
+                        sums.iter_mut().zip(row).for_each(|(sum, v)| *sum += v);
+                    }
+                },
+            );
+            sums
+        });
+        // Added in the order of the rows, whichever thread made them.
+        Ok(parts.collect::<Vec<_>>().iter().fold(vec![0.0; n_channels], |mut total, part| {
+            total.iter_mut().zip(part).for_each(|(total, sum)| *total += sum);
+            total
+        }))
+    })?;
+    Tensor::from_vec(sums, n_channels, rows.device())
+}

@@ -1,0 +1,273 @@
+//! Which input pixels meet which weights.
+//!
+//! Key decision: a convolution and its input gradient are the same gathering sum. Every output
+//! pixel has a place in a zero-padded source image, and every kernel position (tap) a distance from
+//! that place. At stride s the input gradient falls apart into s x s such sums, one for each
+//! remainder of the pixel's row and column, and no multiplication with an inserted zero remains.
+
+use super::Conv;
+use crate::{Error, Result};
+
+/// The sizes of a convolution.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Geometry {
+    /// Images.
+    pub(crate) n: usize,
+    /// Height and width of an input image.
+    pub(crate) size: [usize; 2],
+    /// Height and width of an output image.
+    pub(crate) out_size: [usize; 2],
+    /// Input channels, C.
+    pub(crate) channels: usize,
+    /// Output channels, O.
+    pub(crate) out_channels: usize,
+    /// Height and width of the kernel.
+    pub(crate) kernel: [usize; 2],
+    /// Stride, padding, groups.
+    pub(crate) conv: Conv,
+}
+
+/// A position of the kernel, and how far its pixel lies behind the window's first value, in values.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Tap {
+    pub(super) position: [usize; 2],
+    pub(super) offset: usize,
+}
+
+/// A run of consecutive source values.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Run {
+    pub(super) start: usize,
+    pub(super) len: usize,
+}
+
+/// An image with margins of zeros.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Padded {
+    pub(super) size: [usize; 2],
+    pub(super) channels: usize,
+    /// Zeros above and to the left.
+    pub(super) before: [usize; 2],
+    /// Zeros below and to the right.
+    pub(super) after: [usize; 2],
+}
+
+/// Output pixel `j` of an image sums, over the taps, the products of weights and the channels
+/// found at `in_offsets[j] + tap.offset`, and is written to `out_offsets[j]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Gather {
+    pub(super) source: Padded,
+    pub(super) in_offsets: Vec<usize>,
+    pub(super) out_offsets: Vec<usize>,
+    pub(super) taps: Vec<Tap>,
+}
+
+impl Geometry {
+    /// From `(N, H, W, C)` and `(O, C/groups, kh, kw)`.
+    pub(crate) fn new(x: &[usize], weight: &[usize], conv: Conv) -> Result<Self> {
+        let &[n, height, width, channels] = x else {
+            return Err(Error::shape("x", "(N, H, W, C)", x));
+        };
+        if height * width == 0 {
+            return Err(Error::shape("x", "(N, H, W, C) with pixels", x));
+        }
+        let Conv { stride, padding, groups } = conv;
+        if stride == 0 || groups == 0 {
+            return Err(Error::config("conv", "stride and groups must be at least 1"));
+        }
+        let expected = || format!("(O, {channels}/{groups}, kh, kw), O a multiple of {groups}");
+        let &[out_channels, in_group, kh, kw] = weight else {
+            return Err(Error::shape("weight", expected(), weight));
+        };
+        let fits = channels.is_multiple_of(groups) && out_channels.is_multiple_of(groups);
+        if !fits || in_group != channels / groups || weight.contains(&0) {
+            return Err(Error::shape("weight", expected(), weight));
+        }
+        let side = |size: usize, k: usize| Some((size + 2 * padding).checked_sub(k)? / stride + 1);
+        let (Some(out_height), Some(out_width)) = (side(height, kh), side(width, kw)) else {
+            let least = format!("(N, H, W, C) of at least {kh}x{kw} pixels with the padding");
+            return Err(Error::shape("x", least, x));
+        };
+        let (size, out_size) = ([height, width], [out_height, out_width]);
+        Ok(Self { n, size, out_size, channels, out_channels, kernel: [kh, kw], conv })
+    }
+
+    /// Values of an input image.
+    pub(super) fn image_len(&self) -> usize {
+        self.size[0] * self.size[1] * self.channels
+    }
+
+    /// Values of an output image.
+    pub(super) fn out_image_len(&self) -> usize {
+        self.out_size[0] * self.out_size[1] * self.out_channels
+    }
+
+    /// `(N, OH, OW, O)`.
+    pub(crate) fn out_dims(&self) -> [usize; 4] {
+        [self.n, self.out_size[0], self.out_size[1], self.out_channels]
+    }
+
+    /// Weights of one output channel.
+    pub(super) fn weights_per_output(&self) -> usize {
+        self.channels / self.conv.groups * self.kernel[0] * self.kernel[1]
+    }
+
+    /// The convolution itself: from the input to each output pixel.
+    pub(super) fn forward(&self) -> Gather {
+        let Conv { stride, padding, .. } = self.conv;
+        let after = [0, 1].map(|axis| {
+            let reach = (self.out_size[axis] - 1) * stride + self.kernel[axis];
+            reach.saturating_sub(self.size[axis] + padding)
+        });
+        let (size, channels) = (self.size, self.channels);
+        let source = Padded { size, channels, before: [padding; 2], after };
+        let pixels = || grid(self.out_size);
+        Gather {
+            in_offsets: pixels().map(|[y, x]| source.offset([y * stride, x * stride])).collect(),
+            out_offsets: (0..self.out_size[0] * self.out_size[1])
+                .map(|pixel| pixel * self.out_channels)
+                .collect(),
+            taps: grid(self.kernel)
+                .map(|position| Tap { position, offset: source.offset(position) })
+                .collect(),
+            source,
+        }
+    }
+
+    /// The input gradient: from the output's gradient to the input pixels, one sum for each
+    /// remainder of row and column by the stride.
+    ///
+    /// Input pixel `i = s t + r` meets tap `k` in output pixel `(i + padding - k) / s`, where that
+    /// is whole: at `t + (r + padding - k) / s`.
+    pub(super) fn backward(&self) -> Vec<Gather> {
+        let s = self.conv.stride;
+        let axes = [0, 1].map(|axis| self.backward_axis(axis));
+        let source = Padded {
+            size: self.out_size,
+            channels: self.out_channels,
+            before: [axes[0].before, axes[1].before],
+            after: [axes[0].after, axes[1].after],
+        };
+        let phase = |[ry, rx]: [usize; 2]| {
+            let (rows, cols) = (&axes[0].phases[ry], &axes[1].phases[rx]);
+            let pixels = || grid([rows.n_pixels, cols.n_pixels]);
+            let out_offset =
+                |[y, x]: [usize; 2]| ((y * s + ry) * self.size[1] + x * s + rx) * self.channels;
+            let mut taps: Vec<Tap> = grid([rows.taps.len(), cols.taps.len()])
+                .map(|[i, j]| {
+                    let ((ky, y), (kx, x)) = (rows.taps[i], cols.taps[j]);
+                    Tap { position: [ky, kx], offset: source.offset([y, x]) }
+                })
+                .collect();
+            taps.sort_by_key(|tap| tap.offset);
+            Gather {
+                source,
+                in_offsets: pixels().map(|p| source.offset(p)).collect(),
+                out_offsets: pixels().map(out_offset).collect(),
+                taps,
+            }
+        };
+        grid([s.min(self.size[0]), s.min(self.size[1])]).map(phase).collect()
+    }
+
+    fn backward_axis(&self, axis: usize) -> Axis {
+        let (s, size, out) = (self.conv.stride, self.size[axis], self.out_size[axis]);
+        // (tap, distance) for each remainder; distances may be negative until margins are known.
+        let taps_of = |r: usize| {
+            let whole = move |k: &usize| (r + self.conv.padding + s * k - k).is_multiple_of(s);
+            let distance =
+                move |k: usize| (r as isize + self.conv.padding as isize - k as isize) / s as isize;
+            (0..self.kernel[axis]).filter(whole).map(move |k| (k, distance(k)))
+        };
+        let n_pixels = |r: usize| (size - r).div_ceil(s);
+        let remainders = 0..s.min(size);
+        let least = remainders.clone().flat_map(taps_of).map(|(_, d)| d).min().unwrap_or(0);
+        let before = (-least).max(0);
+        let last = |r: usize| taps_of(r).map(move |(_, d)| n_pixels(r) as isize - 1 + d);
+        let reach = remainders.clone().flat_map(last).max().unwrap_or(0);
+        let after = (reach - (out as isize - 1)).max(0) as usize;
+        let phase = |r| Phase {
+            n_pixels: n_pixels(r),
+            taps: taps_of(r).map(|(k, d)| (k, (d + before) as usize)).collect(),
+        };
+        Axis { before: before as usize, after, phases: remainders.map(phase).collect() }
+    }
+}
+
+/// One direction of the input gradient.
+struct Axis {
+    before: usize,
+    after: usize,
+    phases: Vec<Phase>,
+}
+
+/// The pixels of one remainder, and the taps that they meet with their distances.
+struct Phase {
+    n_pixels: usize,
+    taps: Vec<(usize, usize)>,
+}
+
+impl Padded {
+    /// Values of the image with its margins.
+    pub(super) fn len(&self) -> usize {
+        let [height, width] = [0, 1].map(|i| self.before[i] + self.size[i] + self.after[i]);
+        height * width * self.channels
+    }
+
+    /// Values of the image without its margins.
+    pub(super) fn image_len(&self) -> usize {
+        self.size[0] * self.size[1] * self.channels
+    }
+
+    /// Whether there are margins at all.
+    pub(super) fn has_margins(&self) -> bool {
+        self.before != [0, 0] || self.after != [0, 0]
+    }
+
+    /// Where the pixel `[y, x]`, counted from the margin's corner, begins.
+    fn offset(&self, [y, x]: [usize; 2]) -> usize {
+        let width = self.before[1] + self.size[1] + self.after[1];
+        (y * width + x) * self.channels
+    }
+
+    /// Copies `images` (without margins) to `to` (with margins).
+    pub(super) fn copy(&self, images: &[f32], to: &mut [f32]) {
+        let row = self.size[1] * self.channels;
+        let stride = self.offset([1, 0]);
+        let (left, top) = (self.before[1] * self.channels, self.before[0]);
+        let all = images.chunks_exact(self.image_len()).zip(to.chunks_exact_mut(self.len()));
+        for (image, to) in all {
+            let mut rows = to.chunks_exact_mut(stride);
+            let from = image.chunks_exact(row);
+            rows.by_ref().take(top).for_each(|to| to.fill(0.0));
+            for (from, to) in from.zip(rows.by_ref()) {
+                to[..left].fill(0.0);
+                to[left..left + row].copy_from_slice(from);
+                to[left + row..].fill(0.0);
+            }
+            rows.for_each(|to| to.fill(0.0));
+        }
+    }
+}
+
+impl Gather {
+    /// The runs of source values that a window of channel group `group` of `groups` reads, in the
+    /// order of the taps; neighbors are joined.
+    pub(super) fn runs(&self, group: usize, groups: usize) -> Vec<Run> {
+        let len = self.source.channels / groups;
+        let mut runs: Vec<Run> = Vec::new();
+        for tap in &self.taps {
+            let start = tap.offset + group * len;
+            match runs.last_mut() {
+                Some(run) if run.start + run.len == start => run.len += len,
+                _ => runs.push(Run { start, len }),
+            }
+        }
+        runs
+    }
+}
+
+/// All `[y, x]` below `size`, row by row.
+fn grid([height, width]: [usize; 2]) -> impl Iterator<Item = [usize; 2]> {
+    (0..height).flat_map(move |y| (0..width).map(move |x| [y, x]))
+}

@@ -1,0 +1,282 @@
+//! The two inner loops of convolutions: sums that stay in registers.
+//!
+//! Key decision: no image is unrolled to a matrix (im2col). A tile takes the places of its pixels
+//! from a table and reads the channels where they lie; in NHWC a whole row of the kernel is one
+//! run of memory. Each sum is a chain of fused multiply-adds in a fixed order.
+
+use pulp::{Simd, WithSimd};
+
+use super::geometry::Run;
+
+/// Pixels of the largest tile.
+pub(super) const MAX_HEIGHT: usize = 12;
+
+/// Rows of a tile: many registers (AVX-512) take 12, few (AVX2) take 6.
+fn height<S: Simd>() -> usize {
+    if S::REGISTER_COUNT >= 32 { MAX_HEIGHT } else { MAX_HEIGHT / 2 }
+}
+
+/// How many columns a panel of packed weights has when `left` are left: two vectors, or one where
+/// that is enough.
+pub(super) struct PanelWidth {
+    pub(super) left: usize,
+}
+
+impl WithSimd for PanelWidth {
+    type Output = usize;
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) -> usize {
+        if self.left <= S::F32_LANES { S::F32_LANES } else { 2 * S::F32_LANES }
+    }
+}
+
+/// For each pixel `j`: `out[out_offsets[j] + c] = sum over runs and values x * weight`.
+pub(super) struct GatherSum<'a> {
+    /// Source images with margins.
+    pub(super) x: &'a [f32],
+    pub(super) in_offsets: &'a [usize],
+    pub(super) out_offsets: &'a [usize],
+    pub(super) runs: &'a [Run],
+    /// Panels of packed weights: value by value of the runs, a panel's columns.
+    pub(super) panels: &'a [f32],
+    /// Output channels of this group, and the first of them.
+    pub(super) n_cols: usize,
+    pub(super) first_col: usize,
+    pub(super) out: &'a mut [f32],
+}
+
+impl WithSimd for GatherSum<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(mut self, simd: S) {
+        let n_values: usize = self.runs.iter().map(|run| run.len).sum();
+        let reach = self.runs.iter().map(|run| run.start + run.len).max().unwrap_or(0);
+        let furthest = self.in_offsets.iter().max().map_or(0, |offset| offset + reach);
+        assert!(reach == 0 || furthest <= self.x.len(), "a window ends behind the source");
+        let panels = self.panels;
+        let (mut col, mut start) = (0, 0);
+        while col < self.n_cols {
+            let width = PanelWidth { left: self.n_cols - col }.with_simd(simd);
+            let panel = &panels[start..][..n_values * width];
+            let n_cols = width.min(self.n_cols - col);
+            if width == S::F32_LANES {
+                self.panel::<S, 1>(simd, panel, (col, n_cols));
+            } else {
+                self.panel::<S, 2>(simd, panel, (col, n_cols));
+            }
+            col += width;
+            start += panel.len();
+        }
+    }
+}
+
+impl GatherSum<'_> {
+    #[inline(always)]
+    fn panel<S: Simd, const V: usize>(
+        &mut self,
+        simd: S,
+        panel: &[f32],
+        (col, n_cols): (usize, usize),
+    ) {
+        let height = height::<S>();
+        let (in_offsets, out_offsets) = (self.in_offsets, self.out_offsets);
+        let col = self.first_col + col;
+        for (from, to) in in_offsets.chunks(height).zip(out_offsets.chunks(height)) {
+            macro_rules! heights {
+                ($($n:literal)*) => {
+                    match from.len() {
+                        $($n => {
+                            let (from, to) = (from.first_chunk(), to.first_chunk());
+                            let (Some(from), Some(to)) = (from, to) else { return };
+                            self.tile::<S, $n, V>(simd, (from, to), panel, (col, n_cols));
+                        })*
+                        _ => {}
+                    }
+                };
+            }
+            heights!(1 2 3 4 5 6 7 8 9 10 11 12);
+        }
+    }
+
+    #[inline(always)]
+    fn tile<S: Simd, const R: usize, const V: usize>(
+        &mut self,
+        simd: S,
+        (from, to): (&[usize; R], &[usize; R]),
+        panel: &[f32],
+        (col, n_cols): (usize, usize),
+    ) {
+        let sums = self.sums::<S, R, V>(simd, from, panel);
+        for r in 0..R {
+            // By value: the sums would leave their registers if their address were taken.
+            store::<S, V>(sums[r], &mut self.out[to[r] + col..][..n_cols]);
+        }
+    }
+
+    /// The sums of `R` pixels and `V` vectors of channels.
+    #[expect(clippy::needless_range_loop, reason = "an iterator would take the sums' address")]
+    #[inline(always)]
+    fn sums<S: Simd, const R: usize, const V: usize>(
+        &self,
+        simd: S,
+        places: &[usize; R],
+        panel: &[f32],
+    ) -> [[S::f32s; V]; R] {
+        let mut sums = [[simd.splat_f32s(0.0); V]; R];
+        let (vectors, _) = S::as_simd_f32s(panel);
+        let mut vectors = vectors.chunks_exact(V);
+        for run in self.runs {
+            let starts = places.map(|place| place + run.start);
+            for (i, vectors) in (&mut vectors).take(run.len).enumerate() {
+                for r in 0..R {
+                    #[expect(unsafe_code, reason = "bounds checks would cost more than the sums")]
+                    // SAFETY: place + run.start + run.len <= x.len(), asserted by the caller.
+                    let value = simd.splat_f32s(unsafe { *self.x.get_unchecked(starts[r] + i) });
+                    for v in 0..V {
+                        sums[r][v] = simd.mul_add_f32s(value, vectors[v], sums[r][v]);
+                    }
+                }
+            }
+        }
+        sums
+    }
+}
+
+#[inline(always)]
+fn store<S: Simd, const V: usize>(sum: [S::f32s; V], to: &mut [f32]) {
+    let (vectors, _) = S::as_mut_simd_f32s(to);
+    if let Ok(vectors) = <&mut [S::f32s; V]>::try_from(vectors) {
+        *vectors = sum;
+    } else {
+        let n = to.len();
+        to.copy_from_slice(&bytemuck::cast_slice(&sum)[..n]);
+    }
+}
+
+/// Adds to `out[k][o]`, for all values `k` of the runs and the output channels `o` of `cols`, the
+/// sum over pixels of `x[in_offsets[pixel] + k] * g[pixel][o]`.
+pub(super) struct WeightSum<'a> {
+    /// Source images with margins.
+    pub(super) x: &'a [f32],
+    pub(super) in_offsets: &'a [usize],
+    pub(super) runs: &'a [Run],
+    /// Gradient of the output, `n_channels` for each pixel.
+    pub(super) g: &'a [f32],
+    pub(super) n_channels: usize,
+    /// First output channel, and how many.
+    pub(super) cols: (usize, usize),
+    /// `(values of the runs, cols.1)`.
+    pub(super) out: &'a mut [f32],
+}
+
+impl WithSimd for WeightSum<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(mut self, simd: S) {
+        let reach = self.runs.iter().map(|run| run.start + run.len).max().unwrap_or(0);
+        let furthest = self.in_offsets.iter().max().map_or(0, |offset| offset + reach);
+        assert!(furthest <= self.x.len(), "a window ends behind the source");
+        assert!(self.in_offsets.len() * self.n_channels <= self.g.len());
+        assert!(self.cols.0 + self.cols.1 <= self.n_channels);
+        let mut col = 0;
+        while col < self.cols.1 {
+            let left = self.cols.1 - col;
+            if left >= 2 * S::F32_LANES {
+                self.columns::<S, 2>(simd, col, 2 * S::F32_LANES);
+                col += 2 * S::F32_LANES;
+            } else {
+                self.columns::<S, 1>(simd, col, left.min(S::F32_LANES));
+                col += S::F32_LANES;
+            }
+        }
+    }
+}
+
+impl WeightSum<'_> {
+    #[inline(always)]
+    fn columns<S: Simd, const V: usize>(&mut self, simd: S, col: usize, n_cols: usize) {
+        let mut first = 0;
+        for run in self.runs {
+            for start in (0..run.len).step_by(height::<S>()) {
+                let n_rows = height::<S>().min(run.len - start);
+                macro_rules! heights {
+                    ($($n:literal)*) => {
+                        match n_rows {
+                            $($n => {
+                                let at = (run.start + start, col, n_cols);
+                                let sums = self.sums::<S, $n, V>(simd, at);
+                                for r in 0..$n {
+                                    let row = (first + start + r) * self.cols.1 + col;
+                                    add::<S, V>(simd, sums[r], &mut self.out[row..][..n_cols]);
+                                }
+                            })*
+                            _ => {}
+                        }
+                    };
+                }
+                heights!(1 2 3 4 5 6 7 8 9 10 11 12);
+            }
+            first += run.len;
+        }
+    }
+
+    /// The sums of `R` values from `start` on and `V` vectors of output channels.
+    #[expect(clippy::needless_range_loop, reason = "an iterator would take the sums' address")]
+    #[inline(always)]
+    fn sums<S: Simd, const R: usize, const V: usize>(
+        &self,
+        simd: S,
+        (start, col, n_cols): (usize, usize, usize),
+    ) -> [[S::f32s; V]; R] {
+        let mut sums = [[simd.splat_f32s(0.0); V]; R];
+        let col = self.cols.0 + col;
+        for (pixel, place) in self.in_offsets.iter().enumerate() {
+            let g = pixel * self.n_channels + col;
+            #[expect(unsafe_code, reason = "bounds checks would cost more than the sums")]
+            // SAFETY: the caller asserted that every pixel's channels lie within `g`, and that
+            // place + start + R, which is at most place + reach, lies within `x`.
+            let (g, x) = unsafe {
+                (self.g.get_unchecked(g..g + n_cols), self.x.as_ptr().add(place + start))
+            };
+            let g = load::<S, V>(simd, g);
+            for r in 0..R {
+                #[expect(unsafe_code, reason = "as above")]
+                // SAFETY: as above.
+                let value = simd.splat_f32s(unsafe { *x.add(r) });
+                for v in 0..V {
+                    sums[r][v] = simd.mul_add_f32s(value, g[v], sums[r][v]);
+                }
+            }
+        }
+        sums
+    }
+}
+
+#[inline(always)]
+fn load<S: Simd, const V: usize>(simd: S, from: &[f32]) -> [S::f32s; V] {
+    let (vectors, tail) = S::as_simd_f32s(from);
+    match <&[S::f32s; V]>::try_from(vectors) {
+        Ok(vectors) => *vectors,
+        Err(_) => {
+            let mut all = [simd.splat_f32s(0.0); V];
+            all[0] = simd.partial_load_f32s(tail);
+            all
+        }
+    }
+}
+
+#[inline(always)]
+fn add<S: Simd, const V: usize>(simd: S, sum: [S::f32s; V], to: &mut [f32]) {
+    let (vectors, _) = S::as_mut_simd_f32s(to);
+    if let Ok(vectors) = <&mut [S::f32s; V]>::try_from(vectors) {
+        for (to, sum) in vectors.iter_mut().zip(sum) {
+            *to = simd.add_f32s(*to, sum);
+        }
+    } else {
+        let sums: &[f32] = bytemuck::cast_slice(&sum);
+        to.iter_mut().zip(sums).for_each(|(to, sum)| *to += sum);
+    }
+}

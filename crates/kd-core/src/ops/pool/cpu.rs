@@ -1,0 +1,157 @@
+//! Pooling of images in NHWC order, one image a task.
+
+use rayon::prelude::*;
+
+use super::Pool;
+use crate::{Error, Result};
+
+/// The windows of a pooling on images of one size.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Windows {
+    n: usize,
+    size: [usize; 2],
+    out_size: [usize; 2],
+    channels: usize,
+    kernel: [usize; 2],
+    stride: usize,
+    padding: usize,
+}
+
+/// The number of a winner within its window is kept in a byte.
+const MAX_KERNEL: usize = 16;
+
+impl Windows {
+    pub(super) fn new(x: &[usize], pool: Pool) -> Result<Self> {
+        let &[n, height, width, channels] = x else {
+            return Err(Error::shape("x", "(N, H, W, C)", x));
+        };
+        let Pool { kernel, stride, padding } = pool;
+        if stride == 0 || !(1..=MAX_KERNEL).contains(&kernel) || padding > kernel / 2 {
+            let reason = format!("{pool:?}: 1 <= kernel <= 16, stride >= 1, padding <= kernel / 2");
+            return Err(Error::config("pool", reason));
+        }
+        let side = |size: usize| Some((size + 2 * padding).checked_sub(kernel)? / stride + 1);
+        match (side(height), side(width)) {
+            (Some(out_height), Some(out_width)) if height * width * channels > 0 => Ok(Self {
+                n,
+                size: [height, width],
+                out_size: [out_height, out_width],
+                channels,
+                kernel: [kernel; 2],
+                stride,
+                padding,
+            }),
+            _ => Err(Error::shape("x", format!("(N, H, W, C) with H, W >= {kernel}"), x)),
+        }
+    }
+
+    /// One window over the whole image.
+    pub(super) fn whole(x: &[usize]) -> Result<Self> {
+        let &[n, height, width, channels] = x else {
+            return Err(Error::shape("x", "(N, H, W, C)", x));
+        };
+        if height * width * channels == 0 {
+            return Err(Error::shape("x", "(N, H, W, C) with pixels", x));
+        }
+        let size = [height, width];
+        Ok(Self { n, size, out_size: [1; 2], channels, kernel: size, stride: 1, padding: 0 })
+    }
+
+    pub(super) fn out_dims(&self) -> [usize; 4] {
+        [self.n, self.out_size[0], self.out_size[1], self.channels]
+    }
+
+    fn image_len(&self) -> usize {
+        self.size[0] * self.size[1] * self.channels
+    }
+
+    fn out_len(&self) -> usize {
+        self.out_size[0] * self.out_size[1] * self.channels
+    }
+
+    /// The pixels of output pixel `pixel`'s window: number within the window, place in the image.
+    fn window(&self, pixel: usize) -> impl Iterator<Item = (usize, usize)> {
+        let Self { size, kernel, stride, padding, channels, .. } = *self;
+        let start = [pixel / self.out_size[1] * stride, pixel % self.out_size[1] * stride];
+        let inside = move |axis: usize, k: usize| {
+            (start[axis] + k).checked_sub(padding).filter(|place| *place < size[axis])
+        };
+        (0..kernel[0]).flat_map(move |ky| {
+            (0..kernel[1]).filter_map(move |kx| {
+                let place = inside(0, ky)? * size[1] + inside(1, kx)?;
+                Some((ky * kernel[1] + kx, place * channels))
+            })
+        })
+    }
+
+    /// The maxima, and which pixel of its window each came from.
+    pub(super) fn max(&self, x: &[f32]) -> (Vec<f32>, Vec<u8>) {
+        let n_values = self.n * self.out_len();
+        let (mut y, mut winners) = (vec![f32::NEG_INFINITY; n_values], vec![0; n_values]);
+        let out = y.par_chunks_mut(self.out_len()).zip(winners.par_chunks_mut(self.out_len()));
+        out.zip(x.par_chunks(self.image_len())).for_each(|((y, winners), x)| {
+            let pixels = y.chunks_exact_mut(self.channels);
+            let pixels = pixels.zip(winners.chunks_exact_mut(self.channels)).enumerate();
+            for (pixel, (y, winners)) in pixels {
+                for (i, (number, place)) in self.window(pixel).enumerate() {
+                    let values = &x[place..place + self.channels];
+                    for ((y, winner), value) in y.iter_mut().zip(&mut *winners).zip(values) {
+                        if i == 0 || *value > *y || value.is_nan() {
+                            (*y, *winner) = (*value, number as u8);
+                        }
+                    }
+                }
+            }
+        });
+        (y, winners)
+    }
+
+    /// Each output value's gradient goes to the pixel that it came from.
+    pub(super) fn max_backward(&self, grad: &[f32], winners: &[u8]) -> Vec<f32> {
+        let mut to = vec![0.0; self.n * self.image_len()];
+        let out = grad.par_chunks(self.out_len()).zip(winners.par_chunks(self.out_len()));
+        to.par_chunks_mut(self.image_len()).zip(out).for_each(|(to, (grad, winners))| {
+            let pixels = grad.chunks_exact(self.channels).zip(winners.chunks_exact(self.channels));
+            for (pixel, (grad, winners)) in pixels.enumerate() {
+                for (number, place) in self.window(pixel) {
+                    let to = &mut to[place..place + self.channels];
+                    for ((to, g), winner) in to.iter_mut().zip(grad).zip(winners) {
+                        *to += if usize::from(*winner) == number { *g } else { 0.0 };
+                    }
+                }
+            }
+        });
+        to
+    }
+
+    fn area(&self) -> f32 {
+        (self.kernel[0] * self.kernel[1]) as f32
+    }
+
+    pub(super) fn mean(&self, x: &[f32]) -> Vec<f32> {
+        let mut y = vec![0.0; self.n * self.out_len()];
+        let images = y.par_chunks_mut(self.out_len()).zip(x.par_chunks(self.image_len()));
+        images.for_each(|(y, x)| {
+            for (pixel, y) in y.chunks_exact_mut(self.channels).enumerate() {
+                for (_, place) in self.window(pixel) {
+                    y.iter_mut().zip(&x[place..]).for_each(|(y, x)| *y += x);
+                }
+                y.iter_mut().for_each(|y| *y /= self.area());
+            }
+        });
+        y
+    }
+
+    pub(super) fn mean_backward(&self, grad: &[f32]) -> Vec<f32> {
+        let mut to = vec![0.0; self.n * self.image_len()];
+        let images = to.par_chunks_mut(self.image_len()).zip(grad.par_chunks(self.out_len()));
+        images.for_each(|(to, grad)| {
+            for (pixel, grad) in grad.chunks_exact(self.channels).enumerate() {
+                for (_, place) in self.window(pixel) {
+                    to[place..].iter_mut().zip(grad).for_each(|(to, g)| *to += g / self.area());
+                }
+            }
+        });
+        to
+    }
+}
