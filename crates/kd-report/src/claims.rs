@@ -96,6 +96,14 @@ impl Claims {
         Ok(found)
     }
 
+    /// Hours of GPU time that the paper spent on `suite`, where it says.
+    pub(crate) fn gpu_hours(&self, suite: &str) -> Option<f64> {
+        let of_suite = |claim: &&Claim| {
+            claim.measure == Measure::GpuHours && claim.id.split('/').next() == Some(suite)
+        };
+        self.claim.iter().find(of_suite)?.value
+    }
+
     /// Whether all `files` are official ones, to the bit.
     pub fn are_official(&self, files: &[DataFile]) -> bool {
         let known = |file: &DataFile| self.official.values().any(|sha256| *sha256 == file.sha256);

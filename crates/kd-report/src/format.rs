@@ -31,13 +31,15 @@ pub(crate) fn thousands(n: usize) -> String {
     text
 }
 
-/// `1 h 5 min`, `3 min 20 s` or `4.2 s`.
-pub(crate) fn duration(seconds: f64) -> String {
+/// `2 d 3 h`, `1 h 5 min`, `3 min 20 s` or `4.2 s`.
+pub fn duration(seconds: f64) -> String {
+    const DAY: u64 = 24 * 3600;
     let whole = seconds.round() as u64;
     match whole {
         0..60 => format!("{seconds:.1} s"),
         60..3600 => format!("{} min {} s", whole / 60, whole % 60),
-        _ => format!("{} h {} min", whole / 3600, whole % 3600 / 60),
+        3600..DAY => format!("{} h {} min", whole / 3600, whole % 3600 / 60),
+        _ => format!("{} d {} h", whole / DAY, whole % DAY / 3600),
     }
 }
 
@@ -74,8 +76,8 @@ mod tests {
             ["10", "60,000", "2,395,210"]
         );
         assert_eq!(
-            [duration(4.25), duration(200.0), duration(3900.0)],
-            ["4.2 s", "3 min 20 s", "1 h 5 min"]
+            [duration(4.25), duration(200.0), duration(3900.0), duration(270_000.0)],
+            ["4.2 s", "3 min 20 s", "1 h 5 min", "3 d 3 h"]
         );
     }
 

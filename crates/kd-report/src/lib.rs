@@ -28,6 +28,7 @@ use std::path::Path;
 use kd_core::{Result, fsx, record};
 
 pub use claims::{Claim, Claims, Measure};
+pub use format::duration;
 pub use report::{
     ClaimResult, CorrectionSummary, EPOCHS_TO, EpochsTo, EvaluationSummary, ModelSummary, Paper,
     Report, Selection,

@@ -29,6 +29,9 @@ pub struct Report {
     pub device: String,
     /// Wall time; `None` while the run is not complete.
     pub wall_seconds: Option<f64>,
+    /// The paper's time for this suite, hours of GPU time, where it says.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub paper_gpu_hours: Option<f64>,
     /// Trainings that have begun and not ended.
     pub unfinished: Vec<String>,
     /// The paper's numbers that were measured, in the paper's order.
@@ -187,6 +190,7 @@ impl Report {
             seeds: run.provenance.seeds,
             device: run.provenance.device.clone(),
             wall_seconds: run.wall_seconds,
+            paper_gpu_hours: claims.gpu_hours(&run.provenance.suite),
             unfinished: run.unfinished(),
             claims: results(&ended, claims, official)?,
             models: ended.iter().filter_map(|model| summary(model)).collect(),

@@ -13,7 +13,7 @@ use crate::stats::{Stat, Verdict};
 /// # Errors
 /// When a chart cannot be drawn.
 pub(crate) fn document(report: &Report, spec: Option<String>) -> Result<Document> {
-    let mut sections = vec![summary(report)];
+    let mut sections = vec![summary(report, spec.as_deref())];
     sections.extend(claims(report));
     sections.extend(figures::grids(report));
     sections.extend(figures::convergence(report)?);
@@ -64,16 +64,18 @@ fn notices(report: &Report) -> Vec<String> {
     notices
 }
 
-fn summary(report: &Report) -> Section {
+fn summary(report: &Report, spec: Option<&str>) -> Section {
     let n: usize = report.models.iter().map(|model| model.seeds.len()).sum();
     let mut facts = vec![("Models trained", thousands(n))];
-    facts.extend(report.wall_seconds.map(|seconds| ("Wall time", duration(seconds))));
+    facts.extend(report.wall_seconds.map(|seconds| ("Wall time", time(report, seconds))));
     for (name, selection) in
         [("Verdicts, best epoch", Selection::Best), ("Verdicts, last epoch", Selection::Last)]
     {
         facts.extend(verdict_counts(report, selection).map(|counts| (name, counts)));
     }
-    let mut blocks = vec![Block::Facts(facts), Block::Text(HOW_TO_READ.into())];
+    let mut blocks = vec![Block::Facts(facts)];
+    blocks.extend(spec.and_then(about).map(Block::Text));
+    blocks.push(Block::Text(HOW_TO_READ.into()));
     if report.preset != "paper" {
         let preset = &report.preset;
         blocks.push(Block::Text(format!(
@@ -81,6 +83,25 @@ fn summary(report: &Report) -> Section {
         )));
     }
     Section { title: "Summary".into(), blocks }
+}
+
+/// Our time beside the paper's.
+fn time(report: &Report, seconds: f64) -> String {
+    let run = &report.provenance;
+    let ours = duration(seconds);
+    match report.paper_gpu_hours {
+        None => ours,
+        Some(hours) => format!(
+            "{ours} on {} ({}, {} threads); the paper's trainings took {hours} GPU hours",
+            run.device, run.cpu, run.threads
+        ),
+    }
+}
+
+/// What the preset is, in the suite's words.
+fn about(spec: &str) -> Option<String> {
+    let spec: toml::Table = toml::from_str(spec).ok()?;
+    spec.get("about")?.as_str().map(str::to_owned)
 }
 
 const HOW_TO_READ: &str = "Accuracies are percent of the test images, as mean ± sample standard \

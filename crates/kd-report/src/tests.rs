@@ -100,6 +100,63 @@ fn other_images_than_the_papers_never_get_a_verdict() {
     assert!(none(&records), "another number of test images");
 }
 
+/// The made-up run as one of the CIFAR-10 suite: teacher, baseline and Table 2.
+fn cifar10() -> Vec<Record> {
+    let test_batch = "8e2eb146ae340b09e24670f29cabc6326dba54da8789dab6768acf480273f65b";
+    let mut records = fixture::records(2, 21, false);
+    records.retain(|record| match record {
+        Record::Epoch(e) => ["teacher", "student30"].contains(&&*e.training),
+        Record::Final(f) => ["teacher", "student30"].contains(&&*f.training),
+        Record::Correction(_) => false,
+        Record::Run(_) | Record::Done { .. } => true,
+    });
+    for record in &mut records {
+        match record {
+            Record::Run(run) => {
+                run.suite = "cifar10".into();
+                run.data.truncate(1);
+                run.data[0].sha256 = test_batch.into();
+            }
+            Record::Final(last) => {
+                let claim = last.claim.take();
+                last.claim = claim.map(|id| match id.strip_prefix("mnist/student30") {
+                    Some(rest) => format!("cifar10/resnet18{rest}"),
+                    None => "cifar10/resnet101/baseline".into(),
+                });
+            }
+            _ => {}
+        }
+    }
+    records
+}
+
+#[test]
+fn table_2_stands_beside_the_paper_with_its_time() {
+    let Written { report, html, markdown, json } = write(&cifar10());
+    assert_eq!(report.claims.len(), 2 * 11, "two baselines and nine cells, best and last");
+    assert!(report.claims.iter().all(|claim| claim.verdict != Verdict::None));
+    for title in ["paper", "ours, best epoch", "ours \u{2212} paper, points"] {
+        assert!(html.contains(title), "{title}");
+    }
+    for text in [&html, &markdown] {
+        assert!(text.contains("23 min 14 s on cpu") && text.contains("took 290 GPU hours"));
+    }
+    assert!(json.contains("\"paper_gpu_hours\": 290.0"));
+    assert!(html.contains("T = 10") && !html.contains("Epochs to an accuracy"));
+}
+
+#[test]
+fn the_report_says_what_the_preset_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let lines = fixture::records(1, 1, false);
+    let lines = lines.iter().map(|record| serde_json::to_string(record).unwrap() + "\n");
+    std::fs::write(folder.path().join("metrics.jsonl"), lines.collect::<String>()).unwrap();
+    std::fs::write(folder.path().join("spec.toml"), "about = \"small & quick\"\n").unwrap();
+    write_report(folder.path()).unwrap();
+    let html = std::fs::read_to_string(folder.path().join("report.html")).unwrap();
+    assert!(html.contains("<p>small &amp; quick</p>"));
+}
+
 #[test]
 fn a_run_that_goes_on_says_so() {
     let mut records = fixture::records(1, 4, false);
