@@ -2,8 +2,8 @@
 
     python tests/golden/make_golden.py [--out DIR]
 
-needs torch >= 2.0 and numpy, takes a few seconds, and is the only writer of
-tests/golden/*.json: the Rust tests read these files and never change them, and
+needs torch >= 2.0 and numpy, takes a few seconds, and is (with make_golden_conv.py)
+the only writer of tests/golden/*.json: the Rust tests read these files and never change them, and
 nothing here calls our Rust. The versions that wrote a file stand in its
 `header` with the rules of its content, the closeness that f32 code owes in its
 `tolerance` (|got - want| <= atol + rtol * |want|).
@@ -49,10 +49,10 @@ def plain(value):
     return value
 
 
-def write(out: Path, name: str, rules: list[str], tolerance: dict, body: dict) -> None:
+def write(out: Path, name: str, rules: list[str], tolerance: dict, body: dict, by: str = "make_golden.py") -> None:
     """One file: header, tolerance, body; each innermost list on one line."""
     header = {
-        "written_by": "tests/golden/make_golden.py",
+        "written_by": f"tests/golden/{by}",
         "python": platform.python_version(),
         "torch": torch.__version__,
         "numpy": np.__version__,
