@@ -2,12 +2,13 @@
 
     python xtask/peer/peer.py --case student30-step --steps 200 --threads 2 --json
 
-Batches of 128 random 28x28 images are in memory, optimizers are fused, the teacher
-runs without gradients. A step case times one training step on one of 16 batches
-prepared before (so many that nothing is learnt by heart, down to denormals); the epoch case times the preparation of the batch too. Prints one object:
-case, median_ms, min_ms, samples (ms), torch, threads, compile; the epoch case adds
-extrapolated_from, since it times --steps steps of each model and not a whole epoch.
-Needs torch >= 2.4 (Adam fused on CPU).
+Random images are in memory, optimizers are fused, what is not trained runs without
+gradients; convolutional networks are channels_last. A step case times one training step
+of 128 images on one of a few batches prepared before (so many that nothing is learnt by heart,
+down to denormals), resnet56-eval a forward of 500; the epoch case times the preparation of the
+batch too. Prints one object: case, median_ms, min_ms, samples (ms), peak_mb (most memory of the
+process, 2^20 bytes), torch, threads, compile; the epoch case adds extrapolated_from, since it times
+--steps steps of each model and not a whole epoch. Needs torch >= 2.4 (fused optimizers on CPU).
 """
 
 import argparse
@@ -15,11 +16,14 @@ import itertools
 import json
 import statistics
 import time
+from pathlib import Path
 from typing import Callable
 
 import torch
 import torch.nn.functional as F
+from torch import nn
 
+import nets
 from common import BATCH, Crops, adam, distillation, mlp
 
 N_IMAGES = 60_000
@@ -39,7 +43,7 @@ def clock(step: Step, n_steps: int, n_warmup: int = 10) -> list[float]:
     return samples
 
 
-class Bench:
+class Mlps:
     """Random images and labels in memory, a teacher, and the training steps over them."""
 
     def __init__(self, compile_models: bool):
@@ -83,44 +87,104 @@ class Bench:
         return step
 
 
-def grid_epoch(bench: Bench, n_steps: int) -> list[float]:
+def grid_epoch(bench: Mlps, n_steps: int) -> list[float]:
     """Sample i: an epoch of all ten students if every step took as long as their i-th."""
     students = [None, *GRID]
     timed = [clock(bench.train_student(30, cell, bench.batch), n_steps) for cell in students]
     return [STEPS_PER_EPOCH * sum(samples) for samples in zip(*timed)]
 
 
+class Cnn:
+    """A convolutional network, and random batches of normalized images."""
+
+    def __init__(self, compile_models: bool, model: nn.Module, shape: tuple, batch: int = BATCH):
+        torch.manual_seed(0)
+        model = model.to(memory_format=torch.channels_last)
+        self.model, self.run = model, torch.compile(model) if compile_models else model
+        images = [torch.randn(batch, *shape).contiguous(memory_format=torch.channels_last) for _ in range(4)]
+        labels = [torch.randint(0, 10, (batch,)) for _ in images]
+        batches = itertools.cycle(zip(images, labels))
+        self.batch = lambda: next(batches)
+
+    def train(self) -> Step:
+        """A training step with SGD, momentum and weight decay."""
+        self.model.train()
+        optimizer = torch.optim.SGD(self.model.parameters(), lr=1e-3, momentum=0.9, weight_decay=5e-4, fused=True)
+
+        def step():
+            images, labels = self.batch()
+            optimizer.zero_grad(set_to_none=True)
+            F.cross_entropy(self.run(images), labels).backward()
+            optimizer.step()
+
+        return step
+
+    def evaluate(self) -> Step:
+        """A forward pass."""
+        self.model.eval()
+
+        @torch.inference_mode()
+        def step():
+            self.run(self.batch()[0])
+
+        return step
+
+
+CIFAR, MNIST = (3, 32, 32), (1, 28, 28)
+
+
+def train(model: Callable[[], nn.Module], shape: tuple):
+    return lambda compiled, n: clock(Cnn(compiled, model(), shape).train(), n, n_warmup=2)
+
+
+# Timed steps by default, and the work.
 CASES = {
-    "teacher-step": lambda bench, n: clock(bench.train_teacher(), n),
-    "student30-step": lambda bench, n: clock(bench.train_student(30, (0.5, 5.0)), n),
-    "student300-step": lambda bench, n: clock(bench.train_student(300, (0.5, 5.0)), n),
-    "grid30-epoch": grid_epoch,
+    "teacher-step": (100, lambda c, n: clock(Mlps(c).train_teacher(), n)),
+    "student30-step": (100, lambda c, n: clock(Mlps(c).train_student(30, (0.5, 5.0)), n)),
+    "student300-step": (100, lambda c, n: clock(Mlps(c).train_student(300, (0.5, 5.0)), n)),
+    "grid30-epoch": (100, lambda c, n: grid_epoch(Mlps(c), n)),
+    "resnet18-step": (4, train(nets.resnet18, CIFAR)),
+    "resnet20-step": (20, train(nets.resnet20, CIFAR)),
+    "papernot-mnist-step": (40, train(nets.papernot_mnist, MNIST)),
+    "papernot-cifar10-step": (15, train(nets.papernot_cifar10, CIFAR)),
+    "resnet56-eval": (8, lambda c, n: clock(Cnn(c, nets.resnet56(), CIFAR, 500).evaluate(), n, n_warmup=2)),
 }
+
+
+def peak_mb() -> float | None:
+    """The most memory that this process has had, where the system tells it."""
+    status = Path("/proc/self/status")
+    lines = status.read_text().splitlines() if status.exists() else []
+    kilobytes = [line.split()[1] for line in lines if line.startswith("VmHWM:")]
+    return float(kilobytes[0]) / 1024 if kilobytes else None
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--case", required=True, choices=CASES)
-    parser.add_argument("--steps", type=int, default=100, help="timed steps (of each model)")
+    parser.add_argument("--steps", type=int, help="timed steps (of each model)")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--compile", action="store_true", help="torch.compile the networks")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a line of text")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
 
-    samples = CASES[args.case](Bench(args.compile), args.steps)
+    n_steps, work = CASES[args.case]
+    n_steps = args.steps or n_steps
+    samples = work(args.compile, n_steps)
     result = {
         "case": args.case,
         "median_ms": statistics.median(samples),
         "min_ms": min(samples),
         "samples": samples,
+        "peak_mb": peak_mb(),
         "torch": torch.__version__,
         "threads": args.threads,
         "compile": args.compile,
     }
     if args.case.endswith("-epoch"):
         models = 1 + len(GRID)
-        result["extrapolated_from"] = {"steps": args.steps, "models": models, "steps_per_epoch": STEPS_PER_EPOCH}
+        result["extrapolated_from"] = {"steps": n_steps, "models": models, "steps_per_epoch": STEPS_PER_EPOCH}
     text = "{case}: median {median_ms:.3f} ms, min {min_ms:.3f} ms (torch {torch}, {threads} threads)"
     print(json.dumps(result) if args.json else text.format(**result))
 

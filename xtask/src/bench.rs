@@ -17,14 +17,30 @@ struct Case {
     name: &'static str,
     /// The most that kd's time may be of PyTorch's.
     target: Option<f64>,
+    /// The most that kd's memory may be of PyTorch's.
+    memory: Option<f64>,
+    /// The images a second that kd must reach, where there is no PyTorch side.
+    rate: Option<f64>,
 }
 
-const CASES: [Case; 4] = [
-    Case { name: "teacher-step", target: Some(0.85) },
-    Case { name: "student30-step", target: Some(0.7) },
-    Case { name: "student300-step", target: None },
-    Case { name: "grid30-epoch", target: Some(0.25) },
+const CASES: [Case; 10] = [
+    Case::step("teacher-step", 0.85),
+    Case::step("student30-step", 0.7),
+    Case { target: None, ..Case::step("student300-step", 0.0) },
+    Case::step("grid30-epoch", 0.25),
+    Case { memory: Some(1.2), ..Case::step("resnet18-step", 1.0) },
+    Case::step("resnet20-step", 0.8),
+    Case::step("papernot-mnist-step", 0.8),
+    Case::step("papernot-cifar10-step", 0.8),
+    Case::step("resnet56-eval", 0.8),
+    Case { target: None, rate: Some(1e5), ..Case::step("cifar-batches", 0.0) },
 ];
+
+impl Case {
+    const fn step(name: &'static str, target: f64) -> Self {
+        Self { name, target: Some(target), memory: None, rate: None }
+    }
+}
 
 /// Arguments of `bench`.
 #[derive(Debug, clap::Args)]
@@ -43,12 +59,21 @@ pub(crate) struct Args {
     rounds: u32,
 }
 
-/// What one side prints of one case; times in milliseconds. More fields may follow.
-#[derive(Debug, Deserialize)]
+/// What one side prints of one case. More fields may follow.
+#[derive(Debug, Clone, Default, Deserialize)]
 struct Measurement {
     case: String,
+    /// Milliseconds.
     median_ms: f64,
+    /// Of kd only.
+    #[serde(default)]
+    images_per_second: f64,
+    /// The most memory, units of 2^20 bytes; unknown on some systems.
+    peak_mb: Option<f64>,
 }
+
+/// What kd and, with `--peer`, PyTorch measured in one round.
+type Round = (Measurement, Option<Measurement>);
 
 /// Measures and prints a table.
 ///
@@ -64,9 +89,9 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         let mut rounds = Vec::new();
         for i in 0..args.rounds {
             eprintln!("{}: round {} of {}", case.name, i + 1, args.rounds);
-            rounds.push(round(args, &program, case.name, i)?);
+            rounds.push(round(args, &program, case, i)?);
         }
-        println!("{}", row(case, &rounds));
+        rows(case, &rounds).iter().for_each(|row| println!("{row}"));
     }
     Ok(())
 }
@@ -88,12 +113,12 @@ fn require_torch(python: &Path) -> Result<()> {
     Err(Failure::new(Code::MissingInput, line))
 }
 
-/// Milliseconds of kd and, with `--peer`, of PyTorch; who begins changes with each round.
-fn round(args: &Args, kd: &Path, case: &str, i: u32) -> Result<(f64, Option<f64>)> {
-    let kd = || measure(Command::new(kd).arg("bench"), case);
+/// Who begins changes with each round.
+fn round(args: &Args, kd: &Path, case: &Case, i: u32) -> Result<Round> {
+    let kd = || measure(Command::new(kd).arg("bench"), case.name);
     let script = kd::root().join("xtask/peer/peer.py");
-    let peer = || measure(Command::new(&args.python).arg(&script), case);
-    Ok(match (args.peer, i % 2) {
+    let peer = || measure(Command::new(&args.python).arg(&script), case.name);
+    Ok(match (args.peer && case.rate.is_none(), i % 2) {
         (false, _) => (kd()?, None),
         (true, 0) => (kd()?, Some(peer()?)),
         (true, _) => {
@@ -103,8 +128,8 @@ fn round(args: &Args, kd: &Path, case: &str, i: u32) -> Result<(f64, Option<f64>
     })
 }
 
-/// Median milliseconds that `command` prints for `case`.
-fn measure(command: &mut Command, case: &str) -> Result<f64> {
+/// What `command` prints for `case`.
+fn measure(command: &mut Command, case: &str) -> Result<Measurement> {
     let program = PathBuf::from(command.get_program());
     command.args(["--case", case, "--json"]).current_dir(kd::root()).stderr(Stdio::inherit());
     let output = command.output().map_err(Failure::start(&program))?;
@@ -118,28 +143,47 @@ fn measure(command: &mut Command, case: &str) -> Result<f64> {
     if measurement.case != case || measurement.median_ms.is_nan() || measurement.median_ms <= 0.0 {
         return Err(fault("its output is no measurement of this case"));
     }
-    Ok(measurement.median_ms)
+    Ok(measurement)
 }
 
 fn header(peer: bool) -> String {
-    let kd = format!("{:<16} {:>12}", "case", "kd ms");
+    let kd = format!("{:<22} {:>12}", "case", "kd");
     if !peer {
         return kd;
     }
-    format!("{kd} {:>12} {:>8} {:>15} {:>8}", "PyTorch ms", "ratio", "range", "target")
+    format!("{kd} {:>12} {:>8} {:>15} {:>8}", "PyTorch", "ratio", "range", "target")
+}
+
+/// Time, and where it counts memory; a rate, where there is no PyTorch side.
+fn rows(case: &Case, rounds: &[Round]) -> Vec<String> {
+    let name = |unit: &str| format!("{} {unit}", case.name);
+    if let Some(rate) = case.rate {
+        let ours = sorted(rounds.iter().map(|(kd, _)| kd.images_per_second));
+        return vec![format!("{:<22} {:>12.0} (>= {rate})", name("/s"), median(&ours))];
+    }
+    let both = |of: fn(&Measurement) -> Option<f64>| -> Vec<_> {
+        let pair = |(kd, peer): &Round| Some((of(kd)?, peer.as_ref().and_then(of)));
+        rounds.iter().filter_map(pair).collect()
+    };
+    let mut rows = vec![row(&name("ms"), case.target, &both(|m| Some(m.median_ms)))];
+    let memory = both(|m| m.peak_mb);
+    if case.memory.is_some() && !memory.is_empty() {
+        rows.push(row(&name("MB"), case.memory, &memory));
+    }
+    rows
 }
 
 /// Medians over the rounds; the ratio is the median of the rounds' ratios.
-fn row(case: &Case, rounds: &[(f64, Option<f64>)]) -> String {
+fn row(name: &str, target: Option<f64>, rounds: &[(f64, Option<f64>)]) -> String {
     let kd = sorted(rounds.iter().map(|(kd, _)| *kd));
-    let row = format!("{:<16} {:>12.3}", case.name, median(&kd));
+    let row = format!("{name:<22} {:>12.3}", median(&kd));
     let peer = sorted(rounds.iter().filter_map(|(_, peer)| *peer));
     if peer.is_empty() {
         return row;
     }
     let ratios = sorted(rounds.iter().filter_map(|(kd, peer)| Some(kd / (*peer)?)));
     let range = format!("{:.3}..{:.3}", ratios[0], ratios[ratios.len() - 1]);
-    let target = case.target.map_or("-".to_owned(), |target| format!("<= {target}"));
+    let target = target.map_or("-".to_owned(), |target| format!("<= {target}"));
     format!("{row} {:>12.3} {:>8.3} {range:>15} {target:>8}", median(&peer), median(&ratios))
 }
 
@@ -159,14 +203,41 @@ fn median(sorted: &[f64]) -> f64 {
 mod tests {
     use super::*;
 
+    fn round(kd: (f64, f64), peer: Option<(f64, f64)>) -> Round {
+        let of = |(median_ms, peak_mb)| Measurement {
+            median_ms,
+            peak_mb: Some(peak_mb),
+            images_per_second: 128e3 / median_ms,
+            ..Measurement::default()
+        };
+        (of(kd), peer.map(of))
+    }
+
+    fn words(row: &str) -> Vec<&str> {
+        row.split_whitespace().collect()
+    }
+
     #[test]
     fn the_ratio_is_the_median_of_the_rounds() {
-        let rounds = [(1.0, Some(2.0)), (3.0, Some(4.0)), (2.0, Some(20.0))];
-        let got = row(&CASES[0], &rounds);
-        let got: Vec<_> = got.split_whitespace().collect();
-        assert_eq!(got, ["teacher-step", "2.000", "4.000", "0.500", "0.100..0.750", "<=", "0.85"]);
-        let alone = row(&CASES[2], &[(1.0, None), (2.0, None)]);
-        assert_eq!(alone.split_whitespace().collect::<Vec<_>>(), ["student300-step", "1.500"]);
+        let rounds =
+            [((1.0, 9.0), (2.0, 10.0)), ((3.0, 9.0), (4.0, 6.0)), ((2.0, 9.0), (20.0, 9.0))]
+                .map(|(kd, peer)| round(kd, Some(peer)));
+        let got = rows(&CASES[4], &rounds);
+        let time = "resnet18-step ms 2.000 4.000 0.500 0.100..0.750 <= 1";
+        let memory = "resnet18-step MB 9.000 9.000 1.000 0.900..1.500 <= 1.2";
+        assert_eq!(
+            got.iter().map(|row| words(row)).collect::<Vec<_>>(),
+            [words(time), words(memory)]
+        );
+        assert_eq!(rows(&CASES[0], &rounds).len(), 1);
+    }
+
+    #[test]
+    fn without_the_other_side_there_is_no_ratio() {
+        let rounds = [round((1.0, 9.0), None), round((2.0, 9.0), None)];
+        assert_eq!(words(&rows(&CASES[2], &rounds)[0]), ["student300-step", "ms", "1.500"]);
+        let rate = rows(&CASES[9], &rounds);
+        assert_eq!(words(&rate[0]), ["cifar-batches", "/s", "96000", "(>=", "100000)"]);
     }
 
     #[test]
@@ -174,7 +245,7 @@ mod tests {
         let print = |text: &str| {
             let mut command = Command::new("sh");
             command.args(["-c", &format!("echo '{text}'")]);
-            measure(&mut command, "a").map_err(|failure| failure.code())
+            measure(&mut command, "a").map(|m| m.median_ms).map_err(|failure| failure.code())
         };
         let ms = print(r#"{"case": "a", "median_ms": 1.5, "min_ms": 1, "samples": [1, 2]}"#);
         assert!(ms.is_ok_and(|ms| (ms - 1.5).abs() < 1e-12));

@@ -28,6 +28,18 @@ pub(crate) struct Args {
     /// Repeat with so many seeds
     #[arg(long, value_name = "N")]
     seeds: Option<u32>,
+    /// Weights of a teacher, which is then not trained
+    #[arg(long, value_name = "FILE", requires = "teacher_model")]
+    teacher: Option<PathBuf>,
+    /// The network in it, such as resnet56
+    #[arg(long, value_name = "NAME", requires = "teacher")]
+    teacher_model: Option<String>,
+    /// Mean of each channel, with which that teacher was trained
+    #[arg(long, value_name = "X,..", requires = "std")]
+    mean: Option<String>,
+    /// Standard deviation of each channel
+    #[arg(long, value_name = "X,..", requires = "mean")]
+    std: Option<String>,
     /// auto, cpu, cuda or cuda:N
     #[arg(long, value_name = "DEVICE")]
     device: Option<String>,
@@ -76,6 +88,10 @@ impl Args {
             data_dir: None,
             synthetic: true,
             seeds: None,
+            teacher: None,
+            teacher_model: None,
+            mean: None,
+            std: None,
             device: None,
             threads: None,
             out: Some(out),
@@ -107,7 +123,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     for (suite, source) in suites.iter().zip(&sources) {
         let out = args.out(suite)?;
         let mut kd = kd::build()?;
-        configure(&mut kd, args, suite, source, &out);
+        configure(&mut kd, args, suite, source, &out)?;
         eprintln!("running {suite}, preset {}", args.preset.name());
         child::run(&mut kd)?;
         println!("{suite}: the report is {}", kd::root().join(out).join("report.html").display());
@@ -174,7 +190,13 @@ fn notice(suite: &str) {
     eprintln!("{stars}\n{line}\n{stars}");
 }
 
-fn configure(kd: &mut Command, args: &Args, suite: &str, source: &Source, out: &Path) {
+fn configure(
+    kd: &mut Command,
+    args: &Args,
+    suite: &str,
+    source: &Source,
+    out: &Path,
+) -> Result<()> {
     kd.arg("run").arg(format!("xtask/suites/{suite}.toml"));
     kd.args(["--preset", args.preset.name()]);
     match source {
@@ -185,10 +207,20 @@ fn configure(kd: &mut Command, args: &Args, suite: &str, source: &Source, out: &
     for (flag, number) in numbers.into_iter().filter_map(|(flag, n)| Some((flag, n?))) {
         kd.args([flag, &number.to_string()]);
     }
-    if let Some(device) = &args.device {
-        kd.args(["--device", device]);
+    if let Some(teacher) = &args.teacher {
+        kd.arg("--teacher").arg(absolute(teacher).map_err(Failure::io(teacher, "find"))?);
+    }
+    let texts = [
+        ("--teacher-model", &args.teacher_model),
+        ("--mean", &args.mean),
+        ("--std", &args.std),
+        ("--device", &args.device),
+    ];
+    for (flag, text) in texts.into_iter().filter_map(|(flag, text)| Some((flag, text.as_ref()?))) {
+        kd.args([flag, text]);
     }
     kd.arg("--out").arg(out);
+    Ok(())
 }
 
 #[cfg(test)]
@@ -236,13 +268,20 @@ mod tests {
 
     #[test]
     fn kd_gets_what_was_asked_for() {
-        let args = Args { seeds: Some(3), device: Some("cpu".into()), ..args() };
+        let text = |text: &str| Some(text.to_owned());
+        let args = Args {
+            seeds: Some(3),
+            teacher: Some("/t.th".into()),
+            teacher_model: text("resnet56"),
+            device: text("cpu"),
+            ..args()
+        };
         let mut kd = Command::new("kd");
         let folder = Source::Folder("/d".into());
-        configure(&mut kd, &args, "mnist", &folder, &args.out("mnist").unwrap());
+        configure(&mut kd, &args, "mnist", &folder, &args.out("mnist").unwrap()).unwrap();
         let got: Vec<_> = kd.get_args().map(|arg| arg.to_str().unwrap()).collect();
         let want = "run xtask/suites/mnist.toml --preset smoke --data-dir /d --seeds 3 \
-                    --device cpu --out runs/mnist-smoke";
+                    --teacher /t.th --teacher-model resnet56 --device cpu --out runs/mnist-smoke";
         assert_eq!(got.join(" "), want);
     }
 
