@@ -220,10 +220,25 @@ pub fn train_step(
 ) -> Result<()> {
     let at = (cohort.epoch + 1, cohort.step + 1);
     let teacher_logits = prepared.teacher_logits.as_ref();
-    cohort.students.par_iter_mut().try_for_each(|student| {
+    each_student(cohort, |student| {
         let loss = student.step(&prepared.batch, teacher_logits, learning_rate, stream)?;
         check_finite(loss, student, at)
-    })
+    })?;
+    Ok(())
+}
+
+/// What `f` gives for every student, at most as many at once as there are threads. Without that
+/// limit, a thread that waits within one student's operation begins with the next student, and
+/// the activations of all of them are in memory together.
+fn each_student<T: Send>(
+    cohort: &mut Cohort,
+    f: impl Fn(&mut Student) -> Result<T> + Sync,
+) -> Result<Vec<T>> {
+    let mut results = Vec::with_capacity(cohort.students.len());
+    for students in cohort.students.chunks_mut(rayon::current_num_threads()) {
+        results.extend(students.par_iter_mut().map(&f).collect::<Result<Vec<_>>>()?);
+    }
+    Ok(results)
 }
 
 fn save(cohort: &Cohort, run: &mut Run<'_>) -> Result<()> {
@@ -266,5 +281,5 @@ fn evaluate(
             ..EpochRecord::default()
         })
     };
-    cohort.students.par_iter_mut().map(record).collect()
+    each_student(cohort, record)
 }
