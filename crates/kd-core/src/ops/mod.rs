@@ -29,3 +29,6 @@ pub use objective::{Reduction, SoftTargets, check_soft, cross_entropy, distillat
 pub use optimizer::{Adam, AdamState, Sgd, SgdState};
 pub use pool::{Pool, avg_pool2d, global_avg_pool, max_pool2d};
 pub use relu::relu;
+
+#[cfg(test)]
+mod golden_tests;

@@ -17,27 +17,36 @@ pub(crate) struct Moments {
 }
 
 impl Moments {
-    /// Of rows that are in the cache: two passes, exact where one pass would cancel.
+    /// Of rows that are in the cache: two passes, exact where one pass would cancel. The second
+    /// one also corrects the rounding of the first (Chan, Golub, LeVeque 1983, eq. 1.7).
     pub(crate) fn of(rows: &[f32], n_channels: usize) -> Self {
-        let n = rows.len() / n_channels;
-        let mut mean = vec![0.0f32; n_channels];
-        let mut deviation = vec![0.0f32; n_channels];
+        let n = (rows.len() / n_channels) as f32;
+        let [mut mean, mut sum, mut squares] = [0; 3].map(|_| vec![0.0f32; n_channels]);
         Arch::new().dispatch(
             #[inline(always)]
             || {
                 for row in rows.chunks_exact(n_channels) {
                     mean.iter_mut().zip(row).for_each(|(sum, y)| *sum += y);
                 }
-                mean.iter_mut().for_each(|sum| *sum /= n as f32);
+                mean.iter_mut().for_each(|sum| *sum /= n);
                 for row in rows.chunks_exact(n_channels) {
-                    for ((sum, y), mean) in deviation.iter_mut().zip(row).zip(&mean) {
-                        *sum += (y - mean) * (y - mean);
+                    let sums = sum.iter_mut().zip(&mut squares);
+                    for (((sum, squares), y), mean) in sums.zip(row).zip(&mean) {
+                        *sum += y - mean;
+                        *squares += (y - mean) * (y - mean);
                     }
                 }
             },
         );
-        let wide = |values: Vec<f32>| values.into_iter().map(f64::from).collect();
-        Self { n: n as f64, mean: wide(mean), deviation: wide(deviation) }
+        let n = f64::from(n);
+        let wide = |(mean, sum): (&f32, &f32)| f64::from(*mean) + f64::from(*sum) / n;
+        let spread =
+            |(squares, sum): (&f32, &f32)| f64::from(*squares) - f64::from(*sum).powi(2) / n;
+        Self {
+            n,
+            mean: mean.iter().zip(&sum).map(wide).collect(),
+            deviation: squares.iter().zip(&sum).map(spread).collect(),
+        }
     }
 
     /// Of two sets of rows together (Chan, Golub, LeVeque 1983).

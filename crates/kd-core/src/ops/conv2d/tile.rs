@@ -108,50 +108,44 @@ impl GatherSum<'_> {
         panel: &[f32],
         (col, n_cols): (usize, usize),
     ) {
-        let sums = self.sums::<S, R, V>(simd, from, panel);
-        for r in 0..R {
-            // By value: the sums would leave their registers if their address were taken.
-            store::<S, V>(sums[r], &mut self.out[to[r] + col..][..n_cols]);
+        let mut sums = [[simd.splat_f32s(0.0); V]; R];
+        let mut weights = S::as_simd_f32s(panel).0;
+        for run in self.runs {
+            let (of_run, rest) = weights.split_at(run.len * V);
+            // Opaque between runs: the compiler would else shuffle all registers in the inner loop.
+            self.add_run(simd, (from, *run), of_run, std::hint::black_box(&mut sums));
+            weights = rest;
+        }
+        for (sum, to) in sums.iter().zip(to) {
+            let to = &mut self.out[to + col..][..n_cols];
+            to.copy_from_slice(&bytemuck::cast_slice(sum)[..n_cols]);
         }
     }
 
-    /// The sums of `R` pixels and `V` vectors of channels.
+    /// Adds one run's part to the sums of `R` pixels and `V` vectors of channels.
     #[expect(clippy::needless_range_loop, reason = "an iterator would take the sums' address")]
     #[inline(always)]
-    fn sums<S: Simd, const R: usize, const V: usize>(
+    fn add_run<S: Simd, const R: usize, const V: usize>(
         &self,
         simd: S,
-        places: &[usize; R],
-        panel: &[f32],
-    ) -> [[S::f32s; V]; R] {
-        let mut sums = [[simd.splat_f32s(0.0); V]; R];
-        let (vectors, _) = S::as_simd_f32s(panel);
-        let mut vectors = vectors.chunks_exact(V);
-        for run in self.runs {
-            let starts = places.map(|place| place + run.start);
-            for (i, vectors) in (&mut vectors).take(run.len).enumerate() {
-                for r in 0..R {
-                    #[expect(unsafe_code, reason = "bounds checks would cost more than the sums")]
-                    // SAFETY: place + run.start + run.len <= x.len(), asserted by the caller.
-                    let value = simd.splat_f32s(unsafe { *self.x.get_unchecked(starts[r] + i) });
-                    for v in 0..V {
-                        sums[r][v] = simd.mul_add_f32s(value, vectors[v], sums[r][v]);
-                    }
+        (places, run): (&[usize; R], Run),
+        weights: &[S::f32s],
+        sums: &mut [[S::f32s; V]; R],
+    ) {
+        let mut local = *sums;
+        let places = *places;
+        for (i, weights) in weights.chunks_exact(V).enumerate() {
+            for r in 0..R {
+                #[expect(unsafe_code, reason = "bounds checks would cost more than the sums")]
+                // SAFETY: place + run.start + run.len <= x.len(), asserted by the caller.
+                let value = unsafe { *self.x.as_ptr().add(run.start + i).add(places[r]) };
+                let value = simd.splat_f32s(value);
+                for v in 0..V {
+                    local[r][v] = simd.mul_add_f32s(value, weights[v], local[r][v]);
                 }
             }
         }
-        sums
-    }
-}
-
-#[inline(always)]
-fn store<S: Simd, const V: usize>(sum: [S::f32s; V], to: &mut [f32]) {
-    let (vectors, _) = S::as_mut_simd_f32s(to);
-    if let Ok(vectors) = <&mut [S::f32s; V]>::try_from(vectors) {
-        *vectors = sum;
-    } else {
-        let n = to.len();
-        to.copy_from_slice(&bytemuck::cast_slice(&sum)[..n]);
+        *sums = local;
     }
 }
 
