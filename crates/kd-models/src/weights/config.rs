@@ -1,0 +1,50 @@
+//! The `config.json` beside exported weights, in timm's form.
+
+use std::path::{Path, PathBuf};
+
+use kd_core::{Error, Result, fsx};
+use serde::Serialize;
+
+/// What a user of exported weights must know about the network and its images.
+#[derive(Debug, Clone, Serialize)]
+pub struct ExportConfig {
+    /// Short name of the network.
+    pub architecture: String,
+    /// Number of classes, K.
+    pub num_classes: usize,
+    /// The images.
+    pub pretrained_cfg: ImageConfig,
+}
+
+/// The images that a network was trained on.
+#[derive(Debug, Clone, Serialize)]
+pub struct ImageConfig {
+    /// `[C, H, W]`
+    pub input_size: [usize; 3],
+    /// Mean of each channel, for pixels in `[0, 1]`; left out where it is not known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mean: Option<Vec<f32>>,
+    /// Standard deviation of each channel; left out where it is not known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub std: Option<Vec<f32>>,
+    /// Number of classes, K.
+    pub num_classes: usize,
+}
+
+impl ExportConfig {
+    /// Writes `config.json` into the folder of `weights` and gives its path.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn save_beside(&self, weights: &Path) -> Result<PathBuf> {
+        let path = weights.with_file_name("config.json");
+        let mut text = serde_json::to_vec_pretty(self).map_err(|e| Error::Parse {
+            path: path.clone(),
+            offset: 0,
+            reason: e.to_string(),
+        })?;
+        text.push(b'\n');
+        fsx::write_atomic(&path, &text)?;
+        Ok(path)
+    }
+}

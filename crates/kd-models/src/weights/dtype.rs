@@ -1,0 +1,98 @@
+//! Types of stored numbers and their conversion to f32.
+
+use std::fmt;
+
+/// Type of the numbers of a stored tensor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Dtype {
+    /// IEEE 754 binary64
+    F64,
+    /// IEEE 754 binary32
+    F32,
+    /// IEEE 754 binary16
+    F16,
+    /// The upper half of an f32
+    Bf16,
+    /// Signed, 64 bits
+    I64,
+    /// Signed, 32 bits
+    I32,
+    /// Signed, 16 bits
+    I16,
+    /// Signed, 8 bits
+    I8,
+    /// Unsigned, 8 bits
+    U8,
+    /// One byte each
+    Bool,
+}
+
+impl Dtype {
+    /// Bytes of one number.
+    pub fn size(self) -> u64 {
+        match self {
+            Self::F64 | Self::I64 => 8,
+            Self::F32 | Self::I32 => 4,
+            Self::F16 | Self::Bf16 | Self::I16 => 2,
+            Self::I8 | Self::U8 | Self::Bool => 1,
+        }
+    }
+
+    /// Whether these can be weights.
+    pub fn is_float(self) -> bool {
+        matches!(self, Self::F64 | Self::F32 | Self::F16 | Self::Bf16)
+    }
+
+    /// The numbers in `bytes` (little-endian) as f32, rounded to nearest; nothing for integers,
+    /// which are no weights.
+    pub(super) fn to_f32(self, bytes: &[u8]) -> Option<Vec<f32>> {
+        let half = |b: &[u8; 2]| u16::from_le_bytes(*b);
+        match self {
+            Self::F64 => Some(map(bytes, |b| f64::from_le_bytes(*b) as f32)),
+            Self::F32 => Some(map(bytes, |b| f32::from_le_bytes(*b))),
+            Self::F16 => Some(map(bytes, |b| half::f16::from_bits(half(b)).to_f32())),
+            Self::Bf16 => Some(map(bytes, |b| half::bf16::from_bits(half(b)).to_f32())),
+            Self::I64 | Self::I32 | Self::I16 | Self::I8 | Self::U8 | Self::Bool => None,
+        }
+    }
+}
+
+fn map<const N: usize>(bytes: &[u8], number: impl Fn(&[u8; N]) -> f32) -> Vec<f32> {
+    bytes.as_chunks().0.iter().map(number).collect()
+}
+
+impl fmt::Display for Dtype {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::F64 => "f64",
+            Self::F32 => "f32",
+            Self::F16 => "f16",
+            Self::Bf16 => "bf16",
+            Self::I64 => "i64",
+            Self::I32 => "i32",
+            Self::I16 => "i16",
+            Self::I8 => "i8",
+            Self::U8 => "u8",
+            Self::Bool => "bool",
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// -1.5 is exact in all of them; 1e-3 is rounded to each.
+    #[test]
+    fn numbers_become_f32() {
+        let f32s = [-1.5f32, 1e-3].map(f32::to_le_bytes).concat();
+        assert_eq!(Dtype::F32.to_f32(&f32s).unwrap(), [-1.5, 1e-3]);
+        let f64s = [-1.5f64, 1e-3].map(f64::to_le_bytes).concat();
+        assert_eq!(Dtype::F64.to_f32(&f64s).unwrap(), [-1.5, 1e-3]);
+        let f16s = [0x00, 0xbe, 0x19, 0x14];
+        assert_eq!(Dtype::F16.to_f32(&f16s).unwrap(), [-1.5, 0.001_000_404_36]);
+        let bf16s = [0xc0, 0xbf, 0x83, 0x3a];
+        assert_eq!(Dtype::Bf16.to_f32(&bf16s).unwrap(), [-1.5, 0.000_999_450_7]);
+        assert_eq!(Dtype::I64.to_f32(&[0; 8]), None);
+    }
+}

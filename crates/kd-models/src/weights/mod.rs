@@ -1,0 +1,102 @@
+//! Weights from elsewhere and to elsewhere.
+//!
+//! In: safetensors and PyTorch checkpoints (zip, and the format before PyTorch 1.6), which are
+//! read as data and never executed. Key decision: a file is opened in two steps. Its names, types
+//! and shapes come first, bounded by small constants whatever the file says; numbers are read
+//! only for tensors that a network asks for, after names and shapes were found to fit. So a
+//! hostile file costs little memory, and a large one no more than its network.
+//! Out: safetensors under PyTorch's names, and ONNX.
+//!
+//! What it deliberately does not do: no unpickling of anything but tensors, dictionaries, lists,
+//! numbers and text; no quantized or complex numbers.
+
+mod config;
+mod dtype;
+mod fit;
+pub mod onnx;
+mod pickle;
+mod safetensors;
+mod save;
+mod source;
+mod stored;
+mod torch;
+mod tree;
+mod zip;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use kd_core::{Classifier, Result};
+
+pub use config::{ExportConfig, ImageConfig};
+pub use dtype::Dtype;
+pub use fit::{Entry, Fate, Fit, Naming, Prefix};
+pub use save::{save_for_pytorch, save_safetensors};
+pub use stored::Stored;
+
+use source::Source;
+use tree::Node;
+
+/// What was asked for, or why it cannot be, in words; the place is added further out.
+type Checked<T> = std::result::Result<T, String>;
+
+/// Names and shapes of a network's parameters and buffers.
+pub type Shapes = BTreeMap<String, Vec<usize>>;
+
+/// The names and shapes that `network` asks for.
+pub fn shapes(network: &dyn Classifier) -> Shapes {
+    let tensors = network.params().tensors().into_iter();
+    tensors.map(|(name, tensor)| (name, tensor.dims().to_vec())).collect()
+}
+
+/// A file of weights: safetensors, or a PyTorch checkpoint of either format.
+#[derive(Debug)]
+pub struct WeightsFile {
+    source: Source,
+    tree: Node,
+}
+
+impl WeightsFile {
+    /// Opens `path` and reads what it holds, but no numbers. Checksums are verified: those of a
+    /// zip archive, and for other PyTorch files the one in a name such as
+    /// `resnet20-12fca82f.th`, as `torch.hub` writes it.
+    ///
+    /// # Errors
+    /// [`kd_core::Error::Missing`], [`kd_core::Error::Io`]; [`kd_core::Error::Parse`] for
+    /// a file that is damaged, hostile or of another format.
+    pub fn open(path: &Path) -> Result<Self> {
+        let source = Source::open(path)?;
+        let start = source.read(0, source.len().min(16))?;
+        let tree = if zip::recognizes(&start) {
+            torch::read_zip(&source)?
+        } else if torch::recognizes_legacy(&start) {
+            source.verify_name()?;
+            torch::read_legacy(&source)?
+        } else if safetensors::recognizes(&start) {
+            safetensors::read(&source)?
+        } else {
+            return Err(source.fault(0, "neither safetensors nor a PyTorch checkpoint"));
+        };
+        Ok(Self { source, tree })
+    }
+
+    /// Everything in the file: its path (names joined by dots) and what it is, such as
+    /// `f32 [16, 3, 3, 3]`.
+    pub fn list(&self) -> Vec<(String, String)> {
+        let mut nodes = Vec::new();
+        self.tree.list("", &mut nodes);
+        nodes.into_iter().map(|(path, node)| (path, node.kind())).collect()
+    }
+
+    /// What becomes of each tensor when a network with these parameters loads the file.
+    ///
+    /// # Errors
+    /// [`kd_core::Error::Config`] when the dictionary of the weights is not found.
+    pub fn fit<'a>(&'a self, naming: &Naming, wanted: &'a Shapes) -> Result<Fit<'a>> {
+        let weights = self.tree.weights(naming.key.as_deref())?;
+        Ok(Fit::new(&self.source, weights, naming, wanted))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,74 @@
+//! safetensors: a JSON header with types, shapes and offsets, then the numbers.
+
+use kd_core::Result;
+use safetensors::tensor::{Dtype as Kind, Metadata, TensorInfo};
+
+use super::source::Source;
+use super::stored::{Span, Stored};
+use super::tree::{Dict, Node, check_name};
+use super::{Checked, Dtype};
+
+/// Bytes of the header; a network of 10,000 tensors has about one million.
+const MAX_HEADER: u64 = 8 << 20;
+/// Bytes of the header's length.
+const PREFIX: u64 = 8;
+
+/// Whether `start` (the first bytes of a file) may start a safetensors file.
+pub(super) fn recognizes(start: &[u8]) -> bool {
+    start.get(PREFIX as usize) == Some(&b'{')
+}
+
+/// The tensors of a safetensors file.
+pub(super) fn read(source: &Source) -> Result<Node> {
+    let prefix = source.read(0, PREFIX)?;
+    let n = prefix.try_into().map_or(u64::MAX, u64::from_le_bytes);
+    if n > MAX_HEADER {
+        return Err(source.fault(0, format!("a header of {n} bytes, more than {MAX_HEADER}")));
+    }
+    let header = source.read(PREFIX, n)?;
+    let metadata: Metadata = serde_json::from_slice(&header)
+        .map_err(|e| source.fault(PREFIX, format!("header: {e}")))?;
+    let start = PREFIX + n;
+    let expected = start + metadata.data_len() as u64;
+    if expected != source.len() {
+        let reason = format!("{} bytes, but its header says {expected}", source.len());
+        return Err(source.fault(source.len(), reason));
+    }
+    let mut dict = Dict::new();
+    for (name, info) in metadata.tensors() {
+        let node = check_name(&name)
+            .and_then(|_| tensor(info, start))
+            .map_err(|reason| source.fault(PREFIX, format!("{:?}: {reason}", shortened(&name))))?;
+        dict.insert(name, node);
+    }
+    Ok(Node::Dict(dict))
+}
+
+fn tensor(info: &TensorInfo, start: u64) -> Checked<Node> {
+    let (from, to) = (info.data_offsets.0 as u64, info.data_offsets.1 as u64);
+    let span = Span { offset: start + from, n_bytes: to - from };
+    match dtype(info.dtype) {
+        Some(dtype) => Ok(Node::Tensor(Stored::contiguous(dtype, info.shape.clone(), span)?)),
+        None => Ok(Node::Other(format!("{} {:?}", info.dtype, info.shape))),
+    }
+}
+
+fn dtype(kind: Kind) -> Option<Dtype> {
+    Some(match kind {
+        Kind::F64 => Dtype::F64,
+        Kind::F32 => Dtype::F32,
+        Kind::F16 => Dtype::F16,
+        Kind::BF16 => Dtype::Bf16,
+        Kind::I64 => Dtype::I64,
+        Kind::I32 => Dtype::I32,
+        Kind::I16 => Dtype::I16,
+        Kind::I8 => Dtype::I8,
+        Kind::U8 => Dtype::U8,
+        Kind::BOOL => Dtype::Bool,
+        _ => return None,
+    })
+}
+
+fn shortened(name: &str) -> String {
+    name.chars().take(80).collect()
+}

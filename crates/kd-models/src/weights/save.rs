@@ -1,0 +1,50 @@
+//! safetensors files: tensors in the order of their names, the same bytes for the same input.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
+
+use candle_core::{Device, Tensor};
+use kd_core::{Error, Result, fsx};
+
+use super::fit::N_BATCHES;
+use crate::Names;
+
+/// Tensors by name.
+type Tensors = BTreeMap<String, Tensor>;
+
+/// Writes `tensors` under our names and nothing else, as checkpoints have them.
+///
+/// # Errors
+/// [`Error::Io`]; `path` then keeps what it held before.
+pub fn save_safetensors(path: &Path, tensors: &Tensors) -> Result<()> {
+    write(path, tensors, None)
+}
+
+/// Writes what PyTorch's `load_state_dict(strict=True)` asks for: `tensors` under the given names,
+/// and for every batch norm the count of batches, 0, which PyTorch's own momentum does not use.
+///
+/// # Errors
+/// [`Error::Io`]; `path` then keeps what it held before.
+pub fn save_for_pytorch(path: &Path, tensors: &Tensors, names: Names) -> Result<()> {
+    let mut renamed = Tensors::new();
+    for (name, tensor) in tensors {
+        let name = names.export(name);
+        if let Some(norm) = name.strip_suffix(".running_mean") {
+            renamed.insert(format!("{norm}.{N_BATCHES}"), Tensor::new(0i64, &Device::Cpu)?);
+        }
+        renamed.insert(name, tensor.clone());
+    }
+    // One key only: their order would change from run to run.
+    write(path, &renamed, Some(("format".into(), "pt".into())))
+}
+
+fn write(path: &Path, tensors: &Tensors, metadata: Option<(String, String)>) -> Result<()> {
+    #[expect(clippy::disallowed_types, reason = "safetensors takes no other; it has one entry")]
+    let metadata = metadata.map(|pair| HashMap::from([pair]));
+    let bytes = safetensors::serialize(tensors, metadata).map_err(|e| Error::Parse {
+        path: path.into(),
+        offset: 0,
+        reason: e.to_string(),
+    })?;
+    fsx::write_atomic(path, &bytes)
+}
