@@ -165,7 +165,7 @@ def main() -> None:
         ("conv2d", CONV2D, conv2d, 1e-5, 1e-5),
         ("batch_norm", BATCH_NORM, batch_norm, 2e-5, 2e-5),
         ("max_pool2d", MAX_POOL2D, max_pool2d, 1e-6, 1e-6),
-        ("networks", networks.RULES, networks.networks, 1e-4, 1e-3),
+        ("networks", networks.RULES, networks.networks, 1e-5, 1e-4),
     ]:
         rng = np.random.default_rng([SEED, *name.encode()])
         write(out, f"{name}.json", rules, {"atol": atol, "rtol": rtol}, make(rng), Path(__file__).name)

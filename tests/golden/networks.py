@@ -208,7 +208,9 @@ def step(network: nn.Module, images: torch.Tensor, labels: torch.Tensor) -> dict
     return {"logits": logits.detach(), "loss": loss.item(), "logits_eval": evaluated}
 
 
-def case(model: dict, network: nn.Module, shape: list[int], n_images: int = 4) -> dict:
+def case(model: dict, network: nn.Module, shape: list[int], rtol: float = 1e-4) -> dict:
+    """Fifty batch norms of few images amplify rounding a thousandfold: such a network needs another rtol."""
+    n_images = 4
     network = network.double()
     with torch.no_grad():
         for phase, (name, parameter) in enumerate(sorted(network.named_parameters())):
@@ -220,6 +222,7 @@ def case(model: dict, network: nn.Module, shape: list[int], n_images: int = 4) -
         "model": model,
         "image_shape": shape,
         "n_images": n_images,
+        "rtol": rtol,
         **result,
         "grad_images": short(images.grad),
         "grads": {name: short(parameter.grad) for name, parameter in sorted(network.named_parameters())},
@@ -233,7 +236,7 @@ def cases() -> list[dict]:
         case({"kind": "cifar-resnet", "depth": 8, "shortcut": "a"}, CifarResNet(8, "a"), small),
         case({"kind": "cifar-resnet", "depth": 8, "shortcut": "b"}, CifarResNet(8, "b"), [3, 13, 10]),
         case({**resnet, "depth": 18, "stem": "cifar", "width": 8}, ResNet(18, "cifar", 8), small),
-        case({**resnet, "depth": 50, "stem": "imagenet", "width": 4}, ResNet(50, "imagenet", 4), [3, 40, 33]),
+        case({**resnet, "depth": 50, "stem": "imagenet", "width": 4}, ResNet(50, "imagenet", 4), [3, 40, 33], 5e-3),
         case({"kind": "wide-resnet", "depth": 16, "widen": 1}, WideResNet(16, 1), small),
         case({"kind": "vgg", "depth": 8}, Vgg(8), [3, 16, 16]),
         case({**papernot, "variant": "mnist"}, Papernot("mnist", 1, 28), [1, 28, 28]),
@@ -282,5 +285,6 @@ RULES = [
     "images as a parameter with p = 1 but times 1; rounded to f32; label of image i: i mod 10",
     "logits, loss (cross entropy, batch mean) and grads in training mode; then buffers, and logits_eval with them",
     "short form of a tensor: shape, Euclidean norm, the first three values in row-major order",
+    "rtol of a case: relative to 1 for logits and loss, to the root mean square for values of a tensor",
     "counts: trainable scalars, for images (3, 32, 32) of 10 classes",
 ]

@@ -7,7 +7,7 @@ use kd_core::ops::{Activation, dropout};
 use kd_core::{Classifier, Error, Linear, Mode, Params, Result, Stream};
 use serde::{Deserialize, Serialize};
 
-use crate::Network;
+use crate::{ModelSpec, Network};
 
 /// Linear layers with ReLU and dropout between them (Hinton et al. 2015, section 3).
 ///
@@ -41,6 +41,17 @@ impl Network for Mlp {
         device: &Device,
     ) -> Result<Box<dyn Classifier>> {
         Ok(Box::new(MlpNetwork::new(self, image_shape, n_classes, stream, device)?))
+    }
+
+    /// `mlp-1200-1200`.
+    fn named(&self, name: &str) -> Option<ModelSpec> {
+        let sizes = name.strip_prefix("mlp-")?.split('-');
+        let hidden = sizes.map(|n| n.parse().ok()).collect::<Option<_>>()?;
+        Some(ModelSpec::Mlp(Self { hidden, ..Self::default() }))
+    }
+
+    fn short_name(&self) -> String {
+        self.hidden.iter().fold("mlp".into(), |name, n| format!("{name}-{n}"))
     }
 }
 

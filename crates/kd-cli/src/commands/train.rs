@@ -92,9 +92,10 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
 }
 
 fn suite(args: &Args) -> Result<Suite> {
-    let model = match model(&args.model)? {
-        ModelSpec::Mlp(mlp) => ModelSpec::Mlp(kd_models::Mlp { dropout: args.dropout, ..mlp }),
-    };
+    let mut model = model(&args.model)?;
+    if let ModelSpec::Mlp(mlp) = &mut model {
+        mlp.dropout = args.dropout;
+    }
     let teacher_model = args.teacher_model.as_deref().map(self::model).transpose()?;
     let training = TrainingFile {
         name: args.model.clone(),

@@ -1,0 +1,296 @@
+//! All networks, against PyTorch's values (`tests/golden/networks.json`) and with wrong settings.
+
+use candle_core::{Tensor, Var};
+use kd_core::testing::random;
+use kd_core::{Error, Mode};
+use serde_json::Value;
+
+use super::*;
+
+const CIFAR: [usize; 3] = [3, 32, 32];
+
+fn golden() -> Value {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/golden/networks.json");
+    serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
+}
+
+fn build(name: &str, image_shape: [usize; 3], n_classes: usize) -> Result<Box<dyn Classifier>> {
+    let spec = ModelSpec::from_name(name).unwrap_or_else(|| panic!("no network `{name}`"));
+    spec.as_dyn().build(image_shape, n_classes, Stream::new(1), &Device::Cpu)
+}
+
+fn shape(value: &Value) -> [usize; 3] {
+    serde_json::from_value(value.clone()).unwrap()
+}
+
+fn numbers(value: &Value) -> Vec<f64> {
+    match value {
+        Value::Array(items) => items.iter().flat_map(numbers).collect(),
+        other => vec![other.as_f64().unwrap()],
+    }
+}
+
+fn floats(tensor: &Tensor) -> Vec<f64> {
+    let values = tensor.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+    values.into_iter().map(f64::from).collect()
+}
+
+/// `make_golden_conv.py`'s formula for numbers that both sides can compute.
+fn wave(phase: usize, scale: f64, shift: f64, shape: &[usize]) -> Tensor {
+    let value = |i: u64| shift + scale * (phase as f64 + 0.37 * (i * i % 10_007) as f64).sin();
+    let n: usize = shape.iter().product();
+    let values: Vec<f32> = (1..=n as u64).map(|i| value(i) as f32).collect();
+    Tensor::from_vec(values, shape, &Device::Cpu).unwrap()
+}
+
+fn set_params(network: &dyn Classifier) {
+    for (phase, (name, param)) in network.params().iter().enumerate() {
+        let dims = param.var().dims();
+        let value = if dims.len() > 1 {
+            let fan_in: usize = dims[1..].iter().product();
+            wave(phase, 2.0 / (fan_in as f64).sqrt(), 0.0, dims)
+        } else {
+            wave(phase, 0.25, if name.ends_with("weight") { 1.0 } else { 0.0 }, dims)
+        };
+        param.var().set(&value).unwrap();
+    }
+}
+
+/// How close a network must come.
+struct Tolerance {
+    atol: f64,
+    rtol: f64,
+}
+
+impl Tolerance {
+    fn check(&self, what: &str, got: &[f64], want: &[f64], scale: f64) {
+        assert_eq!(got.len(), want.len(), "{what}");
+        for (g, w) in got.iter().zip(want) {
+            let allowed = self.atol + self.rtol * scale.max(w.abs());
+            assert!((g - w).abs() <= allowed, "{what}: {g}, want {w} within {allowed}");
+        }
+    }
+
+    /// Compares with the short form of a tensor: shape, norm, first values.
+    fn check_short(&self, what: &str, got: &Tensor, want: &Value) {
+        let dims: Vec<usize> = serde_json::from_value(want["shape"].clone()).unwrap();
+        assert_eq!(got.dims(), dims, "{what}");
+        let got = floats(got);
+        let (first, norm) = (numbers(&want["first"]), want["norm"].as_f64().unwrap());
+        let got_norm = got.iter().map(|g| g * g).sum::<f64>().sqrt();
+        self.check(&format!("norm of {what}"), &[got_norm], &[norm], norm);
+        let root_mean_square = norm / (got.len() as f64).sqrt();
+        self.check(what, &got[..first.len()], &first, root_mean_square);
+    }
+}
+
+fn check_case(case: &Value, atol: f64) {
+    let tolerance = Tolerance { atol, rtol: case["rtol"].as_f64().unwrap() };
+    let spec: ModelSpec = serde_json::from_value(case["model"].clone()).unwrap();
+    let [c, h, w] = shape(&case["image_shape"]);
+    let n = case["n_images"].as_u64().unwrap() as usize;
+    let network = spec.as_dyn().build([c, h, w], 10, Stream::new(0), &Device::Cpu).unwrap();
+    set_params(&*network);
+    let images = Var::from_tensor(&wave(1, 1.0, 0.0, &[n, c, h, w])).unwrap();
+    let labels = Tensor::arange(0, n as u32, &Device::Cpu).unwrap();
+    let logits = network.forward(&images, Mode::Train(Stream::new(0))).unwrap();
+    let loss = kd_core::ops::cross_entropy(&logits, &labels, 0.0).unwrap();
+    let grads = loss.backward().unwrap();
+
+    let at = |what: &str| format!("{what} of {} {:?}", spec.short_name(), [c, h, w]);
+    tolerance.check(&at("logits"), &floats(&logits), &numbers(&case["logits"]), 1.0);
+    tolerance.check(&at("loss"), &floats(&loss), &numbers(&case["loss"]), 1.0);
+    let grad_images = grads.get(&images).unwrap();
+    tolerance.check_short(&at("images' gradient"), grad_images, &case["grad_images"]);
+    let want = case["grads"].as_object().unwrap();
+    assert!(network.params().iter().map(|(name, _)| name).eq(want.keys()), "{}", at("names"));
+    for (name, param) in network.params().iter() {
+        let grad = param.grad().get().unwrap();
+        tolerance.check_short(&at(&format!("gradient of {name}")), grad, &want[name]);
+    }
+    let tensors = network.params().tensors();
+    let buffers = case["buffers"].as_object().unwrap();
+    assert_eq!(tensors.len(), want.len() + buffers.len(), "{}", at("buffers"));
+    for (name, buffer) in buffers {
+        tolerance.check_short(&at(name), &tensors[name], buffer);
+    }
+    let logits = network.forward(&images, Mode::Eval).unwrap();
+    tolerance.check(&at("logits_eval"), &floats(&logits), &numbers(&case["logits_eval"]), 1.0);
+}
+
+#[test]
+fn values_gradients_and_running_statistics_equal_pytorchs() {
+    let golden = golden();
+    let atol = golden["tolerance"]["atol"].as_f64().unwrap();
+    let cases = golden["cases"].as_array().unwrap();
+    assert_eq!(cases.len(), 8);
+    cases.iter().for_each(|case| check_case(case, atol));
+}
+
+#[test]
+fn parameter_counts_equal_pytorchs() {
+    let golden = golden();
+    let counts = golden["counts"].as_array().unwrap();
+    assert!(counts.len() > 20);
+    for row in counts {
+        let name = row["name"].as_str().unwrap();
+        let network = build(name, CIFAR, 10).unwrap();
+        assert_eq!(network.params().n_elements() as u64, row["n_parameters"], "{name}");
+    }
+}
+
+fn check_counts(rows: &[(&str, [usize; 3], usize, usize)]) {
+    for &(name, image_shape, n_classes, want) in rows {
+        let network = build(name, image_shape, n_classes).unwrap();
+        assert_eq!(network.params().n_elements(), want, "{name}");
+    }
+}
+
+#[test]
+fn parameter_counts_are_the_papers() {
+    check_counts(&[
+        ("resnet18-cifar", CIFAR, 10, 11_173_962),
+        ("resnet101-cifar", CIFAR, 10, 42_512_970),
+        ("papernot-mnist", [1, 28, 28], 10, 312_202),
+        ("papernot-cifar10", CIFAR, 10, 1_147_978),
+    ]);
+}
+
+#[test]
+fn parameter_counts_are_the_published_ones() {
+    check_counts(&[
+        ("resnet18", [3, 224, 224], 1000, 11_689_512),
+        ("resnet50", [3, 224, 224], 1000, 25_557_032),
+        ("resnet20", CIFAR, 10, 269_722),
+        ("resnet56", CIFAR, 10, 853_018),
+        ("wrn-28-10", CIFAR, 10, 36_479_194),
+    ]);
+}
+
+#[test]
+fn names_and_networks_stand_for_each_other() {
+    for name in [
+        "mlp-300-20",
+        "resnet18",
+        "resnet34-cifar",
+        "resnet152-cifar-w16",
+        "resnet20",
+        "resnet110-b",
+        "wrn-16-2",
+        "wrn-28-10",
+        "vgg8",
+        "vgg13",
+        "papernot-mnist",
+        "papernot-cifar10",
+    ] {
+        let spec = ModelSpec::from_name(name).unwrap_or_else(|| panic!("no network `{name}`"));
+        assert_eq!(spec.short_name(), name);
+    }
+    for name in [
+        "",
+        "mlp",
+        "mlp-",
+        "mlp-03",
+        "resnet",
+        "resnet17",
+        "resnet18-b",
+        "resnet18-w64",
+        "resnet20-cifar",
+        "resnet020",
+        "wrn-17-2",
+        "wrn-16",
+        "vgg9",
+        "papernot",
+        "papernot-svhn",
+    ] {
+        assert_eq!(ModelSpec::from_name(name), None, "{name}");
+    }
+    for spec in ModelSpec::all() {
+        let same = ModelSpec::from_name(&spec.short_name()).unwrap();
+        assert_eq!(same.name(), spec.name());
+    }
+}
+
+#[test]
+fn wrong_settings_and_images_are_refused() {
+    let refused = |text: &str, image_shape| {
+        let spec: ModelSpec = serde_json::from_str(text).unwrap();
+        let network = spec.as_dyn().build(image_shape, 10, Stream::new(1), &Device::Cpu);
+        let error = network.err().unwrap_or_else(|| panic!("{text} was built"));
+        assert!(matches!(error, Error::Config { .. }), "{text}: {error}");
+    };
+    refused(r#"{"kind": "resnet", "depth": 20, "stem": "cifar"}"#, CIFAR);
+    refused(r#"{"kind": "resnet", "depth": 18, "stem": "cifar", "width": 0}"#, CIFAR);
+    refused(r#"{"kind": "resnet", "depth": 18, "stem": "cifar", "width": 1000000}"#, CIFAR);
+    refused(r#"{"kind": "resnet", "depth": 18, "stem": "imagenet"}"#, [3, 0, 32]);
+    refused(r#"{"kind": "cifar-resnet", "depth": 18}"#, CIFAR);
+    refused(r#"{"kind": "wide-resnet", "depth": 17, "widen": 2}"#, CIFAR);
+    refused(r#"{"kind": "wide-resnet", "depth": 4, "widen": 2}"#, CIFAR);
+    refused(r#"{"kind": "wide-resnet", "depth": 16, "widen": 0}"#, CIFAR);
+    refused(r#"{"kind": "wide-resnet", "depth": 16, "widen": 2, "dropout": 1.0}"#, CIFAR);
+    refused(r#"{"kind": "vgg", "depth": 16}"#, CIFAR);
+    refused(r#"{"kind": "vgg", "depth": 8}"#, [3, 7, 32]);
+    refused(r#"{"kind": "vgg", "depth": 8}"#, [3, 64, 15]);
+    refused(r#"{"kind": "papernot", "variant": "mnist"}"#, [1, 28, 15]);
+    refused(r#"{"kind": "papernot", "variant": "mnist", "dropout": -0.5}"#, [1, 28, 28]);
+}
+
+#[test]
+fn images_of_another_shape_are_refused() {
+    let network = build("resnet8", [3, 16, 16], 10).unwrap();
+    for dims in [&[2, 1, 16, 16][..], &[2, 3, 16, 15], &[2, 768], &[3, 16, 16]] {
+        let error = network.forward(&random(Stream::new(2), dims), Mode::Eval).unwrap_err();
+        assert!(matches!(error, Error::Shape { .. }), "{dims:?}: {error}");
+    }
+}
+
+#[test]
+fn the_smallest_images_pass() {
+    for (name, image_shape) in [
+        ("resnet18-w4", [3, 1, 1]),
+        ("resnet50-cifar-w4", [1, 1, 3]),
+        ("resnet8", [3, 1, 1]),
+        ("wrn-10-1", [3, 1, 2]),
+        ("vgg8", [3, 8, 9]),
+        ("papernot-mnist", [1, 16, 17]),
+    ] {
+        let network = build(name, image_shape, 3).unwrap();
+        let [c, h, w] = image_shape;
+        let logits = network.forward(&random(Stream::new(2), &[2, c, h, w]), Mode::Eval).unwrap();
+        assert_eq!(logits.dims(), [2, 3], "{name}");
+    }
+}
+
+#[test]
+fn features_are_the_stages_outputs() {
+    let stages = |name: &str, image_shape: [usize; 3]| -> Vec<(String, Vec<usize>)> {
+        let network = build(name, image_shape, 10).unwrap();
+        let [c, h, w] = image_shape;
+        let images = random(Stream::new(2), &[2, c, h, w]);
+        let (_, features) = network.features(&images, Mode::Eval).unwrap();
+        features.iter().map(|(name, x)| (name.clone(), x.dims().to_vec())).collect()
+    };
+    let want = |rows: &[(&str, &[usize])]| -> Vec<(String, Vec<usize>)> {
+        rows.iter().map(|(name, dims)| (name.to_string(), dims.to_vec())).collect()
+    };
+    assert_eq!(
+        stages("resnet50-w8", [3, 64, 48]),
+        want(&[
+            ("layer1", &[2, 16, 12, 32]),
+            ("layer2", &[2, 8, 6, 64]),
+            ("layer3", &[2, 4, 3, 128]),
+            ("layer4", &[2, 2, 2, 256]),
+            ("pool", &[2, 256]),
+            ("stem", &[2, 16, 12, 8]),
+        ])
+    );
+    assert_eq!(
+        stages("papernot-mnist", [1, 28, 28]),
+        want(&[
+            ("conv2", &[2, 24, 24, 32]),
+            ("conv4", &[2, 8, 8, 64]),
+            ("fc1", &[2, 200]),
+            ("fc2", &[2, 200]),
+        ])
+    );
+}
