@@ -7,7 +7,7 @@ use std::sync::Arc;
 use candle_core::{Device, Tensor, Var};
 use kd_core::testing::random;
 use kd_core::{BatchSource, Classifier, Error, Mode, Stream, checkpoint};
-use kd_data::{Augment, DataSpec, Loader, Splits, SyntheticDigits};
+use kd_data::{Augment, DataSpec, Loader, Splits, SyntheticDigits, SyntheticObjects};
 use kd_models::{ModelSpec, ResNet};
 use kd_train::LossSpec;
 use kd_train::losses::LossInput;
@@ -216,6 +216,10 @@ fn synthetic() -> Vec<(&'static str, Splits)> {
         DataSpec::SyntheticDigits(digits) => {
             let small = SyntheticDigits { n_train: 130, n_test: 20, ..digits };
             Some(DataSpec::SyntheticDigits(small))
+        }
+        DataSpec::SyntheticObjects(objects) => {
+            let small = SyntheticObjects { n_train: 130, n_test: 20, ..objects };
+            Some(DataSpec::SyntheticObjects(small))
         }
         other => other.as_dyn().is_synthetic().then_some(other),
     };

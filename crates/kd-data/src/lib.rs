@@ -1,4 +1,4 @@
-//! Data sets: strict file readers, synthetic digits, augmentation, and the loader of batches.
+//! Data sets: strict file readers, synthetic images, augmentation, and the loader of batches.
 //!
 //! Key decision: a data set lies in memory as bytes ([`Images`]), and a batch is a pure function
 //! of `(stream, epoch, indices)` made from it: the same bits for any number of threads, nothing
@@ -10,6 +10,8 @@
 mod augment;
 #[cfg(feature = "candle-datasets")]
 mod candle;
+pub mod cifar10;
+mod folder;
 pub mod idx;
 mod images;
 mod loader;
@@ -22,10 +24,12 @@ mod warp;
 pub use augment::{Affine, Augment};
 #[cfg(feature = "candle-datasets")]
 pub use candle::from_candle;
+pub use cifar10::Cifar10;
+pub use folder::Folder;
 pub use images::Images;
 pub use loader::Loader;
 pub use mnist::Mnist;
 pub use normalize::Normalize;
-pub use spec::{DataSpec, Dataset, Splits};
-pub use synthetic::SyntheticDigits;
+pub use spec::{DataSpec, Dataset, Split, Splits};
+pub use synthetic::{SyntheticDigits, SyntheticObjects};
 pub use warp::Elastic;

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use kd_core::{Result, registry};
 
-use crate::{Images, Mnist, Normalize, SyntheticDigits};
+use crate::{Cifar10, Folder, Images, Mnist, Normalize, SyntheticDigits, SyntheticObjects};
 
 /// The two parts of a data set.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,6 +15,15 @@ pub struct Splits {
     pub test: Images,
     /// True when the content is, byte for byte, what published numbers refer to.
     pub official: bool,
+}
+
+/// One of the two parts of a data set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Split {
+    /// Images to learn from.
+    Train,
+    /// Images to judge by.
+    Test,
 }
 
 /// A data set, as a suite file describes it.
@@ -30,6 +39,18 @@ pub trait Dataset {
     /// [`kd_core::Error::Io`].
     fn load(&self, dir: Option<&Path>) -> Result<Splits>;
 
+    /// Loads one part; for some data sets it is enough that this part is there.
+    ///
+    /// # Errors
+    /// As [`Dataset::load`].
+    fn load_split(&self, dir: Option<&Path>, split: Split) -> Result<Images> {
+        let splits = self.load(dir)?;
+        Ok(match split {
+            Split::Train => splits.train,
+            Split::Test => splits.test,
+        })
+    }
+
     /// The normalization that goes with this data set.
     fn normalize(&self) -> Normalize;
 
@@ -41,7 +62,10 @@ registry! {
     /// A data set, chosen by `kind`.
     pub enum DataSpec: dyn Dataset {
         "mnist" => Mnist(Mnist),
+        "cifar10" => Cifar10(Cifar10),
+        "folder" => Folder(Folder),
         "synthetic-digits" => SyntheticDigits(SyntheticDigits),
+        "synthetic-objects" => SyntheticObjects(SyntheticObjects),
     }
 }
 
@@ -65,10 +89,13 @@ mod tests {
     }
 
     #[test]
-    fn every_entry_normalizes_one_gray_channel() {
+    fn every_entry_normalizes_the_channels_of_its_images() {
         assert_eq!(DataSpec::all().len(), DataSpec::NAMES.len());
         for spec in DataSpec::all() {
-            assert!(spec.as_dyn().normalize().tables(1).is_ok(), "{}", spec.name());
+            let normalize = spec.as_dyn().normalize();
+            let n_channels = normalize.mean.len();
+            assert!([1, 3].contains(&n_channels), "{}", spec.name());
+            assert!(normalize.tables(n_channels).is_ok(), "{}", spec.name());
         }
     }
 }

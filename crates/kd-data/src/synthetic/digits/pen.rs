@@ -1,16 +1,13 @@
-//! Draws one digit.
-//!
-//! Key decision: only `+ - * /`, square roots and comparisons, which IEEE 754 defines to the last
-//! bit, so that an image is the same bytes on every machine. (`sin`, `exp` and the like are not.)
+//! Draws one digit. Points lie in the unit box of a glyph, or in pixels from the image's center.
 
 use kd_core::Stream;
 use kd_core::rng::Rng;
 
 use super::SIDE;
 use super::glyphs::{DIGITS, Stroke};
-
-/// A point `[x, y]`: in the unit box of a glyph, or in pixels from the center of the image.
-type Point = [f32; 2];
+use crate::synthetic::math::{
+    Point, about, bell, between, distance_squared, ease, mix, triangle, turn,
+};
 
 const N_PIXELS: usize = SIDE * SIDE;
 
@@ -68,10 +65,7 @@ struct Hand {
 
 impl Hand {
     fn new(rng: &mut Rng) -> Self {
-        let half = about(ROTATION, rng);
-        // The rotation whose half angle has this tangent.
-        let (cos, sin) =
-            ((1.0 - half * half) / (1.0 + half * half), 2.0 * half / (1.0 + half * half));
+        let [cos, sin] = turn(about(ROTATION, rng));
         let (height, slant) = (between(HEIGHT, rng), about(SLANT, rng));
         let width = height * (0.8 + about(ASPECT, rng));
         let rows = [
@@ -189,9 +183,7 @@ fn develop(canvas: &[f32; N_PIXELS], noise: Stream, amplitude: f32) -> [u8; N_PI
     let mut image = [0; N_PIXELS];
     for (i, (pixels, values)) in image.chunks_mut(4).zip(canvas.chunks(4)).enumerate() {
         for ((pixel, value), word) in pixels.iter_mut().zip(values).zip(noise.block(i as u64)) {
-            // The sum of two uniform numbers: a triangle between -1 and 1.
-            let triangle = ((word & 0xffff) as f32 + (word >> 16) as f32) / 65_535.0 - 1.0;
-            *pixel = ((value + amplitude * triangle) * 255.0 + 0.5).clamp(0.0, 255.0) as u8;
+            *pixel = ((value + amplitude * triangle(word)) * 255.0 + 0.5).clamp(0.0, 255.0) as u8;
         }
     }
     image
@@ -209,51 +201,12 @@ fn center(i: usize) -> f32 {
     i as f32 + 0.5 - 0.5 * SIDE as f32
 }
 
-fn distance_squared([a, b]: [Point; 2], point: Point) -> f32 {
-    let along = [b[0] - a[0], b[1] - a[1]];
-    let to = [point[0] - a[0], point[1] - a[1]];
-    let length = along[0] * along[0] + along[1] * along[1];
-    let t = ((to[0] * along[0] + to[1] * along[1]) / length.max(1e-12)).clamp(0.0, 1.0);
-    let off = [to[0] - t * along[0], to[1] - t * along[1]];
-    off[0] * off[0] + off[1] * off[1]
-}
-
-fn between([low, high]: [f32; 2], rng: &mut Rng) -> f32 {
-    rng.uniform_in(low, high)
-}
-
-fn about(range: f32, rng: &mut Rng) -> f32 {
-    rng.uniform_in(-range, range)
-}
-
-/// Nearly normal, of variance 1: four uniform numbers, each of variance 1/12.
-fn bell(rng: &mut Rng) -> f32 {
-    (rng.uniform() + rng.uniform() + rng.uniform() + rng.uniform() - 2.0) * 1.732_050_8
-}
-
-fn mix(a: f32, b: f32, t: f32) -> f32 {
-    a + t * (b - a)
-}
-
-/// Smooth step: 0 and 1 stay, flat at both ends.
-fn ease(t: f32) -> f32 {
-    t * t * (3.0 - 2.0 * t)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn close(got: f32, want: f32) {
         assert!((got - want).abs() < 1e-6, "got {got}, want {want}");
-    }
-
-    #[test]
-    fn distances_by_hand() {
-        let piece = [[0.0, 0.0], [4.0, 0.0]];
-        close(distance_squared(piece, [2.0, 3.0]), 9.0);
-        close(distance_squared(piece, [7.0, 4.0]), 25.0);
-        close(distance_squared([[1.0, 1.0]; 2], [1.0, 3.0]), 4.0);
     }
 
     #[test]

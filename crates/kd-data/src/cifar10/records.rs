@@ -1,0 +1,176 @@
+//! The binary format of CIFAR-10: one record after another, each a label and 3 x 32 x 32 bytes.
+//!
+//! Nothing but its length tells such a file from any other: it must be a whole number of records,
+//! and every label must be a class.
+
+use std::path::Path;
+
+use kd_core::record::DataFile;
+use kd_core::{Error, Result, fsx};
+
+use super::{N_CLASSES, SHAPE};
+use crate::Images;
+
+/// Bytes of the pixels of a record: red, green, blue, each row by row.
+pub(crate) const N_PIXELS: usize = SHAPE[0] * SHAPE[1] * SHAPE[2];
+/// Bytes of a record.
+pub(crate) const RECORD: usize = 1 + N_PIXELS;
+/// The most that a file may have: six times an official one.
+pub(crate) const MAX_BYTES: u64 = 60_000 * RECORD as u64;
+
+const AGAIN: &str = "the file is damaged or another one: get it again";
+
+/// The images of several files, one after another.
+#[derive(Debug, Default)]
+pub(crate) struct Gathered {
+    pixels: Vec<u8>,
+    labels: Vec<u32>,
+    files: Vec<DataFile>,
+}
+
+impl Gathered {
+    /// Reads the file at `path` and appends its images.
+    ///
+    /// # Errors
+    /// [`Error::Missing`], [`Error::Io`], or as [`Gathered::add`].
+    pub(crate) fn read(&mut self, path: &Path) -> Result<()> {
+        let hint = "put the file of CIFAR-10's binary version there";
+        self.add(path, &fsx::read_bounded(path, MAX_BYTES, hint)?)
+    }
+
+    /// Appends the images of a file's content; `path` names it in errors.
+    ///
+    /// # Errors
+    /// [`Error::Parse`] when the content is not of whole records, or has a label that is no class.
+    pub(crate) fn add(&mut self, path: &Path, content: &[u8]) -> Result<()> {
+        check(path, content)?;
+        let records = content.chunks_exact(RECORD);
+        self.files.push(DataFile {
+            name: path.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+            sha256: fsx::sha256(content),
+            n_items: records.len(),
+        });
+        self.pixels.reserve(records.len() * N_PIXELS);
+        for record in records {
+            self.labels.push(u32::from(record[0]));
+            self.pixels.extend_from_slice(&record[1..]);
+        }
+        Ok(())
+    }
+
+    /// All of them.
+    ///
+    /// # Errors
+    /// [`Error::Config`] when nothing was added.
+    pub(crate) fn into_images(self) -> Result<Images> {
+        Ok(Images::new(self.pixels, self.labels, SHAPE, N_CLASSES)?.with_files(self.files))
+    }
+}
+
+fn check(path: &Path, content: &[u8]) -> Result<()> {
+    let error =
+        |offset: usize, reason| Error::Parse { path: path.into(), offset: offset as u64, reason };
+    let n_records = content.len() / RECORD;
+    if content.is_empty() || !content.len().is_multiple_of(RECORD) {
+        let reason =
+            format!("ends within record {n_records}, of {RECORD} bytes: cut off; get it again");
+        return Err(error(content.len(), reason));
+    }
+    let labels = content.iter().step_by(RECORD);
+    let Some((i, label)) = labels.enumerate().find(|(_, label)| usize::from(**label) >= N_CLASSES)
+    else {
+        return Ok(());
+    };
+    let reason = format!("label {label} of record {i} is not below {N_CLASSES}; {AGAIN}");
+    Err(error(i * RECORD, reason))
+}
+
+/// The content of a file with these labels and pixels, as many as there are labels.
+pub(crate) fn encode(labels: &[u8], pixels: &[u8]) -> Vec<u8> {
+    let records = labels.iter().zip(pixels.chunks_exact(N_PIXELS));
+    records.flat_map(|(label, pixels)| std::iter::once(label).chain(pixels)).copied().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn decode(content: &[u8]) -> Result<Images> {
+        let mut gathered = Gathered::default();
+        gathered.add(Path::new("test_batch.bin"), content)?;
+        gathered.into_images()
+    }
+
+    fn fault(content: &[u8]) -> (u64, String) {
+        match decode(content) {
+            Err(Error::Parse { offset, reason, .. }) => (offset, reason),
+            other => panic!("not a parse error: {other:?}"),
+        }
+    }
+
+    /// Two records by hand: label 3, all red; label 9, pixels 0, 1, 2, ... (mod 256).
+    fn content() -> Vec<u8> {
+        let red = [[255; 1024], [0; 1024], [0; 1024]].concat();
+        let ramp: Vec<u8> = (0..3072).map(|i| i as u8).collect();
+        [&[3][..], &red, &[9], &ramp].concat()
+    }
+
+    #[test]
+    fn records_by_hand() {
+        let images = decode(&content()).unwrap();
+        assert_eq!((images.len(), images.shape(), images.n_classes()), (2, [3, 32, 32], 10));
+        assert_eq!(images.labels(), [3, 9]);
+        assert_eq!(images.image(0)[1023..1025], [255, 0]);
+        assert_eq!(images.image(1)[254..258], [254, 255, 0, 1]);
+        assert_eq!(encode(&[3, 9], images.pixels()), content());
+        let file = &images.files()[0];
+        assert_eq!((file.name.as_str(), file.n_items), ("test_batch.bin", 2));
+        assert_eq!(file.sha256, fsx::sha256(&content()));
+    }
+
+    #[test]
+    fn another_length_is_refused_where_it_ends() {
+        for cut in [0, 1, 3072, 3074, 6145] {
+            let (offset, reason) = fault(&content()[..cut]);
+            assert_eq!(offset, cut as u64);
+            assert!(reason.contains(&format!("record {}", cut / 3073)), "{reason}");
+        }
+        let longer = [&content()[..], &[0]].concat();
+        assert_eq!(fault(&longer).0, 6147);
+    }
+
+    #[test]
+    fn a_label_that_is_no_class_is_named_with_its_record() {
+        let mut content = content();
+        content[3073] = 10;
+        let (offset, reason) = fault(&content);
+        assert!(offset == 3073 && reason.contains("label 10 of record 1"), "{reason}");
+    }
+
+    #[test]
+    fn a_file_that_is_not_there_or_too_large_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let read = |name: &str| Gathered::default().read(&folder.path().join(name));
+        assert!(matches!(read("test_batch.bin"), Err(Error::Missing { .. })));
+        let huge = std::fs::File::create(folder.path().join("huge.bin")).unwrap();
+        huge.set_len(MAX_BYTES + RECORD as u64).unwrap();
+        assert!(matches!(read("huge.bin"), Err(Error::Parse { .. })));
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        #[test]
+        fn any_bytes_are_read_or_refused(
+            place in 0_usize..6146, byte in any::<u8>(), cut in 0_usize..6147,
+        ) {
+            let mut content = content();
+            content[place] = byte;
+            if let Ok(images) = decode(&content[..cut]) {
+                prop_assert_eq!(images.len() * RECORD, cut);
+            }
+        }
+    }
+}

@@ -1,0 +1,227 @@
+use std::fs;
+
+use super::*;
+
+/// A PNG of `size` = `[H, W]` in this color type.
+fn png(size: [u32; 2], color: png::ColorType, pixels: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let mut encoder = png::Encoder::new(&mut bytes, size[1], size[0]);
+    encoder.set_color(color);
+    encoder.write_header().unwrap().write_image_data(pixels).unwrap();
+    bytes
+}
+
+/// A 2x3 RGB picture with pixels `first`, `first + 1`, ...
+fn picture(first: u8) -> Vec<u8> {
+    png([2, 3], png::ColorType::Rgb, &(first..first + 18).collect::<Vec<_>>())
+}
+
+fn put(root: &Path, name: &str, content: &[u8]) {
+    let path = root.join(name);
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    fs::write(path, content).unwrap();
+}
+
+fn folder(root: &Path) -> Folder {
+    Folder { path: root.into(), ..Folder::default() }
+}
+
+fn fault(root: &Path) -> String {
+    let error = folder(root).load_split(None, Split::Test).unwrap_err();
+    assert!(matches!(error, Error::Parse { .. }), "{error:?}");
+    error.to_string()
+}
+
+/// A golden JPEG file and the RGB bytes that libjpeg-turbo decodes it to.
+fn golden(name: &str) -> [Vec<u8>; 2] {
+    let text = include_str!("../../../../tests/golden/jpeg.json");
+    let golden: serde_json::Value = serde_json::from_str(text).unwrap();
+    let byte = |hex: &[u8]| u8::from_str_radix(std::str::from_utf8(hex).unwrap(), 16).unwrap();
+    ["jpeg", "rgb"]
+        .map(|key| golden[name][key].as_str().unwrap().as_bytes().chunks(2).map(byte).collect())
+}
+
+#[test]
+fn classes_and_files_are_sorted_and_channels_are_planes() {
+    let dir = tempfile::tempdir().unwrap();
+    for (name, first) in [("dog/b.png", 20), ("dog/a.PNG", 10), ("ant/z.png", 0)] {
+        put(dir.path(), name, &picture(first));
+    }
+    put(dir.path(), ".DS_Store", b"hidden");
+    put(dir.path(), "dog/.hidden.txt", b"hidden");
+    let images = folder(dir.path()).load_split(None, Split::Test).unwrap();
+    assert_eq!((images.len(), images.shape(), images.n_classes()), (3, [3, 2, 3], 2));
+    assert_eq!(images.labels(), [0, 1, 1]);
+    let want = [0, 3, 6, 9, 12, 15, 1, 4, 7, 10, 13, 16, 2, 5, 8, 11, 14, 17];
+    assert_eq!(images.image(0), want);
+    assert_eq!((images.image(1)[0], images.image(2)[0]), (10, 20));
+    let [file] = images.files() else { panic!("one digest for all") };
+    let sum = |first| fsx::sha256(&picture(first));
+    let lines = format!("{}  ant/z.png\n{}  dog/a.PNG\n{}  dog/b.png\n", sum(0), sum(10), sum(20));
+    assert_eq!((file.n_items, &file.sha256), (3, &fsx::sha256(lines.as_bytes())));
+}
+
+#[test]
+fn parts_have_folders_of_their_own() {
+    let dir = tempfile::tempdir().unwrap();
+    for (name, first) in [("train/a/0.png", 1), ("train/b/0.png", 2), ("test/a/0.png", 3)] {
+        put(dir.path(), name, &picture(first));
+    }
+    let name = dir.path().file_name().unwrap();
+    let relative = Folder { path: name.into(), ..Folder::default() };
+    let part = |split| relative.load_split(dir.path().parent(), split).unwrap();
+    assert_eq!((part(Split::Train).len(), part(Split::Test).len()), (2, 1));
+    let error = relative.load(dir.path().parent()).unwrap_err().to_string();
+    assert!(error.contains("its classes are not those of"), "{error}");
+    put(dir.path(), "test/b/0.png", &picture(4));
+    let splits = folder(dir.path()).load(None).unwrap();
+    assert_eq!((splits.train.len(), splits.test.image(1)[0], splits.official), (2, 4, false));
+    put(dir.path(), "test/b/0.png", &png([1, 1], png::ColorType::Grayscale, &[7]));
+    put(dir.path(), "test/a/0.png", &png([1, 1], png::ColorType::Grayscale, &[7]));
+    assert!(matches!(folder(dir.path()).load(None), Err(Error::Shape { .. })));
+}
+
+#[test]
+fn what_is_not_there_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    put(dir.path(), "train/a/0.png", &picture(0));
+    let load = |path: &Path| folder(path).load_split(None, Split::Test).unwrap_err();
+    let missing = |error: Error| match error {
+        Error::Missing { path, .. } => path,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(missing(load(dir.path())), dir.path().join("test"));
+    assert_eq!(missing(load(&dir.path().join("no"))), dir.path().join("no"));
+    assert!(matches!(folder(dir.path()).load(None), Err(Error::Missing { .. })));
+    assert!(matches!(Folder::default().load(None), Err(Error::Config { .. })));
+}
+
+#[test]
+fn all_color_types_become_rgb() {
+    let rgb =
+        |color, pixels: &[u8]| Picture::open(png([1, 2], color, pixels)).unwrap().rgb().unwrap();
+    assert_eq!(rgb(png::ColorType::Grayscale, &[7, 9]), [7, 7, 7, 9, 9, 9]);
+    assert_eq!(rgb(png::ColorType::GrayscaleAlpha, &[7, 0, 9, 255]), [7, 7, 7, 9, 9, 9]);
+    assert_eq!(rgb(png::ColorType::Rgba, &[1, 2, 3, 0, 4, 5, 6, 255]), [1, 2, 3, 4, 5, 6]);
+}
+
+#[test]
+fn jpeg_files_decode_as_by_libjpeg_turbo() {
+    for name in ["color420", "color422", "color444", "progressive", "gray"] {
+        let [jpeg, rgb] = golden(name);
+        let picture = Picture::open(jpeg).unwrap();
+        assert_eq!((picture.size(), picture.rgb().unwrap()), ([21, 37], rgb), "{name}");
+    }
+}
+
+#[test]
+fn the_content_and_not_the_name_decides_how_a_file_is_decoded() {
+    let dir = tempfile::tempdir().unwrap();
+    put(dir.path(), "a/png-in-disguise.jpg", &picture(5));
+    let images = folder(dir.path()).load_split(None, Split::Test).unwrap();
+    assert_eq!(images.image(0)[0], 5);
+}
+
+#[test]
+fn what_is_no_image_is_named() {
+    for (name, content, reason) in [
+        ("a/1.jpg", &b"GIF89a"[..], "neither a JPEG nor a PNG"),
+        ("a/1.png", &[], "neither a JPEG nor a PNG"),
+        ("a/1.txt", b"text", "is no .jpg, .jpeg or .png file"),
+        ("a/b/1.png", &picture(0), "is no .jpg, .jpeg or .png file"),
+        ("1.png", &picture(0), "is no folder"),
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        put(dir.path(), "a/0.png", &picture(0));
+        put(dir.path(), name, content);
+        let error = fault(dir.path());
+        assert!(error.contains(reason), "{name}: {error}");
+    }
+    let dir = tempfile::tempdir().unwrap();
+    assert!(fault(dir.path()).contains("has no class folders"));
+    fs::create_dir(dir.path().join("empty")).unwrap();
+    assert!(fault(dir.path()).contains("has no images"));
+}
+
+#[test]
+fn another_size_is_refused_and_the_first_in_order_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    put(dir.path(), "a/0.png", &picture(0));
+    for name in ["a/1.png", "b/0.png", "b/1.png"] {
+        put(dir.path(), name, &png([1, 1], png::ColorType::Grayscale, &[0]));
+    }
+    for n_threads in [1, 2, 5] {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(n_threads).build().unwrap();
+        let error = pool.install(|| fault(dir.path()));
+        assert!(error.contains("a/1.png") && error.contains("1x1, that of the first 3x2"));
+    }
+}
+
+#[test]
+fn a_huge_image_is_refused_by_its_header() {
+    let mut png = picture(0);
+    png[16..24].copy_from_slice(&[0, 1, 0, 0, 0, 1, 0, 0]);
+    let crc = crc32(&png[12..29]);
+    png[29..33].copy_from_slice(&crc.to_be_bytes());
+    let [mut jpeg, _] = golden("color420");
+    let frame = jpeg.windows(2).position(|marker| marker == [0xff, 0xc0]).unwrap();
+    jpeg[frame + 5..frame + 9].copy_from_slice(&[0xff, 0xff, 0xff, 0xff]);
+    for (bytes, size) in [(png, "65536x65536"), (jpeg, "65535x65535")] {
+        let Err(reason) = Picture::open(bytes) else { panic!("{size} was accepted") };
+        assert!(reason.contains(size), "{reason}");
+    }
+}
+
+/// The checksum of a PNG chunk, bit by bit.
+fn crc32(bytes: &[u8]) -> u32 {
+    let step = |crc: u32, _| if crc & 1 == 1 { crc >> 1 ^ 0xedb8_8320 } else { crc >> 1 };
+    !bytes.iter().fold(!0, |crc, &byte| (0..8).fold(crc ^ u32::from(byte), step))
+}
+
+#[test]
+fn cut_files_are_refused_and_changed_ones_read_or_refused() {
+    let [jpeg, _] = golden("color420");
+    for whole in [picture(0), jpeg] {
+        for cut in 0..whole.len() {
+            let result = Picture::open(whole[..cut].to_vec()).and_then(|picture| picture.rgb());
+            assert!(result.is_err(), "cut at {cut} of {}", whole.len());
+        }
+        for i in 0..whole.len() {
+            let mut bytes = whole.clone();
+            bytes[i] ^= 0x55;
+            let result = Picture::open(bytes).and_then(|picture| picture.rgb());
+            assert!(result.is_ok() || !result.unwrap_err().is_empty());
+        }
+    }
+}
+
+#[test]
+fn the_bits_do_not_depend_on_threads() {
+    let dir = tempfile::tempdir().unwrap();
+    for i in 0..40 {
+        put(dir.path(), &format!("c{}/{i}.png", i % 3), &picture(i));
+    }
+    let load = |n| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(n).build().unwrap();
+        pool.install(|| folder(dir.path()).load_split(None, Split::Test)).unwrap()
+    };
+    assert_eq!(load(1), load(2));
+    assert_eq!(load(1), load(7));
+}
+
+#[test]
+fn the_jpeg_folder_is_read_as_pillow_reads_it() {
+    let Some(dir) = std::env::var_os("KD_DATA_DIR").map(PathBuf::from) else {
+        return println!("skipped: KD_DATA_DIR is not set");
+    };
+    let root = dir.join("cifar10-folder");
+    if !root.is_dir() {
+        return println!("skipped: {} is not there", root.display());
+    }
+    let images = folder(&root).load_split(None, Split::Test).unwrap();
+    println!("ran on real images in {}", root.display());
+    assert_eq!((images.len(), images.shape(), images.n_classes()), (10_000, [3, 32, 32], 10));
+    // What Pillow 13 with libjpeg-turbo 3.2.0 decodes the same files to, in the same order.
+    let sha256 = "2fb7dfcd1893f37e705d81075b9d9d7245d714b136474baa19c48f02d7a6f670";
+    assert_eq!(fsx::sha256(images.pixels()), sha256);
+}

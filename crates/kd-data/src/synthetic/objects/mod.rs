@@ -1,0 +1,206 @@
+//! Synthetic objects of CIFAR-10's shape, made from a seed, for use without any data.
+//!
+//! Key decision: they are made as files of CIFAR-10's binary version, and read as CIFAR-10 is. A
+//! class is a shape, in any color, texture, size, place and direction, before a background with
+//! clutter and partly behind some: pixels alone say next to nothing about it, so that a linear
+//! classifier fails and the capacity of a convolutional network matters.
+
+mod scene;
+mod shapes;
+
+use std::path::{Path, PathBuf};
+
+use kd_core::{Result, Stream};
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+
+use super::kept;
+use crate::cifar10::records::{Gathered, N_PIXELS, encode};
+use crate::cifar10::{TEST, TRAIN};
+use crate::{Dataset, Images, Normalize, Splits};
+
+/// The most images of one part: what five files may hold.
+const MAX_IMAGES: usize = 300_000;
+/// The most images of test, which are in one file.
+const MAX_TEST: usize = 60_000;
+/// Part of the cache folder's name: raise it when the images of a seed change.
+const VERSION: u32 = 1;
+
+/// Mean of each channel of the default training pixels in `[0, 1]`.
+const MEAN: [f32; 3] = [0.4983, 0.4985, 0.5012];
+/// Standard deviation of each channel of the default training pixels in `[0, 1]`.
+const STD: [f32; 3] = [0.2474, 0.2477, 0.2486];
+
+/// Procedurally drawn objects; the first images of a larger set are those of a smaller one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct SyntheticObjects {
+    /// Number of training images, at least 5: one for each file.
+    pub n_train: usize,
+    /// Number of test images, at least 1.
+    pub n_test: usize,
+    /// Which objects.
+    pub seed: u64,
+}
+
+impl Default for SyntheticObjects {
+    fn default() -> Self {
+        Self { n_train: 50_000, n_test: 10_000, seed: 0 }
+    }
+}
+
+impl Dataset for SyntheticObjects {
+    /// With a `dir`, keeps the files in a folder below it and reads them from there the next
+    /// time, if they are intact.
+    fn load(&self, dir: Option<&Path>) -> Result<Splits> {
+        kept::check_size("n_train", self.n_train, [TRAIN.len(), MAX_IMAGES])?;
+        kept::check_size("n_test", self.n_test, [1, MAX_TEST])?;
+        let folder = dir.map(|dir| dir.join(self.folder_name()));
+        if let Some(splits) = folder.as_deref().and_then(|folder| self.read(folder)) {
+            return Ok(splits);
+        }
+        let files = self.draw();
+        if let Some(folder) = folder {
+            let named: Vec<_> = files.iter().map(|(name, bytes)| (&**name, &**bytes)).collect();
+            kept::write(&folder, &named)?;
+        }
+        let (train, test) = files.split_at(TRAIN.len());
+        Ok(Splits { train: decode(train)?, test: decode(test)?, official: false })
+    }
+
+    fn normalize(&self) -> Normalize {
+        Normalize { mean: MEAN.to_vec(), std: STD.to_vec() }
+    }
+
+    fn is_synthetic(&self) -> bool {
+        true
+    }
+}
+
+impl SyntheticObjects {
+    fn folder_name(&self) -> String {
+        let Self { n_train, n_test, seed } = self;
+        format!("synthetic-objects-v{VERSION}-{n_train}-{n_test}-{seed}")
+    }
+
+    /// The content of the six files.
+    fn draw(&self) -> Vec<(PathBuf, Vec<u8>)> {
+        let stream = Stream::new(self.seed).at("synthetic-objects");
+        let (train, test) = (stream.at("train"), stream.at("test"));
+        let bound = |i: usize| i * self.n_train / TRAIN.len();
+        let file = |(i, name): (usize, &&str)| (name.into(), images(train, bound(i)..bound(i + 1)));
+        let mut files: Vec<_> = TRAIN.iter().enumerate().map(file).collect();
+        files.push((TEST.into(), images(test, 0..self.n_test)));
+        files
+    }
+
+    /// What an earlier run left in `folder`, unless something is missing or damaged.
+    fn read(&self, folder: &Path) -> Option<Splits> {
+        let part = |names: &[&str]| {
+            let mut gathered = Gathered::default();
+            names.iter().try_for_each(|name| gathered.read(&folder.join(name))).ok()?;
+            gathered.into_images().ok()
+        };
+        let splits = Splits { train: part(&TRAIN)?, test: part(&[TEST])?, official: false };
+        let sizes = (splits.train.len(), splits.test.len());
+        let whole = sizes == (self.n_train, self.n_test) && kept::is_intact(folder, &splits);
+        whole.then_some(splits)
+    }
+}
+
+/// The content of a file of these images, each drawn from its own stream, on all threads.
+fn images(stream: Stream, range: std::ops::Range<usize>) -> Vec<u8> {
+    let (mut pixels, mut labels) = (vec![0; range.len() * N_PIXELS], vec![0; range.len()]);
+    let slots = pixels.par_chunks_exact_mut(N_PIXELS).zip(&mut labels).zip(range);
+    slots.for_each(|((image, label), i)| {
+        let (class, drawn) = scene::draw(stream.number(i as u64));
+        image.copy_from_slice(&drawn);
+        *label = class;
+    });
+    encode(&labels, &pixels)
+}
+
+/// The images of the files, by way of the reader.
+fn decode(files: &[(PathBuf, Vec<u8>)]) -> Result<Images> {
+    let mut gathered = Gathered::default();
+    files.iter().try_for_each(|(name, content)| gathered.add(name, content))?;
+    gathered.into_images()
+}
+
+#[cfg(test)]
+mod tests {
+    use kd_core::{Error, fsx};
+
+    use super::*;
+
+    fn objects(seed: u64) -> SyntheticObjects {
+        SyntheticObjects { n_train: 152, n_test: 30, seed }
+    }
+
+    #[test]
+    fn images_depend_on_the_seed_alone_and_are_the_same_everywhere() {
+        let splits = objects(0).load(None).unwrap();
+        let sums = kept::sums(&splits);
+        assert_eq!(
+            fsx::sha256(sums.as_bytes()),
+            "50ae08612c4daf1fa90d3f27f9661e57e4c40319dab58c1feff70471d322c060",
+            "{sums}"
+        );
+        let one_thread = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
+        assert_eq!(one_thread.install(|| objects(0).load(None)).unwrap(), splits);
+        assert_ne!(objects(1).load(None).unwrap().train.pixels(), splits.train.pixels());
+    }
+
+    #[test]
+    fn a_smaller_set_is_the_beginning_of_a_larger_and_train_and_test_differ() {
+        let large = objects(0).load(None).unwrap();
+        let small = SyntheticObjects { n_train: 30, ..objects(0) }.load(None).unwrap();
+        assert_eq!(small.train.pixels(), &large.train.pixels()[..30 * N_PIXELS]);
+        assert_ne!(small.train.pixels(), small.test.pixels());
+    }
+
+    #[test]
+    fn the_mean_image_of_a_class_says_nothing_about_it() {
+        let set = SyntheticObjects { n_train: 6000, ..objects(0) }.load(None).unwrap().train;
+        let mean = |class: u32| -> f64 {
+            let of_class = |&i: &usize| set.labels()[i] == class;
+            let indices: Vec<usize> = (0..set.len()).filter(of_class).collect();
+            assert!((500..700).contains(&indices.len()), "{} of class {class}", indices.len());
+            let sum = |i: &usize| -> f64 { set.image(*i).iter().map(|&p| f64::from(p)).sum() };
+            indices.iter().map(sum).sum::<f64>() / (indices.len() * N_PIXELS) as f64
+        };
+        let means: Vec<f64> = (0..10).map(mean).collect();
+        let (low, high) =
+            means.iter().fold((255.0_f64, 0.0_f64), |(l, h), &m| (l.min(m), h.max(m)));
+        assert!(high - low < 8.0, "{means:?}");
+    }
+
+    #[test]
+    fn the_cache_is_used_when_intact_and_made_again_when_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let load = || objects(0).load(Some(folder.path())).unwrap();
+        let first = load();
+        assert_eq!(first, objects(0).load(None).unwrap());
+        let file = folder.path().join(objects(0).folder_name()).join(TRAIN[2]);
+        let modified = || std::fs::metadata(&file).unwrap().modified().unwrap();
+        let written = modified();
+        assert_eq!(load(), first);
+        assert_eq!(modified(), written, "the cache was not used");
+        let mut bytes = std::fs::read(&file).unwrap();
+        bytes[8] ^= 1;
+        std::fs::write(&file, bytes).unwrap();
+        assert_eq!(load(), first);
+        std::fs::remove_file(&file).unwrap();
+        assert_eq!(load(), first);
+        assert!(file.exists());
+    }
+
+    #[test]
+    fn impossible_sizes_and_folders_are_refused() {
+        let load = |n_train, n_test| SyntheticObjects { n_train, n_test, seed: 0 }.load(None);
+        assert!(load(4, 1).is_err() && load(5, 0).is_err());
+        assert!(load(MAX_IMAGES + 1, 1).is_err() && load(5, MAX_TEST + 1).is_err());
+        let file = tempfile::NamedTempFile::new().unwrap();
+        assert!(matches!(objects(0).load(Some(file.path())), Err(Error::Io { .. })));
+    }
+}
