@@ -29,6 +29,10 @@ enum Command {
     Train(commands::train::Args),
     /// Evaluate a checkpoint
     Eval(commands::eval::Args),
+    /// Read weights from a PyTorch checkpoint or safetensors file
+    Import(commands::import::Args),
+    /// Write weights for PyTorch, or a network as ONNX
+    Export(commands::export::Args),
     /// Write the report of a run again
     Report(commands::report::Args),
     /// List networks, objectives and data sets with their settings
@@ -45,6 +49,8 @@ fn main() -> ExitCode {
         Command::Run(args) => commands::run::run(&args),
         Command::Train(args) => commands::train::run(&args),
         Command::Eval(args) => commands::eval::run(&args),
+        Command::Import(args) => commands::import::run(&args),
+        Command::Export(args) => commands::export::run(&args),
         Command::Report(args) => commands::report::run(&args),
         Command::List(args) => commands::list::run(&args),
         Command::Bench(args) => commands::bench::run(&args),

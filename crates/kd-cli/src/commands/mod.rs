@@ -3,6 +3,9 @@
 pub(crate) mod bench;
 pub(crate) mod completions;
 pub(crate) mod eval;
+mod exchange;
+pub(crate) mod export;
+pub(crate) mod import;
 pub(crate) mod list;
 pub(crate) mod report;
 pub(crate) mod run;

@@ -1,0 +1,31 @@
+//! Flags that import and export share: the images of a network, and whose names weights have.
+
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use kd_models::Names;
+
+/// What a network's shape depends on besides its name.
+#[derive(Debug, Clone, clap::Args)]
+pub(super) struct ImageArgs {
+    /// Number of classes
+    #[arg(long, default_value_t = 10, value_name = "K")]
+    pub(super) classes: usize,
+    /// Channels, height and width of an image
+    #[arg(long, default_value = "3,32,32", value_parser = image_shape, value_name = "C,H,W")]
+    pub(super) image_shape: [usize; 3],
+}
+
+fn image_shape(text: &str) -> Result<[usize; 3], String> {
+    let sizes: Option<Vec<usize>> = text.split(',').map(|size| size.parse().ok()).collect();
+    sizes
+        .and_then(|sizes| sizes.try_into().ok())
+        .ok_or_else(|| "three numbers are needed, as in 3,32,32".into())
+}
+
+/// Reads the name of a naming.
+pub(super) fn names() -> impl TypedValueParser<Value = Names> {
+    let words = PossibleValuesParser::new(Names::ALL.map(|(word, _)| word));
+    words.map(|word| {
+        let named = Names::ALL.into_iter().find(|(other, _)| *other == word);
+        named.map_or_else(Names::default, |(_, names)| names)
+    })
+}

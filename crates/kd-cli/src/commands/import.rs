@@ -1,0 +1,106 @@
+//! `kd import`: weights from elsewhere, as a safetensors file of ours.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use candle_core::Device;
+use kd_core::Stream;
+use kd_models::Names;
+use kd_models::weights::{Fate, Fit, Naming, Prefix, WeightsFile, save_safetensors, shapes};
+
+use super::exchange::{ImageArgs, names};
+use super::train::model;
+
+/// Arguments of `kd import`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// PyTorch checkpoint (.pt, .pth, .th) or safetensors file; read as data, never executed
+    file: PathBuf,
+    /// The network that the weights are for, such as resnet20
+    #[arg(long, required_unless_present = "dry_run")]
+    model: Option<String>,
+    #[command(flatten)]
+    images: ImageArgs,
+    /// Dictionary of the weights, names joined by dots [default: state_dict, model, net or the
+    /// top level]
+    #[arg(long, value_name = "KEY")]
+    key: Option<String>,
+    /// Take this away from the names, such as module.
+    #[arg(long, value_name = "PREFIX")]
+    strip_prefix: Option<String>,
+    /// Whose names they are
+    #[arg(long, default_value = "torchvision", value_parser = names())]
+    names: Names,
+    /// Only print what is in the file and what would become of it
+    #[arg(long)]
+    dry_run: bool,
+    /// The safetensors file to write
+    #[arg(long, value_name = "PATH", required_unless_present = "dry_run")]
+    out: Option<PathBuf>,
+}
+
+/// Reads, checks against the network, and writes.
+pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    let spec = args.model.as_deref().map(model).transpose()?;
+    let file = WeightsFile::open(&args.file)?;
+    let Some(spec) = spec else {
+        print(&file.list().iter().map(|(name, kind)| [name, kind, ""]).collect::<Vec<_>>());
+        return Ok(ExitCode::SUCCESS);
+    };
+    let ImageArgs { classes, image_shape } = args.images;
+    let network = spec.as_dyn().build(image_shape, classes, Stream::new(0), &Device::Cpu)?;
+    let wanted = shapes(&*network);
+    let fit = file.fit(&naming(args), &wanted)?;
+    match &args.out {
+        Some(out) if !args.dry_run => write(&fit, out)?,
+        _ => {
+            print_fit(&fit);
+            fit.check()?;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn naming(args: &Args) -> Naming {
+    let prefix = args.strip_prefix.clone().map_or(Prefix::None, Prefix::Given);
+    Naming { key: args.key.clone(), prefix, names: args.names }
+}
+
+fn write(fit: &Fit<'_>, out: &Path) -> anyhow::Result<()> {
+    let tensors = fit.read(&Device::Cpu)?;
+    save_safetensors(out, &tensors)?;
+    let n_numbers: usize = tensors.values().map(candle_core::Tensor::elem_count).sum();
+    println!("{}: {} tensors, {n_numbers} numbers", out.display(), tensors.len());
+    Ok(())
+}
+
+fn print_fit(fit: &Fit<'_>) {
+    let rows = fit.entries.iter().map(|entry| {
+        let fate = match &entry.fate {
+            Fate::Becomes(name) => format!("-> {name}"),
+            Fate::Ignored => "ignored".into(),
+            Fate::Unknown(name) => format!("-> {name}: unknown to the network"),
+            Fate::WrongShape(name) => format!("-> {name}: of another shape"),
+            Fate::NoWeights(name) => format!("-> {name}: no weights"),
+        };
+        [entry.name.to_owned(), entry.kind(), fate]
+    });
+    let missing = fit
+        .missing
+        .iter()
+        .map(|name| ["(nothing)".into(), String::new(), format!("-> {name}: missing")]);
+    print(&rows.chain(missing).collect::<Vec<_>>());
+}
+
+/// Prints a table of three columns.
+fn print<S: AsRef<str>>(rows: &[[S; 3]]) {
+    let width = |i: usize| {
+        let widths = rows.iter().map(|row| row[i].as_ref().chars().count());
+        widths.max().unwrap_or(0)
+    };
+    let (first, second) = (width(0), width(1));
+    for [name, kind, fate] in rows {
+        let (name, kind, fate) = (name.as_ref(), kind.as_ref(), fate.as_ref());
+        println!("{}", format!("{name:first$}  {kind:second$}  {fate}").trim_end());
+    }
+}
