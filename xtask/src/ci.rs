@@ -76,7 +76,8 @@ fn smoke() -> Result<()> {
         }
         _ => {}
     }
-    reproduce::run(&reproduce::Args::smoke("mnist", out))
+    let smoke = |suite| reproduce::run(&reproduce::Args::smoke(suite, out.join(suite)));
+    ["mnist", "cifar10"].into_iter().try_for_each(smoke)
 }
 
 /// stdout carries only our own table.

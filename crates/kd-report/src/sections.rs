@@ -182,7 +182,8 @@ fn paper(claim: &ClaimResult) -> String {
     }
 }
 
-/// The short table for a README, in both selections: claim, paper, ours, verdict.
+/// The short table for a README, in both selections: claim, paper, ours, verdict; where nothing
+/// answers the paper, the models and their accuracies.
 pub(crate) fn results(report: &Report) -> Table {
     let short = |claim: &ClaimResult| {
         let [ours, _, verdict] = three(claim);
@@ -196,11 +197,19 @@ pub(crate) fn results(report: &Report) -> Table {
         Row::Cells(cells)
     };
     let names = ["claim", "paper", "ours, best epoch", "verdict", "ours, last epoch", "verdict"];
-    Table {
-        caption: String::new(),
-        columns: Column::plain(&names),
-        rows: pairs(report).map(row).collect(),
-    }
+    let (columns, rows) = match report.claims.is_empty() {
+        false => (Column::plain(&names), pairs(report).map(row).collect()),
+        true => (
+            Column::plain(&["model", "best epoch", "last epoch"]),
+            report.models.iter().map(short_row).collect(),
+        ),
+    };
+    Table { caption: String::new(), columns, rows }
+}
+
+fn short_row(model: &ModelSummary) -> Row {
+    let name = Cell::Code(format!("{}/{}", model.training, model.model));
+    Row::Cells(vec![name, percent_cell(&model.best), percent_cell(&model.last)])
 }
 
 fn epochs(report: &Report) -> Option<Section> {

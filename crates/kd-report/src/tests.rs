@@ -146,6 +146,19 @@ fn table_2_stands_beside_the_paper_with_its_time() {
 }
 
 #[test]
+fn models_that_answer_nothing_are_listed_with_their_accuracies() {
+    let mut records = cifar10();
+    for record in &mut records {
+        if let Record::Final(last) = record {
+            last.claim = None;
+        }
+    }
+    let table = results_table(&write(&records).report);
+    assert!(table.contains("| model | best epoch | last epoch |"), "{table}");
+    assert!(table.contains("student30/alpha0.5-t5") && !table.contains("verdict"), "{table}");
+}
+
+#[test]
 fn the_report_says_what_the_preset_is() {
     let folder = tempfile::tempdir().unwrap();
     let lines = fixture::records(1, 1, false);

@@ -220,25 +220,14 @@ pub fn train_step(
 ) -> Result<()> {
     let at = (cohort.epoch + 1, cohort.step + 1);
     let teacher_logits = prepared.teacher_logits.as_ref();
-    each_student(cohort, |student| {
+    let step = |student: &mut Student| {
         let loss = student.step(&prepared.batch, teacher_logits, learning_rate, stream)?;
         check_finite(loss, student, at)
-    })?;
-    Ok(())
-}
-
-/// What `f` gives for every student, at most as many at once as there are threads. Without that
-/// limit, a thread that waits within one student's operation begins with the next student, and
-/// the activations of all of them are in memory together.
-fn each_student<T: Send>(
-    cohort: &mut Cohort,
-    f: impl Fn(&mut Student) -> Result<T> + Sync,
-) -> Result<Vec<T>> {
-    let mut results = Vec::with_capacity(cohort.students.len());
-    for students in cohort.students.chunks_mut(rayon::current_num_threads()) {
-        results.extend(students.par_iter_mut().map(&f).collect::<Result<Vec<_>>>()?);
-    }
-    Ok(results)
+    };
+    // No more at once than there are threads: a thread that waits within one student's operation
+    // would begin with another student, until the activations of all are in memory together.
+    let mut groups = cohort.students.chunks_mut(rayon::current_num_threads());
+    groups.try_for_each(|group| group.par_iter_mut().try_for_each(step))
 }
 
 fn save(cohort: &Cohort, run: &mut Run<'_>) -> Result<()> {
@@ -281,5 +270,6 @@ fn evaluate(
             ..EpochRecord::default()
         })
     };
-    each_student(cohort, record)
+    // One after another: each has a batch for every thread.
+    cohort.students.iter_mut().map(record).collect()
 }

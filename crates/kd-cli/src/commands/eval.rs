@@ -7,35 +7,31 @@ use std::time::Instant;
 
 use clap::ValueEnum;
 use kd_core::record::Evaluation;
-use kd_data::{Loader, Normalize};
+use kd_data::Loader;
 use kd_train::{EvalSet, score};
 use serde::Serialize;
 
-use super::setting::{Compute, DataDir};
+use super::setting::{Compute, DataDir, NormalizeArgs};
 use super::train::{data, model};
 use crate::weights;
 
 /// Arguments of `kd eval`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// The network, such as mlp-1200-1200
+    /// The network, such as resnet20 or mlp-1200-1200
     #[arg(long)]
     model: String,
-    /// Checkpoint folder or safetensors file
+    /// Checkpoint folder, safetensors file or PyTorch checkpoint
     #[arg(long, value_name = "PATH")]
     weights: PathBuf,
-    /// Data set
+    /// Data set, such as cifar10, or folder:PATH
     #[arg(long, default_value = "mnist")]
     data: String,
     /// Which part of it
     #[arg(long, value_enum, default_value = "test")]
     split: Split,
-    /// Mean of each channel, for pixels in [0, 1] [default: the data set's]
-    #[arg(long, value_delimiter = ',', requires = "std", value_name = "X,..")]
-    mean: Option<Vec<f32>>,
-    /// Standard deviation of each channel [default: the data set's]
-    #[arg(long, value_delimiter = ',', requires = "mean", value_name = "X,..")]
-    std: Option<Vec<f32>>,
+    #[command(flatten)]
+    normalize: NormalizeArgs,
     /// Print one JSON object
     #[arg(long)]
     json: bool,
@@ -67,15 +63,12 @@ struct Output<'a> {
 pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let device = args.compute.device()?;
     let spec = data(&args.data)?;
-    let splits = spec.as_dyn().load(Some(&args.data_dir.path()))?;
-    let images = match args.split {
-        Split::Train => splits.train,
-        Split::Test => splits.test,
+    let split = match args.split {
+        Split::Train => kd_data::Split::Train,
+        Split::Test => kd_data::Split::Test,
     };
-    let normalize = match (&args.mean, &args.std) {
-        (Some(mean), Some(std)) => Normalize { mean: mean.clone(), std: std.clone() },
-        _ => spec.as_dyn().normalize(),
-    };
+    let images = spec.as_dyn().load_split(Some(&args.data_dir.path()), split)?;
+    let normalize = args.normalize.given().unwrap_or_else(|| spec.as_dyn().normalize());
     let shape = (images.shape(), images.n_classes());
     let network = weights::load_model(&model(&args.model)?, &args.weights, shape, &device)?;
     let (evaluation, seconds) = args.compute.install(|| {

@@ -44,11 +44,17 @@ fn entries<T: Serialize>(all: &[T]) -> anyhow::Result<Vec<Value>> {
     Ok(all.iter().map(serde_json::to_value).collect::<Result<_, _>>()?)
 }
 
-/// The networks, with their number of parameters on MNIST's shape.
+/// The networks, with their short names, and their numbers of parameters for ten classes and
+/// images of MNIST (the small networks without batch norm) or of CIFAR-10.
 fn models() -> anyhow::Result<Vec<Value>> {
     let mut list = entries(&ModelSpec::all())?;
     for (spec, value) in ModelSpec::all().iter().zip(&mut list) {
-        let network = spec.as_dyn().build([1, 28, 28], 10, Stream::new(0), &Device::Cpu)?;
+        let image_shape = match spec {
+            ModelSpec::Mlp(_) | ModelSpec::Papernot(_) => [1, 28, 28],
+            _ => [3, 32, 32],
+        };
+        let network = spec.as_dyn().build(image_shape, 10, Stream::new(0), &Device::Cpu)?;
+        value["name"] = json!(spec.short_name());
         value["parameters"] = json!(network.params().n_elements());
     }
     Ok(list)

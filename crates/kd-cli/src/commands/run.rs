@@ -5,7 +5,8 @@ use std::process::ExitCode;
 
 use kd_train::Outcome;
 
-use super::setting::{Compute, DataDir, stop_flag};
+use super::setting::{Compute, DataDir, NormalizeArgs, stop_flag};
+use super::train::model;
 use crate::exit;
 use crate::run::{Setting, run as run_spec};
 use crate::suite::{Spec, Suite, resolve};
@@ -27,6 +28,14 @@ pub(crate) struct Args {
     /// Set aside so many training images, in place of the suite's number
     #[arg(long, value_name = "N")]
     holdout: Option<usize>,
+    /// Weights of a teacher, which is then not trained
+    #[arg(long, value_name = "FILE", requires = "teacher_model")]
+    teacher: Option<PathBuf>,
+    /// The network in it, such as resnet56
+    #[arg(long, value_name = "NAME", requires = "teacher")]
+    teacher_model: Option<String>,
+    #[command(flatten)]
+    normalize: NormalizeArgs,
     /// Folder of the results [default: runs/SUITE-PRESET]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
@@ -43,7 +52,14 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let mut suite = Suite::read(&args.suite)?;
     suite.holdout = args.holdout.unwrap_or(suite.holdout);
+    suite.normalize = args.normalize.given().or(suite.normalize);
+    if let Some((weights, name)) = args.teacher.as_ref().zip(args.teacher_model.as_ref()) {
+        suite = suite.with_teacher(weights, &model(name)?)?;
+    }
     let spec = resolve(&suite, &args.preset, args.synthetic, args.seeds)?;
+    if let Some(about) = &spec.about {
+        eprintln!("{} {}: {about}", spec.suite, spec.preset);
+    }
     if args.synthetic {
         eprintln!("SYNTHETIC data: the report will carry no verdict against the paper");
     }

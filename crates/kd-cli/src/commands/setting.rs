@@ -7,6 +7,7 @@ use std::sync::atomic::AtomicBool;
 use anyhow::Context;
 use candle_core::Device;
 use kd_core::{Error, Result};
+use kd_data::Normalize;
 use signal_hook::consts::{SIGINT, SIGTERM};
 
 /// What a command computes on.
@@ -67,6 +68,25 @@ impl DataDir {
     pub(crate) fn path(&self) -> PathBuf {
         let from_environment = || std::env::var_os("KD_DATA_DIR").map(PathBuf::from);
         self.data_dir.clone().or_else(from_environment).unwrap_or_else(|| "data".into())
+    }
+}
+
+/// A normalization in place of the data set's.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct NormalizeArgs {
+    /// Mean of each channel, for pixels in [0, 1] [default: the data set's]
+    #[arg(long, value_delimiter = ',', requires = "std", value_name = "X,..")]
+    mean: Option<Vec<f32>>,
+    /// Standard deviation of each channel [default: the data set's]
+    #[arg(long, value_delimiter = ',', requires = "mean", value_name = "X,..")]
+    std: Option<Vec<f32>>,
+}
+
+impl NormalizeArgs {
+    /// The normalization, where one was given.
+    pub(crate) fn given(&self) -> Option<Normalize> {
+        let (mean, std) = self.mean.clone().zip(self.std.clone())?;
+        Some(Normalize { mean, std })
     }
 }
 

@@ -7,27 +7,27 @@ use std::process::ExitCode;
 use clap::ValueEnum;
 use kd_core::ops::{Adam, Reduction, Sgd};
 use kd_core::{Error, Result};
-use kd_data::{Augment, DataSpec, SyntheticDigits};
+use kd_data::{Augment, DataSpec, Folder, SyntheticDigits};
 use kd_models::ModelSpec;
 use kd_train::losses::{Distill, LabelSmoothing, Labels};
 use kd_train::{LossSpec, OptimizerSpec, Plan, Schedule};
 
-use super::setting::{Compute, DataDir};
+use super::setting::{Compute, DataDir, NormalizeArgs};
 use crate::suite::{StudentFile, Suite, TrainingFile, resolve};
 
 /// Arguments of `kd train`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// The network, such as mlp-300-300
+    /// The network, such as resnet20 or mlp-300-300
     #[arg(long)]
     model: String,
-    /// Probability with which hidden units are dropped
+    /// Probability with which hidden units of an MLP are dropped
     #[arg(long, default_value_t = 0.0)]
     dropout: f32,
-    /// Checkpoint of a teacher: distil from it
+    /// Weights of a teacher: distil from it
     #[arg(long, value_name = "PATH", requires = "teacher_model")]
     teacher: Option<PathBuf>,
-    /// The teacher's network, such as mlp-1200-1200
+    /// The teacher's network, such as resnet56 or mlp-1200-1200
     #[arg(long)]
     teacher_model: Option<String>,
     /// Weight of the teacher's soft targets
@@ -42,9 +42,11 @@ pub(crate) struct Args {
     /// Class that the training images shall lack
     #[arg(long, value_name = "CLASS")]
     omit_class: Option<u32>,
-    /// Data set
+    /// Data set, such as cifar10, or folder:PATH
     #[arg(long, default_value = "mnist")]
     data: String,
+    #[command(flatten)]
+    normalize: NormalizeArgs,
     /// Epochs
     #[arg(long, default_value_t = 20)]
     epochs: u64,
@@ -57,9 +59,21 @@ pub(crate) struct Args {
     /// The optimizer; SGD has Nesterov momentum 0.9
     #[arg(long, value_enum, default_value = "adam")]
     optimizer: OptimizerName,
+    /// Pull the weights to zero by so much
+    #[arg(long, default_value_t = 0.0, value_name = "X")]
+    weight_decay: f64,
+    /// How the learning rate falls; exponential is times 0.95 each epoch
+    #[arg(long, value_enum, default_value = "exponential")]
+    schedule: ScheduleName,
+    /// Epochs between evaluations
+    #[arg(long, default_value_t = 1, value_name = "N")]
+    eval_every: u64,
     /// Crop out of the image padded by so many pixels
     #[arg(long, default_value_t = 2, value_name = "PIXELS")]
     crop_padding: usize,
+    /// Mirror half of the images
+    #[arg(long)]
+    flip: bool,
     /// Training images set aside for choosing
     #[arg(long, default_value_t = 0, value_name = "N")]
     holdout: usize,
@@ -82,6 +96,13 @@ pub(crate) struct Args {
 enum OptimizerName {
     Adam,
     Sgd,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum ScheduleName {
+    Constant,
+    Cosine,
+    Exponential,
 }
 
 /// Trains and writes checkpoint and report to `--out`.
@@ -113,9 +134,10 @@ fn suite(args: &Args) -> Result<Suite> {
         suite: "train".into(),
         data: data(&args.data)?,
         synthetic: DataSpec::SyntheticDigits(SyntheticDigits::default()),
+        normalize: args.normalize.given(),
         holdout: args.holdout,
         plan: plan(args),
-        augment: Augment { crop_padding: args.crop_padding, ..Augment::default() },
+        augment: Augment { crop_padding: args.crop_padding, flip: args.flip, ..Augment::default() },
         preset: BTreeMap::new(),
         training: vec![training],
     })
@@ -131,30 +153,40 @@ fn loss(args: &Args) -> LossSpec {
 }
 
 fn plan(args: &Args) -> Plan {
-    let nesterov = Sgd { momentum: 0.9, nesterov: true, weight_decay: 0.0 };
+    let weight_decay = args.weight_decay;
+    let nesterov = Sgd { momentum: 0.9, nesterov: true, weight_decay };
     Plan {
         n_epochs: args.epochs,
         batch_size: args.batch_size,
         learning_rate: args.learning_rate,
         optimizer: match args.optimizer {
-            OptimizerName::Adam => OptimizerSpec::Adam(Adam::default()),
+            OptimizerName::Adam => OptimizerSpec::Adam(Adam { weight_decay, ..Adam::default() }),
             OptimizerName::Sgd => OptimizerSpec::Sgd(nesterov),
         },
-        schedule: Schedule::Exponential { gamma: 0.95 },
-        eval_every: 1,
+        schedule: match args.schedule {
+            ScheduleName::Constant => Schedule::Constant,
+            ScheduleName::Cosine => Schedule::Cosine { warmup: 0 },
+            ScheduleName::Exponential => Schedule::Exponential { gamma: 0.95 },
+        },
+        eval_every: args.eval_every,
     }
 }
 
 /// A network by its short name.
 pub(super) fn model(name: &str) -> Result<ModelSpec> {
     ModelSpec::from_name(name).ok_or_else(|| {
-        let reason = format!("`{name}` names no network; mlp-1200-1200 would be one");
+        let reason = format!("`{name}` names no network; resnet20 or mlp-1200-1200 would");
         Error::config("model", reason)
     })
 }
 
-/// A data set by its name, with its default settings.
+/// A data set by its name, with its default settings; `folder:PATH` for class folders.
 pub(super) fn data(name: &str) -> Result<DataSpec> {
+    if let Some(path) = name.strip_prefix("folder:") {
+        // Named on the command line, a path begins at the working directory.
+        let path = std::path::absolute(path).map_err(Error::io(path, "find"))?;
+        return Ok(DataSpec::Folder(Folder { path, ..Folder::default() }));
+    }
     DataSpec::all().into_iter().find(|spec| spec.name() == name).ok_or_else(|| {
         let reason = format!("`{name}` is none of {}", DataSpec::NAMES.join(", "));
         Error::config("data", reason)

@@ -1,5 +1,6 @@
 //! Running a resolved spec: folder, data, trainings, report.
 
+mod eta;
 mod folder;
 mod images;
 mod progress;
@@ -55,6 +56,7 @@ pub(crate) fn run(spec: Spec, setting: &Setting) -> Result<(Outcome, Report)> {
                 log.append(&Record::Run(provenance(&spec, &sets, setting, &spec_hash)))?;
             }
             let context = training::Context { spec: &spec, sets: &sets, setting, folder: &folder };
+            eta::announce(&context)?;
             trainings(&context, &mut log, &spec_hash)?
         }
     };

@@ -61,5 +61,9 @@ fn line(name: &str, (first, step, total): (u64, u64, u64), elapsed: Duration) ->
     let rate = (step - first).max(1) as f64 / elapsed.as_secs_f64().max(1e-9);
     let eta = (total - step.min(total)) as f64 / rate;
     let percent = 100 * step / total.max(1);
-    format!("{name}: {percent} %, {rate:.0} steps/s, {eta:.0} s to go")
+    let speed = match rate < 1.0 {
+        true => format!("{:.1} s a step", 1.0 / rate),
+        false => format!("{rate:.0} steps/s"),
+    };
+    format!("{name}: {percent} %, {speed}, {} to go", kd_report::duration(eta))
 }

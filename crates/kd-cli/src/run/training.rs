@@ -106,7 +106,11 @@ fn finished(context: &Context<'_>, training: &TrainingSpec, seed: u64) -> Result
 
 /// The students before their first step: the same initial values for the same network, so that
 /// they differ by their objectives alone.
-fn students(context: &Context<'_>, training: &TrainingSpec, seed: u64) -> Result<Vec<Student>> {
+pub(super) fn students(
+    context: &Context<'_>,
+    training: &TrainingSpec,
+    seed: u64,
+) -> Result<Vec<Student>> {
     let (image_shape, n_classes) = context.sets.shape();
     let stream = Stream::new(seed).at("init");
     let device = &context.setting.device;
@@ -126,9 +130,7 @@ fn teacher(
         None => return Ok(None),
         Some(Teacher::Weights { path, model, .. }) => (path.clone(), model),
         Some(Teacher::Training(name)) => {
-            let earlier = context.spec.training.iter().find(|t| t.name == *name);
-            let earlier =
-                earlier.ok_or_else(|| Error::config("teacher", format!("no training `{name}`")))?;
+            let earlier = context.spec.training(name)?;
             let student = &earlier.student[0].name;
             (context.folder.checkpoint(name, seed, student), &earlier.model)
         }

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use kd_core::{Error, Result, fsx};
-use kd_data::{Augment, DataSpec};
+use kd_data::{Augment, DataSpec, Normalize};
 use kd_models::ModelSpec;
-use kd_train::{LossSpec, Plan};
+use kd_train::{LossSpec, Plan, Schedule};
 use serde::{Deserialize, Serialize};
 
 /// A suite: data, defaults, and trainings in the order in which they run.
@@ -19,6 +19,8 @@ pub(crate) struct Suite {
     pub(crate) data: DataSpec,
     /// Its synthetic stand-in, for `--synthetic`.
     pub(crate) synthetic: DataSpec,
+    /// In place of the data set's, for all networks: a teacher from elsewhere brings its own.
+    pub(crate) normalize: Option<Normalize>,
     /// Training images set aside for choosing between recipes.
     #[serde(default)]
     pub(crate) holdout: usize,
@@ -38,8 +40,12 @@ pub(crate) struct Suite {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Preset {
+    /// What it is, for the reader of the report.
+    pub(crate) about: Option<String>,
     /// Epochs of every training.
     pub(crate) n_epochs: Option<u64>,
+    /// Learning rates of every training.
+    pub(crate) schedule: Option<Schedule>,
     /// Number of training images (a seeded choice).
     pub(crate) n_train: Option<usize>,
     /// Number of test images (a seeded choice).
@@ -116,5 +122,29 @@ impl Suite {
             let message = e.message().replace('\n', " ");
             Error::config(format!("{}:{line}", path.display()), message)
         })
+    }
+
+    /// The suite with the network `model` of the file `weights` in place of every teacher that it
+    /// trains: those trainings are left out.
+    ///
+    /// # Errors
+    /// [`Error::Config`] when no training has a teacher.
+    pub(crate) fn with_teacher(mut self, weights: &Path, model: &ModelSpec) -> Result<Self> {
+        let teachers: Vec<String> =
+            self.training.iter().filter_map(|t| t.teacher.clone()).collect();
+        if teachers.is_empty() {
+            return Err(Error::config("teacher", "no training of this suite has a teacher"));
+        }
+        self.training.retain(|training| !teachers.contains(&training.name));
+        for names in self.preset.values_mut().filter_map(|preset| preset.trainings.as_mut()) {
+            names.retain(|name| !teachers.contains(name));
+        }
+        for training in &mut self.training {
+            if training.teacher.take().is_some() {
+                training.teacher_weights = Some(weights.into());
+                training.teacher_model = Some(model.clone());
+            }
+        }
+        Ok(self)
     }
 }

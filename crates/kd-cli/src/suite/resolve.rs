@@ -18,6 +18,8 @@ use super::file::{Grid, Preset, StudentFile, Suite, TrainingFile};
 pub(crate) struct Spec {
     pub(crate) suite: String,
     pub(crate) preset: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) about: Option<String>,
     pub(crate) seeds: u64,
     pub(crate) holdout: usize,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -83,6 +85,24 @@ impl Spec {
         toml::to_string(self).map_err(|e| Error::config("spec", e.to_string()))
     }
 
+    /// The training `name`.
+    pub(crate) fn training(&self, name: &str) -> Result<&TrainingSpec> {
+        let found = self.training.iter().find(|training| training.name == name);
+        found.ok_or_else(|| Error::config("teacher", format!("there is no training `{name}`")))
+    }
+
+    /// The network of the teacher of `training`, if it has one.
+    pub(crate) fn teacher_model<'a>(
+        &'a self,
+        training: &'a TrainingSpec,
+    ) -> Result<Option<&'a ModelSpec>> {
+        match &training.teacher {
+            None => Ok(None),
+            Some(Teacher::Training(name)) => Ok(Some(&self.training(name)?.model)),
+            Some(Teacher::Weights { model, .. }) => Ok(Some(model)),
+        }
+    }
+
     /// Adds the digests of the data set's files.
     pub(crate) fn with_files(mut self, files: &[DataFile]) -> Self {
         let file = |f: &DataFile| SpecFile { name: f.name.clone(), sha256: f.sha256.clone() };
@@ -107,6 +127,9 @@ pub(crate) fn resolve(suite: &Suite, preset: &str, synthetic: bool, seeds: u64) 
     }
     let data = if synthetic { suite.synthetic.clone() } else { suite.data.clone() };
     let chosen = chosen(suite, &changes)?;
+    if chosen.is_empty() {
+        return Err(Error::config("preset", format!("`{preset}` runs no training")));
+    }
     let mut training: Vec<TrainingSpec> = Vec::new();
     for file in chosen {
         let spec = self::training(suite, &changes, file)?;
@@ -116,11 +139,12 @@ pub(crate) fn resolve(suite: &Suite, preset: &str, synthetic: bool, seeds: u64) 
     Ok(Spec {
         suite: suite.suite.clone(),
         preset: preset.into(),
+        about: changes.about,
         seeds,
         holdout: suite.holdout,
         n_train: changes.n_train,
         n_test: changes.n_test,
-        normalize: data.as_dyn().normalize(),
+        normalize: suite.normalize.clone().unwrap_or_else(|| data.as_dyn().normalize()),
         data,
         files: Vec::new(),
         training,
@@ -141,7 +165,11 @@ fn chosen<'s>(suite: &'s Suite, preset: &Preset) -> Result<Vec<&'s TrainingFile>
 
 fn training(suite: &Suite, preset: &Preset, file: &TrainingFile) -> Result<TrainingSpec> {
     let plan = file.plan.clone().unwrap_or_else(|| suite.plan.clone());
-    let plan = Plan { n_epochs: preset.n_epochs.unwrap_or(plan.n_epochs), ..plan };
+    let plan = Plan {
+        n_epochs: preset.n_epochs.unwrap_or(plan.n_epochs),
+        schedule: preset.schedule.unwrap_or(plan.schedule),
+        ..plan
+    };
     plan.check()?;
     let mut students: Vec<StudentSpec> = file.student.iter().map(student).collect();
     if let Some(grid) = &file.grid {
