@@ -76,7 +76,7 @@ impl BatchNorm2d {
         };
         let fused = Fused {
             conv,
-            gamma: self.gamma.var().to_vec1()?,
+            gamma: self.gamma.var().as_tensor().clone(),
             beta: self.beta.var().to_vec1()?,
             sinks: [self.gamma.grad().clone(), self.beta.grad().clone()],
             eps: EPS,

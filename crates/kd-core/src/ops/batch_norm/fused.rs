@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use candle_core::{
-    CpuStorage, CustomOp1, CustomOp2, Layout, Result as CandleResult, Shape, Tensor,
+    CpuStorage, CustomOp1, CustomOp2, CustomOp3, Layout, Result as CandleResult, Shape, Tensor,
 };
 
 use super::cpu::{Affine, Incoming, Moments, join_all, moments};
@@ -16,12 +16,14 @@ use crate::{Error, Grad, Result};
 /// What is summed to the normalized values.
 pub(crate) type Residual<'a> = Option<&'a Tensor>;
 
-/// The constants of the operation, and where their gradients go.
+/// The parameters of the operation, and where their gradients go.
 #[derive(Clone)]
 pub(crate) struct Fused {
     /// The convolution before, with its weight; without one, `x` itself is normalized.
     pub(crate) conv: Option<(Geometry, Tensor, Arc<Grad>)>,
-    pub(crate) gamma: Vec<f32>,
+    /// An argument of the operation: candle records it in the graph where this is tracked, also
+    /// when `x` is not, as in a network's first layer.
+    pub(crate) gamma: Tensor,
     pub(crate) beta: Vec<f32>,
     pub(crate) sinks: [Arc<Grad>; 2],
     pub(crate) eps: f32,
@@ -35,8 +37,8 @@ impl Fused {
 
     fn check(&self, x: &Tensor, residual: Residual<'_>) -> Result<()> {
         let dims = self.out_dims(x.dims());
-        if dims.last() != Some(&self.gamma.len()) {
-            return Err(Error::shape("x", format!("(.., {})", self.gamma.len()), x.dims()));
+        if dims.last() != Some(&self.beta.len()) {
+            return Err(Error::shape("x", format!("(.., {})", self.beta.len()), x.dims()));
         }
         match residual {
             Some(residual) if residual.dims() != dims => {
@@ -56,11 +58,12 @@ pub(crate) fn train(
 ) -> Result<(Tensor, BatchStats)> {
     fused.check(x, residual)?;
     let state = State::default();
+    let gamma = fused.gamma.clone();
     let op = Train { fused, state: state.clone() };
     let x = x.contiguous()?;
     let y = match residual {
-        None => x.apply_op1(op)?,
-        Some(residual) => x.apply_op2(&residual.contiguous()?, op)?,
+        None => x.apply_op2(&gamma, op)?,
+        Some(residual) => x.apply_op3(&gamma, &residual.contiguous()?, op)?,
     };
     Ok((y, state.stats()))
 }
@@ -71,8 +74,13 @@ struct Train {
 }
 
 impl Train {
-    fn forward(&self, x: &[f32], residual: Option<&[f32]>) -> CandleResult<Vec<f32>> {
-        let n_channels = self.fused.gamma.len();
+    fn forward(
+        &self,
+        x: &[f32],
+        gamma: &[f32],
+        residual: Option<&[f32]>,
+    ) -> CandleResult<Vec<f32>> {
+        let n_channels = gamma.len();
         let (values, moments) = match &self.fused.conv {
             None => (Vec::new(), moments(x, n_channels)),
             Some((geometry, weight, _)) => {
@@ -81,8 +89,7 @@ impl Train {
         };
         let normalized = if self.fused.conv.is_some() { &values } else { x };
         let (mean, variance, n) = moments.finish();
-        let affine = (&self.fused.gamma[..], &self.fused.beta[..]);
-        let affine = Affine::new(affine, (&mean, &variance), self.fused.eps);
+        let affine = Affine::new((gamma, &self.fused.beta), (&mean, &variance), self.fused.eps);
         let y = affine.apply(normalized, residual, self.fused.relu);
         self.state.keep(BatchStats { mean, variance, n }, values);
         Ok(y)
@@ -96,6 +103,7 @@ impl Train {
         grad: &Tensor,
     ) -> CandleResult<(Option<Tensor>, Option<Tensor>)> {
         let Fused { conv, gamma, sinks, eps, relu, .. } = &self.fused;
+        let gamma = gamma.to_vec1::<f32>()?;
         let grad = grad.contiguous()?;
         let stats = self.state.stats();
         let with_residual = residual.is_some_and(Tensor::track_op);
@@ -105,7 +113,7 @@ impl Train {
                 slices::with(x, |x| {
                     let values = if conv.is_some() { &values } else { x };
                     let incoming = Incoming { grad, relu: relu.then_some(y) };
-                    Ok(gradients(incoming, values, &stats, (gamma, *eps), with_residual))
+                    Ok(gradients(incoming, values, &stats, (&gamma, *eps), with_residual))
                 })
             })
         })?;
@@ -146,22 +154,35 @@ fn convolve(x: &[f32], weight: &[f32], geometry: &Geometry) -> (Vec<f32>, Moment
     (y, join_all(&parts, n_channels))
 }
 
-impl CustomOp1 for Train {
+impl CustomOp2 for Train {
     fn name(&self) -> &'static str {
         "norm"
     }
 
-    fn cpu_fwd(&self, x: &CpuStorage, layout: &Layout) -> CandleResult<(CpuStorage, Shape)> {
-        let y = self.forward(slices::of(x, layout)?, None)?;
-        Ok((CpuStorage::F32(y), self.fused.out_dims(layout.dims()).into()))
+    fn cpu_fwd(
+        &self,
+        x: &CpuStorage,
+        x_layout: &Layout,
+        gamma: &CpuStorage,
+        gamma_layout: &Layout,
+    ) -> CandleResult<(CpuStorage, Shape)> {
+        let gamma = slices::of(gamma, gamma_layout)?;
+        let y = self.forward(slices::of(x, x_layout)?, gamma, None)?;
+        Ok((CpuStorage::F32(y), self.fused.out_dims(x_layout.dims()).into()))
     }
 
-    fn bwd(&self, x: &Tensor, y: &Tensor, grad: &Tensor) -> CandleResult<Option<Tensor>> {
-        Ok(self.backward(x, None, y, grad)?.0)
+    fn bwd(
+        &self,
+        x: &Tensor,
+        _gamma: &Tensor,
+        y: &Tensor,
+        grad: &Tensor,
+    ) -> CandleResult<(Option<Tensor>, Option<Tensor>)> {
+        Ok((self.backward(x, None, y, grad)?.0, None))
     }
 }
 
-impl CustomOp2 for Train {
+impl CustomOp3 for Train {
     fn name(&self) -> &'static str {
         "norm-residual"
     }
@@ -170,22 +191,27 @@ impl CustomOp2 for Train {
         &self,
         x: &CpuStorage,
         x_layout: &Layout,
+        gamma: &CpuStorage,
+        gamma_layout: &Layout,
         residual: &CpuStorage,
         residual_layout: &Layout,
     ) -> CandleResult<(CpuStorage, Shape)> {
+        let gamma = slices::of(gamma, gamma_layout)?;
         let residual = slices::of(residual, residual_layout)?;
-        let y = self.forward(slices::of(x, x_layout)?, Some(residual))?;
+        let y = self.forward(slices::of(x, x_layout)?, gamma, Some(residual))?;
         Ok((CpuStorage::F32(y), self.fused.out_dims(x_layout.dims()).into()))
     }
 
     fn bwd(
         &self,
         x: &Tensor,
+        _gamma: &Tensor,
         residual: &Tensor,
         y: &Tensor,
         grad: &Tensor,
-    ) -> CandleResult<(Option<Tensor>, Option<Tensor>)> {
-        self.backward(x, Some(residual), y, grad)
+    ) -> CandleResult<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
+        let (to_x, to_residual) = self.backward(x, Some(residual), y, grad)?;
+        Ok((to_x, None, to_residual))
     }
 }
 
@@ -198,7 +224,8 @@ pub(crate) fn eval(
     residual: Residual<'_>,
 ) -> Result<Tensor> {
     fused.check(x, residual)?;
-    let affine = Affine::new((&fused.gamma, &fused.beta), (mean, variance), fused.eps);
+    let gamma = fused.gamma.to_vec1::<f32>()?;
+    let affine = Affine::new((&gamma, &fused.beta), (mean, variance), fused.eps);
     let conv = match &fused.conv {
         None => None,
         Some((geometry, weight, _)) => {

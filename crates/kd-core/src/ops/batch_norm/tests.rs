@@ -62,7 +62,7 @@ impl Parts {
         let geometry = Geometry::new(self.x.dims(), &[7, 4, 3, 3], self.conv).unwrap();
         Fused {
             conv: Some((geometry, self.weight.constant(), self.weight.grad().clone())),
-            gamma: floats(&self.gamma.constant()),
+            gamma: self.gamma.var().as_tensor().clone(),
             beta: floats(&self.beta.constant()),
             sinks: [self.gamma.grad().clone(), self.beta.grad().clone()],
             eps: EPS,
@@ -115,6 +115,16 @@ fn fusing_changes_no_value_and_no_gradient() {
             let want = floats(grads.get(param.var()).unwrap());
             close(&floats(sink.get().unwrap()), &want, "parameter");
         }
+    }
+}
+
+#[test]
+fn parameters_learn_though_the_input_is_a_constant() {
+    let parts = Parts::new();
+    let (y, _) = train(parts.fused(true), &parts.x, None).unwrap();
+    y.sqr().unwrap().sum_all().unwrap().backward().unwrap();
+    for param in parts.params() {
+        assert!(floats(param.grad().get().unwrap()).iter().any(|g| *g != 0.0));
     }
 }
 

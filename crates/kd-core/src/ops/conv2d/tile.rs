@@ -123,7 +123,6 @@ impl GatherSum<'_> {
     }
 
     /// Adds one run's part to the sums of `R` pixels and `V` vectors of channels.
-    #[expect(clippy::needless_range_loop, reason = "an iterator would take the sums' address")]
     #[inline(always)]
     fn add_run<S: Simd, const R: usize, const V: usize>(
         &self,
