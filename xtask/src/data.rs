@@ -3,7 +3,7 @@
 use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf, absolute};
 
-use crate::dataset::{self, Dataset};
+use crate::dataset::{self, DataFile, Dataset};
 use crate::download::{Downloader, unavailable};
 use crate::failure::{Code, Failure, Result};
 use crate::https;
@@ -32,23 +32,25 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     })?;
     let data_dir = args.data_dir.clone().unwrap_or_else(|| dataset::default_folder().0);
     let data_dir = absolute(&data_dir).map_err(Failure::io(&data_dir, "find"))?;
-    let paths = match dataset.locate(&data_dir) {
-        Some(paths) => paths,
+    let files = match dataset.locate(&data_dir) {
+        Some(files) => files,
         None => download(&args.name, dataset, &data_dir)?,
     };
-    for (file, path) in dataset.files.iter().zip(&paths) {
-        file.verify(path)?;
-    }
+    files.iter().try_for_each(|(file, path)| file.verify(path))?;
     println!("{}: complete in {}", dataset.title, data_dir.display());
     Ok(())
 }
 
-/// Downloads what is missing of `dataset` into its folder of `data_dir`; returns the paths of
-/// all its files.
+/// Downloads what is missing of `dataset` into its folder of `data_dir`; returns all its files
+/// with their paths.
 ///
 /// # Errors
 /// [`Code::Unavailable`] and I/O failures.
-pub(crate) fn download(name: &str, dataset: &Dataset, data_dir: &Path) -> Result<Vec<PathBuf>> {
+pub(crate) fn download<'d>(
+    name: &str,
+    dataset: &'d Dataset,
+    data_dir: &Path,
+) -> Result<Vec<(&'d DataFile, PathBuf)>> {
     let folder = data_dir.join(&dataset.folder);
     let mirrors = mirrors(dataset);
     let unavailable =
@@ -137,6 +139,8 @@ mod tests {
     #[test]
     fn an_unknown_name_lists_the_known() {
         let failure = run(&Args { name: "nmist".into(), data_dir: None }).unwrap_err();
-        assert!(matches!(failure, Failure::Own(Code::Usage, line) if line.ends_with(": mnist")));
+        assert!(
+            matches!(failure, Failure::Own(Code::Usage, line) if line.ends_with(": cifar10, mnist"))
+        );
     }
 }

@@ -1,6 +1,6 @@
 //! What can be downloaded (`datasets.toml`), and whether it is there and right.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -28,22 +28,42 @@ pub(crate) struct Dataset {
     pub(crate) mirrors: Vec<String>,
     /// The files.
     pub(crate) files: Vec<DataFile>,
+    /// What is in them, where it may lie there in their place.
+    pub(crate) unpacked: Option<Unpacked>,
+}
+
+/// The files out of a data set's archive.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Unpacked {
+    /// Where they may lie, all together, under the data folder.
+    pub(crate) search: Vec<PathBuf>,
+    /// The files.
+    pub(crate) files: Vec<DataFile>,
 }
 
 /// One file of a data set. Sizes in bytes, digests hexadecimal.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct DataFile {
-    /// As served; `.gz` is gone after decompression.
+    /// As served; where the content is known, `.gz` is gone after decompression.
     pub(crate) name: String,
     /// As served.
     pub(crate) size: u64,
     /// SHA-256 as served.
     pub(crate) sha256: String,
-    /// Decompressed.
-    pub(crate) content_size: u64,
-    /// SHA-256 decompressed.
-    pub(crate) content_sha256: String,
+    /// Decompressed, where compression may change.
+    pub(crate) content: Option<Content>,
+}
+
+/// What is in a compressed file.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Content {
+    /// Bytes.
+    pub(crate) size: u64,
+    /// SHA-256.
+    pub(crate) sha256: String,
 }
 
 /// All data sets, by name.
@@ -64,12 +84,15 @@ pub(crate) fn default_folder() -> (PathBuf, bool) {
 }
 
 impl Dataset {
-    /// The paths of all files, in the order of `files`, when one folder has them all.
-    pub(crate) fn locate(&self, data_dir: &Path) -> Option<Vec<PathBuf>> {
-        let in_folder = |folder: &PathBuf| {
-            self.files.iter().map(|file| file.locate(&data_dir.join(folder))).collect()
-        };
-        self.search.iter().find_map(in_folder)
+    /// All files with their paths when one folder has them all, unpacked or as served.
+    pub(crate) fn locate(&self, data_dir: &Path) -> Option<Vec<(&DataFile, PathBuf)>> {
+        let unpacked = self.unpacked.iter().map(|u| (&u.search, &u.files));
+        unpacked.chain([(&self.search, &self.files)]).find_map(|(search, files)| {
+            let path = |folder: &Path, file: &DataFile| file.locate(&data_dir.join(folder));
+            search.iter().find_map(|folder| {
+                files.iter().map(|file| Some((file, path(folder, file)?))).collect()
+            })
+        })
     }
 
     /// Requires that one folder has all files; it does not look into them.
@@ -95,8 +118,10 @@ impl Dataset {
     }
 
     fn others(&self) -> String {
-        let others = self.search.iter().filter(|folder| **folder != self.folder);
-        let others: Vec<_> = others.map(|folder| folder.display().to_string()).collect();
+        let unpacked = self.unpacked.iter().flat_map(|unpacked| &unpacked.search);
+        let others: BTreeSet<_> =
+            self.search.iter().chain(unpacked).filter(|folder| **folder != self.folder).collect();
+        let others: Vec<_> = others.iter().map(|folder| folder.display().to_string()).collect();
         others.join(", ")
     }
 }
@@ -104,34 +129,38 @@ impl Dataset {
 impl DataFile {
     /// Its path in `folder`, as served or decompressed.
     pub(crate) fn locate(&self, folder: &Path) -> Option<PathBuf> {
-        let plain = self.name.strip_suffix(".gz").unwrap_or(&self.name);
-        [folder.join(plain), folder.join(&self.name)].into_iter().find(|path| path.is_file())
+        let plain = self.content.as_ref().and_then(|_| self.name.strip_suffix(".gz"));
+        let names = plain.into_iter().chain([self.name.as_str()]);
+        names.map(|name| folder.join(name)).find(|path| path.is_file())
     }
 
-    /// Checks the content of `path`, however it was compressed.
+    /// Checks `path`: where the content is known, that, however it was compressed.
     ///
     /// # Errors
     /// [`Code::BadData`] when it is another, [`Code::Io`] when it cannot be read.
     pub(crate) fn verify(&self, path: &Path) -> Result<()> {
         let file = File::open(path).map_err(Failure::io(path, "open"))?;
-        let gzip = path.extension().is_some_and(|extension| extension == "gz");
-        let content: Box<dyn Read> =
+        let gzip =
+            self.content.is_some() && path.extension().is_some_and(|extension| extension == "gz");
+        let reader: Box<dyn Read> =
             if gzip { Box::new(MultiGzDecoder::new(file)) } else { Box::new(file) };
+        let (size, sha256) = match &self.content {
+            Some(content) => (content.size, &content.sha256),
+            None => (self.size, &self.sha256),
+        };
         // One byte more than right is enough to see that it is too long.
         let mut hasher = Sha256::new();
-        let length = std::io::copy(&mut content.take(self.content_size + 1), &mut hasher);
+        let length = std::io::copy(&mut reader.take(size + 1), &mut hasher);
         let fault = match length {
             Err(error) if !gzip => return Err(Failure::io(path, "read")(error)),
             Err(error) => error.to_string(),
-            Ok(length) if length != self.content_size => {
-                format!("its content is not {} bytes long", self.content_size)
-            }
+            Ok(length) if length != size => format!("its content is not {size} bytes long"),
             Ok(_) => {
                 let got = digest::hex(hasher);
-                if got == self.content_sha256 {
+                if got == *sha256 {
                     return Ok(());
                 }
-                format!("sha256 of its content is {got}, expected {}", self.content_sha256)
+                format!("sha256 of its content is {got}, expected {sha256}")
             }
         };
         let line = format!("{}: damaged or another file: {fault}; delete it", path.display());
@@ -155,8 +184,7 @@ pub(crate) mod tests {
             name: "a.gz".into(),
             size: served.len() as u64,
             sha256: digest::of(&served),
-            content_size: content.len() as u64,
-            content_sha256: digest::of(content),
+            content: Some(Content { size: content.len() as u64, sha256: digest::of(content) }),
         };
         let dataset = Dataset {
             title: "sample".into(),
@@ -165,6 +193,7 @@ pub(crate) mod tests {
             search: vec!["s".into(), "S/raw".into()],
             mirrors: vec![],
             files: vec![file],
+            unpacked: None,
         };
         (dataset, served)
     }
@@ -174,8 +203,11 @@ pub(crate) mod tests {
         for (name, dataset) in all().unwrap() {
             assert!(dataset.mirrors.len() >= 2, "{name}");
             assert!(dataset.search.contains(&dataset.folder), "{name}");
-            for file in &dataset.files {
-                assert_eq!([file.sha256.len(), file.content_sha256.len()], [64; 2], "{name}");
+            let unpacked = dataset.unpacked.iter().flat_map(|unpacked| &unpacked.files);
+            for file in dataset.files.iter().chain(unpacked) {
+                let content = file.content.as_ref().map(|content| &content.sha256);
+                assert!(content.iter().all(|sha256| sha256.len() == 64), "{name}");
+                assert_eq!(file.sha256.len(), 64, "{name}");
             }
         }
     }
@@ -189,8 +221,33 @@ pub(crate) mod tests {
             assert!(dataset.require("sample", dir.path()).is_err());
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(&path, &served).unwrap();
-            assert_eq!(dataset.locate(dir.path()), Some(vec![path]));
+            assert_eq!(paths(&dataset, dir.path()), [path]);
         }
+    }
+
+    fn paths(dataset: &Dataset, dir: &Path) -> Vec<PathBuf> {
+        dataset.locate(dir).unwrap().into_iter().map(|(_, path)| path).collect()
+    }
+
+    #[test]
+    fn an_archive_may_lie_there_unpacked_and_is_itself_never_decompressed() {
+        let cifar10 = &all().unwrap()["cifar10"];
+        let dir = tempfile::tempdir().unwrap();
+        let put = |name: &str| {
+            let path = dir.path().join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(&path, "another").unwrap();
+            path
+        };
+        put("cifar10/cifar-10-binary.tar");
+        assert!(cifar10.locate(dir.path()).is_none());
+        let archive = put("cifar-10-binary.tar.gz");
+        assert_eq!(cifar10.files[0].verify(&archive).unwrap_err().code(), 65);
+        assert_eq!(paths(cifar10, dir.path()), [archive]);
+        let files = &cifar10.unpacked.as_ref().unwrap().files;
+        let place = |file: &DataFile| put(&format!("cifar-10-batches-bin/{}", file.name));
+        let want: Vec<_> = files.iter().map(place).collect();
+        assert_eq!(paths(cifar10, dir.path()), want);
     }
 
     #[test]
@@ -224,10 +281,8 @@ pub(crate) mod tests {
     fn mnist_as_it_is_on_this_machine_is_the_real_one() {
         let Some(data_dir) = std::env::var_os("KD_DATA_DIR") else { return };
         let mnist = &all().unwrap()["mnist"];
-        let Some(paths) = mnist.locate(Path::new(&data_dir)) else { return };
-        for (file, path) in mnist.files.iter().zip(paths) {
-            file.verify(&path).unwrap();
-        }
+        let Some(files) = mnist.locate(Path::new(&data_dir)) else { return };
+        files.iter().for_each(|(file, path)| file.verify(path).unwrap());
         println!("ran on real data: MNIST in {}", Path::new(&data_dir).display());
     }
 }
