@@ -90,7 +90,7 @@ mod tests {
         let f64s = [-1.5f64, 1e-3].map(f64::to_le_bytes).concat();
         assert_eq!(Dtype::F64.to_f32(&f64s).unwrap(), [-1.5, 1e-3]);
         let f16s = [0x00, 0xbe, 0x19, 0x14];
-        assert_eq!(Dtype::F16.to_f32(&f16s).unwrap(), [-1.5, 0.001_000_404_36]);
+        assert_eq!(Dtype::F16.to_f32(&f16s).unwrap(), [-1.5, 0.001_000_404_4]);
         let bf16s = [0xc0, 0xbf, 0x83, 0x3a];
         assert_eq!(Dtype::Bf16.to_f32(&bf16s).unwrap(), [-1.5, 0.000_999_450_7]);
         assert_eq!(Dtype::I64.to_f32(&[0; 8]), None);

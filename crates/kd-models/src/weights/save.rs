@@ -1,6 +1,6 @@
 //! safetensors files: tensors in the order of their names, the same bytes for the same input.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use candle_core::{Device, Tensor};
@@ -39,8 +39,7 @@ pub fn save_for_pytorch(path: &Path, tensors: &Tensors, names: Names) -> Result<
 }
 
 fn write(path: &Path, tensors: &Tensors, metadata: Option<(String, String)>) -> Result<()> {
-    #[expect(clippy::disallowed_types, reason = "safetensors takes no other; it has one entry")]
-    let metadata = metadata.map(|pair| HashMap::from([pair]));
+    let metadata = metadata.map(|pair| [pair].into_iter().collect());
     let bytes = safetensors::serialize(tensors, metadata).map_err(|e| Error::Parse {
         path: path.into(),
         offset: 0,
