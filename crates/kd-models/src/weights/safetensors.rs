@@ -49,7 +49,7 @@ fn tensor(info: &TensorInfo, start: u64) -> Checked<Node> {
     let span = Span { offset: start + from, n_bytes: to - from };
     match dtype(info.dtype) {
         Some(dtype) => Ok(Node::Tensor(Stored::contiguous(dtype, info.shape.clone(), span)?)),
-        None => Ok(Node::Other(format!("{} {:?}", info.dtype, info.shape))),
+        None => Ok(Node::Other(format!("numbers of type {}", info.dtype))),
     }
 }
 

@@ -6,7 +6,11 @@ use super::source::Source;
 use super::{Checked, Dtype};
 
 /// The most dimensions of a tensor.
-pub(super) const MAX_RANK: usize = 8;
+const MAX_RANK: usize = 8;
+/// A view is read with the gaps between its numbers, which may be so many times as many. Slices of
+/// a few numbers, out of at most [`SMALL`] many, may be sparser.
+const MAX_SPREAD: u64 = 4;
+const SMALL: u64 = 1 << 16;
 
 /// A tensor that has been found in a file but not read yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,7 +47,7 @@ impl Stored {
         span: Span,
     ) -> Checked<Self> {
         if shape.len() > MAX_RANK || shape.len() != strides.len() {
-            return Err(format!("shape {shape:?} with strides {strides:?}"));
+            return Err(format!("{} dimensions and {} strides", shape.len(), strides.len()));
         }
         let available = span.n_bytes / dtype.size();
         let fits = n_elements(&shape).is_some_and(|n| n <= available)
@@ -62,6 +66,10 @@ impl Stored {
     /// The numbers in row-major order.
     pub(super) fn read(&self, source: &Source) -> Result<Vec<f32>> {
         let n = extent(&self.shape, &self.strides).unwrap_or(0);
+        if n > MAX_SPREAD * n_elements(&self.shape).unwrap_or(0) + SMALL {
+            let reason = format!("{:?} numbers spread over {n}; save a copy of it", self.shape);
+            return Err(source.fault(self.offset, reason));
+        }
         let bytes = source.read(self.offset, n * self.dtype.size())?;
         let Some(numbers) = self.dtype.to_f32(&bytes) else {
             let reason = format!("numbers of type {}, but weights are floats", self.dtype);
@@ -140,6 +148,20 @@ mod tests {
         ] {
             assert!(strided(shape, strides, first).is_err(), "{shape:?} {strides:?} {first}");
         }
+    }
+
+    #[test]
+    fn a_view_of_few_numbers_does_not_read_a_large_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("sparse");
+        std::fs::File::create(&path).unwrap().set_len(1 << 40).unwrap();
+        let span = Span { offset: 0, n_bytes: 1 << 40 };
+        let read = |strides: Vec<usize>| {
+            let stored = Stored::strided(Dtype::F32, (vec![4, 4], strides), 0, span).unwrap();
+            stored.read(&Source::open(&path).unwrap()).map_err(|error| error.to_string())
+        };
+        assert_eq!(read(vec![1 << 10, 1]).unwrap(), [0.0; 16]);
+        assert!(read(vec![1 << 36, 1]).unwrap_err().contains("save a copy"));
     }
 
     #[test]

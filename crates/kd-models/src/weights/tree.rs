@@ -13,7 +13,7 @@ pub(super) type Dict = BTreeMap<String, Node>;
 const USUAL_KEYS: [&str; 3] = ["state_dict", "model", "net"];
 
 /// Bytes of a name.
-const MAX_NAME: usize = 512;
+const MAX_NAME: usize = 256;
 
 /// A value in a file of weights.
 #[derive(Debug)]
