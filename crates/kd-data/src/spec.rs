@@ -83,7 +83,12 @@ mod tests {
             panic!("another kind")
         };
         assert_eq!(digits, SyntheticDigits { n_train: 5, ..SyntheticDigits::default() });
+        let DataSpec::Folder(folder) = read(r#"{"kind":"folder","path":"a"}"#).unwrap() else {
+            panic!("another kind")
+        };
+        assert_eq!(folder, Folder { path: "a".into(), ..Folder::default() });
         assert!(read(r#"{"kind":"mnist","n_train":5}"#).is_err());
+        assert!(read(r#"{"kind":"cifar10","path":"a"}"#).is_err());
         assert!(read(r#"{"kind":"synthetic-digits","n":5}"#).is_err());
         assert!(read(r#"{"kind":"emnist"}"#).unwrap_err().to_string().contains("mnist"));
     }

@@ -32,6 +32,11 @@ const MEAN: [f32; 3] = [0.4983, 0.4985, 0.5012];
 const STD: [f32; 3] = [0.2474, 0.2477, 0.2486];
 
 /// Procedurally drawn objects; the first images of a larger set are those of a smaller one.
+///
+/// Difficulty, measured once in PyTorch (Adam, one cycle, flips): after 5 epochs of 20,000 images
+/// a linear classifier has 11.0 % of 4,000 test images right, 3072-512-10 has 26.3 %; after 6
+/// epochs of 16,000, a network of four convolutions has 29.0 % with 2,450 parameters and 75.3 %
+/// with 75,130.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct SyntheticObjects {
