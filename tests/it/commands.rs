@@ -1,8 +1,9 @@
 //! The smaller commands: what they print, and that they work together.
 
 use std::fs;
+use std::path::Path;
 
-use kd_data::DataSpec;
+use kd_data::{DataSpec, Dataset, SyntheticObjects};
 use kd_models::ModelSpec;
 use kd_train::LossSpec;
 use serde_json::Value;
@@ -37,6 +38,48 @@ fn what_kd_train_writes_kd_eval_reads() {
     }
     assert_eq!((&result["model"], &result["split"]), (&"mlp-20".into(), &"test".into()));
     assert_eq!(result["parameters"], 784 * 20 + 20 + 20 * 10 + 10);
+}
+
+/// Synthetic objects as one file of CIFAR-10's binary format.
+fn write_cifar10(file: &Path, n_images: usize) {
+    let objects = SyntheticObjects { n_train: n_images, n_test: 1, ..SyntheticObjects::default() };
+    let images = objects.load(None).unwrap().train;
+    let record = |i: usize| [&[images.labels()[i] as u8], images.image(i)].concat();
+    fs::create_dir_all(file.parent().unwrap()).unwrap();
+    fs::write(file, (0..n_images).flat_map(record).collect::<Vec<u8>>()).unwrap();
+}
+
+#[test]
+fn a_convolutional_network_is_trained_and_evaluated_on_files() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    let batches = at.join("data/cifar-10-batches-bin");
+    for i in 1..=5 {
+        write_cifar10(&batches.join(format!("data_batch_{i}.bin")), 16);
+    }
+    write_cifar10(&batches.join("test_batch.bin"), 20);
+    let train = ["train", "--model", "resnet8", "--data", "cifar10", "--epochs", "1", "--flip"];
+    let plan = ["--optimizer", "sgd", "--weight-decay", "5e-4", "--schedule", "cosine"];
+    succeed(kd(at).args(train).args(plan).args(["--crop-padding", "4", "--out", "out"]));
+    let weights = "out/checkpoints/resnet8-seed0/student";
+
+    write_cifar10(&at.join("other/data_batch_1.bin"), 24);
+    let evaluate = |flags: &[&str]| -> Value {
+        let args = ["eval", "--model", "resnet8", "--weights", weights, "--data", "cifar10"];
+        let ended = succeed(kd(at).args(args).args(flags).arg("--json"));
+        serde_json::from_str(&ended.stdout).unwrap()
+    };
+    let test = evaluate(&[]);
+    let last = &finals(&at.join("out"))[0]["last"];
+    for key in ["total", "correct", "top1", "top5", "nll", "ece"] {
+        assert_eq!(test[key], last[key], "{key}");
+    }
+    assert_eq!((&test["total"], &test["parameters"]), (&20.into(), &75_290.into()));
+    // One file is enough for the part that it belongs to.
+    let normalize = ["--mean", "0.485,0.456,0.406", "--std", "0.229,0.224,0.225"];
+    let train = ["--data-dir", "other", "--split", "train"];
+    let other = evaluate(&[&train[..], &normalize].concat());
+    assert_eq!((&other["total"], &other["split"]), (&24.into(), &"train".into()));
 }
 
 #[test]

@@ -63,17 +63,56 @@ fn bad_settings_are_refused_before_anything_is_written() {
     }
 }
 
+const CNN_SUITE: &str = include_str!("tiny-cnn.toml");
+
+/// As [`BAD_SETTINGS`], for the suite of convolutional networks.
+const BAD_CNN_SETTINGS: [(&str, &str, &str); 8] = [
+    ("depth = 8 }", "depth = 9 }", "`depth`: 9 is none of"),
+    ("depth = 8 }", "deep = 8 }", "unknown field `deep`"),
+    ("shortcut = \"b\"", "shortcut = \"c\"", "unknown variant `c`"),
+    ("mean = [0.5, 0.5, 0.5]", "mean = [0.5]", "`normalize`"),
+    ("std = [0.25, 0.25, 0.25]", "std = [0.25, 0, 0.25]", "`normalize`"),
+    ("crop_padding = 4", "crop_padding = 32", "crop_padding"),
+    ("n_train = 96", "n_train = 0", "`n_train`"),
+    ("trainings = [\"teacher\"]", "schedule = { kind = \"cos\" }", "unknown variant `cos`"),
+];
+
+#[test]
+fn bad_settings_of_convolutional_networks_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    let suite = CNN_SUITE.replace("about = \"For tests.\"", "");
+    for (good, bad, words) in BAD_CNN_SETTINGS {
+        assert!(suite.contains(good), "{good}");
+        fs::write(at.join("suite.toml"), suite.replacen(good, bad, 1)).unwrap();
+        refused(&end(&mut kd_run(at, "out")), 78, words, &format!("{good} -> {bad}"));
+        assert!(!at.join("out").exists(), "{bad} left a folder");
+    }
+    fs::write(at.join("suite.toml"), &suite).unwrap();
+    fs::write(at.join("weights"), "no weights").unwrap();
+    for (teacher, model, code, words) in [
+        ("no/weights", "resnet8", 66, "no/weights"),
+        ("weights", "resnet8", 65, "weights"),
+        ("weights", "resnet9", 78, "`resnet9` names no network"),
+    ] {
+        let teacher = ["--teacher", teacher, "--teacher-model", model];
+        refused(&end(kd_run(at, "out").args(teacher)), code, words, words);
+        assert!(!at.join("out").exists(), "{words}");
+    }
+}
+
 #[test]
 fn bad_flags_are_refused() {
     let folder = tempfile::tempdir().unwrap();
     let at = folder.path();
     fs::write(at.join("suite.toml"), SUITE).unwrap();
     for (flags, words) in [
-        (["--preset", "huge"], "`huge` is none of killed, long, quick"),
+        (["--preset", "huge"], "`huge` is none of endless, killed, long, quick"),
         (["--seeds", "0"], "`seeds`"),
         (["--threads", "0"], "`threads`"),
         (["--device", "abacus"], "`abacus` is none of"),
         (["--holdout", "601"], "`holdout`"),
+        (["--mean=0,0", "--std=1,1"], "`normalize`"),
     ] {
         refused(&end(kd_run(at, "out").args(flags)), 78, words, flags[0]);
         assert!(!at.join("out").exists(), "{flags:?} left a folder");

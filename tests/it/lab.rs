@@ -8,7 +8,7 @@ use std::time::Duration;
 use candle_core::{Device, Tensor};
 use kd_core::{Batch, BatchSource, Classifier, Error, Perturb, Result, Stream};
 use kd_data::{Augment, DataSpec, Dataset, Loader, SyntheticDigits};
-use kd_models::{Mlp, Network};
+use kd_models::{Mlp, ModelSpec};
 use kd_train::losses::Distill;
 use kd_train::{
     Cohort, Data, EvalSet, LossSpec, MetricsLog, OptimizerSpec, Outcome, Plan, Run, Schedule,
@@ -59,18 +59,27 @@ static LAB: LazyLock<Lab> = LazyLock::new(|| {
     Lab {
         train: Loader::new(train, augment, normalize, stream).unwrap(),
         test: EvalSet::new(&test).unwrap(),
-        teacher: mlp(40, 0.0),
+        teacher: build(&mlp(40, 0.0)),
     }
 });
 
-fn mlp(n_units: usize, dropout: f32) -> Box<dyn Classifier> {
-    let config = Mlp { hidden: vec![n_units; 2], dropout, input_dropout: dropout / 2.0 };
-    config.build([1, 28, 28], 10, Stream::new(1).at("init"), &Device::Cpu).unwrap()
+fn mlp(n_units: usize, dropout: f32) -> ModelSpec {
+    ModelSpec::Mlp(Mlp { hidden: vec![n_units; 2], dropout, input_dropout: dropout / 2.0 })
+}
+
+fn build(model: &ModelSpec) -> Box<dyn Classifier> {
+    let stream = Stream::new(1).at("init");
+    model.as_dyn().build([1, 28, 28], 10, stream, &Device::Cpu).unwrap()
+}
+
+/// A small MLP that has made no step.
+pub(crate) fn student(name: &str, loss: LossSpec) -> Student {
+    student_of(&mlp(12, 0.2), name, loss)
 }
 
 /// A student that has made no step.
-pub(crate) fn student(name: &str, loss: LossSpec) -> Student {
-    Student::new(name, mlp(12, 0.2), loss, OptimizerSpec::default())
+pub(crate) fn student_of(model: &ModelSpec, name: &str, loss: LossSpec) -> Student {
+    Student::new(name, build(model), loss, OptimizerSpec::default())
 }
 
 /// Every objective with its default settings, and distillation at other ones: ten students.

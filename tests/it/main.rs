@@ -1,11 +1,15 @@
 //! Tests that span several crates: every registry, training as a library, and the program.
 
 #[cfg(test)]
+mod cnn;
+#[cfg(test)]
 mod cohort;
 #[cfg(test)]
 mod commands;
 #[cfg(test)]
 mod disk_full;
+#[cfg(test)]
+mod exchange;
 #[cfg(test)]
 mod faults;
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! A suite through the program, from its file to its report: repeated, interrupted, killed.
 
 use std::fs;
+use std::path::Path;
 use std::time::Instant;
 
 use kd_core::Stream;
@@ -9,10 +10,17 @@ use tempfile::TempDir;
 
 use crate::program::{Results, Running, end, finals, kd_run, succeed};
 
-/// A folder with the tiny suite.
+const MLPS: &str = include_str!("tiny.toml");
+const CNNS: &str = include_str!("tiny-cnn.toml");
+
+/// A folder with the tiny suite of MLPs.
 fn folder() -> TempDir {
+    folder_of(MLPS)
+}
+
+fn folder_of(suite: &str) -> TempDir {
     let folder = tempfile::tempdir().unwrap();
-    fs::write(folder.path().join("suite.toml"), include_str!("tiny.toml")).unwrap();
+    fs::write(folder.path().join("suite.toml"), suite).unwrap();
     folder
 }
 
@@ -34,16 +42,18 @@ fn a_run_repeated_gives_the_same_results_and_a_finished_one_is_not_run_again() {
 
 #[test]
 fn the_number_of_threads_changes_no_bit() {
-    let folder = folder();
-    let at = folder.path();
-    let with_threads = |n: &str| {
-        succeed(kd_run(at, n).args(["--threads", n]));
-        let mut results = Results::of(&at.join(n));
-        // The first line says how many threads there were.
-        assert_eq!(results.metrics.remove(0)["threads"].to_string(), n);
-        results
-    };
-    with_threads("1").assert_same(&with_threads("2"));
+    for suite in [MLPS, CNNS] {
+        let folder = folder_of(suite);
+        let at = folder.path();
+        let with_threads = |n: &str| {
+            succeed(kd_run(at, n).args(["--threads", n]));
+            let mut results = Results::of(&at.join(n));
+            // The first line says how many threads there were.
+            assert_eq!(results.metrics.remove(0)["threads"].to_string(), n);
+            results
+        };
+        with_threads("1").assert_same(&with_threads("2"));
+    }
 }
 
 #[test]
@@ -69,7 +79,12 @@ fn a_network_learns_and_its_report_says_so() {
 #[test]
 fn a_run_killed_at_random_moments_ends_with_the_same_results() {
     let n_kills = if std::env::var_os("KD_SLOW_TESTS").is_some() { 20 } else { 6 };
-    let folder = folder();
+    kill_at_random_moments(MLPS, n_kills);
+    kill_at_random_moments(CNNS, n_kills / 2);
+}
+
+fn kill_at_random_moments(suite: &str, n_kills: usize) {
+    let folder = folder_of(suite);
     let at = folder.path();
     let run = |out| {
         let mut command = kd_run(at, out);
@@ -147,4 +162,45 @@ fn a_terminated_run_says_that_it_can_be_resumed_and_keeps_others_out_before() {
     succeed(&mut long("stopped"));
     succeed(&mut long("whole"));
     Results::of(&at.join("stopped")).assert_same(&Results::of(&at.join("whole")));
+}
+
+#[test]
+fn a_long_run_says_how_long_it_will_take() {
+    let folder = folder();
+    let mut run = Running::start(kd_run(folder.path(), "out").args(["--preset", "endless"]));
+    let metrics = folder.path().join("out/metrics.jsonl");
+    run.wait_until(|| fs::read_to_string(&metrics).unwrap_or_default().lines().count() >= 2);
+    let stderr = run.terminate().stderr;
+    assert!(stderr.contains("tiny: about ") && stderr.contains(" on this machine"), "{stderr}");
+    let short = succeed(&mut kd_run(folder.path(), "short"));
+    assert!(!short.stderr.contains("on this machine"), "{}", short.stderr);
+}
+
+/// What stands in a run's spec, as TOML.
+fn spec(out: &Path) -> toml::Table {
+    toml::from_str(&fs::read_to_string(out.join("spec.toml")).unwrap()).unwrap()
+}
+
+#[test]
+fn a_teacher_from_a_file_takes_the_place_of_the_one_that_would_be_trained() {
+    let folder = folder_of(CNNS);
+    let at = folder.path();
+    let first = succeed(&mut kd_run(at, "trained"));
+    assert!(first.stderr.contains("tiny-cnn quick: For tests."), "{}", first.stderr);
+    let weights = "trained/checkpoints/teacher-seed0/teacher";
+    let teacher = ["--teacher", weights, "--teacher-model", "resnet8"];
+    succeed(kd_run(at, "given").args(teacher));
+
+    let students = |out: &str| {
+        let finals = finals(&at.join(out)).into_iter();
+        finals.filter(|last| last["training"] == "student").collect::<Vec<_>>()
+    };
+    assert_eq!(students("given"), students("trained"), "the same teacher teaches the same");
+    assert_eq!(finals(&at.join("given")).len(), 2, "it was not trained again");
+    let spec = spec(&at.join("given"));
+    let teacher = &spec["training"][0]["teacher"]["weights"];
+    assert_eq!(teacher["path"].as_str(), Some(weights));
+    assert_eq!(teacher["sha256"].as_str().map(str::len), Some(64));
+    assert_eq!(teacher["model"]["depth"].as_integer(), Some(8));
+    assert_eq!(spec["normalize"]["mean"][2].as_float(), Some(0.5));
 }
