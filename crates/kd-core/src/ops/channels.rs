@@ -6,10 +6,10 @@ use rayon::prelude::*;
 
 use super::slices;
 
-/// Values that one task takes; a multiple of every usual number of channels is not needed.
+/// Values that one task takes.
 const TASK: usize = 1 << 16;
 
-/// Values of whole rows of `n_channels` that one task takes.
+/// The same in whole rows of `n_channels` values.
 pub(super) fn task_len(n_channels: usize) -> usize {
     (TASK / n_channels.max(1)).max(1) * n_channels.max(1)
 }
@@ -27,14 +27,20 @@ pub(super) fn finish(
         || {
             if let Some(shift) = shift {
                 for row in rows.chunks_exact_mut(n_channels) {
-                    row.iter_mut().zip(shift).for_each(|(y, b)| *y += b);
+                    for (y, b) in row.iter_mut().zip(shift) {
+                        *y += b;
+                    }
                 }
             }
             if let Some(residual) = residual {
-                rows.iter_mut().zip(residual).for_each(|(y, r)| *y += r);
+                for (y, r) in rows.iter_mut().zip(residual) {
+                    *y += r;
+                }
             }
             if relu {
-                rows.iter_mut().for_each(|y| *y = y.max(0.0));
+                for y in rows {
+                    *y = y.max(0.0);
+                }
             }
         },
     );
@@ -72,7 +78,9 @@ pub(super) fn sums(rows: &Tensor) -> Result<Tensor> {
                 #[inline(always)]
                 || {
                     for row in rows.chunks_exact(n_channels) {
-                        sums.iter_mut().zip(row).for_each(|(sum, v)| *sum += v);
+                        for (sum, v) in sums.iter_mut().zip(row) {
+                            *sum += v;
+                        }
                     }
                 },
             );

@@ -26,9 +26,13 @@ impl Moments {
             #[inline(always)]
             || {
                 for row in rows.chunks_exact(n_channels) {
-                    mean.iter_mut().zip(row).for_each(|(sum, y)| *sum += y);
+                    for (sum, y) in mean.iter_mut().zip(row) {
+                        *sum += y;
+                    }
                 }
-                mean.iter_mut().for_each(|sum| *sum /= n);
+                for sum in &mut mean {
+                    *sum /= n;
+                }
                 for row in rows.chunks_exact(n_channels) {
                     let sums = sum.iter_mut().zip(&mut squares);
                     for (((sum, squares), y), mean) in sums.zip(row).zip(&mean) {
@@ -118,27 +122,27 @@ impl Affine {
         out
     }
 
+    /// Loops, not closures: what is not inlined here is not compiled for the processor's vectors.
     #[inline(always)]
     fn apply_task(&self, rows: &[f32], residual: Option<&[f32]>, relu: bool, out: &mut [f32]) {
-        let n_channels = self.scale.len();
+        let n = self.scale.len();
         let floor = if relu { 0.0 } else { f32::NEG_INFINITY };
-        let both = out.chunks_exact_mut(n_channels).zip(rows.chunks_exact(n_channels));
-        let affine = || self.scale.iter().zip(&self.shift);
-        match residual {
-            None => both.for_each(|(out, row)| {
-                for ((out, y), (scale, shift)) in out.iter_mut().zip(row).zip(affine()) {
+        let rows = out.chunks_exact_mut(n).zip(rows.chunks_exact(n));
+        let Some(residual) = residual else {
+            for (out, row) in rows {
+                let affine = self.scale.iter().zip(&self.shift);
+                for ((out, y), (scale, shift)) in out.iter_mut().zip(row).zip(affine) {
                     *out = y.mul_add(*scale, *shift).max(floor);
                 }
-            }),
-            Some(residual) => both.zip(residual.chunks_exact(n_channels)).for_each(
-                #[inline(always)]
-                |((out, row), residual)| {
-                    let row = out.iter_mut().zip(row).zip(residual);
-                    for (((out, y), r), (scale, shift)) in row.zip(affine()) {
-                        *out = (y.mul_add(*scale, *shift) + r).max(floor);
-                    }
-                },
-            ),
+            }
+            return;
+        };
+        for ((out, row), residual) in rows.zip(residual.chunks_exact(n)) {
+            let affine = self.scale.iter().zip(&self.shift);
+            let values = out.iter_mut().zip(row).zip(residual);
+            for (((out, y), r), (scale, shift)) in values.zip(affine) {
+                *out = (y.mul_add(*scale, *shift) + r).max(floor);
+            }
         }
     }
 }
@@ -156,23 +160,6 @@ impl<'a> Incoming<'a> {
         let part = |values: &'a [f32]| &values[start..start + len];
         Self { grad: part(self.grad), relu: self.relu.map(part) }
     }
-
-    /// Calls `f(channel, g, y)` for all values of `rows`, `g` being the gradient before ReLU.
-    #[inline(always)]
-    fn rows(
-        self,
-        rows: &[f32],
-        n_channels: usize,
-        mut f: impl FnMut(&[f32], &[f32], Option<&[f32]>),
-    ) {
-        let rows = rows.chunks_exact(n_channels).zip(self.grad.chunks_exact(n_channels));
-        match self.relu {
-            None => rows.for_each(|(y, g)| f(y, g, None)),
-            Some(out) => {
-                rows.zip(out.chunks_exact(n_channels)).for_each(|((y, g), out)| f(y, g, Some(out)))
-            }
-        }
-    }
 }
 
 /// For each channel the sums of `g` and of `g (y - mean)` over all rows.
@@ -180,17 +167,13 @@ pub(crate) fn grad_sums(incoming: Incoming<'_>, rows: &[f32], mean: &[f32]) -> [
     let n_channels = mean.len();
     let len = task_len(n_channels);
     let task = |(i, rows): (usize, &[f32])| {
+        let incoming = incoming.task(i * len, rows.len());
         let mut sums = [vec![0.0f32; n_channels], vec![0.0f32; n_channels]];
         Arch::new().dispatch(
             #[inline(always)]
-            || {
-                let [sum_g, sum_gy] = &mut sums;
-                incoming.task(i * len, rows.len()).rows(
-                    rows,
-                    n_channels,
-                    #[inline(always)]
-                    |y, g, out| add_row((sum_g, sum_gy), (y, g, out), mean),
-                );
+            || match incoming.relu {
+                None => add_rows::<false>(&mut sums, (rows, incoming.grad, incoming.grad), mean),
+                Some(out) => add_rows::<true>(&mut sums, (rows, incoming.grad, out), mean),
             },
         );
         sums
@@ -203,62 +186,47 @@ pub(crate) fn grad_sums(incoming: Incoming<'_>, rows: &[f32], mean: &[f32]) -> [
 }
 
 #[inline(always)]
-fn add_row(
-    (sum_g, sum_gy): (&mut [f32], &mut [f32]),
-    (y, g, out): (&[f32], &[f32], Option<&[f32]>),
+fn add_rows<const RELU: bool>(
+    [sum_g, sum_gy]: &mut [Vec<f32>; 2],
+    (rows, grad, out): (&[f32], &[f32], &[f32]),
     mean: &[f32],
 ) {
-    let sums = sum_g.iter_mut().zip(sum_gy).zip(mean).zip(y);
-    match out {
-        None => {
-            for ((((sum_g, sum_gy), mean), y), g) in sums.zip(g) {
-                *sum_g += g;
-                *sum_gy += g * (y - mean);
-            }
-        }
-        Some(out) => {
-            for (((((sum_g, sum_gy), mean), y), g), out) in sums.zip(g).zip(out) {
-                let g = if *out > 0.0 { *g } else { 0.0 };
-                *sum_g += g;
-                *sum_gy += g * (y - mean);
-            }
+    let n = mean.len();
+    let rows = rows.chunks_exact(n).zip(grad.chunks_exact(n)).zip(out.chunks_exact(n));
+    for ((y, g), out) in rows {
+        let sums = sum_g.iter_mut().zip(sum_gy.iter_mut()).zip(mean);
+        for ((((sum_g, sum_gy), mean), (y, g)), out) in sums.zip(y.iter().zip(g)).zip(out) {
+            let g = if !RELU || *out > 0.0 { *g } else { 0.0 };
+            *sum_g += g;
+            *sum_gy += g * (y - mean);
         }
     }
 }
 
-/// `a g + b y + c` for each channel: the gradient of what was normalized. Also `g` itself where
-/// `residual` is given, the gradient of the residual.
+/// `a g + b y + c` for each channel: the gradient of what was normalized. Also `g` itself, to
+/// `residual` where it is given: the gradient of the residual.
 pub(crate) fn grad_rows(
     incoming: Incoming<'_>,
     rows: &[f32],
-    [a, b, c]: [&[f32]; 3],
+    abc: [&[f32]; 3],
     residual: Option<&mut [f32]>,
 ) -> Vec<f32> {
-    let n_channels = a.len();
-    let len = task_len(n_channels);
+    let len = task_len(abc[0].len());
     let mut grad = vec![0.0; rows.len()];
-    let task = |i: usize, to: &mut [f32], mut residual: Option<&mut [f32]>| {
+    let task = |i: usize, to: &mut [f32], residual: Option<&mut [f32]>| {
         let rows = &rows[i * len..][..to.len()];
-        let mut to = to.chunks_exact_mut(n_channels);
-        let mut residual = residual.as_mut().map(|r| r.chunks_exact_mut(n_channels));
+        let incoming = incoming.task(i * len, rows.len());
         Arch::new().dispatch(
             #[inline(always)]
             || {
-                incoming.task(i * len, rows.len()).rows(
-                    rows,
-                    n_channels,
-                    #[inline(always)]
-                    |y, g, out| {
-                        let Some(to) = to.next() else { return };
-                        masked(g, out, to);
-                        if let Some(residual) = residual.as_mut().and_then(Iterator::next) {
-                            residual.copy_from_slice(to);
-                        }
-                        for ((((to, y), a), b), c) in to.iter_mut().zip(y).zip(a).zip(b).zip(c) {
-                            *to = a.mul_add(*to, b.mul_add(*y, *c));
-                        }
-                    },
-                );
+                match incoming.relu {
+                    None => to.copy_from_slice(incoming.grad),
+                    Some(out) => mask_rows(to, incoming.grad, out),
+                }
+                if let Some(residual) = residual {
+                    residual.copy_from_slice(to);
+                }
+                combine_rows(to, rows, abc);
             },
         );
     };
@@ -274,13 +242,18 @@ pub(crate) fn grad_rows(
 }
 
 #[inline(always)]
-fn masked(g: &[f32], out: Option<&[f32]>, to: &mut [f32]) {
-    match out {
-        None => to.copy_from_slice(g),
-        Some(out) => {
-            for ((to, g), out) in to.iter_mut().zip(g).zip(out) {
-                *to = if *out > 0.0 { *g } else { 0.0 };
-            }
+fn mask_rows(to: &mut [f32], grad: &[f32], out: &[f32]) {
+    for ((to, g), out) in to.iter_mut().zip(grad).zip(out) {
+        *to = if *out > 0.0 { *g } else { 0.0 };
+    }
+}
+
+#[inline(always)]
+fn combine_rows(to: &mut [f32], rows: &[f32], [a, b, c]: [&[f32]; 3]) {
+    let n = a.len();
+    for (to, y) in to.chunks_exact_mut(n).zip(rows.chunks_exact(n)) {
+        for ((((to, y), a), b), c) in to.iter_mut().zip(y).zip(a).zip(b).zip(c) {
+            *to = a.mul_add(*to, b.mul_add(*y, *c));
         }
     }
 }
