@@ -19,6 +19,7 @@ mod param;
 pub mod record;
 mod registry;
 pub mod rng;
+mod simd;
 pub mod testing;
 
 pub use contract::{Batch, BatchSource, Classifier, Mode, Perturb};

@@ -1,8 +1,9 @@
 //! Arithmetic on activations whose channels are contiguous: biases, sums, ReLU.
 
 use candle_core::{Result, Tensor};
-use pulp::Arch;
 use rayon::prelude::*;
+
+use crate::simd::vectorized;
 
 use super::slices;
 
@@ -22,7 +23,7 @@ pub(super) fn finish(
     residual: Option<&[f32]>,
     relu: bool,
 ) {
-    Arch::new().dispatch(
+    vectorized(
         #[inline(always)]
         || {
             if let Some(shift) = shift {
@@ -53,7 +54,7 @@ pub(super) fn through_relu(grad: &Tensor, y: &Tensor) -> Result<Tensor> {
         slices::with(y, |y| {
             let tasks = g.par_chunks_mut(TASK).zip(grad.par_chunks(TASK)).zip(y.par_chunks(TASK));
             tasks.for_each(|((g, grad), y)| {
-                Arch::new().dispatch(
+                vectorized(
                     #[inline(always)]
                     || {
                         for ((g, grad), y) in g.iter_mut().zip(grad).zip(y) {
@@ -74,7 +75,7 @@ pub(super) fn sums(rows: &Tensor) -> Result<Tensor> {
     let sums = slices::with(rows, |rows| {
         let parts = rows.par_chunks(task_len(n_channels)).map(|rows| {
             let mut sums = vec![0.0; n_channels];
-            Arch::new().dispatch(
+            vectorized(
                 #[inline(always)]
                 || {
                     for row in rows.chunks_exact(n_channels) {

@@ -3,8 +3,9 @@
 //! Sums are formed in f32 within a task of fixed size, and in f64 over tasks in the order of the
 //! rows: the result does not depend on the thread count.
 
-use pulp::Arch;
 use rayon::prelude::*;
+
+use crate::simd::vectorized;
 
 use crate::ops::channels::task_len;
 
@@ -22,7 +23,7 @@ impl Moments {
     pub(crate) fn of(rows: &[f32], n_channels: usize) -> Self {
         let n = (rows.len() / n_channels) as f32;
         let [mut mean, mut sum, mut squares] = [0; 3].map(|_| vec![0.0f32; n_channels]);
-        Arch::new().dispatch(
+        vectorized(
             #[inline(always)]
             || {
                 for row in rows.chunks_exact(n_channels) {
@@ -114,7 +115,7 @@ impl Affine {
         out.par_chunks_mut(len).enumerate().for_each(|(i, out)| {
             let range = i * len..i * len + out.len();
             let residual = residual.map(|residual| &residual[range.clone()]);
-            Arch::new().dispatch(
+            vectorized(
                 #[inline(always)]
                 || self.apply_task(&rows[range], residual, relu, out),
             );
@@ -169,7 +170,7 @@ pub(crate) fn grad_sums(incoming: Incoming<'_>, rows: &[f32], mean: &[f32]) -> [
     let task = |(i, rows): (usize, &[f32])| {
         let incoming = incoming.task(i * len, rows.len());
         let mut sums = [vec![0.0f32; n_channels], vec![0.0f32; n_channels]];
-        Arch::new().dispatch(
+        vectorized(
             #[inline(always)]
             || match incoming.relu {
                 None => add_rows::<false>(&mut sums, (rows, incoming.grad, incoming.grad), mean),
@@ -216,7 +217,7 @@ pub(crate) fn grad_rows(
     let task = |i: usize, to: &mut [f32], residual: Option<&mut [f32]>| {
         let rows = &rows[i * len..][..to.len()];
         let incoming = incoming.task(i * len, rows.len());
-        Arch::new().dispatch(
+        vectorized(
             #[inline(always)]
             || {
                 match incoming.relu {

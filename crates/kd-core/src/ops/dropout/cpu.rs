@@ -3,6 +3,7 @@
 use rayon::prelude::*;
 
 use crate::Stream;
+use crate::simd::vectorized;
 
 /// Values per call of the mask; a multiple of the 128 that one wide block covers.
 const BLOCK: usize = 1 << 14;
@@ -24,9 +25,19 @@ impl Mask {
         Self { stream, threshold: (p * 65_536.0).round() as u32, scale: 1.0 / (1.0 - p) }
     }
 
+    /// Multiplies `values` by the mask, in parallel.
+    pub(crate) fn apply(&self, values: &mut [f32]) {
+        values.par_chunks_mut(BLOCK).enumerate().for_each(|(i, block)| {
+            vectorized(
+                #[inline(always)]
+                || self.apply_block(i * BLOCK, block),
+            );
+        });
+    }
+
     /// Multiplies the values at positions `first..` (a multiple of [`WIDE`]) by the mask.
     #[inline(always)]
-    pub(crate) fn apply(&self, first: usize, values: &mut [f32]) {
+    fn apply_block(&self, first: usize, values: &mut [f32]) {
         for (i, values) in values.chunks_mut(WIDE).enumerate() {
             let first_block = ((first / WIDE + i) * LANES) as u64;
             let words = self.stream.wide_block::<LANES>(first_block);
@@ -38,7 +49,9 @@ impl Mask {
                     high[lane] = self.factor(word[lane] >> 16);
                 }
             }
-            values.iter_mut().zip(&factors).for_each(|(value, factor)| *value *= factor);
+            for (value, factor) in values.iter_mut().zip(&factors) {
+                *value *= factor;
+            }
         }
     }
 
@@ -46,15 +59,4 @@ impl Mask {
     fn factor(&self, bits: u32) -> f32 {
         if bits < self.threshold { 0.0 } else { self.scale }
     }
-}
-
-/// Calls `f(position of the block's first value, block)` for all of `values`, in parallel.
-pub(crate) fn for_each_block(values: &mut [f32], f: impl Fn(usize, &mut [f32]) + Sync) {
-    let arch = pulp::Arch::new();
-    values.par_chunks_mut(BLOCK).enumerate().for_each(|(i, block)| {
-        arch.dispatch(
-            #[inline(always)]
-            || f(i * BLOCK, block),
-        );
-    });
 }

@@ -2,8 +2,10 @@
 
 use rayon::prelude::*;
 
+use crate::simd::vectorized;
+
 use super::Activation;
-use crate::ops::dropout::cpu::{Mask, for_each_block};
+use crate::ops::dropout::cpu::Mask;
 
 /// Rows are shared between threads from this many values on.
 const PARALLEL_FROM: usize = 1 << 16;
@@ -14,23 +16,30 @@ pub(super) fn finish(y: &mut [f32], bias: &[f32], activation: Activation) {
     let rows = y.len() / n_out;
     let min_rows = if y.len() < PARALLEL_FROM { rows.max(1) } else { rows.div_ceil(8) };
     y.par_chunks_mut(n_out * min_rows).for_each(|rows| {
-        pulp::Arch::new().dispatch(
+        vectorized(
             #[inline(always)]
-            || rows.chunks_exact_mut(n_out).for_each(|row| bias_and_relu(row, bias, activation)),
+            || {
+                for row in rows.chunks_exact_mut(n_out) {
+                    bias_and_relu(row, bias, activation);
+                }
+            },
         );
     });
     if let Activation::ReluDropout { p, stream } = activation {
-        let mask = Mask::new(p, stream);
-        for_each_block(y, |first, block| mask.apply(first, block));
+        Mask::new(p, stream).apply(y);
     }
 }
 
 #[inline(always)]
 fn bias_and_relu(row: &mut [f32], bias: &[f32], activation: Activation) {
     if activation == Activation::Identity {
-        row.iter_mut().zip(bias).for_each(|(y, b)| *y += b);
+        for (y, b) in row.iter_mut().zip(bias) {
+            *y += b;
+        }
     } else {
-        row.iter_mut().zip(bias).for_each(|(y, b)| *y = (*y + b).max(0.0));
+        for (y, b) in row.iter_mut().zip(bias) {
+            *y = (*y + b).max(0.0);
+        }
     }
 }
 
@@ -49,7 +58,7 @@ pub(super) fn undo(
     };
     let mut g = vec![0.0; grad.len()];
     let mut sums = vec![0.0; n_out];
-    pulp::Arch::new().dispatch(
+    vectorized(
         #[inline(always)]
         || {
             let rows = g.chunks_exact_mut(n_out).zip(grad.chunks_exact(n_out));
@@ -61,7 +70,9 @@ pub(super) fn undo(
                         *g = if *y > 0.0 { grad * scale } else { 0.0 };
                     }
                 }
-                sums.iter_mut().zip(&*g).for_each(|(sum, g)| *sum += g);
+                for (sum, g) in sums.iter_mut().zip(&*g) {
+                    *sum += g;
+                }
             }
         },
     );

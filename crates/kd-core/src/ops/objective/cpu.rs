@@ -1,6 +1,7 @@
 //! Softmaxes, cross entropies and their gradients, sixteen examples side by side.
 
 use super::{Hard, Objective, Soft};
+use crate::simd::vectorized;
 
 /// Examples that are computed side by side, one per SIMD lane.
 const LANES: usize = 16;
@@ -15,7 +16,7 @@ pub(super) struct Rows {
 pub(super) fn rows(logits: &[f32], n_classes: usize, objective: &Objective) -> Rows {
     let n = logits.len() / n_classes;
     let mut rows = Rows { losses: vec![0.0; n], gradient: vec![0.0; logits.len()] };
-    pulp::Arch::new().dispatch(
+    vectorized(
         #[inline(always)]
         || {
             let mut scratch = Scratch::new(n_classes);

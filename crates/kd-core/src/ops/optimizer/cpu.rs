@@ -2,6 +2,8 @@
 
 use rayon::prelude::*;
 
+use crate::simd::vectorized;
+
 use super::{Adam, Sgd};
 
 /// Values that one task steps over.
@@ -48,9 +50,8 @@ pub(super) fn adam(
 ) {
     let blocks = param.par_chunks_mut(BLOCK).zip(grad.par_chunks(BLOCK));
     let states = first.par_chunks_mut(BLOCK).zip(second.par_chunks_mut(BLOCK));
-    let arch = pulp::Arch::new();
     blocks.zip(states).for_each(|((param, grad), (first, second))| {
-        arch.dispatch(
+        vectorized(
             #[inline(always)]
             || {
                 let values = param.iter_mut().zip(grad).zip(first).zip(second);
@@ -93,9 +94,8 @@ pub(super) fn sgd(rates: &SgdRates, param: &mut [f32], grad: &[f32], velocity: &
     let along_g = if rates.nesterov { 1.0 } else { 0.0 };
     let along_u = if rates.nesterov { rates.momentum } else { 1.0 };
     let blocks = param.par_chunks_mut(BLOCK).zip(grad.par_chunks(BLOCK));
-    let arch = pulp::Arch::new();
     blocks.zip(velocity.par_chunks_mut(BLOCK)).for_each(|((param, grad), velocity)| {
-        arch.dispatch(
+        vectorized(
             #[inline(always)]
             || {
                 for ((p, g), u) in param.iter_mut().zip(grad).zip(velocity) {
