@@ -15,6 +15,7 @@ use rayon::prelude::*;
 use super::geometry::{Gather, Geometry, Padded};
 use super::pack::{Direction, pack};
 use super::tile::{GatherSum, WeightSum};
+use super::winograd::Winograd;
 
 /// Values of the images that a task takes, with margins, input and output together.
 const BLOCK: usize = 1 << 18;
@@ -33,7 +34,7 @@ pub(crate) fn forward(
     finish: impl Fn(usize, &mut [f32]) + Sync,
 ) -> Vec<f32> {
     let sums = [Sum::new(geometry, geometry.forward(), weight, Direction::Forward)];
-    run(&sums, (geometry.out_channels, geometry.conv.groups), x, geometry.out_image_len(), finish)
+    run(&sums, geometry.out_channels, x, geometry.out_image_len(), finish)
 }
 
 /// Gradient of the input, `(N, H, W, C)`, from that of the output.
@@ -41,7 +42,7 @@ pub(crate) fn grad_input(grad: &[f32], weight: &[f32], geometry: &Geometry) -> V
     let gathers = geometry.backward().into_iter();
     let sums: Vec<_> =
         gathers.map(|gather| Sum::new(geometry, gather, weight, Direction::Backward)).collect();
-    run(&sums, (geometry.channels, geometry.conv.groups), grad, geometry.image_len(), |_, _| {})
+    run(&sums, geometry.channels, grad, geometry.image_len(), |_, _| {})
 }
 
 /// Images whose input and output fit the cache together.
@@ -49,50 +50,82 @@ pub(crate) fn images_per_block(len: usize) -> usize {
     (BLOCK / len.max(1)).max(1)
 }
 
-/// A gathering sum with the packed weights of each group.
+/// A gathering sum with its packed weights.
 struct Sum {
     gather: Gather,
-    panels: Vec<Vec<f32>>,
+    weights: Weights,
+}
+
+enum Weights {
+    /// In panels, for each group.
+    Direct(Vec<Vec<f32>>),
+    Transformed(Winograd),
 }
 
 impl Sum {
     fn new(geometry: &Geometry, gather: Gather, weight: &[f32], direction: Direction) -> Self {
         let group = |group| pack(geometry, &gather, weight, (direction, group));
-        let panels = (0..geometry.conv.groups).map(group).collect();
-        Self { gather, panels }
+        let weights = match Winograd::new(geometry, weight, direction) {
+            Some(transformed) => Weights::Transformed(transformed),
+            None => Weights::Direct((0..geometry.conv.groups).map(group).collect()),
+        };
+        Self { gather, weights }
+    }
+
+    fn images_per_block(&self, out_len: usize) -> usize {
+        let fitting = images_per_block(self.gather.source.len() + out_len);
+        match &self.weights {
+            Weights::Direct(_) => fitting,
+            Weights::Transformed(winograd) => fitting.max(winograd.images_per_block()),
+        }
+    }
+
+    /// The sums of the images `x`, which have margins, at `places`, to `out`.
+    fn apply(
+        &self,
+        x: &[f32],
+        (from, to): (&[usize], &[usize]),
+        n_channels: usize,
+        out: &mut [f32],
+    ) {
+        let panels = match &self.weights {
+            Weights::Transformed(winograd) => return winograd.apply(self.gather.source, x, out),
+            Weights::Direct(panels) => panels,
+        };
+        let n_cols = n_channels / panels.len();
+        for (group, packed) in panels.iter().enumerate() {
+            Arch::new().dispatch(GatherSum {
+                x,
+                in_offsets: from,
+                out_offsets: to,
+                runs: &self.gather.runs(group, panels.len()),
+                panels: packed,
+                n_cols,
+                first_col: group * n_cols,
+                out,
+            });
+        }
     }
 }
 
 fn run(
     sums: &[Sum],
-    (n_channels, groups): (usize, usize),
+    n_channels: usize,
     source: &[f32],
     out_len: usize,
     finish: impl Fn(usize, &mut [f32]) + Sync,
 ) -> Vec<f32> {
     let padded = sums[0].gather.source;
-    let block = images_per_block(padded.len() + out_len);
+    let block = sums[0].images_per_block(out_len);
     let places: Vec<_> = sums.iter().map(|sum| places(&sum.gather, block, out_len)).collect();
     let mut out = vec![0.0; source.len() / padded.image_len() * out_len];
     out.par_chunks_mut(block * out_len).enumerate().for_each(|(i, out)| {
         let n_images = out.len() / out_len;
         let images = &source[i * block * padded.image_len()..][..n_images * padded.image_len()];
         with_margins(padded, images, |x| {
-            for (Sum { gather, panels }, (from, to)) in sums.iter().zip(&places) {
-                let n_pixels = gather.in_offsets.len() * n_images;
-                let n_cols = n_channels / groups;
-                for (group, panels) in panels.iter().enumerate() {
-                    Arch::new().dispatch(GatherSum {
-                        x,
-                        in_offsets: &from[..n_pixels],
-                        out_offsets: &to[..n_pixels],
-                        runs: &gather.runs(group, groups),
-                        panels,
-                        n_cols,
-                        first_col: group * n_cols,
-                        out,
-                    });
-                }
+            for (sum, (from, to)) in sums.iter().zip(&places) {
+                let n_pixels = sum.gather.in_offsets.len() * n_images;
+                sum.apply(x, (&from[..n_pixels], &to[..n_pixels]), n_channels, out);
             }
         });
         finish(i * block, out);

@@ -225,7 +225,7 @@ impl Padded {
     }
 
     /// Where the pixel `[y, x]`, counted from the margin's corner, begins.
-    fn offset(&self, [y, x]: [usize; 2]) -> usize {
+    pub(super) fn offset(&self, [y, x]: [usize; 2]) -> usize {
         let width = self.before[1] + self.size[1] + self.after[1];
         (y * width + x) * self.channels
     }

@@ -4,6 +4,7 @@ pub(crate) mod cpu;
 pub(crate) mod geometry;
 mod pack;
 mod tile;
+mod winograd;
 
 use std::sync::Arc;
 

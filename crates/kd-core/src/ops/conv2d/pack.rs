@@ -63,7 +63,7 @@ pub(super) fn pack(
 }
 
 /// First column and width of each panel.
-fn panel_columns(n_cols: usize) -> Vec<(usize, usize)> {
+pub(super) fn panel_columns(n_cols: usize) -> Vec<(usize, usize)> {
     let mut columns = Vec::new();
     let mut col = 0;
     while col < n_cols {

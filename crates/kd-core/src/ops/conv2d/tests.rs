@@ -6,8 +6,9 @@ use crate::testing::{check_grad, random};
 /// `(N, H, W, C)`, kernel `(O, C / groups, kh, kw)`, stride, padding, groups.
 type Case = ([usize; 4], [usize; 4], [usize; 3]);
 
-/// Odd sizes, strides, paddings and groups; 12 and 32 are the sides of a tile.
-const CASES: [Case; 12] = [
+/// Odd sizes, strides, paddings and groups; 12 and 32 are the sides of a tile. The last four are
+/// computed by transformed tiles, of which the very last has more than one chunk.
+const CASES: [Case; 16] = [
     ([1, 1, 1, 1], [1, 1, 1, 1], [1, 0, 1]),
     ([2, 5, 7, 3], [4, 3, 3, 3], [1, 1, 1]),
     ([2, 7, 5, 3], [5, 3, 3, 3], [2, 1, 1]),
@@ -20,6 +21,10 @@ const CASES: [Case; 12] = [
     ([1, 4, 4, 1], [1, 1, 2, 2], [1, 3, 1]),
     ([3, 4, 4, 17], [33, 17, 3, 3], [1, 1, 1]),
     ([1, 5, 14, 16], [48, 16, 3, 3], [1, 1, 1]),
+    ([2, 6, 8, 64], [80, 64, 3, 3], [1, 1, 1]),
+    ([1, 8, 6, 64], [64, 64, 3, 3], [1, 0, 1]),
+    ([1, 4, 2, 64], [96, 64, 3, 3], [1, 2, 1]),
+    ([33, 4, 4, 64], [64, 64, 3, 3], [1, 1, 1]),
 ];
 
 fn tensors((x, weight, [stride, padding, groups]): Case) -> ([Tensor; 3], Conv) {
