@@ -25,7 +25,7 @@ pub(crate) struct Args {
     /// top level]
     #[arg(long, value_name = "KEY")]
     key: Option<String>,
-    /// Take this away from the names, such as module.
+    /// Take this away from the front of all names, such as `module.` with its dot
     #[arg(long, value_name = "PREFIX")]
     strip_prefix: Option<String>,
     /// Whose names they are
