@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use candle_core::{Tensor, Var};
 
+use crate::gemm::Write;
 use crate::{Error, Result};
 
 /// A trainable tensor with its gradient buffer. Cloning shares both.
@@ -64,9 +65,10 @@ impl Grad {
         self.filled.store(false, Ordering::Release);
     }
 
-    /// The buffer, and whether the writer must overwrite (not add to) it; marks it as filled.
-    pub(crate) fn write(&self) -> (&Tensor, bool) {
-        (&self.buffer, !self.filled.swap(true, Ordering::AcqRel))
+    /// The buffer, and how the next gradient is written to it; marks it as filled.
+    pub(crate) fn write(&self) -> (&Tensor, Write) {
+        let filled = self.filled.swap(true, Ordering::AcqRel);
+        (&self.buffer, if filled { Write::Add } else { Write::Set })
     }
 }
 

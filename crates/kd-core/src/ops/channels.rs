@@ -8,7 +8,7 @@ use crate::simd::vectorized;
 use super::slices;
 
 /// Values that one task takes.
-const TASK: usize = 1 << 16;
+pub(super) const TASK: usize = 1 << 16;
 
 /// The same in whole rows of `n_channels` values.
 pub(super) fn task_len(n_channels: usize) -> usize {
@@ -47,6 +47,14 @@ pub(super) fn finish(
     );
 }
 
+/// `to = grad` where the ReLU's output `y` is positive, else 0; for loops that are vectorized.
+#[inline(always)]
+pub(super) fn mask(to: &mut [f32], grad: &[f32], y: &[f32]) {
+    for ((to, g), y) in to.iter_mut().zip(grad).zip(y) {
+        *to = if *y > 0.0 { *g } else { 0.0 };
+    }
+}
+
 /// The gradient before a ReLU whose output is `y`; the derivative at 0 is 0, as in PyTorch.
 pub(super) fn through_relu(grad: &Tensor, y: &Tensor) -> Result<Tensor> {
     let mut g = vec![0.0; grad.elem_count()];
@@ -56,11 +64,7 @@ pub(super) fn through_relu(grad: &Tensor, y: &Tensor) -> Result<Tensor> {
             tasks.for_each(|((g, grad), y)| {
                 vectorized(
                     #[inline(always)]
-                    || {
-                        for ((g, grad), y) in g.iter_mut().zip(grad).zip(y) {
-                            *g = if *y > 0.0 { *grad } else { 0.0 };
-                        }
-                    },
+                    || mask(g, grad, y),
                 );
             });
             Ok(())

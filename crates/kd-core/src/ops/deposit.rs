@@ -8,8 +8,8 @@ use crate::gemm::Write;
 
 /// Adds `values` to the gradient that `sink` holds.
 pub(super) fn deposit(sink: &Grad, values: Tensor) -> Result<()> {
-    let (buffer, fresh) = sink.write();
-    buffer.inplace_op2(&values, &Deposit(if fresh { Write::Set } else { Write::Add }))
+    let (buffer, write) = sink.write();
+    buffer.inplace_op2(&values, &Deposit(write))
 }
 
 /// `buffer = values` or `buffer += values`.

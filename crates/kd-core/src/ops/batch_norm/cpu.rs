@@ -7,7 +7,7 @@ use rayon::prelude::*;
 
 use crate::simd::vectorized;
 
-use crate::ops::channels::task_len;
+use crate::ops::channels::{mask, task_len};
 
 /// Number, mean and sum of squared deviations of each channel over some rows.
 #[derive(Debug, Clone, PartialEq)]
@@ -222,7 +222,7 @@ pub(crate) fn grad_rows(
             || {
                 match incoming.relu {
                     None => to.copy_from_slice(incoming.grad),
-                    Some(out) => mask_rows(to, incoming.grad, out),
+                    Some(out) => mask(to, incoming.grad, out),
                 }
                 if let Some(residual) = residual {
                     residual.copy_from_slice(to);
@@ -240,13 +240,6 @@ pub(crate) fn grad_rows(
             .for_each(|(i, (to, residual))| task(i, to, Some(residual))),
     }
     grad
-}
-
-#[inline(always)]
-fn mask_rows(to: &mut [f32], grad: &[f32], out: &[f32]) {
-    for ((to, g), out) in to.iter_mut().zip(grad).zip(out) {
-        *to = if *out > 0.0 { *g } else { 0.0 };
-    }
 }
 
 #[inline(always)]

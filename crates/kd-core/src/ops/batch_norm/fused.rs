@@ -32,7 +32,7 @@ pub(crate) struct Fused {
 
 impl Fused {
     fn out_dims(&self, x: &[usize]) -> Vec<usize> {
-        self.conv.as_ref().map_or(x.to_vec(), |(geometry, ..)| geometry.out_dims().to_vec())
+        out_dims(self.conv.as_ref().map(|(geometry, ..)| geometry), x)
     }
 
     fn check(&self, x: &Tensor, residual: Residual<'_>) -> Result<()> {
@@ -47,6 +47,11 @@ impl Fused {
             _ => Ok(()),
         }
     }
+}
+
+/// Shape of the output: the convolution's, or that of `x` without one.
+fn out_dims(conv: Option<&Geometry>, x: &[usize]) -> Vec<usize> {
+    conv.map_or(x.to_vec(), |geometry| geometry.out_dims().to_vec())
 }
 
 /// In training, with the batch's own statistics, which are returned. The gradients of the
@@ -268,7 +273,7 @@ impl Eval {
     }
 
     fn out_dims(&self, x: &[usize]) -> Vec<usize> {
-        self.conv.as_ref().map_or(x.to_vec(), |(geometry, _)| geometry.out_dims().to_vec())
+        out_dims(self.conv.as_ref().map(|(geometry, _)| geometry), x)
     }
 
     fn backward(

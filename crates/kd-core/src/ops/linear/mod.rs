@@ -125,8 +125,7 @@ impl CustomOp3 for Linear {
         let grad_bias = Tensor::from_vec(grad_bias, n_out, y.device())?;
         let grad_x = x.track_op().then(|| product(&g, weight)).transpose()?;
         if let Some([weight_sink, bias_sink]) = &self.sinks {
-            let (buffer, fresh) = weight_sink.write();
-            let write = if fresh { Write::Set } else { Write::Add };
+            let (buffer, write) = weight_sink.write();
             buffer.inplace_op3(&g, x, &TransposedProduct(write))?;
             deposit::deposit(bias_sink, grad_bias)?;
             return Ok((grad_x, None, None));
