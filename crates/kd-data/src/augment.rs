@@ -10,7 +10,7 @@ use kd_core::rng::Rng;
 use kd_core::{Error, Result, Stream};
 
 use crate::normalize::Table;
-use crate::warp::{Elastic, Linear, Warp, sample};
+use crate::warp::{Elastic, Framed, Linear, Warp};
 
 /// How training images are changed; the default changes nothing.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -172,17 +172,20 @@ impl Augmenter {
     fn warp(&self, window: Window, warp: &Warp, image: &[u8], tables: &[Table], out: &mut [f32]) {
         let [height, width] = self.size;
         let size = height * width;
+        let framed = Framed::new(image, self.size);
         let center = [(height - 1) as f32 / 2.0, (width - 1) as f32 / 2.0];
         for (y, from_y) in (window.top..).take(height).enumerate() {
             for x in 0..width {
                 let column = if window.flip { width - 1 - x } else { x };
                 let from = [from_y as f32, (column as isize + window.left) as f32];
-                let place = warp.apply(from, center, y * width + column);
-                for (c, table) in tables.iter().enumerate() {
-                    let pixel = sample(&image[c * size..(c + 1) * size], self.size, place);
-                    out[c * size + y * width + x] = table.interpolated(pixel);
+                let corner = framed.corner(warp.apply(from, center, y * width + column));
+                for (c, out) in out.chunks_exact_mut(size).enumerate() {
+                    out[y * width + x] = framed.sample(c, corner);
                 }
             }
+        }
+        for (out, table) in out.chunks_exact_mut(size).zip(tables) {
+            out.iter_mut().for_each(|pixel| *pixel = table.interpolated(*pixel));
         }
     }
 }

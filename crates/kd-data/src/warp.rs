@@ -136,20 +136,57 @@ impl Linear {
     }
 }
 
-/// The pixel between pixels at `place`, bilinear, zero outside; in units of bytes.
-#[inline(always)]
-pub(crate) fn sample(image: &[u8], [height, width]: [usize; 2], [y, x]: [f32; 2]) -> f32 {
-    // All is zero from one pixel outside on; clamped, the coordinates fit into integers.
-    let (y, x) = (y.clamp(-1.0, height as f32), x.clamp(-1.0, width as f32));
-    let (top, left) = (floor(y), floor(x));
-    let (down, right) = (y - top as f32, x - left as f32);
-    let pixel = |y: i32, x: i32| {
-        let inside = (y as usize) < height && (x as usize) < width;
-        if inside { f32::from(image[y as usize * width + x as usize]) } else { 0.0 }
-    };
-    let upper = pixel(top, left) * (1.0 - right) + pixel(top, left + 1) * right;
-    let lower = pixel(top + 1, left) * (1.0 - right) + pixel(top + 1, left + 1) * right;
-    upper * (1.0 - down) + lower * down
+/// Pixels of one image, `[C, H, W]`, in a frame of zeros: places outside need no test.
+#[derive(Debug)]
+pub(crate) struct Framed {
+    pixels: Vec<f32>,
+    size: [usize; 2],
+    width: usize,
+    plane: usize,
+}
+
+/// Where to interpolate: the pixel above and left of a place, and how far the place is from it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Corner {
+    at: usize,
+    down: f32,
+    right: f32,
+}
+
+impl Framed {
+    /// One zero above and left, two below and right, of each channel of `size` = `[H, W]`.
+    pub(crate) fn new(image: &[u8], size: [usize; 2]) -> Self {
+        let [height, width] = [size[0] + 3, size[1] + 3];
+        let plane = height * width;
+        let mut pixels = vec![0.0; image.len() / (size[0] * size[1]) * plane];
+        for (from, to) in image.chunks_exact(size[0] * size[1]).zip(pixels.chunks_exact_mut(plane))
+        {
+            for (from, to) in from.chunks_exact(size[1]).zip(to[width..].chunks_exact_mut(width)) {
+                to[1..].iter_mut().zip(from).for_each(|(to, &from)| *to = f32::from(from));
+            }
+        }
+        Self { pixels, size, width, plane }
+    }
+
+    /// The corner of `[y, x]`.
+    #[inline(always)]
+    pub(crate) fn corner(&self, [y, x]: [f32; 2]) -> Corner {
+        // All is zero from one pixel outside on; clamped, the coordinates stay in the frame.
+        let y = y.clamp(-1.0, self.size[0] as f32);
+        let x = x.clamp(-1.0, self.size[1] as f32);
+        let (top, left) = (floor(y), floor(x));
+        let at = (top + 1) as usize * self.width + (left + 1) as usize;
+        Corner { at, down: y - top as f32, right: x - left as f32 }
+    }
+
+    /// The value of `channel` there, bilinear; in units of bytes.
+    #[inline(always)]
+    pub(crate) fn sample(&self, channel: usize, Corner { at, down, right }: Corner) -> f32 {
+        let from = &self.pixels[channel * self.plane + at..][..self.width + 2];
+        let upper = from[0] * (1.0 - right) + from[1] * right;
+        let lower = from[self.width] * (1.0 - right) + from[self.width + 1] * right;
+        upper * (1.0 - down) + lower * down
+    }
 }
 
 /// `f32::floor` is a function call on processors that this program must also run on.
@@ -169,7 +206,7 @@ mod tests {
 
     #[test]
     fn bilinear_values_by_hand() {
-        let image = [10, 20, 30, 40];
+        let image = Framed::new(&[10, 20, 30, 40], [2, 2]);
         for (place, want) in [
             ([0.0, 0.0], 10.0),
             ([1.0, 1.0], 40.0),
@@ -178,9 +215,11 @@ mod tests {
             ([-0.5, 0.0], 5.0),
             ([1.5, 1.5], 10.0),
             ([-1.0, 0.0], 0.0),
+            ([2.0, 2.0], 0.0),
             ([f32::MAX, 0.0], 0.0),
+            ([0.0, f32::MIN], 0.0),
         ] {
-            close(sample(&image, [2, 2], place), want, 1e-5);
+            close(image.sample(0, image.corner(place)), want, 1e-5);
         }
     }
 
