@@ -14,7 +14,7 @@ use crate::cohort::{Best, Cohort, Student};
 use crate::evaluate::EvalSet;
 use crate::metrics_log::MetricsLog;
 use crate::optimizer::OptimizerSpec;
-use crate::schedule::Schedule;
+use crate::schedule::{At, Schedule};
 
 /// How long and how fast to train.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -62,6 +62,12 @@ impl Plan {
         }
         self.optimizer.check()?;
         self.schedule.check(self.n_epochs)
+    }
+
+    /// The learning rate of step `step` of epoch `epoch`, both counted from 0, of `n_steps` an epoch.
+    fn rate(&self, epoch: u64, step: u64, n_steps: u64) -> f64 {
+        let at = At { epoch, step, n_epochs: self.n_epochs, n_steps };
+        self.schedule.rate(self.learning_rate, at)
     }
 
     /// Steps of one epoch over `n_samples` images.
@@ -124,7 +130,6 @@ pub fn fit(cohort: &mut Cohort, plan: &Plan, data: Data<'_>, run: &mut Run<'_>) 
     let mut saved = Instant::now();
     while cohort.epoch < plan.n_epochs {
         let epoch = cohort.epoch;
-        let learning_rate = plan.schedule.rate(plan.learning_rate, epoch, plan.n_epochs);
         let order = data.train.order(epoch);
         let started = Instant::now();
         let todo: Vec<_> = order.chunks(plan.batch_size).skip(cohort.step as usize).collect();
@@ -133,7 +138,7 @@ pub fn fit(cohort: &mut Cohort, plan: &Plan, data: Data<'_>, run: &mut Run<'_>) 
         while let Some(current) = next {
             // The next batches and their teacher forwards are made while the students learn.
             let (stepped, following) = rayon::join(
-                || train_group(cohort, &current, (learning_rate, noise, n_steps), run),
+                || train_group(cohort, &current, (plan, noise, n_steps), run),
                 || groups.next().transpose(),
             );
             stepped?;
@@ -148,6 +153,7 @@ pub fn fit(cohort: &mut Cohort, plan: &Plan, data: Data<'_>, run: &mut Run<'_>) 
         let records = evaluate(cohort, plan, data, n_steps)?;
         let seconds = started.elapsed().as_secs_f64();
         cohort.seconds += seconds;
+        let learning_rate = plan.rate(epoch, n_steps.saturating_sub(1), n_steps);
         for record in records {
             let (seed, training) = (cohort.seed, cohort.training.clone());
             let record = EpochRecord { seed, training, learning_rate, seconds, ..record };
@@ -177,11 +183,12 @@ fn prepare_group(group: &[&[u32]], epoch: u64, data: Data<'_>) -> Result<Vec<Pre
 fn train_group(
     cohort: &mut Cohort,
     group: &[Prepared],
-    (learning_rate, noise, n_steps): (f64, Stream, u64),
+    (plan, noise, n_steps): (&Plan, Stream, u64),
     run: &Run<'_>,
 ) -> Result<()> {
     for prepared in group {
         let stream = noise.number(cohort.epoch * n_steps + cohort.step);
+        let learning_rate = plan.rate(cohort.epoch, cohort.step, n_steps);
         train_step(cohort, prepared, learning_rate, stream)?;
         cohort.step += 1;
         run.steps_done.fetch_add(1, Ordering::Relaxed);

@@ -20,4 +20,4 @@ pub use fit::{Data, Outcome, Plan, Prepared, Run, fit, prepare, train_step};
 pub use losses::LossSpec;
 pub use metrics_log::MetricsLog;
 pub use optimizer::{Optimizer, OptimizerSpec};
-pub use schedule::Schedule;
+pub use schedule::{Anneal, At, Schedule};

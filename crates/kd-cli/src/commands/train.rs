@@ -148,7 +148,7 @@ fn loss(args: &Args) -> LossSpec {
     match (&args.teacher, args.label_smoothing) {
         (Some(_), _) => LossSpec::Distill(Distill { alpha, temperature, reduction }),
         (None, Some(smoothing)) => LossSpec::LabelSmoothing(LabelSmoothing { smoothing }),
-        (None, None) => LossSpec::Labels(Labels {}),
+        (None, None) => LossSpec::Labels(Labels::default()),
     }
 }
 

@@ -25,7 +25,10 @@ pub(crate) use conv2d::{conv2d_into, conv2d_relu};
 pub use dropout::dropout;
 pub use layout::{nchw, nhwc};
 pub use linear::{Activation, linear, linear_into};
-pub use objective::{Reduction, SoftTargets, check_soft, cross_entropy, distillation};
+pub use objective::{
+    Reduction, SoftTargets, check_soft, check_temperature, cross_entropy, cross_entropy_at,
+    distillation,
+};
 pub use optimizer::{Adam, AdamState, Sgd, SgdState};
 pub use pool::{Pool, avg_pool2d, global_avg_pool, max_pool2d};
 pub use relu::relu;

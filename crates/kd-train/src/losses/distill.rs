@@ -15,7 +15,8 @@ pub struct Distill {
     pub alpha: f64,
     /// T > 0.
     pub temperature: f64,
-    /// How the soft term is averaged; `li2018` for the code that the paper cites.
+    /// How the soft term is scaled and averaged: `li2018` for the code that the paper cites,
+    /// `unscaled` for defensive distillation.
     #[serde(default)]
     pub reduction: Reduction,
 }

@@ -95,7 +95,7 @@ mod tests {
         let hard = -(0.75f64.ln());
         let soft = -0.5 * (0.75f64.ln() + 0.25f64.ln());
         let value = |spec: LossSpec| value(&spec, &logits, Some(&teacher)).0;
-        close(value(LossSpec::Labels(Labels {})), hard);
+        close(value(LossSpec::Labels(Labels::default())), hard);
         close(value(smoothing(0.2)), -(0.9 * 0.75f64.ln() + 0.1 * 0.25f64.ln()));
         close(value(distill(1.0, 1.0, Reduction::BatchMean)), soft);
         close(value(distill(0.25, 1.0, Reduction::BatchMean)), 0.25 * soft + 0.75 * hard);
@@ -104,12 +104,14 @@ mod tests {
         let odds = 3f64.sqrt();
         let soft = -0.5 * ((odds / (1.0 + odds)).ln() + (1.0 / (1.0 + odds)).ln());
         close(value(distill(1.0, 2.0, Reduction::BatchMean)), 4.0 * soft);
+        close(value(distill(1.0, 2.0, Reduction::Unscaled)), soft);
+        close(value(LossSpec::Labels(Labels { temperature: 2.0 })), -(odds / (1.0 + odds)).ln());
     }
 
     #[test]
     fn what_weighs_nothing_changes_no_bit() {
         let (logits, teacher) = (random(Stream::new(1), &[4, 6]), random(Stream::new(2), &[4, 6]));
-        let plain = value(&LossSpec::Labels(Labels {}), &logits, None);
+        let plain = value(&LossSpec::Labels(Labels::default()), &logits, None);
         assert_eq!(value(&smoothing(0.0), &logits, None), plain);
         let none = distill(0.0, 5.0, Reduction::BatchMean);
         assert_eq!(value(&none, &logits, Some(&teacher)), plain);
@@ -123,7 +125,8 @@ mod tests {
             let spec = distill(alpha, temperature, Reduction::BatchMean);
             assert!(matches!(spec.as_dyn().check(), Err(Error::Config { .. })), "{spec:?}");
         }
-        for spec in [smoothing(1.0), smoothing(-0.1)] {
+        let labels = LossSpec::Labels(Labels { temperature: 0.0 });
+        for spec in [smoothing(1.0), smoothing(-0.1), labels] {
             assert!(spec.as_dyn().check().is_err(), "{spec:?}");
         }
         assert!(LossSpec::all().iter().all(|spec| spec.as_dyn().check().is_ok()));

@@ -26,7 +26,7 @@ const N_WARMUP: usize = 2;
 /// decay.
 pub(super) fn steps(name: &str, shape: [usize; 3], n_steps: usize) -> Result<Vec<f64>> {
     let sgd = Sgd { momentum: 0.9, nesterov: false, weight_decay: 5e-4 };
-    let (loss, optimizer) = (LossSpec::Labels(Labels {}), OptimizerSpec::Sgd(sgd));
+    let (loss, optimizer) = (LossSpec::Labels(Labels::default()), OptimizerSpec::Sgd(sgd));
     let student = Student::new(name, network(name, shape)?, loss, optimizer);
     let mut cohort = Cohort::new("bench", 0, vec![student]);
     let loader = loader(N_BATCHES * BATCH_SIZE, shape, Augment::default(), normalize(shape[0]))?;

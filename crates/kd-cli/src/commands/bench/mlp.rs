@@ -67,7 +67,7 @@ pub(super) fn samples(case: Case, n_steps: usize) -> Result<Vec<f64>> {
 }
 
 fn students(case: Case) -> Result<Vec<Student>> {
-    let labels = LossSpec::Labels(Labels {});
+    let labels = LossSpec::Labels(Labels::default());
     let distill = |alpha, temperature| {
         let reduction = Reduction::BatchMean;
         LossSpec::Distill(Distill { alpha, temperature, reduction })

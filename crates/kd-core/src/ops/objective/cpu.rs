@@ -93,24 +93,25 @@ fn load(to: &mut [Vector], from: &[f32], n_classes: usize, range: std::ops::Rang
     }
 }
 
-/// Adds `weight * H(y, softmax(z))` and its gradient, `weight * (p - y)`.
+/// Adds `weight * H(y, softmax(z / T))` and its gradient, `weight * (p - y) / T`.
 #[inline(always)]
 fn add_hard(scratch: &mut Scratch, hard: &Hard, first: usize) {
     let Scratch { logits, student, gradient, losses, .. } = scratch;
-    let (max, log_sum) = softmax(logits, 1.0, student);
-    let weight = hard.weight as f32;
+    let inverse = (1.0 / hard.temperature) as f32;
+    let (max, log_sum) = softmax(logits, inverse, student);
+    let (weight, slope) = (hard.weight as f32, (hard.weight / hard.temperature) as f32);
     let off = (hard.smoothing / logits.len() as f64) as f32;
     let on = (1.0 - hard.smoothing) as f32 + off;
     for (k, z) in logits.iter().enumerate() {
         for lane in 0..LANES {
             let i = (first + lane).min(hard.labels.len() - 1);
             let target = if hard.labels[i] as usize == k { on } else { off };
-            let log_p = (z[lane] - max[lane]) - log_sum[lane];
+            let log_p = (z[lane] - max[lane]) * inverse - log_sum[lane];
             // A class of weight 0 adds nothing, however unlikely it is.
             if target > 0.0 {
                 losses[lane] -= weight * target * log_p;
             }
-            gradient[k][lane] += weight * (student[k][lane] - target);
+            gradient[k][lane] += slope * (student[k][lane] - target);
         }
     }
 }

@@ -10,16 +10,19 @@ use serde::{Deserialize, Serialize};
 use super::slices;
 use crate::{Error, Result};
 
-/// How the soft term of a distillation objective is averaged.
+/// How the soft term of a distillation objective is scaled and averaged.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Reduction {
-    /// Summed over classes, mean over the batch: the equation.
+    /// Times T^2, summed over classes, mean over the batch: the equation.
     #[default]
     BatchMean,
     /// Also divided by the number of classes, as the code of Li 2018 does, which the paper cites
     /// (`KLDivLoss` with its default reduction).
     Li2018,
+    /// Without T^2: `alpha * H(q, p(T))`, as Papernot et al. 2016 and Carlini and Wagner 2017 train
+    /// their distilled networks. The gradient then falls as 1 / T^2.
+    Unscaled,
 }
 
 /// The teacher's side of eq. 3.
@@ -31,7 +34,7 @@ pub struct SoftTargets<'a> {
     pub temperature: f64,
     /// Weight of the soft term, in `[0, 1]`.
     pub alpha: f64,
-    /// How the soft term is averaged.
+    /// How the soft term is scaled and averaged.
     pub reduction: Reduction,
 }
 
@@ -48,8 +51,23 @@ pub fn cross_entropy(logits: &Tensor, labels: &Tensor, smoothing: f64) -> Result
     if !(0.0..1.0).contains(&smoothing) {
         return Err(Error::config("smoothing", format!("{smoothing} is not in [0, 1)")));
     }
-    let hard = Hard { labels: label_values(logits, labels)?, weight: 1.0, smoothing };
-    apply(logits, Some(hard), None)
+    let labels = label_values(logits, labels)?;
+    apply(logits, Some(Hard { labels, weight: 1.0, smoothing, temperature: 1.0 }), None)
+}
+
+/// Cross entropy of the logits divided by a temperature: `mean_i H(y_i, softmax(z_i / T))`, in nats.
+/// The teacher of Papernot et al. 2016 (arXiv:1511.04508, section 4) learns so from its labels; at
+/// T = 1 it is [`cross_entropy`], bit for bit. There is no T^2.
+///
+/// # Shapes
+/// As [`cross_entropy`].
+///
+/// # Errors
+/// [`Error::Shape`]; [`Error::Config`] for labels not below K or `T <= 0`.
+pub fn cross_entropy_at(logits: &Tensor, labels: &Tensor, temperature: f64) -> Result<Tensor> {
+    check_temperature(temperature)?;
+    let labels = label_values(logits, labels)?;
+    apply(logits, Some(Hard { labels, weight: 1.0, smoothing: 0.0, temperature }), None)
 }
 
 /// Distillation, eq. 3 of the paper:
@@ -87,6 +105,7 @@ pub fn distillation(
             labels: label_values(logits, labels)?,
             weight: 1.0 - soft.alpha,
             smoothing: 0.0,
+            temperature: 1.0,
         }),
         (true, None) => return Err(Error::config("labels", "alpha below 1 needs them")),
     };
@@ -99,11 +118,12 @@ pub fn distillation(
 /// The weight of the soft cross entropy. The T^2 keeps the soft gradient's size, which falls as
 /// 1 / T^2, comparable with the hard one's (Hinton et al. 2015, section 2.1).
 fn soft_weight(soft: &SoftTargets<'_>, n_classes: usize) -> f64 {
-    let per_class = match soft.reduction {
-        Reduction::BatchMean => 1.0,
-        Reduction::Li2018 => n_classes as f64,
-    };
-    soft.alpha * soft.temperature * soft.temperature / per_class
+    let scaled = soft.alpha * soft.temperature * soft.temperature;
+    match soft.reduction {
+        Reduction::BatchMean => scaled,
+        Reduction::Li2018 => scaled / n_classes as f64,
+        Reduction::Unscaled => soft.alpha,
+    }
 }
 
 /// Refuses temperatures and weights for which eq. 3 has no meaning.
@@ -111,13 +131,22 @@ fn soft_weight(soft: &SoftTargets<'_>, n_classes: usize) -> f64 {
 /// # Errors
 /// [`Error::Config`] for `temperature <= 0` and `alpha` outside `[0, 1]`.
 pub fn check_soft(temperature: f64, alpha: f64) -> Result<()> {
-    if !(temperature > 0.0 && temperature.is_finite()) {
-        return Err(Error::config("temperature", format!("{temperature} is not above 0")));
-    }
+    check_temperature(temperature)?;
     if !(0.0..=1.0).contains(&alpha) {
         return Err(Error::config("alpha", format!("{alpha} is not in [0, 1]")));
     }
     Ok(())
+}
+
+/// Refuses a temperature that is not above 0 and finite.
+///
+/// # Errors
+/// [`Error::Config`].
+pub fn check_temperature(temperature: f64) -> Result<()> {
+    if temperature > 0.0 && temperature.is_finite() {
+        return Ok(());
+    }
+    Err(Error::config("temperature", format!("{temperature} is not above 0")))
 }
 
 fn dims(logits: &Tensor) -> Result<(usize, usize)> {
@@ -146,6 +175,7 @@ struct Hard {
     labels: Vec<u32>,
     weight: f64,
     smoothing: f64,
+    temperature: f64,
 }
 
 struct Soft {

@@ -89,7 +89,12 @@ fn check_distillation(case: &Value, want: &Value, reduction: Reduction, toleranc
     tolerance.check(&what, &[loss], &numbers(&want["mean"]), scale * scale);
     tolerance.check(&what, &grad, &numbers(&want["grad"]), scale);
     let objective = Objective {
-        hard: Some(Hard { labels: y.to_vec1().unwrap(), weight: 1.0 - alpha, smoothing: 0.0 }),
+        hard: Some(Hard {
+            labels: y.to_vec1().unwrap(),
+            weight: 1.0 - alpha,
+            smoothing: 0.0,
+            temperature: 1.0,
+        }),
         soft: Some(Soft {
             teacher: teacher.flatten_all().unwrap().to_vec1().unwrap(),
             temperature,
@@ -111,11 +116,59 @@ fn gradients_equal_central_differences() {
         let y: Vec<u32> = (0..n).map(|i| (i % k) as u32).collect();
         let y = Tensor::new(y, &Device::Cpu).unwrap();
         check_grad(&logits, |z| cross_entropy(&z[0], &y, 0.1));
-        for (alpha, temperature) in [(0.0, 1.0), (0.5, 2.0), (1.0, 5.0), (0.3, 0.5)] {
-            let reduction = Reduction::BatchMean;
+        check_grad(&logits, |z| cross_entropy_at(&z[0], &y, 2.5));
+        for (alpha, temperature, reduction) in [
+            (0.0, 1.0, Reduction::BatchMean),
+            (0.5, 2.0, Reduction::BatchMean),
+            (1.0, 5.0, Reduction::BatchMean),
+            (0.3, 0.5, Reduction::BatchMean),
+            (0.7, 3.0, Reduction::Unscaled),
+        ] {
             let soft = SoftTargets { teacher_logits: &teacher, temperature, alpha, reduction };
             check_grad(&logits, |z| distillation(&z[0], Some(&y), &soft));
         }
+    }
+}
+
+/// What the networks of defensive distillation learn from (`tests/golden/make_golden_defensive.py`).
+#[test]
+fn objectives_at_a_temperature_equal_the_golden_values() {
+    let golden = golden("temperature.json");
+    let number = |value: &Value| value.as_f64().unwrap();
+    let [atol, rtol] = ["atol", "rtol"].map(|key| number(&golden["tolerance"][key]));
+    let tolerance = Tolerance { atol, rtol };
+    let mut n_checked = 0;
+    for case in golden["cases"].as_array().unwrap() {
+        let (student, teacher) = (matrix(&case["student"]), matrix(&case["teacher"]));
+        let y = labels(&case["labels"]);
+        for want in case["at"].as_array().unwrap() {
+            let (temperature, alpha) = (number(&want["temperature"]), number(&want["alpha"]));
+            let reduction = Reduction::Unscaled;
+            let soft = SoftTargets { teacher_logits: &teacher, temperature, alpha, reduction };
+            let check = |name: &str, (loss, grad): (f64, Vec<f64>)| {
+                let what = format!("{name} at T {temperature}, alpha {alpha}");
+                tolerance.check(&what, &[loss], &numbers(&want[name]["mean"]), 1.0);
+                tolerance.check(&what, &grad, &numbers(&want[name]["grad"]), 1.0);
+            };
+            check("labels", ours(&student, |z| cross_entropy_at(z, &y, temperature)));
+            check("unscaled", ours(&student, |z| distillation(z, Some(&y), &soft)));
+            n_checked += 1;
+        }
+    }
+    assert_eq!(n_checked, 4 * 6);
+}
+
+#[test]
+fn at_temperature_one_labels_give_the_bits_of_the_plain_cross_entropy() {
+    let student = random(Stream::new(3), &[37, 10]);
+    let y = Tensor::new((0..37u32).map(|i| i % 10).collect::<Vec<_>>(), &Device::Cpu).unwrap();
+    let plain = ours(&student, |z| cross_entropy(z, &y, 0.0));
+    assert_eq!(plain, ours(&student, |z| cross_entropy_at(z, &y, 1.0)));
+    let divided = (&student / 4.0).unwrap();
+    let (at_4, _) = ours(&student, |z| cross_entropy_at(z, &y, 4.0));
+    assert!((at_4 - ours(&divided, |z| cross_entropy(z, &y, 0.0)).0).abs() < 1e-6);
+    for temperature in [0.0, -1.0, f64::NAN, f64::INFINITY] {
+        assert!(cross_entropy_at(&student, &y, temperature).is_err(), "T {temperature}");
     }
 }
 
