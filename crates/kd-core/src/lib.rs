@@ -5,7 +5,8 @@
 //! candle-nn code, while the hot path (linear layers, objectives, optimizer steps) is our own,
 //! because candle's is slow on CPU or has no backward. Randomness is always an argument.
 //!
-//! What it deliberately does not do: no model, no data set, no training loop, no global state.
+//! What it deliberately does not do: no model, no data set, no training loop, no global
+//! state but a pool of memory.
 
 pub mod checkpoint;
 mod contract;
@@ -20,6 +21,7 @@ pub mod record;
 mod registry;
 pub mod rng;
 mod simd;
+mod tape;
 pub mod testing;
 
 pub use contract::{Batch, BatchSource, Classifier, Mode, Perturb};
@@ -27,6 +29,7 @@ pub use error::{Error, Result};
 pub use layer::{BatchNorm2d, Conv2d, ConvInit, ConvNorm, ConvSpec, Linear};
 pub use param::{Grad, Param, Params};
 pub use rng::Stream;
+pub use tape::{Act, Tape, taped, taped_with};
 
 /// A file of golden values, made by an independent implementation (`tests/golden`).
 #[cfg(test)]

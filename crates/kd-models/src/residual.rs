@@ -1,8 +1,6 @@
 //! The residual blocks of He et al. 2016 (arXiv:1512.03385).
 
-use candle_core::Tensor;
-use kd_core::ops::{Pool, avg_pool2d};
-use kd_core::{ConvInit, ConvNorm, ConvSpec, Mode, Result};
+use kd_core::{Act, ConvInit, ConvNorm, ConvSpec, Result, Tape};
 
 use crate::staged::{Block, Builder};
 
@@ -70,20 +68,13 @@ impl Shortcut {
         Ok(Self::Projection(net.conv_norm((&names.0, &names.1), spec)?))
     }
 
-    fn forward(&self, x: &Tensor, mode: Mode) -> Result<Tensor> {
+    fn record(&self, tape: &mut Tape, x: &Act) -> Result<Act> {
         match self {
             Self::Identity => Ok(x.clone()),
-            Self::Pad { stride, n_zeros } => subsample_and_pad(x, *stride, *n_zeros),
-            Self::Projection(conv) => conv.forward(x, None, false, mode),
+            Self::Pad { stride, n_zeros } => tape.subsample(x, *stride, *n_zeros),
+            Self::Projection(conv) => conv.record(tape, x, None, false),
         }
     }
-}
-
-/// `x[:, ::stride, ::stride, :]` with `n_zeros` zero channels before and after.
-fn subsample_and_pad(x: &Tensor, stride: usize, n_zeros: usize) -> Result<Tensor> {
-    // The mean over windows of one pixel takes every `stride`-th pixel, and has a gradient.
-    let sampled = avg_pool2d(x, Pool { kernel: 1, stride, padding: 0 })?;
-    Ok(sampled.pad_with_zeros(3, n_zeros, n_zeros)?)
 }
 
 /// Two 3x3 convolutions: `relu(bn2(conv2(relu(bn1(conv1(x))))) + shortcut(x))`.
@@ -103,10 +94,10 @@ impl BasicBlock {
 }
 
 impl Block for BasicBlock {
-    fn forward(&self, x: &Tensor, mode: Mode) -> Result<Tensor> {
-        let y = self.first.forward(x, None, true, mode)?;
-        let shortcut = self.shortcut.forward(x, mode)?;
-        self.second.forward(&y, Some(&shortcut), true, mode)
+    fn record(&self, tape: &mut Tape, x: &Act) -> Result<Act> {
+        let y = self.first.record(tape, x, None, true)?;
+        let shortcut = self.shortcut.record(tape, x)?;
+        self.second.record(tape, &y, Some(&shortcut), true)
     }
 }
 
@@ -133,35 +124,10 @@ impl Bottleneck {
 }
 
 impl Block for Bottleneck {
-    fn forward(&self, x: &Tensor, mode: Mode) -> Result<Tensor> {
-        let y = self.narrow.forward(x, None, true, mode)?;
-        let y = self.middle.forward(&y, None, true, mode)?;
-        let shortcut = self.shortcut.forward(x, mode)?;
-        self.widen.forward(&y, Some(&shortcut), true, mode)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use candle_core::Device;
-    use kd_core::Stream;
-    use kd_core::testing::{check_grad, random};
-
-    #[test]
-    fn option_a_takes_every_second_pixel_between_zero_channels() {
-        let x = Tensor::arange(0f32, 12.0, &Device::Cpu).unwrap().reshape((1, 3, 2, 2)).unwrap();
-        let y = subsample_and_pad(&x, 2, 1).unwrap();
-        assert_eq!(y.dims(), [1, 2, 1, 4]);
-        let y = y.flatten_all().unwrap().to_vec1::<f32>().unwrap();
-        assert_eq!(y, [0.0, 0.0, 1.0, 0.0, 0.0, 8.0, 9.0, 0.0]);
-    }
-
-    #[test]
-    fn option_a_has_the_right_gradient() {
-        for shape in [[2, 4, 4, 2], [1, 5, 3, 3]] {
-            let x = [random(Stream::new(1), &shape)];
-            check_grad(&x, |t| subsample_and_pad(&t[0], 2, 1));
-        }
+    fn record(&self, tape: &mut Tape, x: &Act) -> Result<Act> {
+        let y = self.narrow.record(tape, x, None, true)?;
+        let y = self.middle.record(tape, &y, None, true)?;
+        let shortcut = self.shortcut.record(tape, x)?;
+        self.widen.record(tape, &y, Some(&shortcut), true)
     }
 }

@@ -6,16 +6,16 @@
 use std::collections::BTreeMap;
 
 use candle_core::{Device, Tensor};
-use kd_core::ops::{Activation, Pool, global_avg_pool, max_pool2d, nchw, nhwc};
+use kd_core::ops::{Activation, Pool, nchw, nhwc};
 use kd_core::{
-    BatchNorm2d, Classifier, Conv2d, ConvNorm, ConvSpec, Error, Linear, Mode, Params, Result,
-    Stream,
+    Act, BatchNorm2d, Classifier, Conv2d, ConvNorm, ConvSpec, Error, Linear, Mode, Params, Result,
+    Stream, Tape, taped,
 };
 
 /// A part of a network, from one activation to the next.
 pub(crate) trait Block: Send + Sync {
     /// The next activation.
-    fn forward(&self, x: &Tensor, mode: Mode) -> Result<Tensor>;
+    fn record(&self, tape: &mut Tape, x: &Act) -> Result<Act>;
 }
 
 /// The blocks that are one operation.
@@ -39,17 +39,18 @@ pub(crate) enum Layer {
 }
 
 impl Block for Layer {
-    fn forward(&self, x: &Tensor, mode: Mode) -> Result<Tensor> {
+    fn record(&self, tape: &mut Tape, x: &Act) -> Result<Act> {
+        let mode = tape.mode();
         match self {
-            Self::Conv(conv) => conv.forward(x, false, mode),
-            Self::ConvRelu(conv) => conv.forward(x, true, mode),
-            Self::ConvNormRelu(conv) => conv.forward(x, None, true, mode),
-            Self::NormRelu(norm) => norm.forward(x, None, true, mode),
-            Self::MaxPool(pool) => max_pool2d(x, *pool),
-            Self::GlobalAvgPool => global_avg_pool(x),
-            Self::Flatten => Ok(nchw(x)?.flatten_from(1)?),
+            Self::Conv(conv) => conv.record(tape, x, false),
+            Self::ConvRelu(conv) => conv.record(tape, x, true),
+            Self::ConvNormRelu(conv) => conv.record(tape, x, None, true),
+            Self::NormRelu(norm) => norm.record(tape, x, None, true),
+            Self::MaxPool(pool) => tape.max_pool2d(x, *pool),
+            Self::GlobalAvgPool => tape.global_avg_pool(x),
+            Self::Flatten => tape.tensor_op(x, |x| Ok(nchw(x)?.flatten_from(1)?)),
             Self::LinearRelu(linear, dropout) => {
-                linear.forward(x, activation(*dropout, mode), mode)
+                tape.tensor_op(x, |x| linear.forward(x, activation(*dropout, mode), mode))
             }
         }
     }
@@ -75,6 +76,15 @@ pub(crate) struct Builder<'a> {
 struct Stage {
     name: String,
     blocks: Vec<Box<dyn Block>>,
+}
+
+impl Stage {
+    fn record(&self, tape: &mut Tape, mut x: Act) -> Result<Act> {
+        for block in &self.blocks {
+            x = block.record(tape, &x)?;
+        }
+        Ok(x)
+    }
 }
 
 impl<'a> Builder<'a> {
@@ -161,39 +171,42 @@ struct Staged {
 }
 
 impl Staged {
-    /// Calls `each(name, output)` with the output of each stage and returns the logits.
-    fn run(
-        &self,
-        images: &Tensor,
-        mode: Mode,
-        mut each: impl FnMut(&str, &Tensor),
-    ) -> Result<Tensor> {
+    /// The images in the order in which the stages compute.
+    fn input(&self, images: &Tensor) -> Result<Tensor> {
         let [c, h, w] = self.image_shape;
         if images.dims().get(1..) != Some(&[c, h, w]) {
             return Err(Error::shape("images", format!("(N, {c}, {h}, {w})"), images.dims()));
         }
-        let mut x = nhwc(images)?;
-        for stage in &self.stages {
-            for block in &stage.blocks {
-                x = block.forward(&x, mode)?;
-            }
-            each(&stage.name, &x);
-        }
-        self.head.forward(&x, Activation::Identity, mode)
+        nhwc(images)
+    }
+
+    fn head(&self, tape: &mut Tape, x: &Act) -> Result<Act> {
+        let mode = tape.mode();
+        tape.tensor_op(x, |x| self.head.forward(x, Activation::Identity, mode))
     }
 }
 
 impl Classifier for Staged {
+    /// One tape from the images to the logits.
     fn forward(&self, images: &Tensor, mode: Mode) -> Result<Tensor> {
-        self.run(images, mode, |_, _| ())
+        taped(&self.input(images)?, mode, |tape, x| {
+            let mut x = x.clone();
+            for stage in &self.stages {
+                x = stage.record(tape, x)?;
+            }
+            self.head(tape, &x)
+        })
     }
 
+    /// One tape for each stage, whose output is then a tensor of its own.
     fn features(&self, images: &Tensor, mode: Mode) -> Result<(Tensor, BTreeMap<String, Tensor>)> {
         let mut features = BTreeMap::new();
-        let logits = self.run(images, mode, |name, x| {
-            features.insert(name.to_owned(), x.clone());
-        })?;
-        Ok((logits, features))
+        let mut x = self.input(images)?;
+        for stage in &self.stages {
+            x = taped(&x, mode, |tape, x| stage.record(tape, x.clone()))?;
+            features.insert(stage.name.clone(), x.clone());
+        }
+        Ok((taped(&x, mode, |tape, x| self.head(tape, x))?, features))
     }
 
     fn n_classes(&self) -> usize {

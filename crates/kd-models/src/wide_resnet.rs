@@ -1,9 +1,10 @@
 //! Wide residual networks.
 
-use candle_core::{Device, Tensor};
+use candle_core::Device;
 use kd_core::ops::dropout;
 use kd_core::{
-    BatchNorm2d, Classifier, Conv2d, ConvInit, ConvNorm, ConvSpec, Error, Mode, Result, Stream,
+    Act, BatchNorm2d, Classifier, Conv2d, ConvInit, ConvNorm, ConvSpec, Error, Mode, Result,
+    Stream, Tape,
 };
 use serde::{Deserialize, Serialize};
 
@@ -140,18 +141,21 @@ impl WideBlock {
 }
 
 impl Block for WideBlock {
-    fn forward(&self, x: &Tensor, mode: Mode) -> Result<Tensor> {
-        let active = self.norm.forward(x, None, true, mode)?;
-        let mut y = self.first.forward(&active, None, true, mode)?;
-        if let (Mode::Train(stream), (p, number)) = (mode, self.dropout)
+    fn record(&self, tape: &mut Tape, x: &Act) -> Result<Act> {
+        let active = self.norm.record(tape, x, None, true)?;
+        let mut y = self.first.record(tape, &active, None, true)?;
+        if let (Mode::Train(stream), (p, number)) = (tape.mode(), self.dropout)
             && p > 0.0
         {
-            y = dropout(&y, p, stream.number(number))?;
+            y = tape.tensor_op(&y, |y| dropout(y, p, stream.number(number)))?;
         }
-        let y = self.second.forward(&y, false, mode)?;
+        let y = self.second.record(tape, &y, false)?;
         match &self.shortcut {
-            Some(conv) => Ok((conv.forward(&active, false, mode)? + y)?),
-            None => Ok((x + y)?),
+            Some(conv) => {
+                let projected = conv.record(tape, &active, false)?;
+                tape.add(&projected, &y)
+            }
+            None => tape.add(x, &y),
         }
     }
 }

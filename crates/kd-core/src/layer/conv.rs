@@ -2,8 +2,11 @@
 
 use candle_core::{Device, Tensor};
 
-use crate::ops::{Conv, conv2d_into, conv2d_relu};
-use crate::{Mode, Param, Params, Result, Stream, init};
+use crate::ops::conv2d::cpu;
+use crate::ops::conv2d::geometry::Geometry;
+use crate::ops::deposit::deposit;
+use crate::ops::{Conv, channels, slices};
+use crate::{Act, Mode, Param, Params, Result, Stream, Tape, init, taped};
 
 /// From which distribution a convolution's weights are drawn first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -117,18 +120,46 @@ impl Conv2d {
     /// # Errors
     /// As [`crate::ops::conv2d`].
     pub fn forward(&self, x: &Tensor, relu: bool, mode: Mode) -> Result<Tensor> {
-        match mode {
-            Mode::Eval => {
-                let bias = self.bias.as_ref().map(Param::constant);
-                conv2d_relu(x, &self.weight.constant(), bias.as_ref(), self.conv, relu)
+        taped(x, mode, |tape, x| self.record(tape, x, relu))
+    }
+
+    /// [`Conv2d::forward`] as a step of `tape`.
+    ///
+    /// # Errors
+    /// As [`Conv2d::forward`].
+    pub fn record(&self, tape: &mut Tape, x: &Act, relu: bool) -> Result<Act> {
+        let geometry = Geometry::new(x.dims(), self.weight.var().dims(), self.conv)?;
+        let bias = self.bias.as_ref().map(|bias| bias.var().to_vec1::<f32>()).transpose()?;
+        let values = slices::with(&self.weight.constant(), |weight| {
+            Ok(cpu::forward(x.values(), weight, &geometry, |_, rows| {
+                channels::finish(rows, geometry.out_channels, bias.as_deref(), None, relu);
+            }))
+        })?;
+        let y = tape.output(&geometry.out_dims(), values, &[x]);
+        let trained = matches!(tape.mode(), Mode::Train(_)).then(|| self.clone());
+        let (weight, x, out) = (self.weight.constant(), x.clone(), y.clone());
+        tape.record(&y, move |mut grad, grads| {
+            if relu {
+                channels::through_relu(&mut grad, out.values());
             }
-            Mode::Train(_) => {
-                let with_sink = |p: &Param| (p.var().as_tensor().clone(), p.grad().clone());
-                let weight = with_sink(&self.weight);
-                let bias = self.bias.as_ref().map(with_sink);
-                let bias = bias.as_ref().map(|(value, sink)| (value, sink));
-                conv2d_into(x, (&weight.0, &weight.1), bias, self.conv, relu)
+            if let Some(layer) = trained {
+                layer.deposit(&x, &grad, &geometry)?;
             }
+            if x.needs_grad() {
+                let to_x = slices::with(&weight, |w| Ok(cpu::grad_input(&grad, w, &geometry)))?;
+                grads.add(&x, to_x);
+            }
+            Ok(())
+        });
+        Ok(y)
+    }
+
+    /// Adds the parameters' gradients to their buffers.
+    fn deposit(&self, x: &Act, grad: &[f32], geometry: &Geometry) -> Result<()> {
+        deposit(self.weight.grad(), &cpu::grad_weight(x.values(), grad, geometry))?;
+        if let Some(bias) = &self.bias {
+            deposit(bias.grad(), &channels::sums(grad, geometry.out_channels))?;
         }
+        Ok(())
     }
 }

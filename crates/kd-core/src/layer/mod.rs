@@ -7,3 +7,6 @@ mod norm;
 pub use conv::{Conv2d, ConvInit, ConvSpec};
 pub use linear::Linear;
 pub use norm::{BatchNorm2d, ConvNorm};
+
+#[cfg(test)]
+mod tests;

@@ -1,10 +1,18 @@
 //! Batch norm, alone and with the convolution before it.
 
+use std::sync::{Mutex, PoisonError};
+
 use candle_core::{Device, Tensor, Var};
 
 use super::conv::ConvSpec;
-use crate::ops::{BatchStats, Conv, Fused, Geometry, Residual, norm_eval, norm_train};
-use crate::{Mode, Param, Params, Result, Stream};
+use crate::ops::batch_norm::cpu::{Affine, Moments, join_all, moments};
+use crate::ops::batch_norm::gradients;
+use crate::ops::conv2d::cpu;
+use crate::ops::conv2d::geometry::Geometry;
+use crate::ops::deposit::deposit;
+use crate::ops::{BatchStats, Conv, channels, slices};
+use crate::tape::{Buffer, Grads};
+use crate::{Act, Error, Mode, Param, Params, Result, Stream, Tape, taped_with};
 
 /// Added to the variance, as in PyTorch.
 const EPS: f32 = 1e-5;
@@ -28,7 +36,7 @@ impl BatchNorm2d {
     /// Adds the layer `name` for `n_channels` channels to `params`.
     ///
     /// # Errors
-    /// [`crate::Error::Config`] when the name is taken.
+    /// [`Error::Config`] when the name is taken.
     pub fn new(
         params: &mut Params,
         name: &str,
@@ -48,47 +56,115 @@ impl BatchNorm2d {
     /// `relu?(batch_norm(x) + residual?)` for `(N, H, W, C)`, as one operation.
     ///
     /// # Errors
-    /// [`crate::Error::Shape`] when the shapes do not fit.
+    /// [`Error::Shape`] when the shapes do not fit.
     pub fn forward(
         &self,
         x: &Tensor,
-        residual: Residual<'_>,
+        residual: Option<&Tensor>,
         relu: bool,
         mode: Mode,
     ) -> Result<Tensor> {
-        self.run(None, x, residual, (relu, mode))
+        taped_with(x, residual, mode, |tape, x, residual| self.record(tape, x, residual, relu))
     }
 
-    /// The same after a convolution.
-    fn run(
+    /// [`BatchNorm2d::forward`] as a step of `tape`.
+    ///
+    /// # Errors
+    /// As [`BatchNorm2d::forward`].
+    pub fn record(
         &self,
-        conv: Option<(&Param, Conv)>,
-        x: &Tensor,
-        residual: Residual<'_>,
-        (relu, mode): (bool, Mode),
-    ) -> Result<Tensor> {
-        let conv = match conv {
-            None => None,
-            Some((weight, conv)) => {
-                let geometry = Geometry::new(x.dims(), weight.var().dims(), conv)?;
-                Some((geometry, weight.constant(), weight.grad().clone()))
-            }
+        tape: &mut Tape,
+        x: &Act,
+        residual: Option<&Act>,
+        relu: bool,
+    ) -> Result<Act> {
+        self.check(x.dims(), residual)?;
+        let Mode::Train(_) = tape.mode() else {
+            return self.record_eval(tape, x, residual, relu);
         };
-        let fused = Fused {
-            conv,
-            gamma: self.gamma.var().as_tensor().clone(),
-            beta: self.beta.var().to_vec1()?,
-            sinks: [self.gamma.grad().clone(), self.beta.grad().clone()],
-            eps: EPS,
-            relu,
-        };
-        if let Mode::Eval = mode {
-            let (mean, variance) = (self.mean.to_vec1()?, self.variance.to_vec1()?);
-            return norm_eval(&fused, (&mean, &variance), x, residual);
-        }
-        let (y, stats) = norm_train(fused, x, residual)?;
+        let stats = moments(x.values(), self.n_channels()).finish();
+        let affine = self.affine((&stats.mean, &stats.variance))?;
         self.update(&stats)?;
+        let values = affine.apply(x.values(), residual.map(Act::values), relu);
+        let y = tape.output(x.dims(), values, &[x]);
+        let (layer, x, residual, out) = (self.clone(), x.clone(), residual.cloned(), y.clone());
+        tape.record(&y, move |mut grad, grads| {
+            let mut rows = Buffer::copy_of(x.values());
+            let relu = relu.then_some(out.values());
+            layer.backward(&mut grad, relu, &mut rows, &stats)?;
+            grads.add(&x, rows);
+            add_to(residual.as_ref(), grad, grads);
+            Ok(())
+        });
         Ok(y)
+    }
+
+    /// An affine map of each channel: the gradient flows to `x` and `residual` only.
+    fn record_eval(
+        &self,
+        tape: &mut Tape,
+        x: &Act,
+        residual: Option<&Act>,
+        relu: bool,
+    ) -> Result<Act> {
+        let affine = self.running_affine()?;
+        let values = affine.apply(x.values(), residual.map(Act::values), relu);
+        let y = tape.output(x.dims(), values, &with(x, residual));
+        let (x, residual, out) = (x.clone(), residual.cloned(), y.clone());
+        tape.record(&y, move |mut grad, grads| {
+            if relu {
+                channels::through_relu(&mut grad, out.values());
+            }
+            let mut to_x = Buffer::copy_of(&grad);
+            affine.scale(&mut to_x);
+            grads.add(&x, to_x);
+            add_to(residual.as_ref(), grad, grads);
+            Ok(())
+        });
+        Ok(y)
+    }
+
+    fn n_channels(&self) -> usize {
+        self.gamma.var().elem_count()
+    }
+
+    /// Refuses values of another number of channels, and a residual of another shape.
+    fn check(&self, dims: &[usize], residual: Option<&Act>) -> Result<()> {
+        let n_channels = self.n_channels();
+        if dims.last() != Some(&n_channels) {
+            return Err(Error::shape("x", format!("(.., {n_channels})"), dims));
+        }
+        match residual {
+            Some(residual) if residual.dims() != dims => {
+                Err(Error::shape("residual", format!("{dims:?}"), residual.dims()))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn affine(&self, moments: (&[f32], &[f32])) -> Result<Affine> {
+        let (gamma, beta) = (self.gamma.var().to_vec1()?, self.beta.var().to_vec1()?);
+        Ok(Affine::new((&gamma, &beta), moments, EPS))
+    }
+
+    fn running_affine(&self) -> Result<Affine> {
+        let (mean, variance) = (self.mean.to_vec1()?, self.variance.to_vec1()?);
+        self.affine((&mean, &variance))
+    }
+
+    /// Turns `rows`, the values that were normalized, into their gradient and deposits those of
+    /// gamma and beta; `grad` becomes the gradient before the ReLU whose output is given.
+    fn backward(
+        &self,
+        grad: &mut [f32],
+        relu: Option<&[f32]>,
+        rows: &mut [f32],
+        stats: &BatchStats,
+    ) -> Result<()> {
+        let gamma = self.gamma.var().to_vec1::<f32>()?;
+        let [to_gamma, to_beta] = gradients(grad, relu, rows, stats, (&gamma, EPS));
+        deposit(self.gamma.grad(), &to_gamma)?;
+        Ok(deposit(self.beta.grad(), &to_beta)?)
     }
 
     fn update(&self, stats: &BatchStats) -> Result<()> {
@@ -99,6 +175,16 @@ impl BatchNorm2d {
             running.set(&Tensor::from_vec(moved.collect(), running.shape(), running.device())?)?;
         }
         Ok(())
+    }
+}
+
+fn with<'a>(x: &'a Act, residual: Option<&'a Act>) -> Vec<&'a Act> {
+    [x].into_iter().chain(residual).collect()
+}
+
+fn add_to(residual: Option<&Act>, grad: Buffer, grads: &mut Grads) {
+    if let Some(residual) = residual {
+        grads.add(residual, grad);
     }
 }
 
@@ -115,7 +201,7 @@ impl ConvNorm {
     /// convolution is refused: batch norm takes it away again.
     ///
     /// # Errors
-    /// [`crate::Error::Config`] when a name is taken or `spec` has a bias.
+    /// [`Error::Config`] when a name is taken or `spec` has a bias.
     pub fn new(
         params: &mut Params,
         (conv_name, norm_name): (&str, &str),
@@ -124,7 +210,7 @@ impl ConvNorm {
         device: &Device,
     ) -> Result<Self> {
         if spec.bias {
-            return Err(crate::Error::config(conv_name, "batch norm takes a bias away again"));
+            return Err(Error::config(conv_name, "batch norm takes a bias away again"));
         }
         Ok(Self {
             weight: spec.weight(params, conv_name, stream, device)?,
@@ -133,17 +219,122 @@ impl ConvNorm {
         })
     }
 
+    /// The batch norm alone.
+    pub fn norm(&self) -> &BatchNorm2d {
+        &self.norm
+    }
+
     /// `relu?(batch_norm(conv(x)) + residual?)`: `(N, H, W, I)` -> `(N, OH, OW, O)`.
     ///
     /// # Errors
-    /// [`crate::Error::Shape`] when the shapes do not fit.
+    /// [`Error::Shape`] when the shapes do not fit.
     pub fn forward(
         &self,
         x: &Tensor,
-        residual: Residual<'_>,
+        residual: Option<&Tensor>,
         relu: bool,
         mode: Mode,
     ) -> Result<Tensor> {
-        self.norm.run(Some((&self.weight, self.conv)), x, residual, (relu, mode))
+        taped_with(x, residual, mode, |tape, x, residual| self.record(tape, x, residual, relu))
     }
+
+    /// [`ConvNorm::forward`] as a step of `tape`.
+    ///
+    /// # Errors
+    /// As [`ConvNorm::forward`].
+    pub fn record(
+        &self,
+        tape: &mut Tape,
+        x: &Act,
+        residual: Option<&Act>,
+        relu: bool,
+    ) -> Result<Act> {
+        let geometry = Geometry::new(x.dims(), self.weight.var().dims(), self.conv)?;
+        self.norm.check(&geometry.out_dims(), residual)?;
+        match tape.mode() {
+            Mode::Train(_) => self.record_train(tape, x, residual, (geometry, relu)),
+            Mode::Eval => self.record_eval(tape, x, residual, (geometry, relu)),
+        }
+    }
+
+    fn record_train(
+        &self,
+        tape: &mut Tape,
+        x: &Act,
+        residual: Option<&Act>,
+        (geometry, relu): (Geometry, bool),
+    ) -> Result<Act> {
+        let weight = self.weight.constant();
+        let (mut rows, moments) =
+            slices::with(&weight, |weight| Ok(convolve(x.values(), weight, &geometry)))?;
+        let stats = moments.finish();
+        let affine = self.norm.affine((&stats.mean, &stats.variance))?;
+        self.norm.update(&stats)?;
+        let values = affine.apply(&rows, residual.map(Act::values), relu);
+        let y = tape.output(&geometry.out_dims(), values, &[x]);
+        let (layer, x, residual, out) = (self.clone(), x.clone(), residual.cloned(), y.clone());
+        tape.record(&y, move |mut grad, grads| {
+            let relu = relu.then_some(out.values());
+            layer.norm.backward(&mut grad, relu, &mut rows, &stats)?;
+            add_to(residual.as_ref(), grad, grads);
+            deposit(layer.weight.grad(), &cpu::grad_weight(x.values(), &rows, &geometry))?;
+            if x.needs_grad() {
+                let to_x = slices::with(&weight, |w| Ok(cpu::grad_input(&rows, w, &geometry)))?;
+                grads.add(&x, to_x);
+            }
+            Ok(())
+        });
+        Ok(y)
+    }
+
+    /// The affine map folds into the convolution's weights.
+    fn record_eval(
+        &self,
+        tape: &mut Tape,
+        x: &Act,
+        residual: Option<&Act>,
+        (geometry, relu): (Geometry, bool),
+    ) -> Result<Act> {
+        let Affine { scale, shift } = self.norm.running_affine()?;
+        let weight = slices::with(&self.weight.constant(), |weight| Ok(folded(weight, &scale)))?;
+        let image_len: usize = geometry.out_dims()[1..].iter().product();
+        let values = cpu::forward(x.values(), &weight, &geometry, |first, rows| {
+            let residual = residual.map(|r| &r.values()[first * image_len..][..rows.len()]);
+            channels::finish(rows, geometry.out_channels, Some(&shift), residual, relu);
+        });
+        let y = tape.output(&geometry.out_dims(), values, &with(x, residual));
+        let (x, residual, out) = (x.clone(), residual.cloned(), y.clone());
+        tape.record(&y, move |mut grad, grads| {
+            if relu {
+                channels::through_relu(&mut grad, out.values());
+            }
+            if x.needs_grad() {
+                grads.add(&x, cpu::grad_input(&grad, &weight, &geometry));
+            }
+            add_to(residual.as_ref(), grad, grads);
+            Ok(())
+        });
+        Ok(y)
+    }
+}
+
+/// The convolution's output, and its moments, taken while each block is in the cache.
+fn convolve(x: &[f32], weight: &[f32], geometry: &Geometry) -> (Buffer, Moments) {
+    let n_channels = geometry.out_channels;
+    let parts = Mutex::new(Vec::new());
+    let y = cpu::forward(x, weight, geometry, |first, rows| {
+        let moments = Moments::of(rows, n_channels);
+        parts.lock().unwrap_or_else(PoisonError::into_inner).push((first, moments));
+    });
+    let mut parts = parts.into_inner().unwrap_or_else(PoisonError::into_inner);
+    parts.sort_by_key(|(first, _)| *first);
+    let parts: Vec<_> = parts.into_iter().map(|(_, moments)| moments).collect();
+    (y, join_all(&parts, n_channels))
+}
+
+/// Weights whose output channels are multiplied by `scale`.
+fn folded(weight: &[f32], scale: &[f32]) -> Vec<f32> {
+    let n = weight.len() / scale.len().max(1);
+    let channels = weight.chunks_exact(n.max(1)).zip(scale);
+    channels.flat_map(|(weight, scale)| weight.iter().map(move |w| w * scale)).collect()
 }

@@ -1,11 +1,8 @@
 //! Arithmetic on activations whose channels are contiguous: biases, sums, ReLU.
 
-use candle_core::{Result, Tensor};
 use rayon::prelude::*;
 
 use crate::simd::vectorized;
-
-use super::slices;
 
 /// Values that one task takes.
 pub(super) const TASK: usize = 1 << 16;
@@ -16,7 +13,7 @@ pub(super) fn task_len(n_channels: usize) -> usize {
 }
 
 /// `row = relu?(row + shift + residual)`, in place, row by row of `n_channels` values.
-pub(super) fn finish(
+pub(crate) fn finish(
     rows: &mut [f32],
     n_channels: usize,
     shift: Option<&[f32]>,
@@ -47,55 +44,44 @@ pub(super) fn finish(
     );
 }
 
-/// `to = grad` where the ReLU's output `y` is positive, else 0; for loops that are vectorized.
+/// `grad = 0` where the ReLU's output `y` is not positive; for loops that are vectorized.
 #[inline(always)]
-pub(super) fn mask(to: &mut [f32], grad: &[f32], y: &[f32]) {
-    for ((to, g), y) in to.iter_mut().zip(grad).zip(y) {
-        *to = if *y > 0.0 { *g } else { 0.0 };
+pub(super) fn mask(grad: &mut [f32], y: &[f32]) {
+    for (g, y) in grad.iter_mut().zip(y) {
+        *g = if *y > 0.0 { *g } else { 0.0 };
     }
 }
 
-/// The gradient before a ReLU whose output is `y`; the derivative at 0 is 0, as in PyTorch.
-pub(super) fn through_relu(grad: &Tensor, y: &Tensor) -> Result<Tensor> {
-    let mut g = vec![0.0; grad.elem_count()];
-    slices::with(grad, |grad| {
-        slices::with(y, |y| {
-            let tasks = g.par_chunks_mut(TASK).zip(grad.par_chunks(TASK)).zip(y.par_chunks(TASK));
-            tasks.for_each(|((g, grad), y)| {
-                vectorized(
-                    #[inline(always)]
-                    || mask(g, grad, y),
-                );
-            });
-            Ok(())
-        })
-    })?;
-    Tensor::from_vec(g, grad.shape(), grad.device())
+/// The gradient before a ReLU whose output is `y`, in place; the derivative at 0 is 0, as in
+/// PyTorch.
+pub(crate) fn through_relu(grad: &mut [f32], y: &[f32]) {
+    grad.par_chunks_mut(TASK).zip(y.par_chunks(TASK)).for_each(|(grad, y)| {
+        vectorized(
+            #[inline(always)]
+            || mask(grad, y),
+        );
+    });
 }
 
-/// Sum over all but the last dimension: `(.., C)` -> `(C,)`.
-pub(super) fn sums(rows: &Tensor) -> Result<Tensor> {
-    let n_channels = rows.dims().last().copied().unwrap_or(1);
-    let sums = slices::with(rows, |rows| {
-        let parts = rows.par_chunks(task_len(n_channels)).map(|rows| {
-            let mut sums = vec![0.0; n_channels];
-            vectorized(
-                #[inline(always)]
-                || {
-                    for row in rows.chunks_exact(n_channels) {
-                        for (sum, v) in sums.iter_mut().zip(row) {
-                            *sum += v;
-                        }
+/// Sum over rows of `n_channels` values.
+pub(crate) fn sums(rows: &[f32], n_channels: usize) -> Vec<f32> {
+    let parts = rows.par_chunks(task_len(n_channels)).map(|rows| {
+        let mut sums = vec![0.0; n_channels];
+        vectorized(
+            #[inline(always)]
+            || {
+                for row in rows.chunks_exact(n_channels) {
+                    for (sum, v) in sums.iter_mut().zip(row) {
+                        *sum += v;
                     }
-                },
-            );
-            sums
-        });
-        // Added in the order of the rows, whichever thread made them.
-        Ok(parts.collect::<Vec<_>>().iter().fold(vec![0.0; n_channels], |mut total, part| {
-            total.iter_mut().zip(part).for_each(|(total, sum)| *total += sum);
-            total
-        }))
-    })?;
-    Tensor::from_vec(sums, n_channels, rows.device())
+                }
+            },
+        );
+        sums
+    });
+    // Added in the order of the rows, whichever thread made them.
+    parts.collect::<Vec<_>>().iter().fold(vec![0.0; n_channels], |mut total, part| {
+        total.iter_mut().zip(part).for_each(|(total, sum)| *total += sum);
+        total
+    })
 }

@@ -4,10 +4,10 @@
 //! operation; `cpu.rs` the arithmetic on slices, dispatched at run time to AVX-512, AVX2 or scalar
 //! code. Gradients of untracked arguments are never computed.
 
-mod batch_norm;
-mod channels;
-mod conv2d;
-mod deposit;
+pub(crate) mod batch_norm;
+pub(crate) mod channels;
+pub(crate) mod conv2d;
+pub(crate) mod deposit;
 mod dropout;
 mod layout;
 mod linear;
@@ -15,13 +15,10 @@ mod objective;
 mod optimizer;
 mod pool;
 mod relu;
-mod slices;
+pub(crate) mod slices;
 
 pub use batch_norm::{BatchStats, batch_norm};
-pub(crate) use batch_norm::{Fused, Residual, eval as norm_eval, train as norm_train};
-pub(crate) use conv2d::geometry::Geometry;
 pub use conv2d::{Conv, conv2d};
-pub(crate) use conv2d::{conv2d_into, conv2d_relu};
 pub use dropout::dropout;
 pub use layout::{nchw, nhwc};
 pub use linear::{Activation, linear, linear_into};

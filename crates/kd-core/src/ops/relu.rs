@@ -28,7 +28,12 @@ impl CustomOp1 for Relu {
     }
 
     fn bwd(&self, _x: &Tensor, y: &Tensor, grad: &Tensor) -> CandleResult<Option<Tensor>> {
-        channels::through_relu(&grad.contiguous()?, y).map(Some)
+        let mut values = grad.flatten_all()?.to_vec1()?;
+        slices::with(y, |y| {
+            channels::through_relu(&mut values, y);
+            Ok(())
+        })?;
+        Tensor::from_vec(values, grad.shape(), grad.device()).map(Some)
     }
 }
 

@@ -5,7 +5,7 @@ use candle_core::{CpuStorage, Layout, Result, Storage, Tensor};
 use crate::Error;
 
 /// Calls `f` with the values of `tensor`, which must be contiguous f32 in CPU memory.
-pub(super) fn with<R>(tensor: &Tensor, f: impl FnOnce(&[f32]) -> Result<R>) -> Result<R> {
+pub(crate) fn with<R>(tensor: &Tensor, f: impl FnOnce(&[f32]) -> Result<R>) -> Result<R> {
     let (storage, layout) = tensor.storage_and_layout();
     match &*storage {
         Storage::Cpu(storage) => f(of(storage, layout)?),
@@ -14,13 +14,13 @@ pub(super) fn with<R>(tensor: &Tensor, f: impl FnOnce(&[f32]) -> Result<R>) -> R
 }
 
 /// The values that `layout` selects from `storage`.
-pub(super) fn of<'s>(storage: &'s CpuStorage, layout: &Layout) -> Result<&'s [f32]> {
+pub(crate) fn of<'s>(storage: &'s CpuStorage, layout: &Layout) -> Result<&'s [f32]> {
     let (start, end) = bounds(layout)?;
     Ok(&storage.as_slice::<f32>()?[start..end])
 }
 
 /// The same, to be written.
-pub(super) fn of_mut<'s>(storage: &'s mut CpuStorage, layout: &Layout) -> Result<&'s mut [f32]> {
+pub(crate) fn of_mut<'s>(storage: &'s mut CpuStorage, layout: &Layout) -> Result<&'s mut [f32]> {
     let (start, end) = bounds(layout)?;
     match storage {
         CpuStorage::F32(values) => Ok(&mut values[start..end]),

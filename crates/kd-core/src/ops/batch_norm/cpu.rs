@@ -5,9 +5,10 @@
 
 use rayon::prelude::*;
 
-use crate::simd::vectorized;
-
+use super::BatchStats;
 use crate::ops::channels::{mask, task_len};
+use crate::simd::vectorized;
+use crate::tape::Buffer;
 
 /// Number, mean and sum of squared deviations of each channel over some rows.
 #[derive(Debug, Clone, PartialEq)]
@@ -67,10 +68,10 @@ impl Moments {
     }
 
     /// Mean and biased variance of each channel, and the number of rows.
-    pub(crate) fn finish(&self) -> (Vec<f32>, Vec<f32>, usize) {
+    pub(crate) fn finish(&self) -> BatchStats {
         let mean = self.mean.iter().map(|mean| *mean as f32).collect();
         let variance = self.deviation.iter().map(|d| (d / self.n) as f32).collect();
-        (mean, variance, self.n as usize)
+        BatchStats { mean, variance, n: self.n as usize }
     }
 }
 
@@ -107,11 +108,20 @@ impl Affine {
         Self { scale, shift }
     }
 
+    /// `values` times the scale of their channel, in place: the gradient of [`Affine::apply`].
+    pub(crate) fn scale(&self, rows: &mut [f32]) {
+        rows.par_chunks_mut(task_len(self.scale.len())).for_each(|rows| {
+            for row in rows.chunks_exact_mut(self.scale.len()) {
+                row.iter_mut().zip(&self.scale).for_each(|(value, scale)| *value *= scale);
+            }
+        });
+    }
+
     /// `relu?(scale y + shift + residual)`, for all rows.
-    pub(crate) fn apply(&self, rows: &[f32], residual: Option<&[f32]>, relu: bool) -> Vec<f32> {
+    pub(crate) fn apply(&self, rows: &[f32], residual: Option<&[f32]>, relu: bool) -> Buffer {
         let n_channels = self.scale.len();
         let len = task_len(n_channels);
-        let mut out = vec![0.0; rows.len()];
+        let mut out = Buffer::take(rows.len());
         out.par_chunks_mut(len).enumerate().for_each(|(i, out)| {
             let range = i * len..i * len + out.len();
             let residual = residual.map(|residual| &residual[range.clone()]);
@@ -148,38 +158,32 @@ impl Affine {
     }
 }
 
-/// The gradient that comes in: before ReLU where the output is given.
-#[derive(Clone, Copy)]
-pub(crate) struct Incoming<'a> {
-    pub(crate) grad: &'a [f32],
-    /// The output of the ReLU that followed.
-    pub(crate) relu: Option<&'a [f32]>,
-}
-
-impl<'a> Incoming<'a> {
-    fn task(self, start: usize, len: usize) -> Self {
-        let part = |values: &'a [f32]| &values[start..start + len];
-        Self { grad: part(self.grad), relu: self.relu.map(part) }
-    }
-}
-
-/// For each channel the sums of `g` and of `g (y - mean)` over all rows.
-pub(crate) fn grad_sums(incoming: Incoming<'_>, rows: &[f32], mean: &[f32]) -> [Vec<f32>; 2] {
+/// For each channel the sums of `g` and of `g (y - mean)` over all rows. Where the output of a
+/// ReLU that followed is given, `grad` is masked by it first, in place.
+pub(crate) fn grad_sums(
+    grad: &mut [f32],
+    relu: Option<&[f32]>,
+    rows: &[f32],
+    mean: &[f32],
+) -> [Vec<f32>; 2] {
     let n_channels = mean.len();
     let len = task_len(n_channels);
-    let task = |(i, rows): (usize, &[f32])| {
-        let incoming = incoming.task(i * len, rows.len());
+    let task = |(i, (grad, rows)): (usize, (&mut [f32], &[f32]))| {
         let mut sums = [vec![0.0f32; n_channels], vec![0.0f32; n_channels]];
+        let relu = relu.map(|y| &y[i * len..][..grad.len()]);
         vectorized(
             #[inline(always)]
-            || match incoming.relu {
-                None => add_rows::<false>(&mut sums, (rows, incoming.grad, incoming.grad), mean),
-                Some(out) => add_rows::<true>(&mut sums, (rows, incoming.grad, out), mean),
+            || {
+                if let Some(y) = relu {
+                    mask(grad, y);
+                }
+                add_rows(&mut sums, rows, grad, mean);
             },
         );
         sums
     };
-    let parts: Vec<_> = rows.par_chunks(len).enumerate().map(task).collect();
+    let tasks = grad.par_chunks_mut(len).zip(rows.par_chunks(len)).enumerate();
+    let parts: Vec<_> = tasks.map(task).collect();
     [0, 1].map(|i| {
         let total = |c: usize| parts.iter().map(|part| f64::from(part[i][c])).sum::<f64>() as f32;
         (0..n_channels).map(total).collect()
@@ -187,67 +191,31 @@ pub(crate) fn grad_sums(incoming: Incoming<'_>, rows: &[f32], mean: &[f32]) -> [
 }
 
 #[inline(always)]
-fn add_rows<const RELU: bool>(
-    [sum_g, sum_gy]: &mut [Vec<f32>; 2],
-    (rows, grad, out): (&[f32], &[f32], &[f32]),
-    mean: &[f32],
-) {
+fn add_rows([sum_g, sum_gy]: &mut [Vec<f32>; 2], rows: &[f32], grad: &[f32], mean: &[f32]) {
     let n = mean.len();
-    let rows = rows.chunks_exact(n).zip(grad.chunks_exact(n)).zip(out.chunks_exact(n));
-    for ((y, g), out) in rows {
+    for (y, g) in rows.chunks_exact(n).zip(grad.chunks_exact(n)) {
         let sums = sum_g.iter_mut().zip(sum_gy.iter_mut()).zip(mean);
-        for ((((sum_g, sum_gy), mean), (y, g)), out) in sums.zip(y.iter().zip(g)).zip(out) {
-            let g = if !RELU || *out > 0.0 { *g } else { 0.0 };
+        for (((sum_g, sum_gy), mean), (y, g)) in sums.zip(y.iter().zip(g)) {
             *sum_g += g;
             *sum_gy += g * (y - mean);
         }
     }
 }
 
-/// `a g + b y + c` for each channel: the gradient of what was normalized. Also `g` itself, to
-/// `residual` where it is given: the gradient of the residual.
-pub(crate) fn grad_rows(
-    incoming: Incoming<'_>,
-    rows: &[f32],
-    abc: [&[f32]; 3],
-    residual: Option<&mut [f32]>,
-) -> Vec<f32> {
-    let len = task_len(abc[0].len());
-    let mut grad = vec![0.0; rows.len()];
-    let task = |i: usize, to: &mut [f32], residual: Option<&mut [f32]>| {
-        let rows = &rows[i * len..][..to.len()];
-        let incoming = incoming.task(i * len, rows.len());
+/// `rows = a g + b rows + c` for each channel: the gradient of what was normalized.
+pub(crate) fn grad_rows(grad: &[f32], rows: &mut [f32], [a, b, c]: [&[f32]; 3]) {
+    let n = a.len();
+    let len = task_len(n);
+    rows.par_chunks_mut(len).zip(grad.par_chunks(len)).for_each(|(rows, grad)| {
         vectorized(
             #[inline(always)]
             || {
-                match incoming.relu {
-                    None => to.copy_from_slice(incoming.grad),
-                    Some(out) => mask(to, incoming.grad, out),
+                for (y, g) in rows.chunks_exact_mut(n).zip(grad.chunks_exact(n)) {
+                    for ((((y, g), a), b), c) in y.iter_mut().zip(g).zip(a).zip(b).zip(c) {
+                        *y = a.mul_add(*g, b.mul_add(*y, *c));
+                    }
                 }
-                if let Some(residual) = residual {
-                    residual.copy_from_slice(to);
-                }
-                combine_rows(to, rows, abc);
             },
         );
-    };
-    match residual {
-        None => grad.par_chunks_mut(len).enumerate().for_each(|(i, to)| task(i, to, None)),
-        Some(residual) => grad
-            .par_chunks_mut(len)
-            .zip(residual.par_chunks_mut(len))
-            .enumerate()
-            .for_each(|(i, (to, residual))| task(i, to, Some(residual))),
-    }
-    grad
-}
-
-#[inline(always)]
-fn combine_rows(to: &mut [f32], rows: &[f32], [a, b, c]: [&[f32]; 3]) {
-    let n = a.len();
-    for (to, y) in to.chunks_exact_mut(n).zip(rows.chunks_exact(n)) {
-        for ((((to, y), a), b), c) in to.iter_mut().zip(y).zip(a).zip(b).zip(c) {
-            *to = a.mul_add(*to, b.mul_add(*y, *c));
-        }
-    }
+    });
 }

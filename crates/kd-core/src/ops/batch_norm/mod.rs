@@ -1,19 +1,15 @@
-//! Batch norm (Ioffe, Szegedy 2015), alone or fused with the convolution before it, the residual
-//! sum and the ReLU after it.
+//! Batch norm (Ioffe, Szegedy 2015).
 //!
-//! Key decision: the fused form is one node of candle's graph. It keeps the convolution's output
-//! and nothing else, takes the statistics while that output is in the cache, and frees it as soon
-//! as the backward has used it; candle's graph would keep it until the loss is dropped.
+//! Key decision: as a layer it is joined with the convolution before it, the residual sum and the
+//! ReLU after it (`layer/norm.rs`): statistics are taken while the convolution's output is in the
+//! cache, and the backward turns that output into its own gradient, in place.
 
 pub(crate) mod cpu;
-mod fused;
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, OnceLock};
 
 use candle_core::{CpuStorage, CustomOp3, Layout, Result as CandleResult, Shape, Tensor};
-use cpu::{Affine, Incoming};
-
-pub(crate) use fused::{Fused, Residual, eval, train};
+use cpu::Affine;
 
 use super::slices;
 use crate::{Error, Result};
@@ -57,10 +53,10 @@ pub fn batch_norm(
     let n_channels = x.dims().last().copied().unwrap_or(0);
     check_channels("gamma", gamma, n_channels)?;
     check_channels("beta", beta, n_channels)?;
-    let state = State::default();
-    let op = BatchNorm { eps, state: state.clone() };
+    let stats = Arc::new(OnceLock::new());
+    let op = BatchNorm { eps, stats: stats.clone() };
     let y = x.contiguous()?.apply_op3(&gamma.contiguous()?, &beta.contiguous()?, op)?;
-    Ok((y, state.stats()))
+    Ok((y, stats.get().expect("the forward has run").clone()))
 }
 
 fn check_channels(name: &str, tensor: &Tensor, n_channels: usize) -> Result<()> {
@@ -70,68 +66,34 @@ fn check_channels(name: &str, tensor: &Tensor, n_channels: usize) -> Result<()> 
     Err(Error::shape(name, format!("({n_channels},)"), tensor.dims()))
 }
 
-/// What the forward leaves for the backward.
-#[derive(Debug, Clone, Default)]
-struct State(Arc<Mutex<Kept>>);
-
-#[derive(Debug, Default)]
-struct Kept {
-    stats: Option<BatchStats>,
-    /// The values that were normalized, where they are no argument of the operation.
-    values: Vec<f32>,
-}
-
-impl State {
-    fn keep(&self, stats: BatchStats, values: Vec<f32>) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) =
-            Kept { stats: Some(stats), values };
-    }
-
-    fn stats(&self) -> BatchStats {
-        let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.stats.clone().expect("the forward has run")
-    }
-
-    /// Takes the values out, so that they are freed with the backward's use of them.
-    fn take_values(&self) -> Vec<f32> {
-        std::mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner).values)
-    }
-}
-
-/// The gradients of what was normalized, of the residual where asked for, of gamma and of beta.
-struct Gradients {
-    values: Vec<f32>,
-    residual: Option<Vec<f32>>,
-    gamma: Vec<f32>,
-    beta: Vec<f32>,
-}
-
+/// Turns `rows`, the values that were normalized, into their gradient; returns those of gamma and
+/// beta. `grad` is masked first where the output of a ReLU that followed is given: it is then the
+/// gradient of a residual, too.
+///
 /// With `x^ = (x - mean) r`, `r = 1 / sqrt(variance + eps)`:
 /// `dx = gamma r (g - mean(g) - x^ mean(g x^))`, `dgamma = sum g x^`, `dbeta = sum g`.
-fn gradients(
-    incoming: Incoming<'_>,
-    values: &[f32],
+pub(crate) fn gradients(
+    grad: &mut [f32],
+    relu: Option<&[f32]>,
+    rows: &mut [f32],
     stats: &BatchStats,
     (gamma, eps): (&[f32], f32),
-    with_residual: bool,
-) -> Gradients {
+) -> [Vec<f32>; 2] {
     let n = stats.n.max(1) as f32;
-    let [beta_sum, centered_sum] = cpu::grad_sums(incoming, values, &stats.mean);
+    let [to_beta, centered_sum] = cpu::grad_sums(grad, relu, rows, &stats.mean);
     let inverse = |c: usize| 1.0 / (stats.variance[c] + eps).sqrt();
     let channels = || 0..gamma.len();
     let a: Vec<f32> = channels().map(|c| gamma[c] * inverse(c)).collect();
     let slope = |c: usize| -a[c] * inverse(c).powi(2) * centered_sum[c] / n;
     let b: Vec<f32> = channels().map(slope).collect();
-    let c: Vec<f32> = channels().map(|c| -a[c] * beta_sum[c] / n - b[c] * stats.mean[c]).collect();
-    let mut residual = with_residual.then(|| vec![0.0; values.len()]);
-    let grad = cpu::grad_rows(incoming, values, [&a, &b, &c], residual.as_deref_mut());
-    let gamma = channels().map(|c| centered_sum[c] * inverse(c)).collect();
-    Gradients { values: grad, residual, gamma, beta: beta_sum }
+    let c: Vec<f32> = channels().map(|c| -a[c] * to_beta[c] / n - b[c] * stats.mean[c]).collect();
+    cpu::grad_rows(grad, rows, [&a, &b, &c]);
+    [channels().map(|c| centered_sum[c] * inverse(c)).collect(), to_beta]
 }
 
 struct BatchNorm {
     eps: f32,
-    state: State,
+    stats: Arc<OnceLock<BatchStats>>,
 }
 
 impl CustomOp3 for BatchNorm {
@@ -150,10 +112,9 @@ impl CustomOp3 for BatchNorm {
     ) -> CandleResult<(CpuStorage, Shape)> {
         let (x, gamma) = (slices::of(x, x_layout)?, slices::of(gamma, gamma_layout)?);
         let beta = slices::of(beta, beta_layout)?;
-        let (mean, variance, n) = cpu::moments(x, gamma.len()).finish();
-        let affine = Affine::new((gamma, beta), (&mean, &variance), self.eps);
-        let y = affine.apply(x, None, false);
-        self.state.keep(BatchStats { mean, variance, n }, Vec::new());
+        let stats = self.stats.get_or_init(|| cpu::moments(x, gamma.len()).finish());
+        let affine = Affine::new((gamma, beta), (&stats.mean, &stats.variance), self.eps);
+        let y = affine.apply(x, None, false).into_vec();
         Ok((CpuStorage::F32(y), x_layout.shape().clone()))
     }
 
@@ -165,26 +126,17 @@ impl CustomOp3 for BatchNorm {
         _y: &Tensor,
         grad: &Tensor,
     ) -> CandleResult<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
-        let grad = grad.contiguous()?;
-        let stats = self.state.stats();
-        let gradients = slices::with(&grad, |grad| {
-            slices::with(x, |x| {
-                slices::with(gamma, |gamma| {
-                    let incoming = Incoming { grad, relu: None };
-                    Ok(gradients(incoming, x, &stats, (gamma, self.eps), false))
-                })
-            })
-        })?;
+        let stats = self.stats.get().expect("the forward has run");
+        let mut rows: Vec<f32> = x.flatten_all()?.to_vec1()?;
+        let mut grad: Vec<f32> = grad.flatten_all()?.to_vec1()?;
+        let with_gamma = (&gamma.to_vec1::<f32>()?[..], self.eps);
+        let [to_gamma, to_beta] = gradients(&mut grad, None, &mut rows, stats, with_gamma);
         let tensor = |values: Vec<f32>, like: &Tensor| {
             like.track_op()
                 .then(|| Tensor::from_vec(values, like.shape(), like.device()))
                 .transpose()
         };
-        Ok((
-            tensor(gradients.values, x)?,
-            tensor(gradients.gamma, gamma)?,
-            tensor(gradients.beta, beta)?,
-        ))
+        Ok((tensor(rows, x)?, tensor(to_gamma, gamma)?, tensor(to_beta, beta)?))
     }
 }
 

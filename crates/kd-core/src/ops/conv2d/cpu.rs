@@ -13,6 +13,8 @@ use std::cell::Cell;
 use pulp::Arch;
 use rayon::prelude::*;
 
+use crate::tape::Buffer;
+
 use super::geometry::{Gather, Geometry, Padded};
 use super::pack::{Direction, pack};
 use super::tile::{GatherSum, WeightSum};
@@ -33,13 +35,13 @@ pub(crate) fn forward(
     weight: &[f32],
     geometry: &Geometry,
     finish: impl Fn(usize, &mut [f32]) + Sync,
-) -> Vec<f32> {
+) -> Buffer {
     let sums = [Sum::new(geometry, geometry.forward(), weight, Direction::Forward)];
     run(&sums, geometry.out_channels, x, geometry.out_image_len(), finish)
 }
 
 /// Gradient of the input, `(N, H, W, C)`, from that of the output.
-pub(crate) fn grad_input(grad: &[f32], weight: &[f32], geometry: &Geometry) -> Vec<f32> {
+pub(crate) fn grad_input(grad: &[f32], weight: &[f32], geometry: &Geometry) -> Buffer {
     let gathers = geometry.backward().into_iter();
     let sums: Vec<_> =
         gathers.map(|gather| Sum::new(geometry, gather, weight, Direction::Backward)).collect();
@@ -115,11 +117,11 @@ fn run(
     source: &[f32],
     out_len: usize,
     finish: impl Fn(usize, &mut [f32]) + Sync,
-) -> Vec<f32> {
+) -> Buffer {
     let padded = sums[0].gather.source;
     let block = sums[0].images_per_block(out_len);
     let places: Vec<_> = sums.iter().map(|sum| places(&sum.gather, block, out_len)).collect();
-    let mut out = vec![0.0; source.len() / padded.image_len() * out_len];
+    let mut out = Buffer::take(source.len() / padded.image_len() * out_len);
     out.par_chunks_mut(block * out_len).enumerate().for_each(|(i, out)| {
         let n_images = out.len() / out_len;
         let images = &source[i * block * padded.image_len()..][..n_images * padded.image_len()];

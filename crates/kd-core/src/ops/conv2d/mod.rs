@@ -1,4 +1,4 @@
-//! Two-dimensional convolution: `y = relu(conv(x, w) + b)`.
+//! Two-dimensional convolution: `y = conv(x, w) + b`.
 
 pub(crate) mod cpu;
 pub(crate) mod geometry;
@@ -6,14 +6,12 @@ mod pack;
 mod tile;
 mod winograd;
 
-use std::sync::Arc;
-
 use candle_core::{CpuStorage, CustomOp3, Layout, Result as CandleResult, Shape, Tensor};
 use geometry::Geometry;
 use serde::{Deserialize, Serialize};
 
-use super::{channels, deposit, slices};
-use crate::{Error, Grad, Result};
+use super::{channels, slices};
+use crate::{Error, Result};
 
 /// How the windows of a convolution lie on the image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -45,43 +43,6 @@ impl Default for Conv {
 /// # Errors
 /// [`Error::Shape`] when the shapes do not fit, [`Error::Config`] for a stride or groups of 0.
 pub fn conv2d(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, conv: Conv) -> Result<Tensor> {
-    apply(x, weight, bias, conv, (false, None))
-}
-
-/// The gradient buffers of weight and bias.
-type Sinks = (Arc<Grad>, Option<Arc<Grad>>);
-
-/// The same, then ReLU where asked for; the backward adds the gradients of weight and bias to the
-/// given buffers.
-pub(crate) fn conv2d_into(
-    x: &Tensor,
-    weight: (&Tensor, &Arc<Grad>),
-    bias: Option<(&Tensor, &Arc<Grad>)>,
-    conv: Conv,
-    relu: bool,
-) -> Result<Tensor> {
-    let sinks = (weight.1.clone(), bias.map(|(_, sink)| sink.clone()));
-    apply(x, weight.0, bias.map(|(bias, _)| bias), conv, (relu, Some(sinks)))
-}
-
-/// [`conv2d`], then ReLU where asked for.
-pub(crate) fn conv2d_relu(
-    x: &Tensor,
-    weight: &Tensor,
-    bias: Option<&Tensor>,
-    conv: Conv,
-    relu: bool,
-) -> Result<Tensor> {
-    apply(x, weight, bias, conv, (relu, None))
-}
-
-fn apply(
-    x: &Tensor,
-    weight: &Tensor,
-    bias: Option<&Tensor>,
-    conv: Conv,
-    (relu, sinks): (bool, Option<Sinks>),
-) -> Result<Tensor> {
     let geometry = Geometry::new(x.dims(), weight.dims(), conv)?;
     let n_out = geometry.out_channels;
     if let Some(bias) = bias
@@ -91,15 +52,10 @@ fn apply(
     }
     let none = Tensor::zeros(0, x.dtype(), x.device())?;
     let bias = bias.unwrap_or(&none).contiguous()?;
-    let op = Conv2d { geometry, relu, sinks };
-    Ok(x.contiguous()?.apply_op3(&weight.contiguous()?, &bias, op)?)
+    Ok(x.contiguous()?.apply_op3(&weight.contiguous()?, &bias, Conv2d(geometry))?)
 }
 
-struct Conv2d {
-    geometry: Geometry,
-    relu: bool,
-    sinks: Option<Sinks>,
-}
+struct Conv2d(Geometry);
 
 impl CustomOp3 for Conv2d {
     fn name(&self) -> &'static str {
@@ -119,11 +75,10 @@ impl CustomOp3 for Conv2d {
         let bias = slices::of(bias, bias_layout)?;
         let bias = (!bias.is_empty()).then_some(bias);
         let (x, weight) = (slices::of(x, x_layout)?, slices::of(weight, weight_layout)?);
-        let n_channels = self.geometry.out_channels;
-        let y = cpu::forward(x, weight, &self.geometry, |_, rows| {
-            channels::finish(rows, n_channels, bias, None, self.relu);
+        let y = cpu::forward(x, weight, &self.0, |_, rows| {
+            channels::finish(rows, self.0.out_channels, bias, None, false);
         });
-        Ok((CpuStorage::F32(y), Shape::from_dims(&self.geometry.out_dims())))
+        Ok((CpuStorage::F32(y.into_vec()), Shape::from_dims(&self.0.out_dims())))
     }
 
     fn bwd(
@@ -131,31 +86,23 @@ impl CustomOp3 for Conv2d {
         x: &Tensor,
         weight: &Tensor,
         bias: &Tensor,
-        y: &Tensor,
+        _y: &Tensor,
         grad: &Tensor,
     ) -> CandleResult<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
-        let mut grad = grad.contiguous()?;
-        if self.relu {
-            grad = channels::through_relu(&grad, y)?;
-        }
-        let geometry = &self.geometry;
-        let has_bias = bias.elem_count() > 0;
-        let (to_weight, to_bias) = match &self.sinks {
-            Some((weight_sink, bias_sink)) => {
-                deposit::deposit(weight_sink, grad_weight(x, &grad, weight, geometry)?)?;
-                if let Some(sink) = bias_sink {
-                    deposit::deposit(sink, channels::sums(&grad)?)?;
-                }
-                (false, false)
-            }
-            None => (weight.track_op(), bias.track_op() && has_bias),
-        };
+        let grad = grad.contiguous()?;
+        let to_bias = bias.track_op() && bias.elem_count() > 0;
         Ok((
-            x.track_op().then(|| grad_input(x, &grad, weight, geometry)).transpose()?,
-            to_weight.then(|| grad_weight(x, &grad, weight, geometry)).transpose()?,
-            to_bias.then(|| channels::sums(&grad)).transpose()?,
+            x.track_op().then(|| grad_input(x, &grad, weight, &self.0)).transpose()?,
+            weight.track_op().then(|| grad_weight(x, &grad, weight, &self.0)).transpose()?,
+            to_bias.then(|| bias_gradient(&grad, bias)).transpose()?,
         ))
     }
+}
+
+/// Gradient of the bias from that of the convolution's output.
+fn bias_gradient(grad: &Tensor, bias: &Tensor) -> CandleResult<Tensor> {
+    let values = slices::with(grad, |grad| Ok(channels::sums(grad, bias.elem_count())))?;
+    Tensor::from_vec(values, bias.shape(), bias.device())
 }
 
 /// Gradient of the weight from that of the convolution's output.
@@ -178,7 +125,7 @@ fn grad_input(
 ) -> CandleResult<Tensor> {
     let values =
         slices::with(weight, |w| slices::with(grad, |g| Ok(cpu::grad_input(g, w, geometry))))?;
-    Tensor::from_vec(values, x.shape(), x.device())
+    Tensor::from_vec(values.into_vec(), x.shape(), x.device())
 }
 
 #[cfg(test)]

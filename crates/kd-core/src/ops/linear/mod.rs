@@ -122,15 +122,15 @@ impl CustomOp3 for Linear {
             slices::with(y, |y| Ok(cpu::undo(grad, y, n_out, self.activation)))
         })?;
         let g = Tensor::from_vec(g, (n, n_out), y.device())?;
-        let grad_bias = Tensor::from_vec(grad_bias, n_out, y.device())?;
         let grad_x = x.track_op().then(|| product(&g, weight)).transpose()?;
         if let Some([weight_sink, bias_sink]) = &self.sinks {
             let (buffer, write) = weight_sink.write();
             buffer.inplace_op3(&g, x, &TransposedProduct(write))?;
-            deposit::deposit(bias_sink, grad_bias)?;
+            deposit::deposit(bias_sink, &grad_bias)?;
             return Ok((grad_x, None, None));
         }
         let grad_weight = weight.track_op().then(|| transposed_product(&g, x)).transpose()?;
+        let grad_bias = Tensor::from_vec(grad_bias, n_out, y.device())?;
         Ok((grad_x, grad_weight, bias.track_op().then_some(grad_bias)))
     }
 }

@@ -3,6 +3,8 @@
 use rayon::prelude::*;
 
 use super::Pool;
+use crate::simd::vectorized;
+use crate::tape::Buffer;
 use crate::{Error, Result};
 
 /// The windows of a pooling on images of one size.
@@ -85,9 +87,9 @@ impl Windows {
     }
 
     /// The maxima, and which pixel of its window each came from.
-    pub(super) fn max(&self, x: &[f32]) -> (Vec<f32>, Vec<u8>) {
+    pub(super) fn max(&self, x: &[f32]) -> (Buffer, Vec<u8>) {
         let n_values = self.n * self.out_len();
-        let (mut y, mut winners) = (vec![f32::NEG_INFINITY; n_values], vec![0; n_values]);
+        let (mut y, mut winners) = (Buffer::take(n_values), vec![0; n_values]);
         let out = y.par_chunks_mut(self.out_len()).zip(winners.par_chunks_mut(self.out_len()));
         out.zip(x.par_chunks(self.image_len())).for_each(|((y, winners), x)| {
             let pixels = y.chunks_exact_mut(self.channels);
@@ -95,11 +97,10 @@ impl Windows {
             for (pixel, (y, winners)) in pixels {
                 for (i, (number, place)) in self.window(pixel).enumerate() {
                     let values = &x[place..place + self.channels];
-                    for ((y, winner), value) in y.iter_mut().zip(&mut *winners).zip(values) {
-                        if i == 0 || *value > *y || value.is_nan() {
-                            (*y, *winner) = (*value, number as u8);
-                        }
-                    }
+                    vectorized(
+                        #[inline(always)]
+                        || keep_larger(y, winners, values, number as u8, i == 0),
+                    );
                 }
             }
         });
@@ -107,17 +108,18 @@ impl Windows {
     }
 
     /// Each output value's gradient goes to the pixel that it came from.
-    pub(super) fn max_backward(&self, grad: &[f32], winners: &[u8]) -> Vec<f32> {
-        let mut to = vec![0.0; self.n * self.image_len()];
+    pub(super) fn max_backward(&self, grad: &[f32], winners: &[u8]) -> Buffer {
+        let mut to = Buffer::zeros(self.n * self.image_len());
         let out = grad.par_chunks(self.out_len()).zip(winners.par_chunks(self.out_len()));
         to.par_chunks_mut(self.image_len()).zip(out).for_each(|(to, (grad, winners))| {
             let pixels = grad.chunks_exact(self.channels).zip(winners.chunks_exact(self.channels));
             for (pixel, (grad, winners)) in pixels.enumerate() {
                 for (number, place) in self.window(pixel) {
                     let to = &mut to[place..place + self.channels];
-                    for ((to, g), winner) in to.iter_mut().zip(grad).zip(winners) {
-                        *to += if usize::from(*winner) == number { *g } else { 0.0 };
-                    }
+                    vectorized(
+                        #[inline(always)]
+                        || add_where(to, grad, winners, number as u8),
+                    );
                 }
             }
         });
@@ -128,8 +130,8 @@ impl Windows {
         (self.kernel[0] * self.kernel[1]) as f32
     }
 
-    pub(super) fn mean(&self, x: &[f32]) -> Vec<f32> {
-        let mut y = vec![0.0; self.n * self.out_len()];
+    pub(super) fn mean(&self, x: &[f32]) -> Buffer {
+        let mut y = Buffer::zeros(self.n * self.out_len());
         let images = y.par_chunks_mut(self.out_len()).zip(x.par_chunks(self.image_len()));
         images.for_each(|(y, x)| {
             for (pixel, y) in y.chunks_exact_mut(self.channels).enumerate() {
@@ -142,8 +144,8 @@ impl Windows {
         y
     }
 
-    pub(super) fn mean_backward(&self, grad: &[f32]) -> Vec<f32> {
-        let mut to = vec![0.0; self.n * self.image_len()];
+    pub(super) fn mean_backward(&self, grad: &[f32]) -> Buffer {
+        let mut to = Buffer::zeros(self.n * self.image_len());
         let images = to.par_chunks_mut(self.image_len()).zip(grad.par_chunks(self.out_len()));
         images.for_each(|(to, grad)| {
             for (pixel, grad) in grad.chunks_exact(self.channels).enumerate() {
@@ -153,5 +155,24 @@ impl Windows {
             }
         });
         to
+    }
+}
+
+/// Where `values` are larger than `y`, or NaN, or the first: keeps them, with their number.
+/// Without a branch, which would be taken at random.
+#[inline(always)]
+fn keep_larger(y: &mut [f32], winners: &mut [u8], values: &[f32], number: u8, first: bool) {
+    for ((y, winner), value) in y.iter_mut().zip(winners).zip(values) {
+        let wins = first | (*value > *y) | value.is_nan();
+        *y = if wins { *value } else { *y };
+        *winner = if wins { number } else { *winner };
+    }
+}
+
+/// Adds the gradients whose winner has this number.
+#[inline(always)]
+fn add_where(to: &mut [f32], grad: &[f32], winners: &[u8], number: u8) {
+    for ((to, g), winner) in to.iter_mut().zip(grad).zip(winners) {
+        *to += if *winner == number { *g } else { 0.0 };
     }
 }

@@ -1,6 +1,7 @@
 //! Pooling over windows of pixels, channel by channel.
 
 mod cpu;
+mod taped;
 
 use std::sync::{Arc, OnceLock};
 
@@ -77,14 +78,14 @@ impl CustomOp1 for MaxPool {
     fn cpu_fwd(&self, x: &CpuStorage, layout: &Layout) -> CandleResult<(CpuStorage, Shape)> {
         let (y, winners) = self.windows.max(slices::of(x, layout)?);
         self.winners.get_or_init(|| winners);
-        Ok((CpuStorage::F32(y), Shape::from_dims(&self.windows.out_dims())))
+        Ok((CpuStorage::F32(y.into_vec()), Shape::from_dims(&self.windows.out_dims())))
     }
 
     fn bwd(&self, x: &Tensor, _y: &Tensor, grad: &Tensor) -> CandleResult<Option<Tensor>> {
         let winners = self.winners.get().map_or(&[][..], Vec::as_slice);
         let values =
             slices::with(&grad.contiguous()?, |g| Ok(self.windows.max_backward(g, winners)))?;
-        Ok(Some(Tensor::from_vec(values, x.shape(), x.device())?))
+        Ok(Some(Tensor::from_vec(values.into_vec(), x.shape(), x.device())?))
     }
 }
 
@@ -96,13 +97,13 @@ impl CustomOp1 for AvgPool {
     }
 
     fn cpu_fwd(&self, x: &CpuStorage, layout: &Layout) -> CandleResult<(CpuStorage, Shape)> {
-        let y = self.0.mean(slices::of(x, layout)?);
+        let y = self.0.mean(slices::of(x, layout)?).into_vec();
         Ok((CpuStorage::F32(y), Shape::from_dims(&self.0.out_dims())))
     }
 
     fn bwd(&self, x: &Tensor, _y: &Tensor, grad: &Tensor) -> CandleResult<Option<Tensor>> {
         let values = slices::with(&grad.contiguous()?, |g| Ok(self.0.mean_backward(g)))?;
-        Ok(Some(Tensor::from_vec(values, x.shape(), x.device())?))
+        Ok(Some(Tensor::from_vec(values.into_vec(), x.shape(), x.device())?))
     }
 }
 

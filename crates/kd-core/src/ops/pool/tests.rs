@@ -77,3 +77,16 @@ fn impossible_windows_are_refused() {
     );
     assert!(global_avg_pool(&x.flatten_all().unwrap()).is_err());
 }
+
+#[test]
+fn option_a_takes_every_second_pixel_between_zero_channels() {
+    let subsample =
+        |x: &Tensor| crate::taped(x, crate::Mode::Eval, |tape, x| tape.subsample(x, 2, 1));
+    let x = Tensor::arange(0f32, 12.0, &Device::Cpu).unwrap().reshape((1, 3, 2, 2)).unwrap();
+    let y = subsample(&x).unwrap();
+    assert_eq!(y.dims(), [1, 2, 1, 4]);
+    assert_eq!(floats(&y), [0.0, 0.0, 1.0, 0.0, 0.0, 8.0, 9.0, 0.0]);
+    for shape in [[2, 4, 4, 2], [1, 5, 3, 3]] {
+        check_grad(&[random(Stream::new(1), &shape)], |t| subsample(&t[0]));
+    }
+}

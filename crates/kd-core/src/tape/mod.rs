@@ -1,0 +1,284 @@
+//! Many operations as one node of candle's graph.
+//!
+//! Key decision: candle's backward allocates a zeroed and a summed tensor for every edge of its
+//! graph, and keeps every activation until the loss is dropped. For a convolutional network those
+//! passes over memory cost up to a third of a training step. A [`Tape`] records a chain of
+//! operations on its own: a gradient moves to where it is used, is summed in place where paths
+//! meet, and each activation's memory returns to a pool as soon as the backward has passed it.
+//! The values and gradients are the same bits.
+
+mod buffer;
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use candle_core::{
+    CpuStorage, CustomOp3, DType, Layout, Result as CandleResult, Shape, Tensor, Var,
+};
+
+pub(crate) use buffer::Buffer;
+
+use crate::ops::slices;
+use crate::{Error, Mode, Result};
+
+/// Activations of a batch on a [`Tape`]. Cloning shares the values.
+#[derive(Debug, Clone)]
+pub struct Act {
+    id: usize,
+    dims: Vec<usize>,
+    values: Arc<Buffer>,
+    needs_grad: bool,
+}
+
+impl Act {
+    /// The shape, such as `(N, H, W, C)`.
+    pub fn dims(&self) -> &[usize] {
+        &self.dims
+    }
+
+    /// The values, row-major.
+    pub(crate) fn values(&self) -> &[f32] {
+        &self.values
+    }
+
+    /// Whether the backward has to compute its gradient.
+    pub(crate) fn needs_grad(&self) -> bool {
+        self.needs_grad
+    }
+
+    /// The values, as a tensor of their own.
+    fn tensor(&self) -> Result<Tensor> {
+        Ok(Tensor::from_slice(self.values(), self.dims(), &candle_core::Device::Cpu)?)
+    }
+}
+
+/// Operations in the order in which they ran, with what their backward needs.
+pub struct Tape {
+    mode: Mode,
+    n_acts: usize,
+    steps: Vec<Step>,
+}
+
+struct Step {
+    output: usize,
+    backward: Backward,
+}
+
+/// Takes the gradient of a step's output, and adds those of what the output was made from.
+type Backward = Box<dyn FnOnce(Buffer, &mut Grads) -> Result<()> + Send>;
+
+/// The gradients of activations that are known so far.
+#[derive(Default)]
+pub(crate) struct Grads(BTreeMap<usize, Buffer>);
+
+impl Grads {
+    /// Adds `grad` to the gradient of `act`, if that needs one.
+    pub(crate) fn add(&mut self, act: &Act, grad: Buffer) {
+        if !act.needs_grad {
+            return;
+        }
+        match self.0.get_mut(&act.id) {
+            None => drop(self.0.insert(act.id, grad)),
+            Some(sum) => sum.iter_mut().zip(grad.iter()).for_each(|(sum, g)| *sum += g),
+        }
+    }
+}
+
+impl Tape {
+    fn new(mode: Mode) -> Self {
+        Self { mode, n_acts: 0, steps: Vec::new() }
+    }
+
+    /// Whether the network is being trained.
+    pub fn mode(&self) -> Mode {
+        self.mode
+    }
+
+    fn input(&mut self, x: &Tensor) -> Result<Act> {
+        let values = slices::with(&x.contiguous()?, |x| Ok(Buffer::copy_of(x)))?;
+        Ok(self.act(x.dims().to_vec(), values, x.track_op()))
+    }
+
+    fn act(&mut self, dims: Vec<usize>, values: Buffer, needs_grad: bool) -> Act {
+        let id = self.n_acts;
+        self.n_acts += 1;
+        Act { id, dims, values: Arc::new(values), needs_grad }
+    }
+
+    /// What an operation with parameters made from `inputs`; in training it always needs a
+    /// gradient.
+    pub(crate) fn output(&mut self, dims: &[usize], values: Buffer, inputs: &[&Act]) -> Act {
+        let trains = matches!(self.mode, Mode::Train(_));
+        self.act(dims.to_vec(), values, trains || inputs.iter().any(|x| x.needs_grad))
+    }
+
+    /// How the gradient of `output` goes on; forgotten where none is needed.
+    pub(crate) fn record(
+        &mut self,
+        output: &Act,
+        backward: impl FnOnce(Buffer, &mut Grads) -> Result<()> + Send + 'static,
+    ) {
+        if output.needs_grad {
+            self.steps.push(Step { output: output.id, backward: Box::new(backward) });
+        }
+    }
+
+    /// An operation on candle tensors as a step of the tape, for what is small: values and
+    /// gradient are copied.
+    ///
+    /// # Errors
+    /// Whatever `f` reports.
+    pub fn tensor_op(&mut self, x: &Act, f: impl FnOnce(&Tensor) -> Result<Tensor>) -> Result<Act> {
+        let input = Var::from_tensor(&x.tensor()?)?;
+        let input =
+            if x.needs_grad { input.as_tensor().clone() } else { input.as_detached_tensor() };
+        let y = f(&input)?.contiguous()?;
+        let output = slices::with(&y, |y| Ok(Buffer::copy_of(y)))?;
+        let output = self.output(y.dims(), output, &[x]);
+        let x = x.clone();
+        self.record(&output, move |grad, grads| {
+            let grad = Tensor::from_slice(&grad, y.dims(), y.device())?;
+            let of_input = (y * grad)?.sum_all()?.backward()?;
+            if let Some(grad) = of_input.get(&input) {
+                let grad = slices::with(&grad.contiguous()?, |grad| Ok(Buffer::copy_of(grad)))?;
+                grads.add(&x, grad);
+            }
+            Ok(())
+        });
+        Ok(output)
+    }
+
+    /// `x + y`, value by value.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] when the shapes differ.
+    pub fn add(&mut self, x: &Act, y: &Act) -> Result<Act> {
+        if x.dims != y.dims {
+            return Err(Error::shape("y", format!("{:?}", x.dims), &y.dims));
+        }
+        let mut sum = Buffer::copy_of(x.values());
+        sum.iter_mut().zip(y.values()).for_each(|(sum, y)| *sum += y);
+        let sum = self.output(&x.dims, sum, &[x, y]);
+        let (x, y) = (x.clone(), y.clone());
+        self.record(&sum, move |grad, grads| {
+            grads.add(&x, Buffer::copy_of(&grad));
+            grads.add(&y, grad);
+            Ok(())
+        });
+        Ok(sum)
+    }
+}
+
+/// Runs `f` on a tape that begins with `x`, as one operation of candle's graph. In training the
+/// operation is always recorded, since its parameters receive gradients.
+///
+/// # Errors
+/// Whatever `f` reports. The backward can run once.
+pub fn taped(
+    x: &Tensor,
+    mode: Mode,
+    f: impl FnOnce(&mut Tape, &Act) -> Result<Act>,
+) -> Result<Tensor> {
+    taped_with(x, None, mode, |tape, x, _| f(tape, x))
+}
+
+/// [`taped`] with a second input, such as a residual.
+///
+/// # Errors
+/// As [`taped`].
+pub fn taped_with(
+    x: &Tensor,
+    other: Option<&Tensor>,
+    mode: Mode,
+    f: impl FnOnce(&mut Tape, &Act, Option<&Act>) -> Result<Act>,
+) -> Result<Tensor> {
+    buffer::next_run();
+    let mut tape = Tape::new(mode);
+    let inputs = (tape.input(x)?, other.map(|other| tape.input(other)).transpose()?);
+    let output = f(&mut tape, &inputs.0, inputs.1.as_ref())?;
+    let dims = output.dims.clone();
+    if !output.needs_grad {
+        return Ok(Tensor::from_vec(into_vec(output), dims, x.device())?);
+    }
+    let none = Tensor::zeros(0, DType::F32, x.device())?;
+    let anchor = match mode {
+        Mode::Train(_) => Var::from_tensor(&none)?.as_tensor().clone(),
+        Mode::Eval => none.clone(),
+    };
+    let id = output.id;
+    let node = Node {
+        output: Mutex::new(Some((into_vec(output), dims.into()))),
+        recorded: Mutex::new(Some(Recorded { steps: tape.steps, output: id, inputs })),
+    };
+    Ok(x.apply_op3(other.unwrap_or(&none), &anchor, node)?)
+}
+
+fn into_vec(act: Act) -> Vec<f32> {
+    Arc::try_unwrap(act.values).map_or_else(|shared| shared.to_vec(), Buffer::into_vec)
+}
+
+/// A tape that has run, as candle's graph keeps it.
+struct Node {
+    output: Mutex<Option<(Vec<f32>, Shape)>>,
+    recorded: Mutex<Option<Recorded>>,
+}
+
+struct Recorded {
+    steps: Vec<Step>,
+    output: usize,
+    inputs: (Act, Option<Act>),
+}
+
+impl Recorded {
+    /// The gradients of the inputs, those that are needed, from the output's.
+    fn backward(self, grad: Buffer) -> Result<[Option<Vec<f32>>; 2]> {
+        let mut grads = Grads(BTreeMap::from([(self.output, grad)]));
+        for step in self.steps.into_iter().rev() {
+            if let Some(grad) = grads.0.remove(&step.output) {
+                (step.backward)(grad, &mut grads)?;
+            }
+        }
+        let mut of = |act: &Act| grads.0.remove(&act.id).map(Buffer::into_vec);
+        Ok([of(&self.inputs.0), self.inputs.1.as_ref().and_then(of)])
+    }
+}
+
+fn once<T>(cell: &Mutex<Option<T>>) -> Result<T> {
+    let value = cell.lock().unwrap_or_else(PoisonError::into_inner).take();
+    value.ok_or_else(|| Error::config("backward", "a tape runs once, forward and backward"))
+}
+
+impl CustomOp3 for Node {
+    fn name(&self) -> &'static str {
+        "tape"
+    }
+
+    fn cpu_fwd(
+        &self,
+        _: &CpuStorage,
+        _: &Layout,
+        _: &CpuStorage,
+        _: &Layout,
+        _: &CpuStorage,
+        _: &Layout,
+    ) -> CandleResult<(CpuStorage, Shape)> {
+        let (values, shape) = once(&self.output)?;
+        Ok((CpuStorage::F32(values), shape))
+    }
+
+    fn bwd(
+        &self,
+        x: &Tensor,
+        other: &Tensor,
+        _anchor: &Tensor,
+        _y: &Tensor,
+        grad: &Tensor,
+    ) -> CandleResult<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
+        let grad = slices::with(&grad.contiguous()?, |grad| Ok(Buffer::copy_of(grad)))?;
+        let [to_x, to_other] = once(&self.recorded)?.backward(grad)?;
+        let tensor = |values: Option<Vec<f32>>, like: &Tensor| {
+            values.map(|values| Tensor::from_vec(values, like.shape(), like.device())).transpose()
+        };
+        Ok((tensor(to_x, x)?, tensor(to_other, other)?, None))
+    }
+}
