@@ -1,5 +1,5 @@
-"""Writes the golden values of what attacks make larger: functions of the logits, with their
-gradients. With PyTorch in float64, as their authors' code computes them.
+"""Writes the golden values of attacks: what they make larger, functions of the logits with their
+gradients, and where their steps lead on a small network. With PyTorch in float64.
 
     python tests/golden/make_golden_attacks.py [--out DIR]
 
@@ -13,6 +13,8 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from make_golden import SEED, grid, write
+
+# --- objectives ---------------------------------------------------------------------
 
 TEMPERATURES = [1.0, 40.0]
 
@@ -81,11 +83,84 @@ def attack_objectives(rng: np.random.Generator) -> dict:
     return {"cases": [case(rng, n, k) for n, k in [(6, 4), (8, 10)]]}
 
 
-RULES = [
+OBJECTIVES = [
     "logits: raw (N, K); labels, targets (N,) in 0..K; values: per example, of logits / temperature; grad: of their sum "
     "with respect to the logits",
     "each is large where the attack succeeds: -log p_y, max_{i != y} z_i - z_y, and Croce and Hein's DLR; targeted: "
     "log p_t, z_t - max_{i != t} z_i, and their targeted DLR",
+]
+
+
+# --- steps --------------------------------------------------------------------------
+
+N_EXAMPLES, N_PIXELS, N_HIDDEN, N_CLASSES = 6, 24, 12, 4
+
+
+def network(rng: np.random.Generator) -> list[dict]:
+    sizes = [(N_PIXELS, N_HIDDEN), (N_HIDDEN, N_CLASSES)]
+    return [{"weight": grid(rng, o, i, scale=0.5), "bias": grid(rng, o, scale=0.2)} for i, o in sizes]
+
+
+def logits_of(layers: list[dict], x: torch.Tensor) -> torch.Tensor:
+    first, last = layers
+    return F.linear(F.relu(F.linear(x, first["weight"], first["bias"])), last["weight"], last["bias"])
+
+
+def norm2(x: torch.Tensor) -> torch.Tensor:
+    return x.norm(dim=1, keepdim=True).clamp(min=1e-12)
+
+
+def ascend(loss, clean: torch.Tensor, norm: str, eps: float, step: float, n_steps: int, decay: float | None):
+    """Goodfellow's, Kurakin's, Madry's and (with decay) Dong's steps, from the image itself."""
+    x, g = clean.clone(), torch.zeros_like(clean)
+    for _ in range(n_steps):
+        x.requires_grad_()
+        (grad,) = torch.autograd.grad(loss(x).sum(), x)
+        x = x.detach()
+        g = grad if decay is None else decay * g + grad / grad.abs().sum(dim=1, keepdim=True)
+        if norm == "linf":
+            x = torch.minimum(torch.maximum(x + step * g.sign(), clean - eps), clean + eps)
+        else:
+            x = x + step * g / norm2(g)
+            x = clean + (x - clean) * (eps / norm2(x - clean)).clamp(max=1.0)
+        x = x.clamp(0.0, 1.0)
+    return x
+
+
+# kind and settings of each attack, as in a suite file, with what they mean in `ascend`.
+ATTACKS = [
+    ({"kind": "fgsm", "eps": 0.125}, ("linf", 0.125, 0.125, 1, None)),
+    ({"kind": "fgsm", "norm": "l2", "eps": 0.75}, ("l2", 0.75, 0.75, 1, None)),
+    ({"kind": "bim", "eps": 0.125, "step_size": 0.03125, "n_steps": 6}, ("linf", 0.125, 0.03125, 6, None)),
+    ({"kind": "mi-fgsm", "eps": 0.25, "n_steps": 8}, ("linf", 0.25, 0.25 / 8, 8, 1.0)),
+    ({"kind": "mi-fgsm", "eps": 0.5, "n_steps": 5, "decay": 0.5, "norm": "l2"}, ("l2", 0.5, 0.1, 5, 0.5)),
+    (
+        {"kind": "pgd", "norm": "l2", "eps": 0.5, "step_size": 0.125, "n_steps": 7, "random_start": False},
+        ("l2", 0.5, 0.125, 7, None),
+    ),
+]
+
+
+def attack_steps(rng: np.random.Generator) -> dict:
+    layers = network(rng)
+    images = torch.from_numpy(np.clip(rng.integers(-64, 320, (N_EXAMPLES, N_PIXELS)), 0, 256) / 256.0)
+    labels = logits_of(layers, images).argmax(dim=1)
+    targets = (labels + 1) % N_CLASSES
+    losses = {
+        "untargeted": lambda x: F.cross_entropy(logits_of(layers, x), labels, reduction="none"),
+        "targeted": lambda x: -F.cross_entropy(logits_of(layers, x), targets, reduction="none"),
+    }
+    runs = [
+        {"settings": settings, **{side: ascend(loss, images, *meaning) for side, loss in losses.items()}}
+        for settings, meaning in ATTACKS
+    ]
+    return {"layers": layers, "images": images, "labels": labels, "targets": targets, "runs": runs}
+
+
+STEPS = [
+    "layers: weight (O, I) and bias (O) of a linear network with ReLU between its two layers; images (N, P) in [0, 1]",
+    "settings: an attack as in a suite file; untargeted, targeted: the images it gives, away from the labels (the "
+    "network's own predictions) and toward the targets, on the cross entropy",
 ]
 
 
@@ -94,9 +169,9 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path(__file__).parent, help="folder to write into")
     out = parser.parse_args().out
     torch.set_num_threads(1)
-    rng = np.random.default_rng([SEED, *b"attack_objectives"])
-    body = attack_objectives(rng)
-    write(out, "attack_objectives.json", RULES, {"atol": 1e-5, "rtol": 1e-5}, body, Path(__file__).name)
+    for name, rules, make in [("attack_objectives", OBJECTIVES, attack_objectives), ("attack_steps", STEPS, attack_steps)]:
+        rng = np.random.default_rng([SEED, *name.encode()])
+        write(out, f"{name}.json", rules, {"atol": 1e-5, "rtol": 1e-5}, make(rng), Path(__file__).name)
 
 
 if __name__ == "__main__":

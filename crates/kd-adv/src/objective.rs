@@ -172,8 +172,8 @@ pub(crate) fn order(logits: &[f32]) -> Vec<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::{floats, golden, numbers};
     use ObjectiveKind::{CrossEntropy, Dlr, Margin};
-    use serde_json::Value;
 
     const KINDS: [ObjectiveKind; 3] = [CrossEntropy, Margin, Dlr];
 
@@ -240,9 +240,7 @@ mod tests {
     /// The losses of their authors' code, differentiated by PyTorch (`make_golden_attacks.py`).
     #[test]
     fn values_and_gradients_equal_the_golden_ones() {
-        let path =
-            concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/golden/attack_objectives.json");
-        let golden: Value = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
+        let golden = golden("attack_objectives.json");
         let tolerance = golden["tolerance"]["atol"].as_f64().unwrap();
         let mut n_compared = 0;
         for case in golden["cases"].as_array().unwrap() {
@@ -253,7 +251,7 @@ mod tests {
                 let name = serde_json::to_value(kind).unwrap();
                 let golden = &at[name.as_str().unwrap()];
                 for (i, row) in case["logits"].as_array().unwrap().iter().enumerate() {
-                    let logits: Vec<f32> = numbers(row).iter().map(|z| *z as f32).collect();
+                    let logits = floats(row);
                     let [label, target] =
                         ["labels", "targets"].map(|f| case[f][i].as_u64().unwrap() as usize);
                     for (side, target) in [("untargeted", None), ("targeted", Some(target))] {
@@ -269,10 +267,6 @@ mod tests {
             }
         }
         assert_eq!(n_compared, (6 + 8) * 2 * 3 * 2);
-    }
-
-    fn numbers(value: &Value) -> Vec<f64> {
-        value.as_array().unwrap().iter().map(|x| x.as_f64().unwrap()).collect()
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use candle_core::{Device, Tensor};
 use kd_core::ops::Activation;
 use kd_core::{Classifier, Linear, Mode, Params, Result, Stream};
+use serde_json::Value;
 
 use crate::{Examples, Victim};
 
@@ -54,6 +55,20 @@ impl Mlp {
             ("fc1.bias".to_owned(), tensor(bias, &[k])),
         ];
         net.params.load(&BTreeMap::from(values)).unwrap();
+        net
+    }
+
+    /// Two layers with the given weights and biases, `(O, I)` row-major and `(O,)`.
+    pub(crate) fn two_layers(weights: [&[f32]; 2], biases: [&[f32]; 2]) -> Self {
+        let (n_hidden, k) = (biases[0].len(), biases[1].len());
+        let net = Self::new(&[weights[0].len() / n_hidden, n_hidden, k], 0);
+        let flat = weights.into_iter().chain(biases);
+        let names = ["fc1.weight", "fc2.weight", "fc1.bias", "fc2.bias"];
+        let values = names.into_iter().zip(flat).map(|(name, values)| {
+            let shape = net.params.get(name).unwrap().var().dims();
+            (name.to_owned(), Tensor::from_slice(values, shape, &Device::Cpu).unwrap())
+        });
+        net.params.load(&values.collect()).unwrap();
         net
     }
 
@@ -163,4 +178,23 @@ pub(crate) fn successes(
 /// The bits of `values`, for comparisons that must be exact.
 pub(crate) fn bits(values: &[f32]) -> Vec<u32> {
     values.iter().map(|value| value.to_bits()).collect()
+}
+
+/// A file of golden values, made by an independent implementation (`tests/golden`).
+pub(crate) fn golden(name: &str) -> Value {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/golden/");
+    serde_json::from_str(&std::fs::read_to_string(format!("{path}{name}")).unwrap()).unwrap()
+}
+
+/// The numbers of a list, or of a list of lists one after the other.
+pub(crate) fn numbers(value: &Value) -> Vec<f64> {
+    match value {
+        Value::Array(items) => items.iter().flat_map(numbers).collect(),
+        other => vec![other.as_f64().unwrap()],
+    }
+}
+
+/// The same in single precision.
+pub(crate) fn floats(value: &Value) -> Vec<f32> {
+    numbers(value).into_iter().map(|x| x as f32).collect()
 }

@@ -88,7 +88,9 @@ pub(super) fn rescaled(step_size: f32, eps: f32, new_eps: f32) -> f32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{Mlp, bits, examples, victim};
+    use crate::testing::{Mlp, bits, examples, floats, golden, numbers, predictions, victim};
+    use crate::{AttackSpec, attack};
+    use kd_core::Stream;
 
     #[test]
     fn momentum_by_hand() {
@@ -124,6 +126,38 @@ mod tests {
             for (i, image) in images.chunks_exact(victim.n_pixels()).enumerate() {
                 let distance = Norm::L2.distance(image, examples.image(i));
                 assert!((distance - want).abs() < 1e-5, "{n_steps} steps: {distance}");
+            }
+        }
+    }
+    /// FGSM, BIM, MI-FGSM and PGD, with and without targets, against the same steps in PyTorch
+    /// (`make_golden_attacks.py`).
+    #[test]
+    fn steps_on_a_small_network_equal_the_golden_ones() {
+        let golden = golden("attack_steps.json");
+        let layers = [0, 1].map(|i| &golden["layers"][i]);
+        let weights = layers.map(|layer| floats(&layer["weight"]));
+        let biases = layers.map(|layer| floats(&layer["bias"]));
+        let model = Mlp::two_layers([&weights[0], &weights[1]], [&biases[0], &biases[1]]);
+        let victim = victim(&model);
+        let classes = |name: &str| floats(&golden[name]).iter().map(|k| *k as u32).collect();
+        let examples = Examples {
+            pixels: floats(&golden["images"]),
+            labels: classes("labels"),
+            indices: (0..6).collect(),
+            targets: None,
+        };
+        assert_eq!(predictions(&victim, &examples.pixels), examples.labels);
+        let targeted = Examples { targets: Some(classes("targets")), ..examples.clone() };
+        let runs = golden["runs"].as_array().unwrap();
+        assert_eq!(runs.len(), 6);
+        for run in runs {
+            let spec: AttackSpec = serde_json::from_value(run["settings"].clone()).unwrap();
+            for (side, examples) in [("untargeted", &examples), ("targeted", &targeted)] {
+                let got = attack(&spec, &victim, examples, Stream::new(0)).unwrap().pixels;
+                for (at, (got, want)) in got.iter().zip(numbers(&run[side])).enumerate() {
+                    let close = (f64::from(*got) - want).abs() < 1e-5;
+                    assert!(close, "{spec:?}, {side}, value {at}: {got}, want {want}");
+                }
             }
         }
     }
