@@ -2,7 +2,7 @@
 
     python tests/golden/make_golden.py [--out DIR]
 
-needs torch >= 2.0 and numpy, takes a few seconds, and is (with make_golden_conv.py,
+needs torch >= 2.0 and numpy, takes a few seconds, and is (with make_golden_attacks.py, make_golden_conv.py,
 make_golden_defensive.py and make_golden_jpeg.py) the only writer of tests/golden/*.json: the Rust tests read
 these files and never change them, and nothing here calls our Rust. The versions that wrote a file stand in its
 `header` with the rules of its content, the closeness that f32 code owes in its

@@ -1,0 +1,90 @@
+//! The contract of attacks, and their registry.
+
+use kd_core::{Error, Result, Stream, registry};
+
+use crate::attacks::{
+    Apgd, AutoAttack, Bim, CarliniWagner, DeepFool, Fab, Fgsm, Jsma, MiFgsm, Pgd, Square,
+};
+use crate::{Examples, Norm, Victim};
+
+/// A way to change images so that a network errs.
+pub trait Attack: Send + Sync {
+    /// Refuses settings outside their domain.
+    ///
+    /// # Errors
+    /// [`Error::Config`], naming the setting.
+    fn check(&self) -> Result<()>;
+
+    /// The distance that it bounds or makes small.
+    fn norm(&self) -> Norm;
+
+    /// The radius of the ball that it stays in; none for attacks that look for the nearest
+    /// adversarial image.
+    fn eps(&self) -> Option<f32>;
+
+    /// The same attack with another radius; none where there is no radius.
+    fn with_eps(&self, eps: f32) -> Option<AttackSpec>;
+
+    /// Whether it looks at gradients.
+    fn uses_gradients(&self) -> bool {
+        true
+    }
+
+    /// One image a row, each a function of the network, its own row and `stream` alone.
+    ///
+    /// Within the ball and the box `[0, 1]`. Where an attack that looks for the nearest adversarial
+    /// image finds none, the row is the example's own image.
+    ///
+    /// # Errors
+    /// [`Error::Config`] when it cannot work on such a network or without targets; whatever the
+    /// network reports.
+    fn run(&self, victim: &Victim<'_>, examples: &Examples, stream: Stream) -> Result<Vec<f32>>;
+}
+
+registry! {
+    /// An attack, chosen by `kind` in a suite file; the default settings are those of its source.
+    pub enum AttackSpec: dyn Attack {
+        "fgsm" => Fgsm(Fgsm),
+        "bim" => Bim(Bim),
+        "pgd" => Pgd(Pgd),
+        "mi-fgsm" => MiFgsm(MiFgsm),
+        "deepfool" => DeepFool(DeepFool),
+        "cw" => CarliniWagner(CarliniWagner),
+        "jsma" => Jsma(Jsma),
+        "apgd" => Apgd(Apgd),
+        "fab" => Fab(Fab),
+        "square" => Square(Square),
+        "autoattack" => AutoAttack(AutoAttack),
+    }
+}
+
+/// [`Error::Config`] for `field` unless `low <= value <= high`.
+pub(crate) fn in_range(field: &str, value: f32, low: f32, high: f32) -> Result<()> {
+    if (low..=high).contains(&value) {
+        return Ok(());
+    }
+    Err(Error::config(field, format!("{value} must be between {low} and {high}")))
+}
+
+/// [`Error::Config`] for `field` unless it is at least 1.
+pub(crate) fn at_least_one(field: &str, value: usize) -> Result<()> {
+    if value > 0 { Ok(()) } else { Err(Error::config(field, "must be at least 1")) }
+}
+
+/// [`Error::Config`] unless `norm` has balls with a projection and `eps` is a radius in it.
+pub(crate) fn check_ball(norm: Norm, eps: f32) -> Result<()> {
+    match norm {
+        Norm::Linf => in_range("eps", eps, 0.0, 1.0),
+        // The box has sides of 1: nothing in it is farther away than the root of its dimension.
+        Norm::L2 => in_range("eps", eps, 0.0, 1e4),
+        Norm::L0 => Err(Error::config("norm", "must be linf or l2")),
+    }
+}
+
+/// [`Error::Config`] for `field` unless it is a positive number.
+pub(crate) fn positive(field: &str, value: f32) -> Result<()> {
+    if value > 0.0 && value.is_finite() {
+        return Ok(());
+    }
+    Err(Error::config(field, format!("{value} is not above 0")))
+}

@@ -1,0 +1,86 @@
+//! The basic iterative method.
+
+use kd_core::{Result, Stream};
+use serde::{Deserialize, Serialize};
+
+use super::iterate::{Ascent, rescaled};
+use crate::{Attack, AttackSpec, Examples, Norm, Objective, Victim};
+
+/// FGSM in small steps from the image itself: `x_{t+1} = clip(x_t + step_size * sign(dJ/dx))`, cut
+/// to the L-infinity ball and the box after each (Kurakin, Goodfellow and Bengio 2017,
+/// arXiv:1607.02533).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Bim {
+    /// Radius of the L-infinity ball, in units of `[0, 1]` pixels.
+    pub eps: f32,
+    /// Length of a step, in the same units; another radius changes it in proportion.
+    pub step_size: f32,
+    /// Number of steps.
+    pub n_steps: usize,
+    /// The function J that is made larger.
+    pub objective: Objective,
+}
+
+impl Default for Bim {
+    /// Radius 16/255 in steps of 1/255, `min(16 + 4, 1.25 * 16)` of them, as in section 2.2.
+    fn default() -> Self {
+        let objective = Objective::default();
+        Self { eps: 16.0 / 255.0, step_size: 1.0 / 255.0, n_steps: 20, objective }
+    }
+}
+
+impl Attack for Bim {
+    fn check(&self) -> Result<()> {
+        self.ascent().check()
+    }
+
+    fn norm(&self) -> Norm {
+        Norm::Linf
+    }
+
+    fn eps(&self) -> Option<f32> {
+        Some(self.eps)
+    }
+
+    fn with_eps(&self, eps: f32) -> Option<AttackSpec> {
+        let step_size = rescaled(self.step_size, self.eps, eps);
+        Some(AttackSpec::Bim(Self { eps, step_size, ..self.clone() }))
+    }
+
+    fn run(&self, victim: &Victim<'_>, examples: &Examples, _: Stream) -> Result<Vec<f32>> {
+        self.ascent().run(victim, examples, examples.pixels.clone())
+    }
+}
+
+impl Bim {
+    fn ascent(&self) -> Ascent {
+        Ascent {
+            norm: Norm::Linf,
+            eps: self.eps,
+            step_size: self.step_size,
+            n_steps: self.n_steps,
+            decay: None,
+            objective: self.objective,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::attacks::Fgsm;
+    use crate::testing::{Mlp, bits, examples, victim};
+
+    #[test]
+    fn one_step_of_the_radius_is_fgsm() {
+        let model = Mlp::small(2);
+        let victim = victim(&model);
+        let examples = examples(&victim, 5, (0.0, 1.0));
+        let bim = Bim { eps: 0.1, step_size: 0.1, n_steps: 1, ..Bim::default() };
+        let fgsm = Fgsm { eps: 0.1, ..Fgsm::default() };
+        let stream = Stream::new(0);
+        let (a, b) = (bim.run(&victim, &examples, stream), fgsm.run(&victim, &examples, stream));
+        assert_eq!(bits(&a.unwrap()), bits(&b.unwrap()));
+    }
+}

@@ -1,0 +1,56 @@
+//! From checks to a verdict in words.
+
+use kd_core::record::{AuditRecord, CheckRecord};
+
+use super::checks::percent;
+use super::lab::Lab;
+
+/// For a network whose outputs are probabilities: nothing else can be checked.
+pub(super) fn of_probabilities(checks: Vec<CheckRecord>) -> AuditRecord {
+    let words = "Masked: the network outputs probabilities, whose gradients vanish where it is \
+                 confident; take its logits, and audit again.";
+    AuditRecord {
+        checks,
+        verdict: "masked".into(),
+        words: words.into(),
+        ..AuditRecord::default()
+    }
+}
+
+/// `n_plain` images fall to the plain attack, `n_worst` to that or any other.
+pub(super) fn of(
+    lab: &Lab<'_>,
+    checks: Vec<CheckRecord>,
+    n_plain: usize,
+    n_worst: usize,
+) -> AuditRecord {
+    let (n, eps) = (lab.examples.len(), lab.audit.eps);
+    let failed: Vec<&str> = checks.iter().filter(|c| !c.passed).map(|c| c.name.as_str()).collect();
+    let ball = format!("L-infinity radius {eps}");
+    let stands = percent(n - n_worst, n);
+    let (verdict, words) = if !failed.is_empty() {
+        let words = format!(
+            "Masked: at {ball}, PGD on the cross entropy leaves {} of the {n} correctly \
+             classified images standing, all attacks together {stands}. The first figure is not \
+             to be believed: {} of {} checks fail ({}).",
+            percent(n - n_plain, n),
+            failed.len(),
+            checks.len(),
+            failed.join(", ")
+        );
+        ("masked", words)
+    } else if 2 * (n - n_worst) >= n {
+        let words = format!(
+            "Sound: at {ball}, {stands} of the {n} correctly classified images withstand every \
+             attack tried, and no check finds hidden gradients."
+        );
+        ("sound", words)
+    } else {
+        let words = format!(
+            "Not robust: at {ball}, only {stands} of the {n} correctly classified images \
+             withstand the attacks; no check finds hidden gradients."
+        );
+        ("not-robust", words)
+    };
+    AuditRecord { checks, verdict: verdict.into(), words, ..AuditRecord::default() }
+}

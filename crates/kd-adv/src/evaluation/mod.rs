@@ -1,0 +1,11 @@
+//! Figures of robustness, all from one row an image and attack ([`Outcome`]).
+
+mod census;
+mod outcome;
+mod summary;
+mod transfer;
+
+pub use census::census;
+pub use outcome::{Outcome, correct_rows, observe, round_to_byte};
+pub use summary::{at_radii, summarize, worst_cases};
+pub use transfer::transfer;
