@@ -14,6 +14,7 @@ mod error;
 pub mod fsx;
 mod gemm;
 pub mod init;
+mod interval;
 mod layer;
 pub mod ops;
 mod param;
@@ -26,6 +27,7 @@ pub mod testing;
 
 pub use contract::{Batch, BatchSource, Classifier, Mode, Perturb};
 pub use error::{Error, Result};
+pub use interval::wilson;
 pub use layer::{BatchNorm2d, Conv2d, ConvInit, ConvNorm, ConvSpec, Linear};
 pub use param::{Grad, Param, Params};
 pub use rng::Stream;
