@@ -15,19 +15,36 @@ const PALETTE: [(u8, u8, u8); 6] =
     [(0, 114, 178), (213, 94, 0), (0, 158, 115), (204, 121, 167), (230, 159, 0), (86, 180, 233)];
 const FONT: (&str, u32) = ("sans-serif", 29);
 
-/// Lines over epochs.
+/// Lines.
 pub(crate) struct Lines {
-    /// Lower and upper end of the y axis, in percent; what lies below is cut off.
+    pub(crate) x: XAxis,
+    /// Lower and upper end of the y axis; what lies below is cut off.
     pub(crate) y: (f64, f64),
-    /// Last epoch of the x axis.
-    pub(crate) n_epochs: u64,
     pub(crate) series: Vec<Series>,
+    /// Radius of the marks at the points; 0 for none.
+    pub(crate) mark: u32,
+}
+
+/// What a chart's lines run over.
+pub(crate) struct XAxis {
+    pub(crate) name: &'static str,
+    /// Lower and upper end.
+    pub(crate) ends: (f64, f64),
+    /// A tick's text; empty for none.
+    pub(crate) label: fn(f64) -> String,
+}
+
+impl XAxis {
+    /// Epochs from 1 to `n`.
+    pub(crate) fn epochs(n: u64) -> Self {
+        Self { name: "epoch", ends: (1.0, n.max(2) as f64), label: |x| format!("{x:.0}") }
+    }
 }
 
 /// One line.
 pub(crate) struct Series {
     pub(crate) hue: Hue,
-    /// Epoch, mean and standard deviation, in percent.
+    /// Place on the x axis (such as the epoch), mean and standard deviation.
     pub(crate) points: Vec<(f64, f64, f64)>,
 }
 
@@ -63,14 +80,14 @@ fn rgb(hue: Hue) -> RGBColor {
 /// [`Error::Io`] when plotters refuses.
 pub(crate) fn lines(lines: &Lines) -> Result<String> {
     draw((760, 520), |area| {
-        let (low, high) = lines.y;
+        let ((left, right), (low, high)) = (lines.x.ends, lines.y);
         let decimals = usize::from(high - low < 8.0) + usize::from(high - low < 0.4);
         let mut chart = ChartBuilder::on(area)
             .margin(14)
             .margin_right(24)
             .x_label_area_size(74)
             .y_label_area_size(100)
-            .build_cartesian_2d(1.0..lines.n_epochs.max(2) as f64, low..high)?;
+            .build_cartesian_2d(left..right, low..high)?;
         chart
             .configure_mesh()
             .disable_x_mesh()
@@ -81,8 +98,8 @@ pub(crate) fn lines(lines: &Lines) -> Result<String> {
             .axis_desc_style(FONT)
             .x_labels(7)
             .y_labels(6)
-            .x_desc("epoch")
-            .x_label_formatter(&|x| format!("{x:.0}"))
+            .x_desc(lines.x.name)
+            .x_label_formatter(&|x| (lines.x.label)(*x))
             .y_label_formatter(&|y| format!("{y:.decimals$}"))
             .draw()?;
         for series in &lines.series {
@@ -92,6 +109,10 @@ pub(crate) fn lines(lines: &Lines) -> Result<String> {
         for series in &lines.series {
             let style = rgb(series.hue).stroke_width(4);
             chart.draw_series(LineSeries::new(above(series, low), style))?;
+            let marks = series.points.iter().filter(|(_, y, _)| lines.mark > 0 && *y >= low);
+            let mark =
+                |(x, y, _): &(f64, f64, f64)| Circle::new((*x, *y), lines.mark, style.filled());
+            chart.draw_series(marks.map(mark))?;
         }
         Ok(())
     })
@@ -201,7 +222,8 @@ mod tests {
     fn charts_are_drawn_without_fonts_and_follow_the_page() {
         let points = vec![(1.0, 97.0, 0.1), (2.0, 98.0, 0.1)];
         let series = vec![Series { hue: Some(0), points }];
-        let svg = lines(&Lines { y: (96.0, 98.5), n_epochs: 2, series }).unwrap();
+        let (x, y) = (XAxis::epochs(2), (96.0, 98.5));
+        let svg = lines(&Lines { x, y, series, mark: 0 }).unwrap();
         assert!(
             svg.starts_with("<svg ") && svg.contains("currentColor") && svg.contains("#0072B2")
         );

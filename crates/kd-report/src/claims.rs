@@ -84,7 +84,7 @@ impl Claims {
     }
 
     /// The claims that a model marked with `id` answers: the claim of that id, and its error
-    /// counts.
+    /// counts; for models under attack, the claims of all attacks.
     ///
     /// # Errors
     /// [`Error::Config`] when there are none.
@@ -112,11 +112,13 @@ impl Claims {
 }
 
 impl Claim {
-    /// The id without the suffix that names an error count: what a suite writes at a model.
+    /// The id without the suffix that names an error count or an attack: what a suite writes at a
+    /// model.
     pub fn model_id(&self) -> &str {
         let suffix = match self.measure {
             Measure::Errors => "/errors".to_owned(),
             Measure::ErrorsOn(class) => format!("/errors-on-{class}"),
+            Measure::Defended => return self.id.rsplitn(3, '/').nth(2).unwrap_or(&self.id),
             _ => return &self.id,
         };
         self.id.strip_suffix(&suffix).unwrap_or(&self.id)
@@ -229,6 +231,8 @@ mod tests {
         let found: Vec<String> = ids("mnist/omit3/distilled").unwrap();
         assert_eq!(found, counts);
         assert_eq!(ids("mnist/teacher").unwrap(), ["mnist/teacher"]);
+        let attacks = ["defensive/mnist/fgsm/defended", "defensive/mnist/pgd/defended"];
+        assert_eq!(ids("defensive/mnist").unwrap(), attacks);
         assert!(ids("mnist/teacher2").unwrap_err().to_string().contains("claims.toml"));
     }
 

@@ -6,6 +6,8 @@ use crate::stats::Verdict;
 pub(crate) struct Document {
     pub(crate) title: String,
     pub(crate) subtitle: String,
+    /// Whether models were attacked, which needs some more style.
+    pub(crate) adversarial: bool,
     /// What a reader must know before the first number.
     pub(crate) notices: Vec<String>,
     pub(crate) sections: Vec<Section>,
@@ -26,6 +28,7 @@ pub(crate) enum Block {
     Grids(Vec<Grid>),
     /// Only in HTML.
     Figure(Figure),
+    Pictures(Vec<Picture>),
     /// A long text behind its title.
     Details {
         title: &'static str,
@@ -65,6 +68,13 @@ pub(crate) enum Cell {
         spread: String,
     },
     Verdict(Verdict),
+    /// A check of an audit: how many seeds pass it.
+    Check {
+        passed: usize,
+        of: usize,
+    },
+    /// A text that may take several lines.
+    Words(String),
 }
 
 /// Numbers over two settings, shown as a heat map.
@@ -84,6 +94,17 @@ pub(crate) struct Figure {
     pub(crate) width: u32,
     /// Title and SVG.
     pub(crate) panels: Vec<(String, String)>,
+}
+
+/// A PNG file of the run: in HTML its bytes, in Markdown a link.
+pub(crate) struct Picture {
+    /// Path relative to the report.
+    pub(crate) file: String,
+    /// Its bytes, or why it is not shown.
+    pub(crate) png: Result<Vec<u8>, &'static str>,
+    /// What stands beside each row of the picture.
+    pub(crate) rows: Vec<String>,
+    pub(crate) caption: String,
 }
 
 /// A color and what it stands for.
@@ -126,6 +147,16 @@ impl Verdict {
             Self::Worse => "\u{25bc} worse",
             Self::None => "none",
         }
+    }
+}
+
+/// `PASS` or `FAIL`, with a sign that needs no color, and with the number of seeds that pass where they
+/// differ.
+pub(crate) fn check(passed: usize, of: usize) -> String {
+    match passed {
+        0 => "\u{2717} FAIL".into(),
+        _ if passed == of => "\u{2713} PASS".into(),
+        _ => format!("\u{2717} FAIL: {passed} of {of} seeds pass"),
     }
 }
 

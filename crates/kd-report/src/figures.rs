@@ -2,10 +2,11 @@
 
 use kd_core::Result;
 
-use crate::chart::{self, Bars, Hue, Lines, Series};
+use crate::chart::{self, Bars, Hue, Lines, Series, XAxis};
+use crate::comparison::{Paper, Selection};
 use crate::document::{Block, Cell, Column, Figure, Grid, Legend, Row, Section, Table};
 use crate::format::{count_cell, number_cell, percent, signed};
-use crate::report::{EvaluationSummary, ModelSummary, Paper, Report, Selection};
+use crate::report::{EvaluationSummary, ModelSummary, Report};
 use crate::sections::trainings;
 
 /// Heat maps of every training that has a grid of alpha and temperature.
@@ -196,7 +197,8 @@ fn lines(models: &[(&ModelSummary, Hue)], y: (f64, f64)) -> Lines {
     };
     let series = models.iter().map(|(model, hue)| Series { hue: *hue, points: points(model) });
     let n_epochs = models.iter().filter_map(|(m, _)| m.curve.last()).map(|(e, _)| *e).max();
-    Lines { y, n_epochs: n_epochs.unwrap_or(1), series: series.collect() }
+    let x = XAxis::epochs(n_epochs.unwrap_or(1));
+    Lines { x, y, series: series.collect(), mark: 0 }
 }
 
 /// The y axis, in percent: from the lowest mean after a quarter of the epochs to the highest.

@@ -1,9 +1,11 @@
 //! The document as one self-contained HTML page: no script, nothing loaded from elsewhere.
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use crate::chart;
-use crate::document::{Block, Cell, Document, Figure, Grid, Row, Table};
+use crate::document::{Block, Cell, Document, Figure, Grid, Picture, Row, Table, check};
 use crate::stats::Verdict;
 
 /// Renders `document`.
@@ -17,6 +19,9 @@ pub(crate) fn render(document: &Document) -> String {
                 meta name="color-scheme" content="light dark";
                 title { (document.title) }
                 style { (PreEscaped(include_str!("style.css"))) }
+                @if document.adversarial {
+                    style { (PreEscaped(include_str!("adversarial.css"))) }
+                }
             }
             body {
                 header {
@@ -46,6 +51,9 @@ fn block(block: &Block) -> Markup {
         Block::Table(table) => self::table(table),
         Block::Grids(grids) => html! { div.grids { @for each in grids { (grid(each)) } } },
         Block::Figure(figure) => self::figure(figure),
+        Block::Pictures(pictures) => html! {
+            div.pictures { @for each in pictures { (picture(each)) } }
+        },
         Block::Details { title, text } => html! {
             details { summary { (title) } pre { (text) } }
         },
@@ -133,9 +141,33 @@ fn cell(cell: &Cell) -> Markup {
         Cell::Number { main, spread } => html! {
             (main) @if !spread.is_empty() { " " span.spread { (spread) } }
         },
+        Cell::Words(text) => html! { span.words { (text) } },
+        Cell::Check { passed, of } => html! {
+            span.verdict.(if passed == of { "same" } else { "worse" }) { (check(*passed, *of)) }
+        },
         Cell::Verdict(Verdict::None) => html! { span.none { "none" } },
         Cell::Verdict(verdict) => html! { span.verdict.(verdict.class()) { (verdict.words()) } },
     }
+}
+
+/// A picture with the words for its rows, or why there is none.
+fn picture(picture: &Picture) -> Markup {
+    html! {
+        figure {
+            @match &picture.png {
+                Ok(png) => div.rows {
+                    img src=(data_uri(png)) alt=(picture.caption);
+                    ul { @for row in &picture.rows { li { (row) } } }
+                },
+                Err(reason) => p.none { (picture.file) " " (reason) },
+            }
+            figcaption { (picture.caption) }
+        }
+    }
+}
+
+fn data_uri(png: &[u8]) -> String {
+    format!("data:image/png;base64,{}", STANDARD.encode(png))
 }
 
 impl Verdict {
@@ -206,6 +238,17 @@ mod tests {
     fn shades_are_bounded_and_signed() {
         assert_eq!(shading(0.0), "background:rgb(0 114 178 / 0.06)");
         assert_eq!(shading(-7.0), "background:rgb(213 94 0 / 0.60)");
+    }
+
+    #[test]
+    fn a_picture_is_embedded_or_its_absence_explained() {
+        let of =
+            |png| Picture { file: "<a>".into(), png, rows: vec!["7".into()], caption: "c".into() };
+        let shown = picture(&of(Ok(b"Man".to_vec()))).into_string();
+        assert!(shown.contains("src=\"data:image/png;base64,TWFu\" alt=\"c\""), "{shown}");
+        assert!(shown.contains("<li>7</li>"));
+        let missing = picture(&of(Err("is missing"))).into_string();
+        assert!(missing.contains("&lt;a&gt; is missing") && !missing.contains("<img"), "{missing}");
     }
 
     #[test]

@@ -7,8 +7,10 @@
 //! What it deliberately does not do: it trains nothing, reads no images, knows no suite by name,
 //! and never compares synthetic data with the paper.
 
+mod adversarial;
 mod chart;
 mod claims;
+mod comparison;
 mod document;
 mod figures;
 #[cfg(test)]
@@ -16,6 +18,7 @@ mod fixture;
 mod format;
 mod html;
 mod markdown;
+mod ordered;
 mod report;
 mod run;
 mod sections;
@@ -27,12 +30,15 @@ use std::path::Path;
 
 use kd_core::{Result, fsx, record};
 
-pub use claims::{Claim, Claims, Measure};
-pub use format::duration;
-pub use report::{
-    ClaimResult, CorrectionSummary, EPOCHS_TO, EpochsTo, EvaluationSummary, ModelSummary, Paper,
-    Report, Selection,
+use adversarial::Gallery;
+
+pub use adversarial::{
+    Adversarial, AttackSummary, AttackedModel, CensusSummary, Share, TransferSummary,
 };
+pub use claims::{Claim, Claims, Measure};
+pub use comparison::{ClaimResult, Paper, Selection};
+pub use format::duration;
+pub use report::{CorrectionSummary, EPOCHS_TO, EpochsTo, EvaluationSummary, ModelSummary, Report};
 pub use stats::{Difference, Stat, Verdict, binomial_error};
 
 /// Reads the metrics of `run_dir` and writes `report.json`, `report.md` and `report.html` there.
@@ -51,7 +57,8 @@ pub use stats::{Difference, Stat, Verdict, binomial_error};
 pub fn write_report(run_dir: &Path) -> Result<Report> {
     let records = record::read(&run_dir.join("metrics.jsonl"))?;
     let report = Report::new(run::Run::group(records)?, &Claims::load()?)?;
-    let document = sections::document(&report, spec(&run_dir.join("spec.toml"))?)?;
+    let gallery = Gallery::load(run_dir, report.adversarial.as_ref());
+    let document = sections::document(&report, spec(&run_dir.join("spec.toml"))?, &gallery)?;
     fsx::write_atomic(&run_dir.join("report.json"), json(&report)?.as_bytes())?;
     fsx::write_atomic(&run_dir.join("report.md"), markdown::render(&document).as_bytes())?;
     fsx::write_atomic(&run_dir.join("report.html"), html::render(&document).as_bytes())?;

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use crate::document::{Block, Cell, Column, Document, Grid, Row, Table};
+use crate::document::{Block, Cell, Column, Document, Grid, Picture, Row, Table, check};
 use crate::stats::Verdict;
 
 /// Renders `document`.
@@ -27,6 +27,7 @@ fn block(text: &mut String, block: &Block) {
         Block::Table(table) => self::table(table),
         Block::Grids(grids) => grids.iter().map(grid).collect::<Vec<_>>().join("\n"),
         Block::Figure(_) => return,
+        Block::Pictures(pictures) => pictures.iter().map(picture).collect::<Vec<_>>().join("\n"),
         Block::Details { title, text } => details(title, text),
     };
     let _ = write!(text, "\n{piece}");
@@ -72,7 +73,8 @@ fn rule(table: &Table, index: usize) -> &'static str {
 fn cell(cell: &Cell) -> String {
     match cell {
         Cell::Empty => "\u{2013}".into(),
-        Cell::Text(text) => escape(text),
+        Cell::Text(text) | Cell::Words(text) => escape(text),
+        Cell::Check { passed, of } => check(*passed, *of),
         Cell::Code(text) => escape(text),
         Cell::Number { main, spread } if spread.is_empty() => main.clone(),
         Cell::Number { main, spread } if spread.starts_with('±') => format!("{main} {spread}"),
@@ -84,13 +86,23 @@ fn cell(cell: &Cell) -> String {
 
 fn grid(grid: &Grid) -> String {
     let columns = std::iter::once(grid.title.to_owned()).chain(grid.columns.iter().cloned());
-    let mut text = line(columns);
+    let mut text = line(columns.map(|name| escape(&name)));
     text += &line((0..=grid.columns.len()).map(|i| if i == 0 { "---" } else { "---:" }.to_owned()));
     for (name, cells) in grid.rows.iter().zip(&grid.cells) {
         let numbers = cells.iter().map(|c| c.as_ref().map_or("\u{2013}".into(), |c| c.0.clone()));
-        text += &line(std::iter::once(name.clone()).chain(numbers));
+        text += &line(std::iter::once(escape(name)).chain(numbers));
     }
     text
+}
+
+/// A link to the file, or why there is none, and what its rows are.
+fn picture(picture: &Picture) -> String {
+    let caption = escape(&picture.caption);
+    let image = match &picture.png {
+        Ok(_) => format!("![{caption}](<{}>)", picture.file),
+        Err(reason) => format!("{} {reason}", escape(&picture.file)),
+    };
+    format!("{image}\n\n{caption} Rows: {}.\n", escape(&picture.rows.join("; ")))
 }
 
 fn line(cells: impl Iterator<Item = String>) -> String {
@@ -129,6 +141,18 @@ mod tests {
     fn hostile_names_stay_in_their_cell() {
         assert_eq!(escape("a|b\n<i>*x*"), "a\\|b &lt;i>\\*x\\*");
         assert!(details("t", "a ``` b ````").contains("\n`````toml\n"));
+    }
+
+    #[test]
+    fn a_picture_is_a_link_or_its_absence_explained() {
+        let of = |png| Picture {
+            file: "a b.png".into(),
+            png,
+            rows: vec!["7".into()],
+            caption: "c".into(),
+        };
+        assert_eq!(picture(&of(Ok(Vec::new()))), "![c](<a b.png>)\n\nc Rows: 7.\n");
+        assert_eq!(picture(&of(Err("is missing"))), "a b.png is missing\n\nc Rows: 7.\n");
     }
 
     #[test]

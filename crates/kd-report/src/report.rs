@@ -5,9 +5,11 @@ use kd_core::record::{Evaluation, FinalRecord, RunRecord};
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::claims::{Claim, Claims, Measure};
+use crate::adversarial::Adversarial;
+use crate::claims::Claims;
+use crate::comparison::{ClaimResult, results};
 use crate::run::{ModelRuns, Run};
-use crate::stats::{Difference, Stat, Verdict};
+use crate::stats::Stat;
 
 /// The accuracies whose first epoch is looked for, fractions.
 pub const EPOCHS_TO: [f64; 2] = [0.985, 0.99];
@@ -38,55 +40,11 @@ pub struct Report {
     pub claims: Vec<ClaimResult>,
     /// Every model that ended its training, in order of appearance.
     pub models: Vec<ModelSummary>,
+    /// Models under attack; none in a run without attacks.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub adversarial: Option<Adversarial>,
     /// What ran where.
     pub provenance: RunRecord,
-}
-
-/// One of the paper's numbers beside ours.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct ClaimResult {
-    /// Id in `claims.toml`.
-    pub id: String,
-    /// Table, figure or section of the paper.
-    pub source: String,
-    /// What is counted.
-    pub measure: Measure,
-    /// Training of the model that answers.
-    pub training: String,
-    /// The model that answers.
-    pub model: String,
-    /// The paper's number.
-    pub paper: Paper,
-    /// Our number.
-    pub ours: Stat,
-    /// Which epoch it is from.
-    pub selection: Selection,
-    /// Ours minus the paper's; `None` when the two may not be compared.
-    pub difference: Option<f64>,
-    /// Two standard errors of the difference.
-    pub noise: Option<f64>,
-    /// What that means.
-    pub verdict: Verdict,
-}
-
-/// The paper's number: one, or the ends of an interval.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-#[serde(untagged)]
-pub enum Paper {
-    /// A single number.
-    Value(f64),
-    /// Lower and upper end.
-    Interval([f64; 2]),
-}
-
-/// Which epoch a number is from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Selection {
-    /// The epoch with the best accuracy on the test set, as the paper prints.
-    Best,
-    /// The last epoch.
-    Last,
 }
 
 /// One model over all seeds.
@@ -182,6 +140,9 @@ impl Report {
     pub(crate) fn new(run: Run, claims: &Claims) -> Result<Self> {
         let official = !run.provenance.synthetic && claims.are_official(&run.provenance.data);
         let ended: Vec<_> = run.models.iter().filter(|model| !model.finals.is_empty()).collect();
+        let mut adversarial = Adversarial::of(&run.models);
+        let results = results(&ended, adversarial.as_ref(), claims, official)?;
+        adversarial.iter_mut().for_each(|adversarial| adversarial.conclude(&results));
         Ok(Self {
             suite: run.provenance.suite.clone(),
             preset: run.provenance.preset.clone(),
@@ -192,8 +153,9 @@ impl Report {
             wall_seconds: run.wall_seconds,
             paper_gpu_hours: claims.gpu_hours(&run.provenance.suite),
             unfinished: run.unfinished(),
-            claims: results(&ended, claims, official)?,
+            claims: results,
             models: ended.iter().filter_map(|model| summary(model)).collect(),
+            adversarial,
             provenance: run.provenance,
         })
     }
@@ -233,67 +195,6 @@ impl ModelSummary {
         let kind = self.loss["kind"].as_str().filter(|_| self.cell().is_none());
         let settings = settings.map(|(key, value)| format!("{} {}", symbol(key), text(value)));
         kind.map(str::to_owned).into_iter().chain(settings).collect::<Vec<_>>().join(", ")
-    }
-}
-
-fn results(models: &[&ModelRuns], claims: &Claims, official: bool) -> Result<Vec<ClaimResult>> {
-    let mut found = Vec::new();
-    for model in models {
-        let Some(id) = model.finals.values().find_map(|last| last.claim.as_deref()) else {
-            continue;
-        };
-        for claim in claims.answered_by(id)? {
-            let both = [Selection::Best, Selection::Last];
-            found.extend(both.iter().filter_map(|s| result(model, claim, *s, official)));
-        }
-    }
-    let place = |id: &str| claims.all().iter().position(|claim| claim.id == id);
-    found.sort_by_key(|result| place(&result.id));
-    Ok(found)
-}
-
-fn result(
-    model: &ModelRuns,
-    claim: &Claim,
-    selection: Selection,
-    official: bool,
-) -> Option<ClaimResult> {
-    let finals = || model.finals.values();
-    let (low, high) = claim.interval()?;
-    let ours = finals().map(|last| measured(last, claim.measure, selection)).collect::<Option<_>>();
-    let ours = Stat::of(ours?)?;
-    let same_images = finals().all(|f| claim.n_test == Some(claim.measure.n_images(&f.last)));
-    let difference = claim.n_test.filter(|_| official && same_images).map(|n_test| {
-        let of = match claim.measure.is_count() {
-            true => Difference::of_counts,
-            false => Difference::of_fractions,
-        };
-        of((low, high), &ours, n_test)
-    });
-    let verdict = |d: Difference| d.verdict(claim.measure.higher_is_better());
-    Some(ClaimResult {
-        id: claim.id.clone(),
-        source: claim.source.clone(),
-        measure: claim.measure,
-        training: model.training.clone(),
-        model: model.model.clone(),
-        paper: claim.value.map_or(Paper::Interval([low, high]), Paper::Value),
-        ours,
-        selection,
-        difference: difference.map(|d| d.value),
-        noise: difference.map(|d| d.noise),
-        verdict: difference.map_or(Verdict::None, verdict),
-    })
-}
-
-/// The confusion matrix is of the last epoch, so that error counts have no `Best`.
-fn measured(last: &FinalRecord, measure: Measure, selection: Selection) -> Option<f64> {
-    match (measure, selection) {
-        (Measure::Top1, Selection::Best) => Some(last.best_top1),
-        (Measure::Top1, Selection::Last) => Some(last.last.top1),
-        (Measure::Errors, Selection::Last) => Some(last.last.errors() as f64),
-        (Measure::ErrorsOn(class), Selection::Last) => Some(last.last.errors_on(class) as f64),
-        _ => None,
     }
 }
 

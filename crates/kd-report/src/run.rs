@@ -5,6 +5,9 @@ use std::collections::BTreeMap;
 use kd_core::record::{CorrectionRecord, EpochRecord, FinalRecord, Record, RunRecord};
 use kd_core::{Error, Result};
 
+use crate::adversarial::AttackRuns;
+use crate::ordered::Ordered;
+
 /// What `metrics.jsonl` says, each thing once.
 pub(crate) struct Run {
     pub(crate) provenance: RunRecord,
@@ -25,6 +28,7 @@ pub(crate) struct ModelRuns {
     pub(crate) epochs: BTreeMap<(u64, u64), EpochRecord>,
     /// By method, class and seed.
     pub(crate) corrections: BTreeMap<(String, u32, u64), CorrectionRecord>,
+    pub(crate) attacked: AttackRuns,
 }
 
 impl Run {
@@ -42,6 +46,10 @@ impl Run {
                 Record::Epoch(epoch) => models.add_epoch(epoch),
                 Record::Final(last) => models.add_final(last),
                 Record::Correction(correction) => models.add_correction(correction),
+                Record::Attack(a) => models.entry(&a.training, &a.model).attacked.add_attack(a),
+                Record::Census(c) => models.entry(&c.training, &c.model).attacked.add_census(c),
+                Record::Audit(a) => models.entry(&a.training, &a.model).attacked.add_audit(a),
+                Record::Pictures(p) => models.entry(&p.training, &p.model).attacked.add_pictures(p),
             }
         }
         let provenance = provenance.ok_or_else(|| Error::Parse {
@@ -49,7 +57,7 @@ impl Run {
             offset: 0,
             reason: "no `run` record: nothing was run here yet".into(),
         })?;
-        Ok(Self { provenance, wall_seconds, models: models.list })
+        Ok(Self { provenance, wall_seconds, models: models.0.into_values() })
     }
 
     /// Trainings that have begun and not ended, such as `student30 (seed 2)`.
@@ -69,20 +77,13 @@ impl Run {
 }
 
 #[derive(Default)]
-struct Models {
-    list: Vec<ModelRuns>,
-    index: BTreeMap<(String, String), usize>,
-}
+struct Models(Ordered<(String, String), ModelRuns>);
 
 impl Models {
     fn entry(&mut self, training: &str, model: &str) -> &mut ModelRuns {
-        let key = (training.to_owned(), model.to_owned());
-        let index = *self.index.entry(key).or_insert(self.list.len());
-        if index == self.list.len() {
-            let (training, model) = (training.to_owned(), model.to_owned());
-            self.list.push(ModelRuns { training, model, ..ModelRuns::default() });
-        }
-        &mut self.list[index]
+        let entry = self.0.entry((training.to_owned(), model.to_owned()));
+        (entry.training, entry.model) = (training.to_owned(), model.to_owned());
+        entry
     }
 
     fn add_epoch(&mut self, epoch: EpochRecord) {

@@ -2,19 +2,27 @@
 
 use kd_core::Result;
 
+use crate::adversarial::{self, Gallery};
+use crate::comparison::{ClaimResult, Paper, Selection};
 use crate::document::{Block, Cell, Column, Document, Row, Section, Table};
 use crate::figures;
 use crate::format::{count_cell, duration, number_cell, percent, percent_cell, signed, thousands};
-use crate::report::{ClaimResult, ModelSummary, Paper, Report, Selection};
+use crate::report::{ModelSummary, Report};
 use crate::stats::{Stat, Verdict};
 
-/// The whole document. `spec` is the resolved spec as written beside the run.
+/// The whole document. `spec` is the resolved spec as written beside the run, `gallery` the pictures
+/// that the run left.
 ///
 /// # Errors
 /// When a chart cannot be drawn.
-pub(crate) fn document(report: &Report, spec: Option<String>) -> Result<Document> {
+pub(crate) fn document(
+    report: &Report,
+    spec: Option<String>,
+    gallery: &Gallery,
+) -> Result<Document> {
     let mut sections = vec![summary(report, spec.as_deref())];
     sections.extend(claims(report));
+    sections.extend(adversarial::sections(report, gallery)?);
     sections.extend(figures::grids(report));
     sections.extend(figures::convergence(report)?);
     sections.extend(epochs(report));
@@ -23,6 +31,7 @@ pub(crate) fn document(report: &Report, spec: Option<String>) -> Result<Document
     sections.push(provenance(report, spec));
     Ok(Document {
         title: title(report),
+        adversarial: report.adversarial.is_some(),
         subtitle: subtitle(report),
         notices: notices(report),
         sections,
@@ -157,7 +166,8 @@ fn claim_row(best: Option<&ClaimResult>, last: &ClaimResult) -> Row {
     Row::Cells(cells)
 }
 
-fn three(claim: &ClaimResult) -> [Cell; 3] {
+/// Ours, difference and verdict.
+pub(crate) fn three(claim: &ClaimResult) -> [Cell; 3] {
     let (factor, decimals) = if claim.measure.is_count() { (1.0, 1) } else { (100.0, 2) };
     let difference = claim.difference.zip(claim.noise).map(|(difference, noise)| Cell::Number {
         main: signed(factor * difference, decimals),
@@ -171,7 +181,7 @@ fn three(claim: &ClaimResult) -> [Cell; 3] {
 }
 
 /// The paper's number as text.
-fn paper(claim: &ClaimResult) -> String {
+pub(crate) fn paper(claim: &ClaimResult) -> String {
     let text = |value: f64| match claim.measure.is_count() {
         true => format!("{value:.0}"),
         false => percent(value),

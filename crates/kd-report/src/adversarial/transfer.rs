@@ -1,0 +1,178 @@
+//! Images that were made against one model, tested on another.
+
+use crate::claims::{Claim, Claims, Measure};
+use crate::comparison::{ClaimResult, Selection};
+use crate::document::{Block, Cell, Column, Grid, Row, Section, Table};
+use crate::format::{percent, percent_cell};
+use crate::ordered::grouped;
+use crate::sections::{paper, three};
+
+use super::{Adversarial, AttackSummary, AttackedModel, Share, TransferSummary};
+
+/// The paper's numbers: `MARK/ATTACK/defended` is answered by every distilled model that is
+/// marked `MARK` in the suite, under the attack of that name, tested on the teacher that has the same
+/// mark.
+pub(super) fn claims(all: &Adversarial, claims: &Claims, official: bool) -> Vec<ClaimResult> {
+    let defended = claims.all().iter().filter(|claim| claim.measure == Measure::Defended);
+    defended
+        .flat_map(|claim| all.models.iter().filter_map(|m| result(m, claim, official)))
+        .collect()
+}
+
+fn result(model: &AttackedModel, claim: &Claim, official: bool) -> Option<ClaimResult> {
+    let (attack, target) = answer(model, &claim.id)?;
+    let ours = target.defended.as_ref()?.over_seeds.clone();
+    let n_test = claim.n_test.filter(|n| official && *n == attack.n_images);
+    ClaimResult::new(claim, (&model.training, &model.model), ours, Selection::Last, n_test)
+}
+
+/// The attack on `model`, and the teacher under it, that answer the claim `id`.
+pub(super) fn answer<'a>(
+    model: &'a AttackedModel,
+    id: &str,
+) -> Option<(&'a AttackSummary, &'a TransferSummary)> {
+    let mut parts = id.rsplitn(3, '/').skip(1);
+    let (name, mark) = (parts.next()?, parts.next());
+    let is_student = model.distilled && model.claim.as_deref() == mark;
+    let attack = model.attacks.iter().find(|a| is_student && a.main && a.attack == name)?;
+    let is_teacher = |t: &&TransferSummary| t.plain && t.claim.as_deref() == mark;
+    Some((attack, attack.transfer.iter().find(is_teacher)?))
+}
+
+const DEFINITIONS: &str = "Rows: the model that the images were made against; columns: the model \
+    that is tested on them. \u{201c}Right before and after\u{201d} is what the paper calls \
+    defended: of the images that the tested model classifies correctly before the attack, the \
+    fraction that it classifies correctly after it, in percent, whether or not they fool the model \
+    they were made against. \u{201c}Fooled too\u{201d} is the transfer rate: of the images that \
+    both classify correctly before and that fool the model they were made against, the fraction \
+    that fools the tested one as well. On the diagonal stands the attacked model itself.";
+
+/// Heat maps of every attack, and the paper's number beside ours.
+pub(super) fn section(all: &Adversarial, claims: &[ClaimResult]) -> Option<Section> {
+    let attacks = all.attacks().filter(|(_, attack)| !attack.transfer.is_empty());
+    let groups = grouped(attacks, |(_, attack)| attack.title());
+    if groups.is_empty() {
+        return None;
+    }
+    let mut blocks = vec![Block::Text(DEFINITIONS.into())];
+    blocks.extend(beside_the_paper(all, claims));
+    for group in &groups {
+        blocks.push(Block::Text(format!("`{}`:", group[0].1.title())));
+        blocks.push(Block::Grids(grids(group)));
+    }
+    Section::of("Transfer: made against one model, tested on another", blocks)
+}
+
+type Source<'a> = (&'a AttackedModel, &'a AttackSummary);
+
+fn grids(sources: &[Source<'_>]) -> Vec<Grid> {
+    let targets = targets(sources);
+    let grid = |title, value: &dyn Fn(&Source<'_>, &Target) -> Option<f64>| Grid {
+        title,
+        rows: sources.iter().map(|(model, _)| model.name.clone()).collect(),
+        columns: targets.iter().map(|target| target.name.clone()).collect(),
+        cells: sources
+            .iter()
+            .map(|s| targets.iter().map(|t| shade(value(s, t))).collect())
+            .collect(),
+    };
+    vec![
+        grid("right before and after, percent", &defended),
+        grid("fooled too, percent", &fooled_too),
+    ]
+}
+
+fn shade(value: Option<f64>) -> Option<(String, f64)> {
+    value.map(|value| (percent(value), value))
+}
+
+/// A model that is tested: a column.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Target {
+    training: String,
+    model: String,
+    name: String,
+}
+
+/// The attacked models first, so that the diagonal is one.
+fn targets(sources: &[Source<'_>]) -> Vec<Target> {
+    let target = |training: &str, model: &str, name: &str| Target {
+        training: training.into(),
+        model: model.into(),
+        name: name.into(),
+    };
+    let own = sources.iter().map(|(m, _)| target(&m.training, &m.model, &m.name));
+    let tested = sources.iter().flat_map(|(_, attack)| &attack.transfer);
+    let tested = tested.map(|t| target(&t.training, &t.model, &t.name));
+    let groups = grouped(own.chain(tested), Target::clone);
+    groups.into_iter().filter_map(|mut group| group.pop()).collect()
+}
+
+impl Target {
+    fn is(&self, training: &str, model: &str) -> bool {
+        (self.training.as_str(), self.model.as_str()) == (training, model)
+    }
+
+    fn of<'a>(&self, attack: &'a AttackSummary) -> Option<&'a TransferSummary> {
+        attack.transfer.iter().find(|t| self.is(&t.training, &t.model))
+    }
+}
+
+fn defended((source, attack): &Source<'_>, target: &Target) -> Option<f64> {
+    match target.is(&source.training, &source.model) {
+        true => attack.success.as_ref().map(|success| 1.0 - success.mean()),
+        false => target.of(attack)?.defended.as_ref().map(Share::mean),
+    }
+}
+
+fn fooled_too((_, attack): &Source<'_>, target: &Target) -> Option<f64> {
+    target.of(attack)?.transfer_rate.as_ref().map(Share::mean)
+}
+
+fn beside_the_paper(all: &Adversarial, claims: &[ClaimResult]) -> Option<Block> {
+    let rows: Vec<_> = claims.iter().filter_map(|claim| claim_row(all, claim)).collect();
+    let names = ["claim", "made against", "T", "paper", "ours", "95 % interval", "fools it itself"];
+    let mut columns = Column::plain(&names);
+    columns.extend(Column::plain(&["difference", "verdict"]));
+    let caption = "The paper's number: the share of images made on a distilled model that the \
+                   teacher still classifies correctly, percent; it says neither which data set nor \
+                   which temperature. Beside it, how many of the images fool the model that they \
+                   were made against, of those that it had right: an image that fools nobody was \
+                   not withstood by anyone.";
+    (!rows.is_empty()).then(|| Block::Table(Table { caption: caption.into(), columns, rows }))
+}
+
+fn claim_row(all: &Adversarial, claim: &ClaimResult) -> Option<Row> {
+    let model = all.model(&claim.training, &claim.model)?;
+    let (attack, target) = answer(model, &claim.id)?;
+    let number = |main: String, spread| Cell::Number { main, spread };
+    let share = |share: &Option<Share>| {
+        share.as_ref().map_or(Cell::Empty, |share| percent_cell(&share.over_seeds))
+    };
+    let [_, difference, verdict] = three(claim);
+    Some(Row::Cells(vec![
+        Cell::Code(claim.id.clone()),
+        Cell::Code(model.name.clone()),
+        number(model.temperature.to_string(), String::new()),
+        number(paper(claim), String::new()),
+        share(&target.defended),
+        target.defended.as_ref().map_or(Cell::Empty, Share::interval_cell),
+        share(&attack.success),
+        difference,
+        verdict,
+    ]))
+}
+
+impl Adversarial {
+    /// The attacked model of that name.
+    pub(super) fn model(&self, training: &str, model: &str) -> Option<&AttackedModel> {
+        self.models.iter().find(|m| (m.training.as_str(), m.model.as_str()) == (training, model))
+    }
+
+    /// Every model with each of its attacks at the attack's own radius.
+    pub(super) fn attacks(&self) -> impl Iterator<Item = (&AttackedModel, &AttackSummary)> {
+        self.models.iter().flat_map(|model| {
+            model.attacks.iter().filter(|attack| attack.main).map(move |attack| (model, attack))
+        })
+    }
+}

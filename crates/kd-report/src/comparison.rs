@@ -1,0 +1,141 @@
+//! The paper's numbers beside ours.
+
+use kd_core::Result;
+use kd_core::record::FinalRecord;
+use serde::Serialize;
+
+use crate::adversarial::Adversarial;
+use crate::claims::{Claim, Claims, Measure};
+use crate::run::ModelRuns;
+use crate::stats::{Difference, Stat, Verdict};
+
+/// One of the paper's numbers beside ours.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct ClaimResult {
+    /// Id in `claims.toml`.
+    pub id: String,
+    /// Table, figure or section of the paper.
+    pub source: String,
+    /// What is counted.
+    pub measure: Measure,
+    /// Training of the model that answers.
+    pub training: String,
+    /// The model that answers.
+    pub model: String,
+    /// The paper's number.
+    pub paper: Paper,
+    /// Our number.
+    pub ours: Stat,
+    /// Which epoch it is from.
+    pub selection: Selection,
+    /// Ours minus the paper's; `None` when the two may not be compared.
+    pub difference: Option<f64>,
+    /// Two standard errors of the difference.
+    pub noise: Option<f64>,
+    /// What that means.
+    pub verdict: Verdict,
+}
+
+/// The paper's number: one, or the ends of an interval.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[serde(untagged)]
+pub enum Paper {
+    /// A single number.
+    Value(f64),
+    /// Lower and upper end.
+    Interval([f64; 2]),
+}
+
+/// Which epoch a number is from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Selection {
+    /// The epoch with the best accuracy on the test set, as the paper prints.
+    Best,
+    /// The last epoch.
+    Last,
+}
+
+/// All numbers that the models, and the attacks on them, answer, in the paper's order.
+///
+/// # Errors
+/// [`kd_core::Error::Config`] when a model names a claim that does not exist.
+pub(crate) fn results(
+    models: &[&ModelRuns],
+    adversarial: Option<&Adversarial>,
+    claims: &Claims,
+    official: bool,
+) -> Result<Vec<ClaimResult>> {
+    let mut found = Vec::new();
+    for model in models {
+        let Some(id) = model.finals.values().find_map(|last| last.claim.as_deref()) else {
+            continue;
+        };
+        for claim in claims.answered_by(id)? {
+            let both = [Selection::Best, Selection::Last];
+            found.extend(both.iter().filter_map(|s| result(model, claim, *s, official)));
+        }
+    }
+    found.extend(adversarial.into_iter().flat_map(|all| all.claims(claims, official)));
+    let place = |id: &str| claims.all().iter().position(|claim| claim.id == id);
+    found.sort_by_key(|result| place(&result.id));
+    Ok(found)
+}
+
+fn result(
+    model: &ModelRuns,
+    claim: &Claim,
+    selection: Selection,
+    official: bool,
+) -> Option<ClaimResult> {
+    let finals = || model.finals.values();
+    let ours = finals().map(|last| measured(last, claim.measure, selection)).collect::<Option<_>>();
+    let ours = Stat::of(ours?)?;
+    let same_images = finals().all(|f| claim.n_test == Some(claim.measure.n_images(&f.last)));
+    let n_test = claim.n_test.filter(|_| official && same_images);
+    ClaimResult::new(claim, (&model.training, &model.model), ours, selection, n_test)
+}
+
+impl ClaimResult {
+    /// Sets the number of a model (training and name) beside the paper's. `n_test`: how many images
+    /// are behind the paper's; none when the two may not be compared.
+    pub(crate) fn new(
+        claim: &Claim,
+        (training, model): (&str, &str),
+        ours: Stat,
+        selection: Selection,
+        n_test: Option<usize>,
+    ) -> Option<Self> {
+        let (low, high) = claim.interval()?;
+        let of = match claim.measure.is_count() {
+            true => Difference::of_counts,
+            false => Difference::of_fractions,
+        };
+        let difference = n_test.map(|n_test| of((low, high), &ours, n_test));
+        let verdict = |d: Difference| d.verdict(claim.measure.higher_is_better());
+        Some(Self {
+            id: claim.id.clone(),
+            source: claim.source.clone(),
+            measure: claim.measure,
+            training: training.into(),
+            model: model.into(),
+            paper: claim.value.map_or(Paper::Interval([low, high]), Paper::Value),
+            ours,
+            selection,
+            difference: difference.map(|d| d.value),
+            noise: difference.map(|d| d.noise),
+            verdict: difference.map_or(Verdict::None, verdict),
+        })
+    }
+}
+
+/// The confusion matrix is of the last epoch, so that error counts have no `Best`.
+fn measured(last: &FinalRecord, measure: Measure, selection: Selection) -> Option<f64> {
+    match (measure, selection) {
+        (Measure::Top1, Selection::Best) => Some(last.best_top1),
+        (Measure::Top1, Selection::Last) => Some(last.last.top1),
+        (Measure::Errors, Selection::Last) => Some(last.last.errors() as f64),
+        (Measure::ErrorsOn(class), Selection::Last) => Some(last.last.errors_on(class) as f64),
+        _ => None,
+    }
+}
