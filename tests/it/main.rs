@@ -1,11 +1,17 @@
 //! Tests that span several crates: every registry, training as a library, and the program.
 
 #[cfg(test)]
+mod adversarial;
+#[cfg(test)]
+mod attack;
+#[cfg(test)]
 mod cnn;
 #[cfg(test)]
 mod cohort;
 #[cfg(test)]
 mod commands;
+#[cfg(test)]
+mod defensive;
 #[cfg(test)]
 mod disk_full;
 #[cfg(test)]

@@ -21,7 +21,7 @@ const SHAPE: [usize; 3] = [1, 28, 28];
 const N_CLASSES: usize = 10;
 
 /// Every network, the large one thin.
-fn networks() -> Vec<ModelSpec> {
+pub(crate) fn networks() -> Vec<ModelSpec> {
     let thin = |spec| match spec {
         ModelSpec::ResNet(net) => ModelSpec::ResNet(ResNet { width: 4, ..net }),
         other => other,
@@ -29,7 +29,7 @@ fn networks() -> Vec<ModelSpec> {
     ModelSpec::all().into_iter().map(thin).collect()
 }
 
-fn build(spec: &ModelSpec, seed: u64) -> Box<dyn Classifier> {
+pub(crate) fn build(spec: &ModelSpec, seed: u64) -> Box<dyn Classifier> {
     spec.as_dyn().build(SHAPE, N_CLASSES, Stream::new(seed), &Device::Cpu).unwrap()
 }
 
