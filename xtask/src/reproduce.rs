@@ -46,7 +46,7 @@ pub(crate) struct Args {
     /// Threads [default: all cores]
     #[arg(long, value_name = "N")]
     threads: Option<u32>,
-    /// Folder for the results; with `all`, their parent [default: runs/SUITE-PRESET]
+    /// Folder for the results; of several suites, their parent [default: runs/SUITE-PRESET]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
 }
@@ -98,13 +98,14 @@ impl Args {
         }
     }
 
-    fn out(&self, suite: &str) -> Result<PathBuf> {
+    /// The folder of `suite`, one of several or the only one.
+    fn out(&self, suite: &str, several: bool) -> Result<PathBuf> {
         let name = format!("{suite}-{}", self.preset.name());
         match &self.out {
             None => Ok(Path::new("runs").join(name)),
             Some(out) => {
                 let out = absolute(out).map_err(Failure::io(out, "find"))?;
-                Ok(if self.suite == "all" { out.join(name) } else { out })
+                Ok(if several { out.join(name) } else { out })
             }
         }
     }
@@ -116,12 +117,12 @@ impl Args {
 /// [`Code::Usage`] for an unknown suite, those of the data, and the exit code of `kd`: the first
 /// suite that fails is the last one that runs.
 pub(crate) fn run(args: &Args) -> Result<()> {
-    let suites = chosen(&args.suite, suites()?)?;
+    let suites = chosen(&args.suite, args.preset, suites()?)?;
     let datasets = dataset::all()?;
     let sources: Result<Vec<_>> = suites.iter().map(|s| source(args, s, &datasets)).collect();
     let sources = sources?;
     for (suite, source) in suites.iter().zip(&sources) {
-        let out = args.out(suite)?;
+        let out = args.out(suite, suites.len() > 1)?;
         let mut kd = kd::build()?;
         configure(&mut kd, args, suite, source, &out)?;
         eprintln!("running {suite}, preset {}", args.preset.name());
@@ -140,12 +141,22 @@ fn suites() -> Result<BTreeSet<String>> {
     Ok(files.filter_map(|path| Some(path.file_stem()?.to_str()?.to_owned())).collect())
 }
 
-fn chosen(name: &str, suites: BTreeSet<String>) -> Result<Vec<String>> {
+/// The suites that `name` stands for. A suite `X-Y` beside a suite `X` repeats it on other data: it
+/// runs with it, in the preset `paper` alone, or by its own name.
+fn chosen(name: &str, preset: Preset, suites: BTreeSet<String>) -> Result<Vec<String>> {
+    let repeats =
+        |suite: &String, of: &str| suite.strip_prefix(of).is_some_and(|rest| rest.starts_with('-'));
+    let first: Vec<&String> =
+        suites.iter().filter(|suite| !suites.iter().any(|of| repeats(suite, of))).collect();
+    let with_repeats = |of: &String| {
+        let others = suites.iter().filter(|suite| preset == Preset::Paper && repeats(suite, of));
+        std::iter::once(of).chain(others).cloned().collect::<Vec<_>>()
+    };
     if name == "all" {
-        return Ok(suites.into_iter().collect());
+        return Ok(first.into_iter().flat_map(with_repeats).collect());
     }
-    if suites.contains(name) {
-        return Ok(vec![name.to_owned()]);
+    if let Some(suite) = suites.get(name) {
+        return Ok(with_repeats(suite));
     }
     let known: Vec<_> = suites.iter().map(String::as_str).chain(["all"]).collect();
     let line = format!("no suite `{name}`; there are: {}", known.join(", "));
@@ -240,11 +251,23 @@ mod tests {
     #[test]
     fn an_unknown_suite_lists_the_known() {
         let suites = || BTreeSet::from(["mnist".into(), "cifar10".into()]);
-        assert_eq!(chosen("mnist", suites()).unwrap(), ["mnist"]);
-        assert_eq!(chosen("all", suites()).unwrap(), ["cifar10", "mnist"]);
-        let failure = chosen("imagenet", suites()).unwrap_err();
+        let chosen = |name| chosen(name, Preset::Quick, suites());
+        assert_eq!(chosen("mnist").unwrap(), ["mnist"]);
+        assert_eq!(chosen("all").unwrap(), ["cifar10", "mnist"]);
+        let failure = chosen("imagenet").unwrap_err();
         let Failure::Own(Code::Usage, line) = failure else { panic!() };
         assert!(line.ends_with("cifar10, mnist, all"), "{line}");
+    }
+
+    #[test]
+    fn a_suite_is_repeated_on_other_data_by_the_paper_preset_alone() {
+        let suites = ["defensive", "defensive-cifar10", "mnist"].map(str::to_owned);
+        let chosen = |name, preset| chosen(name, preset, suites.clone().into()).unwrap();
+        assert_eq!(chosen("defensive", Preset::Quick), suites[..1]);
+        assert_eq!(chosen("defensive", Preset::Paper), suites[..2]);
+        assert_eq!(chosen("defensive-cifar10", Preset::Smoke), suites[1..2]);
+        assert_eq!(chosen("all", Preset::Smoke), [&suites[..1], &suites[2..]].concat());
+        assert_eq!(chosen("all", Preset::Paper), suites);
     }
 
     #[test]
@@ -278,7 +301,7 @@ mod tests {
         };
         let mut kd = Command::new("kd");
         let folder = Source::Folder("/d".into());
-        configure(&mut kd, &args, "mnist", &folder, &args.out("mnist").unwrap()).unwrap();
+        configure(&mut kd, &args, "mnist", &folder, &args.out("mnist", false).unwrap()).unwrap();
         let got: Vec<_> = kd.get_args().map(|arg| arg.to_str().unwrap()).collect();
         let want = "run xtask/suites/mnist.toml --preset smoke --data-dir /d --seeds 3 \
                     --teacher /t.th --teacher-model resnet56 --device cpu --out runs/mnist-smoke";
@@ -286,10 +309,10 @@ mod tests {
     }
 
     #[test]
-    fn all_puts_each_suite_into_its_own_folder() {
+    fn several_suites_have_a_folder_each() {
         let out = Some(PathBuf::from("/o"));
-        assert_eq!(Args { out: out.clone(), ..args() }.out("mnist").unwrap(), Path::new("/o"));
-        let all = Args { out, suite: "all".into(), ..args() };
-        assert_eq!(all.out("mnist").unwrap(), Path::new("/o/mnist-smoke"));
+        let args = Args { out, ..args() };
+        assert_eq!(args.out("mnist", false).unwrap(), Path::new("/o"));
+        assert_eq!(args.out("mnist", true).unwrap(), Path::new("/o/mnist-smoke"));
     }
 }

@@ -4,6 +4,7 @@
 #![expect(clippy::print_stdout, reason = "results go to stdout")]
 
 mod commands;
+mod examples;
 mod exit;
 mod run;
 mod suite;

@@ -127,7 +127,14 @@ fn suite(args: &Args) -> Result<Suite> {
         omit_class: args.omit_class,
         plan: None,
         augment: None,
-        student: vec![StudentFile { name: "student".into(), loss: loss(args), claim: None }],
+        init: None,
+        perturb: None,
+        student: vec![StudentFile {
+            name: "student".into(),
+            loss: loss(args),
+            claim: None,
+            perturb: None,
+        }],
         grid: None,
     };
     Ok(Suite {
@@ -140,6 +147,9 @@ fn suite(args: &Args) -> Result<Suite> {
         augment: Augment { crop_padding: args.crop_padding, flip: args.flip, ..Augment::default() },
         preset: BTreeMap::new(),
         training: vec![training],
+        census: None,
+        attack: Vec::new(),
+        audit: Vec::new(),
     })
 }
 

@@ -2,20 +2,23 @@
 
 use std::time::{Duration, Instant};
 
+use kd_adv::{AttackSpec, Audit};
 use kd_core::record::Record;
 use kd_core::{BatchSource, Classifier, Result, Stream};
 use kd_train::{Cohort, prepare, train_step};
 
+use super::robustness::{Job, jobs};
 use super::training::{Context, students};
-use crate::suite::TrainingSpec;
+use crate::examples;
+use crate::suite::{Source, TrainingSpec};
 
 /// Seconds from which on it is worth telling.
 const LONG: f64 = 600.0;
 /// Time after which no further step of a training is timed, and their largest number.
 const ENOUGH: (Duration, usize) = (Duration::from_millis(500), 5);
 
-/// Says how long the trainings that are not done will take on this machine, when that is more than
-/// ten minutes. A few steps of each are timed; what they learn is thrown away.
+/// Says how long the trainings and attacks that are not done will take on this machine, when that is
+/// more than ten minutes. A few steps of each are timed; what they learn is thrown away.
 pub(crate) fn announce(context: &Context<'_>) -> Result<()> {
     let records = context.folder.records()?;
     let mut seconds = 0.0;
@@ -24,6 +27,13 @@ pub(crate) fn announce(context: &Context<'_>) -> Result<()> {
         let n_open = context.spec.seeds.saturating_sub(n_done as u64);
         if n_open > 0 {
             seconds += n_open as f64 * estimate(context, training)?;
+        }
+    }
+    for seed in 0..context.spec.seeds {
+        for job in jobs(&context.spec.robustness) {
+            if !records.iter().any(|record| job.is_recorded_by(record, seed)) {
+                seconds += job_seconds(context, &job)?;
+            }
         }
     }
     if seconds > LONG {
@@ -82,4 +92,63 @@ fn stand_in(context: &Context<'_>, training: &TrainingSpec) -> Result<Option<Box
         model.as_dyn().build(image_shape, n_classes, Stream::new(0), device)
     };
     context.spec.teacher_model(training)?.map(build).transpose()
+}
+
+/// Images whose gradients are timed.
+const N_TIMED: usize = 50;
+
+/// At most so many seconds: most attacks are done with an image as soon as they succeed.
+fn job_seconds(context: &Context<'_>, job: &Job<'_>) -> Result<f64> {
+    let n_pixels = context.sets.shape().0.iter().product();
+    let (source, n_images, n_passes) = match job {
+        Job::Census(section, source) => (source, section.images.n_images, 1),
+        Job::Attack(section, source, spec) => {
+            (source, section.images.n_images, passes(spec, n_pixels))
+        }
+        Job::Pictures(section, source) => {
+            (source, section.pictures, passes(&section.attack, n_pixels))
+        }
+        Job::Audit(section, source) => {
+            let Audit { n_steps, n_queries, .. } = section.audit;
+            (
+                source,
+                section.images.n_images,
+                (14 + section.transfer_from.len()) * n_steps + n_queries / 3,
+            )
+        }
+    };
+    Ok(pass_seconds(context, source)? * n_images as f64 * n_passes as f64)
+}
+
+/// Seconds of one image's logits and gradient, as one thread computes them, over the threads.
+fn pass_seconds(context: &Context<'_>, source: &Source) -> Result<f64> {
+    let (image_shape, n_classes) = context.sets.shape();
+    let model = &context.spec.training(&source.training)?.model;
+    let device = &context.setting.device;
+    let network = model.as_dyn().build(image_shape, n_classes, Stream::new(0), device)?;
+    let victim = context.victim(&*network)?;
+    let images = examples::first(context.sets.test_images(), N_TIMED);
+    let started = Instant::now();
+    victim.pullback(&images.pixels, |_, _, seeds| seeds[0] = 1.0)?;
+    let seconds = started.elapsed().as_secs_f64() / images.len() as f64;
+    Ok(seconds / rayon::current_num_threads() as f64)
+}
+
+/// How often at most an attack needs an image's gradient (JSMA: toward one class); an image's logits
+/// alone are a third.
+fn passes(spec: &AttackSpec, n_pixels: usize) -> usize {
+    let targets = |n: usize| n.max(1);
+    match spec {
+        AttackSpec::Fgsm(_) => 1,
+        AttackSpec::Bim(bim) => bim.n_steps,
+        AttackSpec::Pgd(pgd) => pgd.n_steps * pgd.restarts,
+        AttackSpec::MiFgsm(mi) => mi.n_steps,
+        AttackSpec::DeepFool(deep) => deep.n_steps * deep.n_candidates,
+        AttackSpec::CarliniWagner(cw) => cw.n_searches * cw.n_steps,
+        AttackSpec::Jsma(jsma) => (jsma.gamma * n_pixels as f32) as usize,
+        AttackSpec::Apgd(apgd) => apgd.n_steps * apgd.restarts * targets(apgd.n_target_classes),
+        AttackSpec::Fab(fab) => 2 * fab.n_steps * fab.restarts * targets(fab.n_target_classes),
+        AttackSpec::Square(square) => square.n_queries / 3,
+        AttackSpec::AutoAttack(auto) => 28 * auto.n_steps + auto.n_queries / 3,
+    }
 }

@@ -36,6 +36,11 @@ impl Folder {
         Ok(folder)
     }
 
+    /// The folder itself.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Path of `metrics.jsonl`.
     pub(crate) fn metrics(&self) -> PathBuf {
         self.path.join("metrics.jsonl")
@@ -63,11 +68,12 @@ impl Folder {
         self.path.join("checkpoints")
     }
 
-    /// Removes what a killed process left of files and checkpoints that it was writing: here, and
-    /// among the checkpoints, which lie one or two folders below.
+    /// Removes what a killed process left of files and checkpoints that it was writing: here, one
+    /// folder below, and among the checkpoints two.
     fn sweep(&self) -> Result<()> {
-        sweep(&self.path)?;
-        sweep(&self.checkpoints())?;
+        for name in ["", "checkpoints", "outcomes", "pictures"] {
+            sweep(&self.path.join(name))?;
+        }
         subfolders(&self.checkpoints()).iter().try_for_each(|folder| sweep(folder))
     }
 }

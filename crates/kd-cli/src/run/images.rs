@@ -15,6 +15,7 @@ pub(crate) struct Sets {
     train: Images,
     files: Vec<DataFile>,
     normalize: kd_data::Normalize,
+    test_images: Arc<Images>,
     pub(crate) test: EvalSet,
     pub(crate) holdout: Option<EvalSet>,
 }
@@ -37,10 +38,12 @@ impl Sets {
         if spec.holdout > 0 {
             let parts = train.split_holdout(spec.holdout, stream.at("holdout"))?;
             train = parts.0;
-            holdout = Some(eval_set(parts.1, &spec.normalize)?);
+            holdout = Some(eval_set(Arc::new(parts.1), &spec.normalize)?);
         }
-        let test = eval_set(test, &spec.normalize)?;
-        Ok(Self { train, files, normalize: spec.normalize.clone(), test, holdout })
+        let test_images = Arc::new(test);
+        let test = eval_set(test_images.clone(), &spec.normalize)?;
+        let normalize = spec.normalize.clone();
+        Ok(Self { train, files, normalize, test_images, test, holdout })
     }
 
     /// The files that the images come from.
@@ -63,6 +66,11 @@ impl Sets {
         Loader::new(Arc::new(images), spec.augment.clone(), self.normalize.clone(), stream)
     }
 
+    /// The test images as bytes, for attacks.
+    pub(crate) fn test_images(&self) -> &Images {
+        &self.test_images
+    }
+
     /// All training images, of every class, as they are.
     pub(crate) fn train_in_order(&self) -> Result<Loader> {
         Loader::in_order(Arc::new(self.train.clone()), self.normalize.clone())
@@ -70,6 +78,6 @@ impl Sets {
 }
 
 /// Images as they are, for evaluation.
-pub(crate) fn eval_set(images: Images, normalize: &kd_data::Normalize) -> Result<EvalSet> {
-    EvalSet::new(&Loader::in_order(Arc::new(images), normalize.clone())?)
+pub(crate) fn eval_set(images: Arc<Images>, normalize: &kd_data::Normalize) -> Result<EvalSet> {
+    EvalSet::new(&Loader::in_order(images, normalize.clone())?)
 }

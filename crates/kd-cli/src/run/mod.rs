@@ -1,9 +1,10 @@
-//! Running a resolved spec: folder, data, trainings, report.
+//! Running a resolved spec: folder, data, trainings, attacks, report.
 
 mod eta;
 mod folder;
 mod images;
 mod progress;
+mod robustness;
 mod training;
 
 use std::path::{Path, PathBuf};
@@ -17,8 +18,9 @@ use kd_report::Report;
 use kd_train::{MetricsLog, Outcome};
 
 use crate::suite::Spec;
-use folder::Folder;
+pub(crate) use folder::Folder;
 pub(crate) use images::Sets;
+pub(crate) use progress::Progress;
 
 /// Where a run reads and writes, and on what it computes.
 #[derive(Debug, Clone)]
@@ -77,6 +79,10 @@ fn trainings(
             };
             wall_seconds += seconds;
         }
+        let Some(seconds) = robustness::run(context, seed, log)? else {
+            return Ok(Outcome::Interrupted);
+        };
+        wall_seconds += seconds;
     }
     log.append(&Record::Done { wall_seconds })?;
     log.sync()?;

@@ -2,14 +2,16 @@
 
 use std::time::Duration;
 
+use kd_adv::{AdversarialTraining, AttackSpec, Victim};
 use kd_core::record::{CorrectionRecord, Evaluation, FinalRecord, Record};
-use kd_core::{BatchSource, Classifier, Error, Result, Stream, checkpoint};
+use kd_core::{BatchSource, Classifier, Error, Perturb, Result, Stream, checkpoint};
 use kd_train::{Cohort, Data, MetricsLog, Outcome, Run, Student, correction, fit, logits, score};
+use serde::Serialize;
 
 use super::folder::Folder;
 use super::progress::Progress;
 use super::{Sets, Setting};
-use crate::suite::{Spec, Teacher, TrainingSpec};
+use crate::suite::{Source, Spec, Teacher, TrainingSpec};
 use crate::weights;
 
 /// Least time between two checkpoints.
@@ -22,6 +24,22 @@ pub(crate) struct Context<'a> {
     pub(crate) sets: &'a Sets,
     pub(crate) setting: &'a Setting,
     pub(crate) folder: &'a Folder,
+}
+
+impl Context<'_> {
+    /// `network` with the run's normalization inside.
+    pub(crate) fn victim<'n>(&self, network: &'n dyn Classifier) -> Result<Victim<'n>> {
+        let normalize = &self.spec.normalize;
+        let image_shape = self.sets.shape().0;
+        Victim::new(network, image_shape, &normalize.mean, &normalize.std, &self.setting.device)
+    }
+
+    /// The network that `source` ended with.
+    pub(crate) fn trained(&self, source: &Source, seed: u64) -> Result<Box<dyn Classifier>> {
+        let model = &self.spec.training(&source.training)?.model;
+        let path = self.folder.checkpoint(&source.training, seed, &source.model);
+        weights::load_model(model, &path, self.sets.shape(), &self.setting.device)
+    }
 }
 
 /// Refuses a training that these images, its network or its teacher do not allow: before anything
@@ -46,7 +64,12 @@ pub(crate) fn run(
     spec_hash: &str,
 ) -> Result<Option<f64>> {
     let state = context.folder.state(&training.name, seed);
-    let mut cohort = Cohort::new(&training.name, seed, students(context, training, seed)?);
+    let mut students = students(context, training, seed)?;
+    if let Some(source) = &training.init {
+        let first = context.trained(source, seed)?.params().tensors();
+        students.iter_mut().try_for_each(|student| student.model.params().load(&first))?;
+    }
+    let mut cohort = Cohort::new(&training.name, seed, students);
     let device = &context.setting.device;
     match cohort.resume(&state, spec_hash, device)? {
         Some(n_bytes) => log.truncate(n_bytes)?,
@@ -104,7 +127,7 @@ fn finished(context: &Context<'_>, training: &TrainingSpec, seed: u64) -> Result
     }))
 }
 
-/// The students before their first step: the same initial values for the same network, so that
+/// The students before their first step: the same random values for the same network, so that
 /// they differ by their objectives alone.
 pub(super) fn students(
     context: &Context<'_>,
@@ -116,9 +139,17 @@ pub(super) fn students(
     let device = &context.setting.device;
     let build = |spec: &crate::suite::StudentSpec| {
         let model = training.model.as_dyn().build(image_shape, n_classes, stream, device)?;
-        Ok(Student::new(&spec.name, model, spec.loss.clone(), training.plan.optimizer))
+        let optimizer = training.plan.optimizer;
+        let mut student = Student::new(&spec.name, model, spec.loss.clone(), optimizer);
+        student.perturb = spec.perturb.as_ref().map(|a| perturb(context, a)).transpose()?;
+        Ok(student)
     };
     training.student.iter().map(build).collect()
+}
+
+fn perturb(context: &Context<'_>, attack: &AttackSpec) -> Result<Box<dyn Perturb>> {
+    let kd_data::Normalize { mean, std } = context.spec.normalize.clone();
+    Ok(Box::new(AdversarialTraining::new(attack.clone(), mean, std)?))
 }
 
 fn teacher(
@@ -126,17 +157,17 @@ fn teacher(
     training: &TrainingSpec,
     seed: u64,
 ) -> Result<Option<Box<dyn Classifier>>> {
-    let (path, model) = match &training.teacher {
-        None => return Ok(None),
-        Some(Teacher::Weights { path, model, .. }) => (path.clone(), model),
-        Some(Teacher::Training(name)) => {
-            let earlier = context.spec.training(name)?;
-            let student = &earlier.student[0].name;
-            (context.folder.checkpoint(name, seed, student), &earlier.model)
+    match &training.teacher {
+        None => Ok(None),
+        Some(Teacher::Weights { path, model, .. }) => {
+            let device = &context.setting.device;
+            weights::load_model(model, path, context.sets.shape(), device).map(Some)
         }
-    };
-    let device = &context.setting.device;
-    weights::load_model(model, &path, context.sets.shape(), device).map(Some)
+        Some(Teacher::Training(name)) => {
+            let model = context.spec.training(name)?.student[0].name.clone();
+            context.trained(&Source { training: name.clone(), model }, seed).map(Some)
+        }
+    }
 }
 
 /// Evaluates every student, keeps its weights, and records both.
@@ -160,8 +191,8 @@ fn finish(
             claim: spec.claim.clone(),
             network: training.model.short_name(),
             n_parameters: student.model.params().n_elements(),
-            loss: serde_json::to_value(&spec.loss)
-                .map_err(|e| Error::config("loss", e.to_string()))?,
+            loss: json("loss", &spec.loss)?,
+            perturb: spec.perturb.as_ref().map(|attack| json("perturb", attack)).transpose()?,
             n_epochs: training.plan.n_epochs,
             n_train: data.train.n_samples(),
             omitted_class: training.omit_class,
@@ -178,6 +209,10 @@ fn finish(
         correct(context, training, cohort, data, class as usize, log)?;
     }
     log.sync()
+}
+
+fn json(field: &str, value: &impl Serialize) -> Result<serde_json::Value> {
+    serde_json::to_value(value).map_err(|e| Error::config(field, e.to_string()))
 }
 
 fn summary(record: &FinalRecord) -> String {

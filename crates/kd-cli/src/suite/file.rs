@@ -3,11 +3,14 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use kd_adv::AttackSpec;
 use kd_core::{Error, Result, fsx};
 use kd_data::{Augment, DataSpec, Normalize};
 use kd_models::ModelSpec;
 use kd_train::{LossSpec, Plan, Schedule};
 use serde::{Deserialize, Serialize};
+
+use super::robustness::{AttackFile, AuditFile, CensusFile};
 
 /// A suite: data, defaults, and trainings in the order in which they run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -34,6 +37,14 @@ pub(crate) struct Suite {
     pub(crate) preset: BTreeMap<String, Preset>,
     /// The trainings.
     pub(crate) training: Vec<TrainingFile>,
+    /// How large logits and gradients of trained models are.
+    pub(crate) census: Option<CensusFile>,
+    /// Attacks on trained models.
+    #[serde(default)]
+    pub(crate) attack: Vec<AttackFile>,
+    /// Audits of trained models.
+    #[serde(default)]
+    pub(crate) audit: Vec<AuditFile>,
 }
 
 /// What a preset changes; what it leaves out stays.
@@ -52,6 +63,15 @@ pub(crate) struct Preset {
     pub(crate) n_test: Option<usize>,
     /// Names of the trainings that run.
     pub(crate) trainings: Option<Vec<String>>,
+    /// In place of the plans of the trainings named here.
+    #[serde(default)]
+    pub(crate) plan: BTreeMap<String, Plan>,
+    /// Names of the attacks that run.
+    pub(crate) attacks: Option<Vec<String>>,
+    /// Names of the audits that run.
+    pub(crate) audits: Option<Vec<String>>,
+    /// Largest number of images of the census and of an attack or audit.
+    pub(crate) n_images: Option<usize>,
 }
 
 /// A teacher alone, or a cohort of students.
@@ -74,6 +94,10 @@ pub(crate) struct TrainingFile {
     pub(crate) plan: Option<Plan>,
     /// In place of the suite's.
     pub(crate) augment: Option<Augment>,
+    /// An earlier training of one model of the same network: its weights are the first ones.
+    pub(crate) init: Option<String>,
+    /// The attack that changes each batch, for adversarial training.
+    pub(crate) perturb: Option<AttackSpec>,
     /// The students, one by one.
     #[serde(default)]
     pub(crate) student: Vec<StudentFile>,
@@ -91,6 +115,8 @@ pub(crate) struct StudentFile {
     pub(crate) loss: LossSpec,
     /// Id of the paper's number that it answers to.
     pub(crate) claim: Option<String>,
+    /// In place of the training's.
+    pub(crate) perturb: Option<AttackSpec>,
 }
 
 /// Distillation students, named `alphaA-tT`; one that is listed by this name replaces its cell.

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use kd_adv::AttackSpec;
 use kd_core::record::DataFile;
 use kd_core::{Error, Result, fsx};
 use kd_data::{Augment, DataSpec, Normalize};
@@ -12,6 +13,7 @@ use kd_train::{LossSpec, Plan};
 use serde::{Deserialize, Serialize};
 
 use super::file::{Grid, Preset, StudentFile, Suite, TrainingFile};
+use super::robustness::{self, Robustness, Source};
 
 /// Everything that decides a run's numbers, with no default left open: written as `spec.toml`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -30,6 +32,8 @@ pub(crate) struct Spec {
     pub(crate) normalize: Normalize,
     pub(crate) files: Vec<SpecFile>,
     pub(crate) training: Vec<TrainingSpec>,
+    #[serde(flatten)]
+    pub(crate) robustness: Robustness,
 }
 
 /// A file of the data set, by digest.
@@ -50,6 +54,9 @@ pub(crate) struct TrainingSpec {
     pub(crate) teacher: Option<Teacher>,
     pub(crate) plan: Plan,
     pub(crate) augment: Augment,
+    /// The model whose weights are the first ones.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) init: Option<Source>,
     pub(crate) student: Vec<StudentSpec>,
 }
 
@@ -77,6 +84,8 @@ pub(crate) struct StudentSpec {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) claim: Option<String>,
     pub(crate) loss: LossSpec,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) perturb: Option<AttackSpec>,
 }
 
 impl Spec {
@@ -132,14 +141,15 @@ pub(crate) fn resolve(suite: &Suite, preset: &str, synthetic: bool, seeds: u64) 
     }
     let mut training: Vec<TrainingSpec> = Vec::new();
     for file in chosen {
-        let spec = self::training(suite, &changes, file)?;
+        let mut spec = self::training(suite, &changes, file)?;
         check_teacher(&spec, &training)?;
+        spec.init = init(file, &training)?;
         training.push(spec);
     }
     Ok(Spec {
         suite: suite.suite.clone(),
         preset: preset.into(),
-        about: changes.about,
+        about: changes.about.clone(),
         seeds,
         holdout: suite.holdout,
         n_train: changes.n_train,
@@ -147,15 +157,19 @@ pub(crate) fn resolve(suite: &Suite, preset: &str, synthetic: bool, seeds: u64) 
         normalize: suite.normalize.clone().unwrap_or_else(|| data.as_dyn().normalize()),
         data,
         files: Vec::new(),
+        robustness: robustness::resolve(suite, &changes, &training)?,
         training,
     })
 }
 
 /// The trainings that the preset runs, in the suite's order.
 fn chosen<'s>(suite: &'s Suite, preset: &Preset) -> Result<Vec<&'s TrainingFile>> {
+    if let Some(name) = preset.plan.keys().find(|name| !is_training(suite, name)) {
+        return Err(Error::config("preset.plan", format!("there is no training `{name}`")));
+    }
     let Some(names) = &preset.trainings else { return Ok(suite.training.iter().collect()) };
     for name in names {
-        if !suite.training.iter().any(|t| t.name == *name) {
+        if !is_training(suite, name) {
             let reason = format!("there is no training `{name}`");
             return Err(Error::config("preset.trainings", reason));
         }
@@ -163,19 +177,20 @@ fn chosen<'s>(suite: &'s Suite, preset: &Preset) -> Result<Vec<&'s TrainingFile>
     Ok(suite.training.iter().filter(|t| names.contains(&t.name)).collect())
 }
 
+fn is_training(suite: &Suite, name: &str) -> bool {
+    suite.training.iter().any(|training| training.name == name)
+}
+
 fn training(suite: &Suite, preset: &Preset, file: &TrainingFile) -> Result<TrainingSpec> {
-    let plan = file.plan.clone().unwrap_or_else(|| suite.plan.clone());
-    let plan = Plan {
-        n_epochs: preset.n_epochs.unwrap_or(plan.n_epochs),
-        schedule: preset.schedule.unwrap_or(plan.schedule),
-        ..plan
-    };
-    plan.check()?;
+    let plan = plan(suite, preset, file)?;
     let mut students: Vec<StudentSpec> = file.student.iter().map(student).collect();
     if let Some(grid) = &file.grid {
         // A student that is listed by name stands in for its cell.
         let listed: Vec<String> = students.iter().map(|s| s.name.clone()).collect();
         students.extend(cells(grid)?.into_iter().filter(|cell| !listed.contains(&cell.name)));
+    }
+    for student in &mut students {
+        student.perturb = student.perturb.take().or_else(|| file.perturb.clone());
     }
     check_students(&file.name, &students)?;
     Ok(TrainingSpec {
@@ -185,12 +200,31 @@ fn training(suite: &Suite, preset: &Preset, file: &TrainingFile) -> Result<Train
         teacher: teacher(file)?,
         plan,
         augment: file.augment.clone().unwrap_or_else(|| suite.augment.clone()),
+        init: None,
         student: students,
     })
 }
 
+/// The preset's plan for this training; else the training's or the suite's, with what the preset
+/// changes in all of them.
+fn plan(suite: &Suite, preset: &Preset, file: &TrainingFile) -> Result<Plan> {
+    let plan = file.plan.clone().unwrap_or_else(|| suite.plan.clone());
+    let plan = preset.plan.get(&file.name).cloned().unwrap_or(Plan {
+        n_epochs: preset.n_epochs.unwrap_or(plan.n_epochs),
+        schedule: preset.schedule.unwrap_or(plan.schedule),
+        ..plan
+    });
+    plan.check()?;
+    Ok(plan)
+}
+
 fn student(file: &StudentFile) -> StudentSpec {
-    StudentSpec { name: file.name.clone(), claim: file.claim.clone(), loss: file.loss.clone() }
+    StudentSpec {
+        name: file.name.clone(),
+        claim: file.claim.clone(),
+        loss: file.loss.clone(),
+        perturb: file.perturb.clone(),
+    }
 }
 
 fn teacher(file: &TrainingFile) -> Result<Option<Teacher>> {
@@ -220,7 +254,7 @@ fn cells(grid: &Grid) -> Result<Vec<StudentSpec>> {
             let claim = claim.filter(|id| claims.answered_by(id).is_ok());
             let reduction = grid.reduction;
             let loss = LossSpec::Distill(Distill { alpha, temperature, reduction });
-            cells.push(StudentSpec { name, claim, loss });
+            cells.push(StudentSpec { name, claim, loss, perturb: None });
         }
     }
     Ok(cells)
@@ -235,6 +269,7 @@ fn check_students(training: &str, students: &[StudentSpec]) -> Result<()> {
     for (i, student) in students.iter().enumerate() {
         check_name(&student.name)?;
         student.loss.as_dyn().check()?;
+        student.perturb.iter().try_for_each(|attack| attack.as_dyn().check())?;
         if let Some(claim) = &student.claim {
             claims.answered_by(claim)?;
         }
@@ -246,13 +281,25 @@ fn check_students(training: &str, students: &[StudentSpec]) -> Result<()> {
 }
 
 /// Names become names of folders.
-fn check_name(name: &str) -> Result<()> {
+pub(super) fn check_name(name: &str) -> Result<()> {
     let allowed = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
     if !name.is_empty() && !name.starts_with('.') && name.chars().all(allowed) {
         return Ok(());
     }
     let reason = "a name has letters, digits, `-`, `_` and `.`, and does not begin with a dot";
     Err(Error::config("name", format!("`{name}`: {reason}")))
+}
+
+/// The one model of the earlier training that `file` begins with.
+fn init(file: &TrainingFile, earlier: &[TrainingSpec]) -> Result<Option<Source>> {
+    let Some(name) = &file.init else { return Ok(None) };
+    let source = &robustness::one_source("init", name, earlier)?;
+    match earlier.iter().find(|other| other.name == source.training) {
+        Some(other) if other.model == file.model => Ok(Some(source.clone())),
+        _ => {
+            Err(Error::config("init", format!("`{name}` is another network than `{}`", file.name)))
+        }
+    }
 }
 
 fn check_teacher(spec: &TrainingSpec, earlier: &[TrainingSpec]) -> Result<()> {
