@@ -132,7 +132,7 @@ impl Conv2d {
         let bias = self.bias.as_ref().map(|bias| bias.var().to_vec1::<f32>()).transpose()?;
         let values = slices::with(&self.weight.constant(), |weight| {
             Ok(cpu::forward(x.values(), weight, &geometry, |_, rows| {
-                channels::finish(rows, geometry.out_channels, bias.as_deref(), None, relu);
+                channels::finish(rows, bias.as_deref(), None, relu);
             }))
         })?;
         let y = tape.output(&geometry.out_dims(), values, &[x]);

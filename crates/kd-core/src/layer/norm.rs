@@ -300,7 +300,7 @@ impl ConvNorm {
         let image_len: usize = geometry.out_dims()[1..].iter().product();
         let values = cpu::forward(x.values(), &weight, &geometry, |first, rows| {
             let residual = residual.map(|r| &r.values()[first * image_len..][..rows.len()]);
-            channels::finish(rows, geometry.out_channels, Some(&shift), residual, relu);
+            channels::finish(rows, Some(&shift), residual, relu);
         });
         let y = tape.output(&geometry.out_dims(), values, &with(x, residual));
         let (x, residual, out) = (x.clone(), residual.cloned(), y.clone());

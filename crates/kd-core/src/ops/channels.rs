@@ -1,4 +1,7 @@
 //! Arithmetic on activations whose channels are contiguous: biases, sums, ReLU.
+//!
+//! Key decision: where channels are few, several rows are taken as one (`widened`). A loop over 16
+//! values is all overhead, and a sum of 16 channels waits for itself in every row.
 
 use rayon::prelude::*;
 
@@ -12,19 +15,35 @@ pub(super) fn task_len(n_channels: usize) -> usize {
     (TASK / n_channels.max(1)).max(1) * n_channels.max(1)
 }
 
-/// `row = relu?(row + shift + residual)`, in place, row by row of `n_channels` values.
+/// Values that a loop over channels takes at least: eight vectors of sixteen.
+const WIDE: usize = 128;
+
+/// One value per channel, repeated for as many rows as are taken as one.
+pub(super) fn widened(per_channel: &[f32]) -> Vec<f32> {
+    per_channel.repeat(WIDE.div_ceil(per_channel.len().max(1)))
+}
+
+/// Sums of several rows taken as one, for each channel.
+pub(super) fn narrowed(wide: &[f32], n_channels: usize) -> Vec<f32> {
+    let mut rows = wide.chunks_exact(n_channels);
+    let mut sums = rows.next().map_or(Vec::new(), <[f32]>::to_vec);
+    rows.for_each(|row| sums.iter_mut().zip(row).for_each(|(sum, v)| *sum += v));
+    sums
+}
+
+/// `row = relu?(row + shift + residual)`, in place; `shift` has one value a channel.
 pub(crate) fn finish(
     rows: &mut [f32],
-    n_channels: usize,
     shift: Option<&[f32]>,
     residual: Option<&[f32]>,
     relu: bool,
 ) {
+    let shift = shift.map(widened);
     vectorized(
         #[inline(always)]
         || {
-            if let Some(shift) = shift {
-                for row in rows.chunks_exact_mut(n_channels) {
+            if let Some(shift) = &shift {
+                for row in rows.chunks_mut(shift.len()) {
                     for (y, b) in row.iter_mut().zip(shift) {
                         *y += b;
                     }
@@ -66,18 +85,18 @@ pub(crate) fn through_relu(grad: &mut [f32], y: &[f32]) {
 /// Sum over rows of `n_channels` values.
 pub(crate) fn sums(rows: &[f32], n_channels: usize) -> Vec<f32> {
     let parts = rows.par_chunks(task_len(n_channels)).map(|rows| {
-        let mut sums = vec![0.0; n_channels];
+        let mut sums = widened(&vec![0.0; n_channels]);
         vectorized(
             #[inline(always)]
             || {
-                for row in rows.chunks_exact(n_channels) {
+                for row in rows.chunks(sums.len()) {
                     for (sum, v) in sums.iter_mut().zip(row) {
                         *sum += v;
                     }
                 }
             },
         );
-        sums
+        narrowed(&sums, n_channels)
     });
     // Added in the order of the rows, whichever thread made them.
     parts.collect::<Vec<_>>().iter().fold(vec![0.0; n_channels], |mut total, part| {

@@ -23,7 +23,7 @@ impl CustomOp1 for Relu {
 
     fn cpu_fwd(&self, x: &CpuStorage, layout: &Layout) -> CandleResult<(CpuStorage, Shape)> {
         let mut y = slices::of(x, layout)?.to_vec();
-        y.par_chunks_mut(channels::TASK).for_each(|y| channels::finish(y, 1, None, None, true));
+        y.par_chunks_mut(channels::TASK).for_each(|y| channels::finish(y, None, None, true));
         Ok((CpuStorage::F32(y), layout.shape().clone()))
     }
 

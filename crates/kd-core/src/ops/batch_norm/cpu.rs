@@ -6,7 +6,7 @@
 use rayon::prelude::*;
 
 use super::BatchStats;
-use crate::ops::channels::{mask, task_len};
+use crate::ops::channels::{mask, narrowed, task_len, widened};
 use crate::simd::vectorized;
 use crate::tape::Buffer;
 
@@ -23,27 +23,32 @@ impl Moments {
     /// one also corrects the rounding of the first (Chan, Golub, LeVeque 1983, eq. 1.7).
     pub(crate) fn of(rows: &[f32], n_channels: usize) -> Self {
         let n = (rows.len() / n_channels) as f32;
-        let [mut mean, mut sum, mut squares] = [0; 3].map(|_| vec![0.0f32; n_channels]);
+        let [mut total, mut sum, mut squares] = [0; 3].map(|_| widened(&vec![0.0; n_channels]));
         vectorized(
             #[inline(always)]
             || {
-                for row in rows.chunks_exact(n_channels) {
-                    for (sum, y) in mean.iter_mut().zip(row) {
-                        *sum += y;
+                for row in rows.chunks(total.len()) {
+                    for (total, y) in total.iter_mut().zip(row) {
+                        *total += y;
                     }
                 }
-                for sum in &mut mean {
-                    *sum /= n;
-                }
-                for row in rows.chunks_exact(n_channels) {
+            },
+        );
+        let mean: Vec<f32> = narrowed(&total, n_channels).iter().map(|sum| sum / n).collect();
+        let wide_mean = widened(&mean);
+        vectorized(
+            #[inline(always)]
+            || {
+                for row in rows.chunks(wide_mean.len()) {
                     let sums = sum.iter_mut().zip(&mut squares);
-                    for (((sum, squares), y), mean) in sums.zip(row).zip(&mean) {
+                    for (((sum, squares), y), mean) in sums.zip(row).zip(&wide_mean) {
                         *sum += y - mean;
                         *squares += (y - mean) * (y - mean);
                     }
                 }
             },
         );
+        let [sum, squares] = [&sum, &squares].map(|sums| narrowed(sums, n_channels));
         let n = f64::from(n);
         let wide = |(mean, sum): (&f32, &f32)| f64::from(*mean) + f64::from(*sum) / n;
         let spread =
@@ -122,38 +127,43 @@ impl Affine {
         let n_channels = self.scale.len();
         let len = task_len(n_channels);
         let mut out = Buffer::take(rows.len());
+        let wide = [&self.scale, &self.shift].map(|values| widened(values));
         out.par_chunks_mut(len).enumerate().for_each(|(i, out)| {
             let range = i * len..i * len + out.len();
             let residual = residual.map(|residual| &residual[range.clone()]);
             vectorized(
                 #[inline(always)]
-                || self.apply_task(&rows[range], residual, relu, out),
+                || apply_task(&wide, (&rows[range], residual), relu, out),
             );
         });
         out
     }
+}
 
-    /// Loops, not closures: what is not inlined here is not compiled for the processor's vectors.
-    #[inline(always)]
-    fn apply_task(&self, rows: &[f32], residual: Option<&[f32]>, relu: bool, out: &mut [f32]) {
-        let n = self.scale.len();
-        let floor = if relu { 0.0 } else { f32::NEG_INFINITY };
-        let rows = out.chunks_exact_mut(n).zip(rows.chunks_exact(n));
-        let Some(residual) = residual else {
-            for (out, row) in rows {
-                let affine = self.scale.iter().zip(&self.shift);
-                for ((out, y), (scale, shift)) in out.iter_mut().zip(row).zip(affine) {
-                    *out = y.mul_add(*scale, *shift).max(floor);
-                }
+/// Loops, not closures: what is not inlined here is not compiled for the processor's vectors.
+#[inline(always)]
+fn apply_task(
+    [scale, shift]: &[Vec<f32>; 2],
+    (rows, residual): (&[f32], Option<&[f32]>),
+    relu: bool,
+    out: &mut [f32],
+) {
+    let floor = if relu { 0.0 } else { f32::NEG_INFINITY };
+    let wide = out.chunks_mut(scale.len()).zip(rows.chunks(scale.len()));
+    let Some(residual) = residual else {
+        for (out, row) in wide {
+            let affine = scale.iter().zip(shift);
+            for ((out, y), (scale, shift)) in out.iter_mut().zip(row).zip(affine) {
+                *out = y.mul_add(*scale, *shift).max(floor);
             }
-            return;
-        };
-        for ((out, row), residual) in rows.zip(residual.chunks_exact(n)) {
-            let affine = self.scale.iter().zip(&self.shift);
-            let values = out.iter_mut().zip(row).zip(residual);
-            for (((out, y), r), (scale, shift)) in values.zip(affine) {
-                *out = (y.mul_add(*scale, *shift) + r).max(floor);
-            }
+        }
+        return;
+    };
+    for ((out, row), residual) in wide.zip(residual.chunks(scale.len())) {
+        let affine = scale.iter().zip(shift);
+        let values = out.iter_mut().zip(row).zip(residual);
+        for (((out, y), r), (scale, shift)) in values.zip(affine) {
+            *out = (y.mul_add(*scale, *shift) + r).max(floor);
         }
     }
 }
@@ -168,8 +178,9 @@ pub(crate) fn grad_sums(
 ) -> [Vec<f32>; 2] {
     let n_channels = mean.len();
     let len = task_len(n_channels);
+    let wide_mean = widened(mean);
     let task = |(i, (grad, rows)): (usize, (&mut [f32], &[f32]))| {
-        let mut sums = [vec![0.0f32; n_channels], vec![0.0f32; n_channels]];
+        let mut sums = [0; 2].map(|_| vec![0.0f32; wide_mean.len()]);
         let relu = relu.map(|y| &y[i * len..][..grad.len()]);
         vectorized(
             #[inline(always)]
@@ -177,10 +188,10 @@ pub(crate) fn grad_sums(
                 if let Some(y) = relu {
                     mask(grad, y);
                 }
-                add_rows(&mut sums, rows, grad, mean);
+                add_rows(&mut sums, rows, grad, &wide_mean);
             },
         );
-        sums
+        sums.map(|sums| narrowed(&sums, n_channels))
     };
     let tasks = grad.par_chunks_mut(len).zip(rows.par_chunks(len)).enumerate();
     let parts: Vec<_> = tasks.map(task).collect();
@@ -192,8 +203,7 @@ pub(crate) fn grad_sums(
 
 #[inline(always)]
 fn add_rows([sum_g, sum_gy]: &mut [Vec<f32>; 2], rows: &[f32], grad: &[f32], mean: &[f32]) {
-    let n = mean.len();
-    for (y, g) in rows.chunks_exact(n).zip(grad.chunks_exact(n)) {
+    for (y, g) in rows.chunks(mean.len()).zip(grad.chunks(mean.len())) {
         let sums = sum_g.iter_mut().zip(sum_gy.iter_mut()).zip(mean);
         for (((sum_g, sum_gy), mean), (y, g)) in sums.zip(y.iter().zip(g)) {
             *sum_g += g;
@@ -203,15 +213,15 @@ fn add_rows([sum_g, sum_gy]: &mut [Vec<f32>; 2], rows: &[f32], grad: &[f32], mea
 }
 
 /// `rows = a g + b rows + c` for each channel: the gradient of what was normalized.
-pub(crate) fn grad_rows(grad: &[f32], rows: &mut [f32], [a, b, c]: [&[f32]; 3]) {
-    let n = a.len();
-    let len = task_len(n);
+pub(crate) fn grad_rows(grad: &[f32], rows: &mut [f32], abc: [&[f32]; 3]) {
+    let len = task_len(abc[0].len());
+    let [a, b, c] = abc.map(widened);
     rows.par_chunks_mut(len).zip(grad.par_chunks(len)).for_each(|(rows, grad)| {
         vectorized(
             #[inline(always)]
             || {
-                for (y, g) in rows.chunks_exact_mut(n).zip(grad.chunks_exact(n)) {
-                    for ((((y, g), a), b), c) in y.iter_mut().zip(g).zip(a).zip(b).zip(c) {
+                for (y, g) in rows.chunks_mut(a.len()).zip(grad.chunks(a.len())) {
+                    for ((((y, g), a), b), c) in y.iter_mut().zip(g).zip(&a).zip(&b).zip(&c) {
                         *y = a.mul_add(*g, b.mul_add(*y, *c));
                     }
                 }

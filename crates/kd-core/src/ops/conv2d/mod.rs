@@ -76,7 +76,7 @@ impl CustomOp3 for Conv2d {
         let bias = (!bias.is_empty()).then_some(bias);
         let (x, weight) = (slices::of(x, x_layout)?, slices::of(weight, weight_layout)?);
         let y = cpu::forward(x, weight, &self.0, |_, rows| {
-            channels::finish(rows, self.0.out_channels, bias, None, false);
+            channels::finish(rows, bias, None, false);
         });
         Ok((CpuStorage::F32(y.into_vec()), Shape::from_dims(&self.0.out_dims())))
     }
