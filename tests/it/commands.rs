@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::Path;
 
+use kd_adv::AttackSpec;
 use kd_data::{DataSpec, Dataset, SyntheticObjects};
 use kd_models::ModelSpec;
 use kd_train::LossSpec;
@@ -93,6 +94,7 @@ fn kd_list_names_every_entry() {
     };
     assert_eq!(kinds("models"), ModelSpec::NAMES);
     assert_eq!(kinds("losses"), LossSpec::NAMES);
+    assert_eq!(kinds("attacks"), AttackSpec::NAMES);
     assert_eq!(kinds("data"), DataSpec::NAMES);
     assert_eq!(list["models"][0]["parameters"], 2_395_210);
 }
@@ -103,7 +105,7 @@ fn completions_and_help_are_printed() {
     let script = succeed(kd(folder.path()).args(["completions", "bash"])).stdout;
     assert!(script.contains("complete") && script.contains("kd"), "{script}");
     let help = succeed(kd(folder.path()).arg("--help")).stdout;
-    for command in ["run", "train", "eval", "report", "list", "completions"] {
+    for command in ["run", "train", "eval", "attack", "report", "list", "completions"] {
         assert!(help.contains(&format!("\n  {command} ")), "{command} is not in {help}");
     }
 }

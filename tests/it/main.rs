@@ -1,6 +1,10 @@
 //! Tests that span several crates: every registry, training as a library, and the program.
 
 #[cfg(test)]
+mod adversarial;
+#[cfg(test)]
+mod attack;
+#[cfg(test)]
 mod cnn;
 #[cfg(test)]
 mod cohort;

@@ -41,7 +41,8 @@ pub fn picture_grid(
     let scale = MIN_WIDTH.div_ceil(width);
     let step = [scale * width + GAP, scale * height + GAP];
     let mut canvas = Canvas::new(channels, 3 * step[0] + GAP, n_rows * step[1] + GAP);
-    for (row, (clean, adversarial)) in clean.chunks(size).zip(adversarial.chunks(size)).enumerate() {
+    for (row, (clean, adversarial)) in clean.chunks(size).zip(adversarial.chunks(size)).enumerate()
+    {
         let change: Vec<f32> =
             clean.iter().zip(adversarial).map(|(a, b)| 0.5 + CHANGE * (b - a)).collect();
         for (column, image) in [clean, &change, adversarial].into_iter().enumerate() {

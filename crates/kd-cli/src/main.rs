@@ -30,13 +30,15 @@ enum Command {
     Train(commands::train::Args),
     /// Evaluate a checkpoint
     Eval(commands::eval::Args),
+    /// Attack a checkpoint, or audit it for hidden gradients
+    Attack(commands::attack::Args),
     /// Read weights from a PyTorch checkpoint or safetensors file
     Import(commands::import::Args),
     /// Write weights for PyTorch, or a network as ONNX
     Export(commands::export::Args),
     /// Write the report of a run again
     Report(commands::report::Args),
-    /// List networks, objectives and data sets with their settings
+    /// List networks, objectives, attacks and data sets with their settings
     List(commands::list::Args),
     /// Time a training step
     Bench(commands::bench::Args),
@@ -50,6 +52,7 @@ fn main() -> ExitCode {
         Command::Run(args) => commands::run::run(&args),
         Command::Train(args) => commands::train::run(&args),
         Command::Eval(args) => commands::eval::run(&args),
+        Command::Attack(args) => commands::attack::run(&args),
         Command::Import(args) => commands::import::run(&args),
         Command::Export(args) => commands::export::run(&args),
         Command::Report(args) => commands::report::run(&args),

@@ -62,6 +62,9 @@ pub struct ModelSummary {
     pub n_parameters: usize,
     /// Objective, as in the suite file.
     pub loss: Value,
+    /// Attack that its training batches went through.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub perturb: Option<Value>,
     /// Number of epochs.
     pub n_epochs: u64,
     /// Number of training images.
@@ -194,7 +197,10 @@ impl ModelSummary {
             self.loss.as_object().into_iter().flatten().filter(|(key, _)| *key != "kind");
         let kind = self.loss["kind"].as_str().filter(|_| self.cell().is_none());
         let settings = settings.map(|(key, value)| format!("{} {}", symbol(key), text(value)));
-        kind.map(str::to_owned).into_iter().chain(settings).collect::<Vec<_>>().join(", ")
+        let attack = self.perturb.as_ref().and_then(|attack| attack["kind"].as_str());
+        let attack = attack.map(|attack| format!("on images of {attack}"));
+        let words = kind.map(str::to_owned).into_iter().chain(settings).chain(attack);
+        words.collect::<Vec<_>>().join(", ")
     }
 }
 
@@ -208,6 +214,7 @@ fn summary(model: &ModelRuns) -> Option<ModelSummary> {
         network: first.network.clone(),
         n_parameters: first.n_parameters,
         loss: first.loss.clone(),
+        perturb: first.perturb.clone(),
         n_epochs: first.n_epochs,
         n_train: first.n_train,
         omitted_class: first.omitted_class,

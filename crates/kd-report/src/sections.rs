@@ -201,7 +201,7 @@ pub(crate) fn results(report: &Report) -> Table {
     };
     let row = |(best, last): (Option<&ClaimResult>, &ClaimResult)| {
         let number = Cell::Number { main: paper(last), spread: String::new() };
-        let mut cells = vec![Cell::Code(last.id.clone()), number];
+        let mut cells = vec![Cell::Code(distinct_id(report, last)), number];
         cells.extend(best.map_or([Cell::Empty, Cell::Empty], short));
         cells.extend(short(last));
         Row::Cells(cells)
@@ -215,6 +215,15 @@ pub(crate) fn results(report: &Report) -> Table {
         ),
     };
     Table { caption: String::new(), columns, rows }
+}
+
+/// The claim's id, with the model where several answer it.
+fn distinct_id(report: &Report, claim: &ClaimResult) -> String {
+    let same = |c: &&ClaimResult| c.id == claim.id && c.selection == claim.selection;
+    match report.claims.iter().filter(same).count() {
+        1 => claim.id.clone(),
+        _ => format!("{}, {}", claim.id, claim.model),
+    }
 }
 
 fn short_row(model: &ModelSummary) -> Row {

@@ -141,3 +141,83 @@ impl Rounds {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+
+    use super::*;
+    use crate::testing::{Mlp, N_PIXELS, examples, victim};
+
+    /// Logits 3, 5, 1 and 4 for every image.
+    fn model() -> Mlp {
+        Mlp::linear(&[0.0; 4 * N_PIXELS], &[3.0, 5.0, 1.0, 4.0])
+    }
+
+    fn outcome(pixel: f32, value: f32, success: bool) -> Outcome {
+        Outcome { image: vec![pixel; N_PIXELS], value, success }
+    }
+
+    #[test]
+    fn the_best_image_stays_and_a_success_leaves() {
+        let model = model();
+        let victim = victim(&model);
+        let mut examples = examples(&victim, 4, (0.2, 0.8));
+        examples.labels[1] = 0;
+        let mut standing = Standing::new(&victim, &examples).unwrap();
+        assert_eq!(standing.examples().indices, [1000, 1014, 1021], "one is wrong already");
+        standing.settle(&[
+            outcome(0.1, -1.0, false),
+            outcome(0.2, -5.0, true),
+            outcome(0.3, f32::NEG_INFINITY, false),
+        ]);
+        assert_eq!(standing.examples().indices, [1000, 1021]);
+        standing.settle(&[outcome(0.4, -2.0, false), outcome(0.5, 3.0, false)]);
+        standing.settle(&[outcome(0.6, -0.5, false), outcome(0.7, -9.0, true)]);
+        standing.settle(&[outcome(0.8, 9.0, true)]);
+        assert!(standing.is_empty());
+        let images = standing.into_images();
+        let first: Vec<f32> = images.iter().copied().step_by(N_PIXELS).collect();
+        assert_eq!(first, [0.8, examples.image(1)[0], 0.2, 0.7]);
+    }
+
+    /// The goals of all runs.
+    fn goals(n_target_classes: usize, restarts: usize, targets: Option<Vec<u32>>) -> Vec<String> {
+        let model = model();
+        let victim = victim(&model);
+        let examples = Examples { targets, ..examples(&victim, 2, (0.2, 0.8)) };
+        let runs = RefCell::new(Vec::new());
+        let attack = |round: &Round| {
+            runs.borrow_mut().push(format!("{} {} {:?}", round.number, round.restart, round.goals));
+            Ok((0..2).map(|_| outcome(0.0, round.number as f32, false)).collect())
+        };
+        Rounds { n_target_classes, restarts }.run(&victim, &examples, attack).unwrap();
+        runs.into_inner()
+    }
+
+    #[test]
+    fn goals_go_by_decreasing_logit_without_the_label() {
+        let away = ["0 0 [None, None]", "1 1 [None, None]"];
+        assert_eq!(goals(0, 2, None), away);
+        let classes = ["0 0 [Some(3), Some(3)]", "1 0 [Some(0), Some(0)]"];
+        assert_eq!(goals(2, 1, None), classes);
+        let all = goals(9, 2, None);
+        assert_eq!((all.len(), all[5].as_str()), (6, "5 1 [Some(2), Some(2)]"));
+        assert_eq!(goals(9, 1, Some(vec![2, 0])), ["0 0 [Some(2), Some(0)]"]);
+    }
+
+    #[test]
+    fn a_round_knows_the_values_before_it() {
+        let model = model();
+        let victim = victim(&model);
+        let examples = examples(&victim, 1, (0.2, 0.8));
+        let rounds = Rounds { n_target_classes: 0, restarts: 3 };
+        let seen = RefCell::new(Vec::new());
+        let attack = |round: &Round| {
+            seen.borrow_mut().push(round.values[0]);
+            Ok(vec![outcome(0.0, -(round.restart as f32), false)])
+        };
+        rounds.run(&victim, &examples, attack).unwrap();
+        assert_eq!(seen.into_inner(), [f32::NEG_INFINITY, 0.0, 0.0]);
+    }
+}

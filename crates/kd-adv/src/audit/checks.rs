@@ -131,11 +131,7 @@ pub(super) fn white_box_beats_transfer(lab: &Lab<'_>, fallen: &[(String, Rows)])
     check("white-box-beats-transfer", passed, figures)
 }
 
-pub(super) fn white_box_beats_black_box(
-    lab: &Lab<'_>,
-    noise: &Rows,
-    square: &Rows,
-) -> CheckRecord {
+pub(super) fn white_box_beats_black_box(lab: &Lab<'_>, noise: &Rows, square: &Rows) -> CheckRecord {
     let n = lab.examples.len();
     let figures = format!(
         "random noise breaks {} and Square with {} queries {} of {n} images that PGD does not",

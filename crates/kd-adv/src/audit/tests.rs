@@ -99,8 +99,12 @@ fn an_undefended_network_is_not_robust_but_hides_nothing() {
 #[test]
 fn logits_times_100_are_masked() {
     let twin = Mlp::small(1);
-    let record =
-        audit_with(&Mlp::small(1).scaled(100.0), &small(0.3), (0.2, 0.8), &[("twin", &victim(&twin))]);
+    let record = audit_with(
+        &Mlp::small(1).scaled(100.0),
+        &small(0.3),
+        (0.2, 0.8),
+        &[("twin", &victim(&twin))],
+    );
     for name in [
         "gradients-are-not-zero",
         "unbounded-eps-reaches-100-percent",
@@ -137,8 +141,7 @@ fn a_random_forward_is_found() {
 #[test]
 fn gradients_that_are_not_finite_are_found() {
     // Nothing is added, but the square root's slope at 0 is infinite.
-    let broken =
-        |_: &Tensor, logits: Tensor| &logits + (&logits - logits.detach())?.sqrt()?;
+    let broken = |_: &Tensor, logits: Tensor| &logits + (&logits - logits.detach())?.sqrt()?;
     let record = audit(&Wrapped(Mlp::small(1), broken), &small(0.3), (0.2, 0.8));
     assert_fails(&record, "gradients-are-finite");
 }

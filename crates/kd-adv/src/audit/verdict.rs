@@ -9,12 +9,7 @@ use super::lab::Lab;
 pub(super) fn of_probabilities(checks: Vec<CheckRecord>) -> AuditRecord {
     let words = "Masked: the network outputs probabilities, whose gradients vanish where it is \
                  confident; take its logits, and audit again.";
-    AuditRecord {
-        checks,
-        verdict: "masked".into(),
-        words: words.into(),
-        ..AuditRecord::default()
-    }
+    AuditRecord { checks, verdict: "masked".into(), words: words.into(), ..AuditRecord::default() }
 }
 
 /// `n_plain` images fall to the plain attack, `n_worst` to that or any other.

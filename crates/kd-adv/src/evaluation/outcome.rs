@@ -130,7 +130,8 @@ mod tests {
         let clean = three([0.25, 0.25, 0.75], [0, 1, 1]);
         let adversarial = three([0.75, 0.75, 127.4 / 255.0], [0, 1, 1]).pixels;
         let outcomes = observe(&victim, Norm::Linf, &clean, &adversarial).unwrap();
-        let rows: Vec<_> = outcomes.iter().map(|o| (o.index, o.clean, o.after, o.rounded)).collect();
+        let rows: Vec<_> =
+            outcomes.iter().map(|o| (o.index, o.clean, o.after, o.rounded)).collect();
         assert_eq!(rows, [(5, 0, 1, 1), (6, 0, 1, 1), (7, 1, 0, 0)]);
         let succeeded: Vec<bool> = outcomes.iter().map(|o| o.succeeded).collect();
         assert_eq!(succeeded, [true, false, true]);

@@ -208,7 +208,10 @@ mod tests {
     #[test]
     fn radii_are_checked() {
         let radii = at_radii(&pgd(0.3), &[0.1, 0.2]).unwrap();
-        assert_eq!(radii.iter().map(|s| s.as_dyn().eps()).collect::<Vec<_>>(), [Some(0.1), Some(0.2)]);
+        assert_eq!(
+            radii.iter().map(|s| s.as_dyn().eps()).collect::<Vec<_>>(),
+            [Some(0.1), Some(0.2)]
+        );
         for bad in [&[-0.1][..], &[0.1, 0.1], &[f32::NAN]] {
             assert!(matches!(at_radii(&pgd(0.3), bad), Err(Error::Config { .. })), "{bad:?}");
         }

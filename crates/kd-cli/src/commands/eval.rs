@@ -5,13 +5,12 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Instant;
 
-use clap::ValueEnum;
 use kd_core::record::Evaluation;
 use kd_data::Loader;
 use kd_train::{EvalSet, score};
 use serde::Serialize;
 
-use super::setting::{Compute, DataDir, NormalizeArgs};
+use super::setting::{Compute, DataDir, NormalizeArgs, Split};
 use super::train::{data, model};
 use crate::weights;
 
@@ -41,13 +40,6 @@ pub(crate) struct Args {
     compute: Compute,
 }
 
-#[derive(Debug, Clone, Copy, ValueEnum, Serialize)]
-#[serde(rename_all = "kebab-case")]
-enum Split {
-    Train,
-    Test,
-}
-
 /// What `--json` prints.
 #[derive(Debug, Serialize)]
 struct Output<'a> {
@@ -63,11 +55,7 @@ struct Output<'a> {
 pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let device = args.compute.device()?;
     let spec = data(&args.data)?;
-    let split = match args.split {
-        Split::Train => kd_data::Split::Train,
-        Split::Test => kd_data::Split::Test,
-    };
-    let images = spec.as_dyn().load_split(Some(&args.data_dir.path()), split)?;
+    let images = spec.as_dyn().load_split(Some(&args.data_dir.path()), args.split.into())?;
     let normalize = args.normalize.given().unwrap_or_else(|| spec.as_dyn().normalize());
     let shape = (images.shape(), images.n_classes());
     let network = weights::load_model(&model(&args.model)?, &args.weights, shape, &device)?;

@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use candle_core::Device;
+use kd_adv::AttackSpec;
 use kd_core::Stream;
 use kd_data::DataSpec;
 use kd_models::ModelSpec;
@@ -23,6 +24,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let families = [
         ("models", models()?),
         ("losses", entries(&LossSpec::all())?),
+        ("attacks", entries(&AttackSpec::all())?),
         ("data", entries(&DataSpec::all())?),
     ];
     if args.json {

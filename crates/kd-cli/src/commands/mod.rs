@@ -1,5 +1,6 @@
 //! The commands, one file each.
 
+pub(crate) mod attack;
 pub(crate) mod bench;
 pub(crate) mod completions;
 pub(crate) mod eval;

@@ -6,8 +6,10 @@ use std::sync::atomic::AtomicBool;
 
 use anyhow::Context;
 use candle_core::Device;
+use clap::ValueEnum;
 use kd_core::{Error, Result};
 use kd_data::Normalize;
+use serde::Serialize;
 use signal_hook::consts::{SIGINT, SIGTERM};
 
 /// What a command computes on.
@@ -68,6 +70,23 @@ impl DataDir {
     pub(crate) fn path(&self) -> PathBuf {
         let from_environment = || std::env::var_os("KD_DATA_DIR").map(PathBuf::from);
         self.data_dir.clone().or_else(from_environment).unwrap_or_else(|| "data".into())
+    }
+}
+
+/// Which part of a data set.
+#[derive(Debug, Clone, Copy, ValueEnum, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Split {
+    Train,
+    Test,
+}
+
+impl From<Split> for kd_data::Split {
+    fn from(split: Split) -> Self {
+        match split {
+            Split::Train => Self::Train,
+            Split::Test => Self::Test,
+        }
     }
 }
 

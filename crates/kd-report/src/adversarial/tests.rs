@@ -50,6 +50,7 @@ fn every_section_is_there_and_always_the_same() {
     }
     assert!(!first.html.contains("NaN") && !first.html.contains("<script"));
     assert!(first.html.len() < 1_000_000);
+    assert!(first.html.contains("<td>labels, on images of pgd</td>"));
     assert!(first.markdown.contains("\u{2717} FAIL") && first.html.contains("\u{2713} PASS"));
 }
 
@@ -89,7 +90,9 @@ fn the_papers_number_stands_beside_each_distilled_model() {
     // 993 right before; 85 / 2 = 42 fooled with the student, and 260 more.
     assert!((report.claims[1].ours.mean - (993.0 - 42.0 - 260.0) / 993.0).abs() < 1e-12);
     assert_eq!(json["claims"][1]["selection"], "last");
-    for text in [&html, &markdown, &results_table(&report)] {
+    let table = results_table(&report);
+    assert!(table.contains("| defensive/mnist/pgd/defended, student-t100 |"), "{table}");
+    for text in [&html, &markdown, &table] {
         assert!(text.contains("65.00\u{2013}70.00"), "{text}");
     }
 }

@@ -187,6 +187,20 @@ mod tests {
     }
 
     #[test]
+    fn three_increases_of_four_are_enough_for_rho_of_three_quarters() {
+        for (values, step_size) in [([1.0, 2.0, 3.0, 3.0], 0.2), ([1.0, 2.0, 2.0, 2.0], 0.1)] {
+            let mut search = search(&[0.5; 2]);
+            search.observe(0.0, &[1.0, 1.0], false);
+            for value in values {
+                search.advance();
+                search.observe(value, &[1.0, 1.0], false);
+            }
+            search.check(0.75);
+            assert!((search.step_size - step_size).abs() < 1e-7, "{values:?}");
+        }
+    }
+
+    #[test]
     fn increases_below_the_best_value_halve_at_the_second_checkpoint() {
         let mut search = search(&[0.5; 2]);
         search.observe(10.0, &[1.0, 1.0], false);

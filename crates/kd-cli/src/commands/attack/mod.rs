@@ -1,0 +1,85 @@
+//! `kd attack`: a checkpoint under attack.
+
+mod output;
+mod settings;
+mod store;
+mod task;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use super::setting::{Compute, DataDir, NormalizeArgs, Split};
+use crate::exit;
+use task::Task;
+
+/// Arguments of `kd attack`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// The network, such as papernot-mnist or resnet20
+    #[arg(long)]
+    model: String,
+    /// Checkpoint folder, safetensors file or PyTorch checkpoint
+    #[arg(long, value_name = "PATH")]
+    weights: PathBuf,
+    /// Data set, such as cifar10, or folder:PATH
+    #[arg(long, default_value = "mnist")]
+    data: String,
+    /// Which part of it
+    #[arg(long, value_enum, default_value = "test")]
+    split: Split,
+    #[command(flatten)]
+    normalize: NormalizeArgs,
+    /// The attack, such as pgd, cw or autoattack; `kd list` shows all with their settings
+    #[arg(long, value_name = "NAME", required_unless_present = "audit")]
+    attack: Option<String>,
+    /// A setting of the attack, such as n_steps=100 or objective.kind=margin
+    #[arg(long, value_name = "KEY=VALUE", requires = "attack")]
+    set: Vec<String>,
+    /// Radius in units of [0, 1] pixels; several for a curve [default: the attack's]
+    #[arg(long, value_name = "E,..", value_delimiter = ',', allow_negative_numbers = true)]
+    eps: Vec<f32>,
+    /// Number of images, the first of the data set
+    #[arg(long, default_value_t = 1000, value_name = "N")]
+    n: usize,
+    /// Take the first that the network classifies correctly
+    #[arg(long)]
+    only_correct: bool,
+    /// Weights of another network: see what it makes of the same images
+    #[arg(long, value_name = "PATH")]
+    transfer: Option<PathBuf>,
+    /// The other network [default: as --model]
+    #[arg(long, value_name = "MODEL", requires = "transfer")]
+    transfer_model: Option<String>,
+    /// Check whether the network hides its gradients, at the first radius of an L-infinity attack
+    #[arg(long)]
+    audit: bool,
+    /// Folder for the adversarial images; the same command goes on where it was interrupted
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+    /// Seed of the attack's random numbers
+    #[arg(long, default_value_t = 0, value_name = "S")]
+    seed: u64,
+    #[command(flatten)]
+    data_dir: DataDir,
+    #[command(flatten)]
+    compute: Compute,
+}
+
+/// Attacks, and prints what came of it.
+pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    let task = Task::load(args)?;
+    // Without a folder nothing could go on later, so a signal ends the program as usual.
+    let stop = match args.out {
+        Some(_) => super::setting::stop_flag()?,
+        None => Default::default(),
+    };
+    let Some(output) = args.compute.install(|| Ok(task.run(&stop)?))? else {
+        eprintln!("interrupted; the same command goes on from here");
+        return Ok(ExitCode::from(exit::INTERRUPTED));
+    };
+    output.print(args.json)?;
+    Ok(ExitCode::SUCCESS)
+}

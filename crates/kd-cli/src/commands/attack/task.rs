@@ -1,0 +1,203 @@
+//! The work of `kd attack`.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use candle_core::Device;
+use kd_adv::{AttackSpec, Examples, Victim, attack, census, observe, summarize, transfer};
+use kd_core::record::{AttackRecord, AuditRecord, PicturesRecord, TransferRecord};
+use kd_core::{Classifier, Error, Result, Stream};
+use kd_data::{Images, Normalize};
+
+use super::Args;
+use super::output::{AttackOutput, Output};
+use super::settings::{Settings, file_name, other_model};
+use super::store::{Group, Results, Store};
+use crate::commands::train::{data, model};
+use crate::run::Progress;
+use crate::{examples, weights};
+
+/// Images that are attacked together, and kept together.
+const GROUP: usize = 100;
+
+/// Everything that the work needs.
+pub(super) struct Task<'a> {
+    args: &'a Args,
+    settings: Settings,
+    images: Images,
+    normalize: Normalize,
+    device: Device,
+    network: Box<dyn Classifier>,
+    other: Option<Box<dyn Classifier>>,
+}
+
+impl<'a> Task<'a> {
+    /// Reads images and networks, and checks the flags.
+    pub(super) fn load(args: &'a Args) -> Result<Self> {
+        let device = args.compute.device()?;
+        let spec = data(&args.data)?;
+        let images = spec.as_dyn().load_split(Some(&args.data_dir.path()), args.split.into())?;
+        let normalize = args.normalize.given().unwrap_or_else(|| spec.as_dyn().normalize());
+        let settings = Settings::new(args, &spec, &images, &normalize)?;
+        let shape = (images.shape(), images.n_classes());
+        let network = weights::load_model(&model(&args.model)?, &args.weights, shape, &device)?;
+        let other = match &args.transfer {
+            Some(path) => {
+                Some(weights::load_model(&model(other_model(args))?, path, shape, &device)?)
+            }
+            None => None,
+        };
+        Ok(Self { args, settings, images, normalize, device, network, other })
+    }
+
+    /// Does what is not done; nothing when it was interrupted.
+    pub(super) fn run(&self, stop: &AtomicBool) -> Result<Option<Output>> {
+        let victim = self.victim(&*self.network)?;
+        let other = self.other.as_deref().map(|network| self.victim(network)).transpose()?;
+        let examples = match self.args.only_correct {
+            true => examples::first_correct(&victim, &self.images, self.settings.n)?,
+            false => examples::first(&self.images, self.settings.n),
+        };
+        if examples.is_empty() {
+            let reason = "the network classifies none of the images correctly";
+            return Err(Error::config("only-correct", reason));
+        }
+        let store = match &self.args.out {
+            Some(path) => {
+                let (shape, n_classes) = (self.images.shape(), self.images.n_classes());
+                Some(Store::open(path, &self.settings.to_toml()?, shape, n_classes)?)
+            }
+            None => None,
+        };
+        let work = Work { task: self, victim, other, examples, store, stop };
+        let mut attacks = Vec::new();
+        for spec in &self.settings.attack {
+            let Some(attack) = work.attack(spec)? else { return Ok(None) };
+            attacks.push(attack);
+        }
+        if stop.load(Ordering::Relaxed) {
+            return Ok(None);
+        }
+        let output = self.output(&work, attacks)?;
+        if let Some(store) = &work.store {
+            store.write("result.json", &output)?;
+        }
+        Ok(Some(output))
+    }
+
+    fn victim<'n>(&self, network: &'n dyn Classifier) -> Result<Victim<'n>> {
+        let Normalize { mean, std } = &self.normalize;
+        Victim::new(network, self.images.shape(), mean, std, &self.device)
+    }
+
+    fn output(&self, work: &Work<'_>, attacks: Vec<AttackOutput>) -> Result<Output> {
+        let mut census = census(&work.victim, &work.examples)?;
+        (census.seed, census.model) = (self.settings.seed, self.args.model.clone());
+        Ok(Output {
+            model: self.args.model.clone(),
+            parameters: self.network.params().n_elements(),
+            data: self.args.data.clone(),
+            split: self.args.split,
+            attacks,
+            census,
+            audit: work.audit()?,
+        })
+    }
+}
+
+/// The work on some images.
+struct Work<'a> {
+    task: &'a Task<'a>,
+    victim: Victim<'a>,
+    other: Option<Victim<'a>>,
+    examples: Examples,
+    store: Option<Store>,
+    stop: &'a AtomicBool,
+}
+
+impl Work<'_> {
+    /// One attack at one radius; nothing when it was interrupted.
+    fn attack(&self, spec: &AttackSpec) -> Result<Option<AttackOutput>> {
+        let (name, n_groups) = (file_name(spec), self.examples.len().div_ceil(GROUP));
+        let progress = Progress::start(name.clone(), 0, n_groups as u64);
+        let mut done = Group::default();
+        for group in 0..n_groups {
+            if self.stop.load(Ordering::Relaxed) {
+                return Ok(None);
+            }
+            done.append(self.group(spec, &name, group)?);
+            progress.steps_done.store(group as u64 + 1, Ordering::Relaxed);
+        }
+        drop(progress);
+        let record = AttackRecord {
+            seed: self.task.settings.seed,
+            model: self.task.args.model.clone(),
+            transfer: self.transfer(&done.results).into_iter().collect(),
+            seconds: done.results.seconds,
+            ..summarize(spec, &done.results.own)
+        };
+        let pictures = match &self.store {
+            Some(store) => {
+                let (file, labels) = store.finish(&name, &self.examples, &done)?;
+                let (seed, model, attack) = (record.seed, record.model.clone(), spec.name().into());
+                Some(PicturesRecord { seed, model, attack, file, labels, ..Default::default() })
+            }
+            None => None,
+        };
+        Ok(Some(AttackOutput::new(record, pictures)))
+    }
+
+    /// A group of images, from the folder when it is done.
+    fn group(&self, spec: &AttackSpec, name: &str, group: usize) -> Result<Group> {
+        if let Some(store) = &self.store
+            && let Some(done) = store.group(name, group)?
+        {
+            return Ok(done);
+        }
+        let started = Instant::now();
+        let rows = group * GROUP..self.examples.len().min((group + 1) * GROUP);
+        let part = self.examples.select(&rows.collect::<Vec<_>>());
+        let stream = Stream::new(self.task.settings.seed).at("attack").at(spec.name());
+        let pixels = attack(spec, &self.victim, &part, stream)?.pixels;
+        let seconds = started.elapsed().as_secs_f64();
+        let norm = spec.as_dyn().norm();
+        let own = observe(&self.victim, norm, &part, &pixels)?;
+        let other = match &self.other {
+            Some(other) => observe(other, norm, &part, &pixels)?,
+            None => Vec::new(),
+        };
+        let done = Group { pixels, results: Results { own, other, seconds } };
+        if let Some(store) = &self.store {
+            store.keep(name, group, &done)?;
+        }
+        Ok(done)
+    }
+
+    fn transfer(&self, results: &Results) -> Option<TransferRecord> {
+        self.other.as_ref()?;
+        let model = other_model(self.task.args).into();
+        Some(TransferRecord { model, ..transfer(&results.own, &results.other) })
+    }
+
+    /// The audit, if one is asked for: from the folder when it is done.
+    fn audit(&self) -> Result<Option<AuditRecord>> {
+        const FILE: &str = "audit.json";
+        let Some(audit) = &self.task.settings.audit else { return Ok(None) };
+        if let Some(store) = &self.store
+            && let Some(done) = store.read(FILE)?
+        {
+            return Ok(Some(done));
+        }
+        let (args, seed) = (self.task.args, self.task.settings.seed);
+        eprintln!("audit at eps {}", audit.eps);
+        let others: Vec<(&str, &Victim<'_>)> =
+            self.other.iter().map(|victim| (other_model(args), victim)).collect();
+        let stream = Stream::new(seed).at("audit");
+        let record = audit.run(&self.victim, &self.examples, &others, stream)?;
+        let record = AuditRecord { seed, model: args.model.clone(), ..record };
+        if let Some(store) = &self.store {
+            store.write(FILE, &record)?;
+        }
+        Ok(Some(record))
+    }
+}
