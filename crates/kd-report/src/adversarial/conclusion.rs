@@ -3,6 +3,7 @@
 //! Every sentence is chosen by comparing the intervals of two figures, and states both.
 
 use std::cmp::Ordering;
+use std::collections::BTreeSet;
 
 use crate::comparison::ClaimResult;
 use crate::document::{Block, Section};
@@ -61,7 +62,8 @@ fn twin<'a>(all: &'a Adversarial, student: &AttackedModel) -> Option<&'a Attacke
     let others = || all.models.iter().filter(|model| model.perturb.is_none());
     let cooler = others().filter(|m| m.distilled && m.training == student.training).filter(lower);
     let coolest = cooler.min_by(|a, b| a.temperature.total_cmp(&b.temperature));
-    coolest.or_else(|| others().find(|model| !model.distilled && !model.attacks.is_empty()))
+    let on_labels = others().filter(|model| !model.distilled && !model.attacks.is_empty());
+    coolest.or_else(|| on_labels.into_iter().find(|m| m.temperature <= student.temperature))
 }
 
 impl AttackedModel {
@@ -73,6 +75,12 @@ impl AttackedModel {
     fn under(&self, attack: &AttackSummary) -> Option<&AttackSummary> {
         let same = |a: &&AttackSummary| a.attack == attack.attack && a.same_ball(attack);
         self.attacks.iter().find(same)
+    }
+
+    /// Names of the attacks of one norm and radius.
+    fn attacks_in(&self, ball: &AttackSummary) -> BTreeSet<&str> {
+        let inside = self.attacks.iter().filter(|a| a.same_ball(ball) && !a.is_worst_case());
+        inside.map(|attack| attack.attack.as_str()).collect()
     }
 
     /// Robust accuracy against all attacks of one norm and radius together; where they are not
@@ -332,8 +340,8 @@ fn control(
     control: &AttackedModel,
     ball: &AttackSummary,
 ) -> Option<String> {
-    let (ours, theirs) = (control.worst(ball)?, student.worst(ball)?);
-    let end = match ours.compare(theirs) {
+    let (order, ours, theirs) = worst_cases(control, student, ball)?;
+    let end = match order {
         Ordering::Greater => "the more robust of the two",
         Ordering::Equal => "no more robust than these images can tell",
         Ordering::Less => "the less robust of the two",
@@ -351,8 +359,8 @@ fn control(
 
 /// The worst case with and without the temperature.
 fn in_all(student: &AttackedModel, twin: &AttackedModel, ball: &AttackSummary) -> Option<String> {
-    let (ours, theirs) = (student.worst(ball)?, twin.worst(ball)?);
-    let end = match ours.compare(theirs) {
+    let (order, ours, theirs) = worst_cases(student, twin, ball)?;
+    let end = match order {
         Ordering::Greater => "defends a part of the images",
         Ordering::Equal => "adds nothing that these images can show",
         Ordering::Less => "costs robustness",
@@ -367,6 +375,24 @@ fn in_all(student: &AttackedModel, twin: &AttackedModel, ball: &AttackSummary) -
         theirs.words(),
         student.temperature
     ))
+}
+
+/// The worst cases of two models, compared; `None` where the one that looks better was spared an
+/// attack that the other was not.
+fn worst_cases<'a>(
+    one: &'a AttackedModel,
+    other: &'a AttackedModel,
+    ball: &AttackSummary,
+) -> Option<(Ordering, &'a Share, &'a Share)> {
+    let (ours, theirs) = (one.worst(ball)?, other.worst(ball)?);
+    let (our_attacks, their_attacks) = (one.attacks_in(ball), other.attacks_in(ball));
+    let order = ours.compare(theirs);
+    let is_fair = match order {
+        Ordering::Greater => our_attacks.is_superset(&their_attacks),
+        Ordering::Equal => our_attacks == their_attacks,
+        Ordering::Less => their_attacks.is_superset(&our_attacks),
+    };
+    is_fair.then_some((order, ours, theirs))
 }
 
 #[cfg(test)]
@@ -561,6 +587,25 @@ mod tests {
         assert!(whole(100).ends_with("T = 100 defends a part of the images."));
         assert!(whole(510).ends_with("T = 100 adds nothing that these images can show."));
         assert!(whole(900).ends_with("T = 100 costs robustness."));
+    }
+
+    #[test]
+    fn a_model_that_was_spared_an_attack_does_not_look_better() {
+        let [twin, mut student, trained] = models();
+        let ball = attack(&student, "pgd");
+        assert!(
+            control(&student, &trained, &ball).is_some()
+                && in_all(&student, &twin, &ball).is_some()
+        );
+        student.attacks.retain(|attack| attack.attack != "square");
+        assert!(control(&student, &trained, &ball).is_some(), "the control withstood more attacks");
+        assert!(in_all(&student, &twin, &ball).is_some(), "so did the twin");
+        let mut spared = trained.clone();
+        spared.attacks.retain(|attack| !attack.attack.starts_with("pgd"));
+        assert!(control(&student, &spared, &ball).is_none());
+        let mut spared = twin.clone();
+        spared.attacks.retain(|attack| !attack.attack.starts_with("pgd"));
+        assert!(in_all(&student, &spared, &ball).is_none());
     }
 
     #[test]

@@ -50,7 +50,7 @@ fn every_section_is_there_and_always_the_same() {
     }
     assert!(!first.html.contains("NaN") && !first.html.contains("<script"));
     assert!(first.html.len() < 1_000_000);
-    assert!(first.html.contains("<td>labels, on images of pgd</td>"));
+    assert!(first.html.contains(">labels, on images of pgd</td>"));
     assert!(first.markdown.contains("\u{2717} FAIL") && first.html.contains("\u{2713} PASS"));
 }
 

@@ -94,17 +94,20 @@ struct Target {
     name: String,
 }
 
-/// The attacked models first, so that the diagonal is one.
+/// The models that are tested; those that were attacked first, in the order of the rows.
 fn targets(sources: &[Source<'_>]) -> Vec<Target> {
     let target = |training: &str, model: &str, name: &str| Target {
         training: training.into(),
         model: model.into(),
         name: name.into(),
     };
+    let tested = || {
+        let all = sources.iter().flat_map(|(_, attack)| &attack.transfer);
+        all.map(|t| target(&t.training, &t.model, &t.name))
+    };
     let own = sources.iter().map(|(m, _)| target(&m.training, &m.model, &m.name));
-    let tested = sources.iter().flat_map(|(_, attack)| &attack.transfer);
-    let tested = tested.map(|t| target(&t.training, &t.model, &t.name));
-    let groups = grouped(own.chain(tested), Target::clone);
+    let own = own.filter(|own| tested().any(|tested| tested == *own));
+    let groups = grouped(own.chain(tested()), Target::clone);
     groups.into_iter().filter_map(|mut group| group.pop()).collect()
 }
 
@@ -174,5 +177,49 @@ impl Adversarial {
         self.models.iter().flat_map(|model| {
             model.attacks.iter().filter(|attack| attack.main).map(move |attack| (model, attack))
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixture;
+    use super::*;
+
+    #[test]
+    fn a_matrix_has_the_tested_models_as_columns_and_the_attacked_one_on_the_diagonal() {
+        let mut all = fixture::summary();
+        let grids_of = |all: &Adversarial, name: &str| {
+            let sources: Vec<_> = all.attacks().filter(|(_, a)| a.attack == name).collect();
+            grids(&sources)
+        };
+        let [defended, fooled] = &grids_of(&all, "pgd")[..] else { panic!("two heat maps") };
+        assert_eq!(defended.rows, ["teacher", "student-t1", "student-t100", "pgd7"]);
+        assert_eq!(defended.columns, defended.rows);
+        let text = |grid: &Grid, row: usize, column: usize| {
+            grid.cells[row][column].as_ref().map(|cell| cell.0.clone())
+        };
+        assert_eq!(text(defended, 2, 2).unwrap(), "90.20", "893 of the 990 that it had right");
+        // 97 fool the student; 48 of these fool the teacher, too, and 260 others.
+        assert_eq!(text(defended, 2, 0).unwrap(), percent((993.0 - 48.0 - 260.0) / 993.0));
+        assert_eq!(text(fooled, 2, 0).unwrap(), percent(48.0 / 97.0));
+        assert_eq!(text(fooled, 2, 2), None);
+        for model in &mut all.models {
+            model.attacks.iter_mut().for_each(|a| a.transfer.retain(|t| t.model == "teacher"));
+        }
+        assert_eq!(grids_of(&all, "pgd")[0].columns, ["teacher"]);
+    }
+
+    #[test]
+    fn only_marked_students_and_teachers_answer_the_paper() {
+        let all = fixture::summary();
+        let [teacher, _, student, control] = &all.models[..] else { panic!("four models") };
+        let id = "defensive/mnist/pgd/defended";
+        assert_eq!(
+            answer(student, id).map(|(a, t)| (&*a.attack, &*t.name)),
+            Some(("pgd", "teacher"))
+        );
+        assert!(answer(student, "defensive/cifar10/pgd/defended").is_none(), "another mark");
+        assert!(answer(student, "defensive/mnist/bim/defended").is_none(), "no such attack");
+        assert!(answer(teacher, id).is_none() && answer(control, id).is_none(), "not distilled");
     }
 }
