@@ -7,7 +7,7 @@ use kd_adv::AttackSpec;
 use kd_core::{Error, Result, fsx};
 use kd_data::{Augment, DataSpec, Normalize};
 use kd_models::ModelSpec;
-use kd_train::{LossSpec, Plan, Schedule};
+use kd_train::{LossSpec, OptimizerSpec, Plan, Schedule};
 use serde::{Deserialize, Serialize};
 
 use super::robustness::{AttackFile, AuditFile, CensusFile};
@@ -55,6 +55,12 @@ pub(crate) struct Preset {
     pub(crate) about: Option<String>,
     /// Epochs of every training.
     pub(crate) n_epochs: Option<u64>,
+    /// Images a step of every training.
+    pub(crate) batch_size: Option<usize>,
+    /// Learning rate before the schedule of every training.
+    pub(crate) learning_rate: Option<f64>,
+    /// The optimizer of every training.
+    pub(crate) optimizer: Option<OptimizerSpec>,
     /// Learning rates of every training.
     pub(crate) schedule: Option<Schedule>,
     /// Number of training images (a seeded choice).

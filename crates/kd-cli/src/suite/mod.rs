@@ -9,3 +9,28 @@ pub(crate) use resolve::{Spec, StudentSpec, Teacher, TrainingSpec, resolve};
 pub(crate) use robustness::{
     AttackSection, AuditSection, CensusSpec, ImagesSpec, Robustness, Source,
 };
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::{Suite, resolve};
+
+    #[test]
+    fn every_suite_of_the_repository_resolves_in_every_preset() {
+        let xtask = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../xtask");
+        let folders = ["suites", "recipes"].map(|name| std::fs::read_dir(xtask.join(name)));
+        let mut n_specs = 0;
+        for entry in folders.into_iter().flat_map(Result::unwrap) {
+            let path = entry.unwrap().path();
+            let suite = Suite::read(&path).unwrap();
+            for preset in suite.preset.keys() {
+                let spec = resolve(&suite, preset, true, 1).unwrap();
+                let text = spec.to_toml().unwrap();
+                assert!(text.contains("[[training]]"), "{}: {text}", path.display());
+                n_specs += 1;
+            }
+        }
+        assert!(n_specs > 12);
+    }
+}

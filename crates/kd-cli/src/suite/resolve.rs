@@ -211,6 +211,9 @@ fn plan(suite: &Suite, preset: &Preset, file: &TrainingFile) -> Result<Plan> {
     let plan = file.plan.clone().unwrap_or_else(|| suite.plan.clone());
     let plan = preset.plan.get(&file.name).cloned().unwrap_or(Plan {
         n_epochs: preset.n_epochs.unwrap_or(plan.n_epochs),
+        batch_size: preset.batch_size.unwrap_or(plan.batch_size),
+        learning_rate: preset.learning_rate.unwrap_or(plan.learning_rate),
+        optimizer: preset.optimizer.unwrap_or(plan.optimizer),
         schedule: preset.schedule.unwrap_or(plan.schedule),
         ..plan
     });
