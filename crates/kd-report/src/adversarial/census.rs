@@ -113,7 +113,7 @@ fn panel(
         .enumerate()
         .map(|(i, group)| Series { hue: hue(i), points: points(group) })
         .collect();
-    let highest = series.iter().flat_map(|s| &s.points).map(|p| p.1).fold(1e-3, f64::max);
+    let highest = series.iter().flat_map(|s| &s.points).map(|p| p.1).fold(1.0, f64::max);
     let x = XAxis { name: "temperature", ends, label: decade };
     chart::lines(&Lines { x, y: (0.0, 1.06 * highest), series, mark: 8 })
 }

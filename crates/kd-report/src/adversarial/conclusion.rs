@@ -248,7 +248,7 @@ fn logits(
         false => "no more than".into(),
     };
     format!(
-        "The logits of `{}` (T = {}) have length {long:.0}, {than} the {short:.0} of `{}` (T = {}).",
+        "The logits of `{}` (T = {}) have length {long:.1}, {than} the {short:.1} of `{}` (T = {}).",
         student.name, student.temperature, twin.name, twin.temperature
     )
 }
@@ -427,7 +427,7 @@ mod tests {
             "Of the images that `teacher` had right before, it still has right 69.6\u{a0}%",
             "as the paper's 65.00\u{2013}70.00 %; but only 8.6\u{a0}%",
             "exactly 0 on 91.3\u{a0}%",
-            "length 776, 39.8 times the 20 of `student-t1` (T = 1).",
+            "length 776.3, 39.8 times the 19.5 of `student-t1` (T = 1).",
             "2.5\u{a0}% (1.7\u{2013}3.7) under `pgd-margin` (margin of the logits), 2.1\u{a0}%",
             "`pgd-t` (logits divided by 100)",
             "`apgd-dlr` (ratio of logits).",
@@ -499,7 +499,10 @@ mod tests {
         assert!(sentence.contains("for `student-t1` on 0.4\u{a0}%"), "{sentence}");
         let reverse = counted(&twin, Some(&student)).unwrap();
         assert!(reverse.contains("it is not for want of gradients"), "{reverse}");
-        assert!(reverse.contains("length 20, no more than the 776 of `student-t100`"), "{reverse}");
+        assert!(
+            reverse.contains("length 19.5, no more than the 776.3 of `student-t100`"),
+            "{reverse}"
+        );
         assert!(counted(&student, None).unwrap().contains("stands still"));
         twin.census.as_mut().unwrap().zero_gradients = of_1000(0);
         assert!(counted(&twin, None).unwrap().contains("it is not for want of gradients"));

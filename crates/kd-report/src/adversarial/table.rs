@@ -108,7 +108,7 @@ fn settings(all: &Adversarial) -> Table {
             Cell::Text(norm(&attack.norm).into()),
             Cell::Text(attack.eps.map_or("nearest".into(), radius)),
             Cell::Words(describe(&attack.settings)),
-            Cell::Words(if differs { models.join(", ") } else { "all".into() }),
+            if differs { Cell::Words(models.join(", ")) } else { Cell::Text("all".into()) },
         ])
     };
     let by_name = grouped(listed.iter().copied(), |(_, attack)| attack.attack.clone());
