@@ -36,6 +36,18 @@ pub trait BatchSource: Send + Sync {
     /// # Errors
     /// [`crate::Error::Config`] when an index is out of range.
     fn batch(&self, epoch: u64, indices: &[u32]) -> Result<Batch>;
+
+    /// How many versions of an image there are, where they can be numbered: 25 for crops of an
+    /// image padded by 2, 1 for images as they are.
+    fn n_views(&self) -> Option<usize> {
+        None
+    }
+
+    /// The number, below [`BatchSource::n_views`], of the version that epoch `epoch` shows of the
+    /// image `index`: versions of equal number are equal.
+    fn view(&self, _epoch: u64, _index: u32) -> usize {
+        0
+    }
 }
 
 /// Whether a network is being trained.

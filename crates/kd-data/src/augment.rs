@@ -125,7 +125,7 @@ impl Augmenter {
         tables: &[Table],
         out: &mut [f32],
     ) {
-        let mut rng = self.stream.number(epoch).number(u64::from(index)).rng();
+        let mut rng = self.rng(epoch, index);
         let window = self.window(&mut rng);
         let Augment { affine, elastic, .. } = &self.augment;
         if affine.is_none() && elastic.is_none() {
@@ -134,6 +134,27 @@ impl Augmenter {
         let linear = affine.as_ref().map_or(Linear::IDENTITY, |affine| affine.draw(&mut rng));
         let field = elastic.as_ref().map(|elastic| elastic.draw(self.size, &mut rng));
         self.warp(window, &Warp { linear, field }, image, tables, out);
+    }
+
+    fn rng(&self, epoch: u64, index: u32) -> Rng {
+        self.stream.number(epoch).number(u64::from(index)).rng()
+    }
+
+    /// How many images can become of one, unless pixels are interpolated.
+    pub(crate) fn n_views(&self) -> Option<usize> {
+        let Augment { crop_padding, affine: None, elastic: None, flip } = self.augment else {
+            return None;
+        };
+        Some((2 * crop_padding + 1).pow(2) * (1 + usize::from(flip)))
+    }
+
+    /// The number of the one that epoch `epoch` shows.
+    pub(crate) fn view(&self, epoch: u64, index: u32) -> usize {
+        let Window { top, left, flip } = self.window(&mut self.rng(epoch, index));
+        let padding = self.augment.crop_padding;
+        let [top, left] = [top, left].map(|offset| offset.wrapping_add_unsigned(padding) as usize);
+        let window = top * (2 * padding + 1) + left;
+        if self.augment.flip { 2 * window + usize::from(flip) } else { window }
     }
 
     fn window(&self, rng: &mut Rng) -> Window {
@@ -292,6 +313,24 @@ mod tests {
         }
         assert!(counts.iter().all(|&c: &i32| (c - 1000).abs() < 150), "{counts:?}");
         assert!((n_flips - 4500).abs() < 200, "{n_flips}");
+    }
+
+    #[test]
+    fn views_of_equal_number_are_equal_and_others_are_not() {
+        let crop = augmenter(Augment { crop_padding: 1, flip: true, ..Augment::default() });
+        let mut seen = vec![None; 18];
+        for epoch in 0..400 {
+            let image = bytes(|t, out| crop.write(epoch, 7, &image(), t, out));
+            let kept = seen[crop.view(epoch, 7)].get_or_insert(image.clone());
+            assert_eq!(*kept, image);
+        }
+        let mut images: Vec<_> = seen.into_iter().flatten().collect();
+        images.sort_unstable();
+        images.dedup();
+        assert_eq!((images.len(), crop.n_views()), (18, Some(18)));
+        assert_eq!(augmenter(Augment::default()).n_views(), Some(1));
+        let affine = Augment { affine: Some(Affine::default()), ..Augment::default() };
+        assert_eq!(augmenter(affine).n_views(), None);
     }
 
     #[test]

@@ -132,6 +132,14 @@ impl BatchSource for Loader {
             indices: indices.to_vec(),
         })
     }
+
+    fn n_views(&self) -> Option<usize> {
+        self.augmenter.n_views()
+    }
+
+    fn view(&self, epoch: u64, index: u32) -> usize {
+        self.augmenter.view(epoch, index)
+    }
 }
 
 #[cfg(test)]

@@ -15,6 +15,7 @@ use crate::evaluate::EvalSet;
 use crate::metrics_log::MetricsLog;
 use crate::optimizer::OptimizerSpec;
 use crate::schedule::{At, Schedule};
+use crate::teacher::Teacher;
 
 /// How long and how fast to train.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -128,12 +129,15 @@ pub fn fit(cohort: &mut Cohort, plan: &Plan, data: Data<'_>, run: &mut Run<'_>) 
     let noise = Stream::new(cohort.seed).at("dropout");
     let n_steps = plan.n_steps(data.train.n_samples());
     let mut saved = Instant::now();
+    let teacher = data.teacher.map(|model| Teacher::new(model, data.train, plan.n_epochs));
     while cohort.epoch < plan.n_epochs {
         let epoch = cohort.epoch;
         let order = data.train.order(epoch);
         let started = Instant::now();
         let todo: Vec<_> = order.chunks(plan.batch_size).skip(cohort.step as usize).collect();
-        let mut groups = todo.chunks(AHEAD).map(|group| prepare_group(group, epoch, data));
+        let mut groups = todo
+            .chunks(AHEAD)
+            .map(|group| prepare_group(group, epoch, (data.train, teacher.as_ref())));
         let mut next = groups.next().transpose()?;
         while let Some(current) = next {
             // The next batches and their teacher forwards are made while the students learn.
@@ -174,8 +178,16 @@ pub fn fit(cohort: &mut Cohort, plan: &Plan, data: Data<'_>, run: &mut Run<'_>) 
 /// Batches that are prepared at once, one thread each: fewer waits than sharing each one's work.
 const AHEAD: usize = 4;
 
-fn prepare_group(group: &[&[u32]], epoch: u64, data: Data<'_>) -> Result<Vec<Prepared>> {
-    let one = |indices: &&[u32]| prepare(data.train.batch(epoch, indices)?, data.teacher);
+fn prepare_group(
+    group: &[&[u32]],
+    epoch: u64,
+    (train, teacher): (&dyn BatchSource, Option<&Teacher<'_>>),
+) -> Result<Vec<Prepared>> {
+    let one = |indices: &&[u32]| {
+        let batch = train.batch(epoch, indices)?;
+        let teacher_logits = teacher.map(|t| t.logits(epoch, &batch)).transpose()?;
+        Ok(Prepared { batch, teacher_logits })
+    };
     group.par_iter().map(one).collect()
 }
 

@@ -13,6 +13,7 @@ pub mod losses;
 mod metrics_log;
 mod optimizer;
 mod schedule;
+mod teacher;
 
 pub use cohort::{Cohort, Student};
 pub use evaluate::{EvalSet, argmax, logits, score};
