@@ -222,7 +222,7 @@ fn counted(student: &AttackedModel, twin: Option<&AttackedModel>) -> Option<Stri
         true => "where it is, an attack along it stands still, which is not robustness",
         false => "it is not for want of gradients that attacks fail where they do",
     };
-    let start = "The gradient of the cross entropy is exactly 0 on";
+    let start = format!("For `{}` the gradient of the cross entropy is exactly 0 on", student.name);
     let Some((twin, theirs)) = theirs else {
         return Some(format!("{start} {} of the clean images: {end}.", zero.words()));
     };
