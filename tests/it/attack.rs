@@ -100,7 +100,7 @@ fn figures_fit_the_images_that_are_kept() {
     let table =
         succeed(attack(at, &pgd).args(["--eps", "0.15"]).args(["--transfer", WEIGHTS])).stdout;
     let robust = format!("{:.2} %", 100.0 * far["robust_accuracy"].as_f64().unwrap());
-    assert!(table.contains(&robust) && table.contains("shown to mlp-12"), "{table}");
+    assert!(table.contains(&robust) && table.contains(&format!("shown to {WEIGHTS}")), "{table}");
 }
 
 /// Pixels and labels of the first 220 test images of [`digits`].

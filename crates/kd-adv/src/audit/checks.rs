@@ -119,14 +119,18 @@ pub(super) fn other_objectives_change_nothing(
     fallen: &[(String, Rows)],
 ) -> CheckRecord {
     let n = lab.examples.len();
-    let figures = format!("of {n} images, {} that PGD does not", breaks(fallen));
+    let figures =
+        format!("of {n} images, so many fall that PGD does not break: {}", counts(fallen));
     let passed = fallen.iter().all(|(_, rows)| few(rows.len(), n, FIVE_POINTS));
     check("other-objectives-change-nothing", passed, figures)
 }
 
 pub(super) fn white_box_beats_transfer(lab: &Lab<'_>, fallen: &[(String, Rows)]) -> CheckRecord {
     let n = lab.examples.len();
-    let figures = format!("of {n} images, those made on {} that PGD does not", breaks(fallen));
+    let figures = format!(
+        "of {n} images, so many fall that PGD does not break, when made on: {}",
+        counts(fallen)
+    );
     let passed = fallen.iter().all(|(_, rows)| few(rows.len(), n, ONE_POINT));
     check("white-box-beats-transfer", passed, figures)
 }
@@ -150,9 +154,9 @@ pub(super) fn square_finds_nothing_new(lab: &Lab<'_>, new: &Rows) -> CheckRecord
     check("square-finds-nothing-new", few(new.len(), n, FIFTH_OF_A_POINT), figures)
 }
 
-/// `the margin breaks 3, DLR breaks 5`.
-fn breaks(fallen: &[(String, Rows)]) -> String {
-    let words = fallen.iter().map(|(name, rows)| format!("{name} breaks {}", rows.len()));
+/// `the margin 3, DLR 5`.
+fn counts(fallen: &[(String, Rows)]) -> String {
+    let words = fallen.iter().map(|(name, rows)| format!("{name} {}", rows.len()));
     words.collect::<Vec<_>>().join(", ")
 }
 

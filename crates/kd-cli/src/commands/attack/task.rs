@@ -175,8 +175,13 @@ impl Work<'_> {
 
     fn transfer(&self, results: &Results) -> Option<TransferRecord> {
         self.other.as_ref()?;
-        let model = other_model(self.task.args).into();
+        let model = self.other_name();
         Some(TransferRecord { model, ..transfer(&results.own, &results.other) })
+    }
+
+    /// The other network, by the path of its weights: it may be of the same architecture.
+    fn other_name(&self) -> String {
+        self.task.args.transfer.iter().map(|path| path.display().to_string()).collect()
     }
 
     /// The audit, if one is asked for: from the folder when it is done.
@@ -190,8 +195,9 @@ impl Work<'_> {
         }
         let (args, seed) = (self.task.args, self.task.settings.seed);
         eprintln!("audit at eps {}", audit.eps);
+        let name = self.other_name();
         let others: Vec<(&str, &Victim<'_>)> =
-            self.other.iter().map(|victim| (other_model(args), victim)).collect();
+            self.other.iter().map(|victim| (name.as_str(), victim)).collect();
         let stream = Stream::new(seed).at("audit");
         let record = audit.run(&self.victim, &self.examples, &others, stream)?;
         let record = AuditRecord { seed, model: args.model.clone(), ..record };
