@@ -50,7 +50,7 @@ const FIRST_RADIUS: f64 = 0.1;
 
 /// Only what is nearer than the best image by this factor (of squared distances) is worth a
 /// question.
-const NEARER: f64 = 0.998;
+const NEARER: f64 = 0.995;
 
 impl<'a> Search<'a> {
     pub(super) fn new(attack: &'a CarliniWagner, clean: &'a [f32]) -> Self {
