@@ -15,7 +15,7 @@ use rayon::prelude::*;
 
 use crate::tape::Buffer;
 
-use super::geometry::{Gather, Geometry, Padded};
+use super::geometry::{Gather, Geometry, Padded, Run};
 use super::pack::{Direction, pack};
 use super::tile::{GatherSum, WeightSum};
 use super::winograd::Winograd;
@@ -60,19 +60,36 @@ struct Sum {
 }
 
 enum Weights {
-    /// In panels, for each group.
-    Direct(Vec<Vec<f32>>),
+    Direct(Vec<Group>),
     Transformed(Winograd),
+}
+
+/// What the windows of one group read, and its weights in panels.
+struct Group {
+    runs: Vec<Run>,
+    panels: Vec<f32>,
 }
 
 impl Sum {
     fn new(geometry: &Geometry, gather: Gather, weight: &[f32], direction: Direction) -> Self {
-        let group = |group| pack(geometry, &gather, weight, (direction, group));
+        let n_groups = geometry.conv.groups;
+        let group = |group| Group {
+            runs: gather.runs(group, n_groups),
+            panels: pack(geometry, &gather, weight, (direction, group)),
+        };
         let weights = match Winograd::new(geometry, weight, direction) {
             Some(transformed) => Weights::Transformed(transformed),
-            None => Weights::Direct((0..geometry.conv.groups).map(group).collect()),
+            None => Weights::Direct((0..n_groups).map(group).collect()),
         };
         Self { gather, weights }
+    }
+
+    /// Where the pixels of `n_images` images lie; a transformed sum does not ask.
+    fn places(&self, n_images: usize, out_len: usize) -> Places {
+        match self.weights {
+            Weights::Direct(_) => places(&self.gather, n_images, out_len),
+            Weights::Transformed(_) => Places::default(),
+        }
     }
 
     fn images_per_block(&self, out_len: usize) -> usize {
@@ -84,27 +101,22 @@ impl Sum {
     }
 
     /// The sums of the images `x`, which have margins, at `places`, to `out`.
-    fn apply(
-        &self,
-        x: &[f32],
-        (from, to): (&[usize], &[usize]),
-        n_channels: usize,
-        out: &mut [f32],
-    ) {
-        let panels = match &self.weights {
+    fn apply(&self, x: &[f32], (from, to): &Places, n_channels: usize, out: &mut [f32]) {
+        let groups = match &self.weights {
             Weights::Transformed(winograd) => return winograd.apply(self.gather.source, x, out),
-            Weights::Direct(panels) => panels,
+            Weights::Direct(groups) => groups,
         };
-        let n_cols = n_channels / panels.len();
-        for (group, packed) in panels.iter().enumerate() {
+        let n_pixels = x.len() / self.gather.source.len() * self.gather.in_offsets.len();
+        let n_cols = n_channels / groups.len();
+        for (i, Group { runs, panels }) in groups.iter().enumerate() {
             Arch::new().dispatch(GatherSum {
                 x,
-                in_offsets: from,
-                out_offsets: to,
-                runs: &self.gather.runs(group, panels.len()),
-                panels: packed,
+                in_offsets: &from[..n_pixels],
+                out_offsets: &to[..n_pixels],
+                runs,
+                panels,
                 n_cols,
-                first_col: group * n_cols,
+                first_col: i * n_cols,
                 out,
             });
         }
@@ -120,15 +132,14 @@ fn run(
 ) -> Buffer {
     let padded = sums[0].gather.source;
     let block = sums[0].images_per_block(out_len);
-    let places: Vec<_> = sums.iter().map(|sum| places(&sum.gather, block, out_len)).collect();
+    let places: Vec<_> = sums.iter().map(|sum| sum.places(block, out_len)).collect();
     let mut out = Buffer::take(source.len() / padded.image_len() * out_len);
     out.par_chunks_mut(block * out_len).enumerate().for_each(|(i, out)| {
         let n_images = out.len() / out_len;
         let images = &source[i * block * padded.image_len()..][..n_images * padded.image_len()];
         with_margins(padded, images, |x| {
-            for (sum, (from, to)) in sums.iter().zip(&places) {
-                let n_pixels = sum.gather.in_offsets.len() * n_images;
-                sum.apply(x, (&from[..n_pixels], &to[..n_pixels]), n_channels, out);
+            for (sum, places) in sums.iter().zip(&places) {
+                sum.apply(x, places, n_channels, out);
             }
         });
         finish(i * block, out);
@@ -136,8 +147,11 @@ fn run(
     out
 }
 
-/// Where the pixels of `n_images` images lie in the source and in the output.
-fn places(gather: &Gather, n_images: usize, out_len: usize) -> (Vec<usize>, Vec<usize>) {
+/// Where pixels lie in the source and in the output.
+type Places = (Vec<usize>, Vec<usize>);
+
+/// The places of the pixels of `n_images` images.
+fn places(gather: &Gather, n_images: usize, out_len: usize) -> Places {
     let all = |offsets: &[usize], len: usize| -> Vec<usize> {
         (0..n_images).flat_map(|i| offsets.iter().map(move |offset| i * len + offset)).collect()
     };
