@@ -116,7 +116,7 @@ fn an_interrupted_attack_goes_on_to_the_same_files() {
     let folder = digits();
     let at = folder.path();
     let long = |out: &str| {
-        let pgd = ["--attack", "pgd", "--set", "n_steps=100", "--eps", "0.02,0.1"];
+        let pgd = ["--attack", "pgd", "--set", "n_steps=40", "--eps", "0.02,0.1"];
         let mut command = attack(at, &pgd);
         command.args(["--only-correct", "--out", out, "--threads", "1"]);
         command

@@ -27,7 +27,7 @@ pub use attack::{Attack, AttackSpec};
 pub use attacks::*;
 pub use audit::Audit;
 pub use evaluation::{
-    Outcome, at_radii, census, correct_rows, observe, round_to_byte, summarize, transfer, worst_cases,
+    Outcome, at_radii, census, correct_rows, observe, summarize, transfer, worst_cases,
 };
 pub use examples::Examples;
 pub use norm::Norm;

@@ -6,6 +6,7 @@ mod summary;
 mod transfer;
 
 pub use census::census;
-pub use outcome::{Outcome, correct_rows, observe, round_to_byte};
+pub(crate) use outcome::round_to_byte;
+pub use outcome::{Outcome, correct_rows, observe};
 pub use summary::{at_radii, summarize, worst_cases};
 pub use transfer::transfer;

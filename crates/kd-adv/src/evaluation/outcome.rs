@@ -94,7 +94,7 @@ pub fn correct_rows(victim: &Victim<'_>, examples: &Examples) -> Result<Vec<usiz
 
 /// The nearest byte: what a picture file keeps of a pixel in `[0, 1]`. (Cutting off instead of
 /// rounding, as some libraries do, moves every pixel toward 0.)
-pub fn round_to_byte(pixel: f32) -> u8 {
+pub(crate) fn round_to_byte(pixel: f32) -> u8 {
     (pixel * 255.0).round() as u8
 }
 
