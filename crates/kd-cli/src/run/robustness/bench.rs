@@ -73,7 +73,11 @@ impl Bench<'_> {
         let others: Vec<(&str, &Victim<'_>)> =
             others.iter().map(|(name, victim)| (*name, victim)).collect();
         let examples = self.examples(&section.images)?;
-        let record = section.audit.run(&victim, &examples, &others, self.stream("audit"))?;
+        // A network that learned nothing must not end a run of hours.
+        let record = match correct_rows(&victim, &examples)?.is_empty() {
+            true => nothing_to_audit(examples.len()),
+            false => section.audit.run(&victim, &examples, &others, self.stream("audit"))?,
+        };
         eprintln!("{source}: {}", record.words);
         Ok(Record::Audit(AuditRecord {
             seed: self.seed,
@@ -166,7 +170,13 @@ impl Bench<'_> {
             None => Ok(examples::first(test, images.n_images)),
             Some(source) => {
                 let network = self.network(source)?;
-                examples::first_correct(&self.context.victim(&*network)?, test, images.n_images)
+                let victim = self.context.victim(&*network)?;
+                let found = examples::first_correct(&victim, test, images.n_images)?;
+                if found.is_empty() {
+                    let reason = format!("`{source}` classifies no test image correctly");
+                    return Err(Error::config("correct_by", reason));
+                }
+                Ok(found)
             }
         }
     }
@@ -174,6 +184,14 @@ impl Bench<'_> {
     /// The random numbers of the section `name`.
     pub(super) fn stream(&self, name: &str) -> Stream {
         Stream::new(self.seed).at("attack").at(name)
+    }
+}
+
+fn nothing_to_audit(n_images: usize) -> AuditRecord {
+    AuditRecord {
+        verdict: "not-robust".into(),
+        words: format!("Not robust: it classifies none of the {n_images} images correctly."),
+        ..AuditRecord::default()
     }
 }
 
