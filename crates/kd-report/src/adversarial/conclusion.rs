@@ -323,6 +323,7 @@ fn nearest(
     let end = match success.interval {
         [low, _] if low > 0.95 => "against it there is no defense",
         [_, high] if high < 0.5 => "most images withstand it",
+        _ if success.mean() >= 1.0 => "none of these images withstands it",
         _ => "a part of the images withstands it",
     };
     Some(format!(
@@ -562,6 +563,9 @@ mod tests {
         );
         assert!(sentence(700).ends_with("a part of the images withstands it."));
         assert!(sentence(100).ends_with("most images withstand it."));
+        cw.success = Share::of([(50, 50)]);
+        let few = nearest(&student, &cw, None).unwrap();
+        assert!(few.ends_with("none of these images withstands it."), "{few}");
     }
 
     #[test]
