@@ -254,11 +254,11 @@ OPTIMIZERS = [
 ]
 
 
-def rates(epochs: int, make) -> list[float]:
-    """The learning rate used in each epoch under a torch scheduler, from 0.1."""
+def rates(n: int, make) -> list[float]:
+    """The learning rate used in each of n epochs (or steps) under a torch scheduler, from 0.1."""
     optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.1)
     scheduler, used = make(optimizer), []
-    for _ in range(epochs):
+    for _ in range(n):
         used.append(optimizer.param_groups[0]["lr"])
         optimizer.step()
         scheduler.step()

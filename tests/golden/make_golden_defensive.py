@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-from make_golden import SEED, grid, reduced, write
+from make_golden import SEED, grid, rates, reduced, write
 
 # --- objectives at a temperature ------------------------------------------------------
 
@@ -55,17 +55,6 @@ TEMPERATURE = [
 ]
 
 # --- learning rates by step -------------------------------------------------------------
-
-
-def rates(n_steps: int, make) -> list[float]:
-    """The learning rate used in each step under a torch scheduler, from 0.1."""
-    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.1)
-    scheduler, used = make(optimizer), []
-    for _ in range(n_steps):
-        used.append(optimizer.param_groups[0]["lr"])
-        optimizer.step()
-        scheduler.step()
-    return used
 
 
 def one_cycle(n_steps: int, anneal: str, **settings) -> dict:

@@ -7,7 +7,9 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::lab::timeless_metrics;
-use crate::program::{Results, Running, end, finals, kd_run, refused, succeed};
+use crate::program::{
+    Results, Running, end, finals, kd_run, refused, settings_are_refused, succeed,
+};
 
 const SUITE: &str = include_str!("tiny-defensive.toml");
 
@@ -192,12 +194,7 @@ const BAD_SETTINGS: [(&str, &str, &str); 28] = [
 fn bad_settings_and_references_are_refused_before_anything_is_written() {
     let folder = tempfile::tempdir().unwrap();
     let at = folder.path();
-    for (good, bad, words) in BAD_SETTINGS {
-        assert!(SUITE.contains(good), "{good}");
-        fs::write(at.join("suite.toml"), SUITE.replacen(good, bad, 1)).unwrap();
-        refused(&end(&mut kd_run(at, "out")), 78, words, &format!("{good} -> {bad}"));
-        assert!(!at.join("out").exists(), "{bad} left a folder");
-    }
+    settings_are_refused(at, SUITE, &BAD_SETTINGS);
     // Names in a preset are looked at where it is chosen.
     fs::write(at.join("suite.toml"), SUITE.replace("\"square\"]", "\"circle\"]")).unwrap();
     let ended = end(kd_run(at, "out").args(["--preset", "few"]));

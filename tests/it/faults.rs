@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use crate::mnist_files::{self, TRAIN_IMAGES, TRAIN_LABELS, gzip, label_file};
-use crate::program::{end, files, kd, kd_run, refused, succeed};
+use crate::program::{end, files, kd, kd_run, refused, settings_are_refused, succeed};
 
 const SUITE: &str = include_str!("tiny.toml");
 
@@ -55,12 +55,7 @@ const BAD_SETTINGS: [(&str, &str, &str); 39] = [
 fn bad_settings_are_refused_before_anything_is_written() {
     let folder = tempfile::tempdir().unwrap();
     let at = folder.path();
-    for (good, bad, words) in BAD_SETTINGS {
-        assert!(SUITE.contains(good), "{good}");
-        fs::write(at.join("suite.toml"), SUITE.replacen(good, bad, 1)).unwrap();
-        refused(&end(&mut kd_run(at, "out")), 78, words, &format!("{good} -> {bad}"));
-        assert!(!at.join("out").exists(), "{bad} left a folder");
-    }
+    settings_are_refused(at, SUITE, &BAD_SETTINGS);
 }
 
 const CNN_SUITE: &str = include_str!("tiny-cnn.toml");
@@ -82,12 +77,7 @@ fn bad_settings_of_convolutional_networks_are_refused() {
     let folder = tempfile::tempdir().unwrap();
     let at = folder.path();
     let suite = CNN_SUITE.replace("about = \"For tests.\"", "");
-    for (good, bad, words) in BAD_CNN_SETTINGS {
-        assert!(suite.contains(good), "{good}");
-        fs::write(at.join("suite.toml"), suite.replacen(good, bad, 1)).unwrap();
-        refused(&end(&mut kd_run(at, "out")), 78, words, &format!("{good} -> {bad}"));
-        assert!(!at.join("out").exists(), "{bad} left a folder");
-    }
+    settings_are_refused(at, &suite, &BAD_CNN_SETTINGS);
     fs::write(at.join("suite.toml"), &suite).unwrap();
     fs::write(at.join("weights"), "no weights").unwrap();
     for (teacher, model, code, words) in [

@@ -47,6 +47,17 @@ pub(crate) fn kd_run(at: &Path, out: &str) -> Command {
     command
 }
 
+/// Each of `cases`, `(good, bad, words)`, written into `suite` in place of what is good, is refused
+/// with these words before anything is written.
+pub(crate) fn settings_are_refused(at: &Path, suite: &str, cases: &[(&str, &str, &str)]) {
+    for (good, bad, words) in cases {
+        assert!(suite.contains(good), "{good}");
+        std::fs::write(at.join("suite.toml"), suite.replacen(good, bad, 1)).unwrap();
+        refused(&end(&mut kd_run(at, "out")), 78, words, &format!("{good} -> {bad}"));
+        assert!(!at.join("out").exists(), "{bad} left a folder");
+    }
+}
+
 /// How a process ended.
 #[derive(Debug)]
 pub(crate) struct Ended {

@@ -1,6 +1,6 @@
 //! The contract of attacks, and their registry.
 
-use kd_core::{Error, Result, Stream, registry};
+use kd_core::{Error, Result, Stream, in_range, registry};
 
 use crate::attacks::{
     Apgd, AutoAttack, Bim, CarliniWagner, DeepFool, Fab, Fgsm, Jsma, MiFgsm, Pgd, Square,
@@ -56,14 +56,6 @@ registry! {
         "square" => Square(Square),
         "autoattack" => AutoAttack(AutoAttack),
     }
-}
-
-/// [`Error::Config`] for `field` unless `low <= value <= high`.
-pub(crate) fn in_range(field: &str, value: f32, low: f32, high: f32) -> Result<()> {
-    if (low..=high).contains(&value) {
-        return Ok(());
-    }
-    Err(Error::config(field, format!("{value} must be between {low} and {high}")))
 }
 
 /// [`Error::Config`] for `field` unless it is at least 1.

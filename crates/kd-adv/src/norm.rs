@@ -19,7 +19,10 @@ pub enum Norm {
 impl Norm {
     /// The distance between two images, summed in f64.
     pub fn distance(self, a: &[f32], b: &[f32]) -> f64 {
-        let differences = a.iter().zip(b).map(|(a, b)| f64::from(a - b));
+        self.of(a.iter().zip(b).map(|(a, b)| f64::from(a - b)))
+    }
+
+    fn of(self, differences: impl Iterator<Item = f64>) -> f64 {
         match self {
             Self::Linf => differences.fold(0.0, |max, d| max.max(d.abs())),
             Self::L2 => differences.map(|d| d * d).sum::<f64>().sqrt(),
@@ -29,7 +32,7 @@ impl Norm {
 
     /// The distance of `vector` from 0.
     pub fn length(self, vector: &[f32]) -> f64 {
-        self.distance(vector, &vec![0.0; vector.len()])
+        self.of(vector.iter().map(|v| f64::from(*v)))
     }
 
     /// Moves `image` to the nearest point of the ball of radius `eps` around `center`, then into
@@ -62,7 +65,7 @@ impl Norm {
                 let moved = image.iter_mut().zip(grad);
                 return moved.for_each(|(x, g)| *x += size * sign(*g));
             }
-            Self::L2 => grad.iter().map(|g| f64::from(*g).powi(2)).sum::<f64>().sqrt(),
+            Self::L2 => self.length(grad),
         };
         if scale > 0.0 {
             let moved = image.iter_mut().zip(grad);

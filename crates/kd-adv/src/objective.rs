@@ -145,12 +145,6 @@ fn quotient(
     below.iter().for_each(|&(k, weight)| seeds[k] -= value * weight / range);
 }
 
-/// The class with the largest logit; the first among equals.
-pub(crate) fn argmax(logits: &[f32]) -> usize {
-    let larger = |best, (i, z): (usize, &f32)| if *z > logits[best] { i } else { best };
-    logits.iter().enumerate().fold(0, larger)
-}
-
 /// The class other than `k` with the largest logit; the first among equals.
 pub(crate) fn best_other(logits: &[f32], k: usize) -> usize {
     let mut best = usize::from(k == 0);
@@ -174,6 +168,7 @@ mod tests {
     use super::*;
     use crate::testing::{floats, golden, numbers};
     use ObjectiveKind::{CrossEntropy, Dlr, Margin};
+    use kd_core::argmax;
 
     const KINDS: [ObjectiveKind; 3] = [CrossEntropy, Margin, Dlr];
 

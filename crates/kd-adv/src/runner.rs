@@ -1,8 +1,7 @@
 //! One attack on one network, with everything checked that would make its result worthless.
 
-use kd_core::{Error, Result, Stream};
+use kd_core::{Error, Result, Stream, argmax};
 
-use crate::objective::argmax;
 use crate::{Attack, AttackSpec, Examples, Norm, Victim};
 
 /// What an attack made of some examples, one row each.

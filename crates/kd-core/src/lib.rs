@@ -8,6 +8,7 @@
 //! What it deliberately does not do: no model, no data set, no training loop, no global
 //! state but a pool of memory.
 
+mod argmax;
 pub mod checkpoint;
 mod contract;
 mod error;
@@ -25,8 +26,9 @@ mod simd;
 mod tape;
 pub mod testing;
 
+pub use argmax::argmax;
 pub use contract::{Batch, BatchSource, Classifier, Mode, Perturb};
-pub use error::{Error, Result};
+pub use error::{Error, Result, in_range};
 pub use interval::wilson;
 pub use layer::{BatchNorm2d, Conv2d, ConvInit, ConvNorm, ConvSpec, Linear};
 pub use param::{Grad, Param, Params};

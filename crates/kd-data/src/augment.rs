@@ -7,7 +7,7 @@
 use serde::{Deserialize, Serialize};
 
 use kd_core::rng::Rng;
-use kd_core::{Error, Result, Stream};
+use kd_core::{Error, Result, Stream, in_range};
 
 use crate::normalize::Table;
 use crate::warp::{Elastic, Framed, Linear, Warp};
@@ -83,14 +83,6 @@ impl Affine {
         let scale = rng.uniform_in(self.scale[0], self.scale[1]);
         Linear::inverse_of(rotation.to_radians(), scale, shear.to_radians(), shift)
     }
-}
-
-/// [`Error::Config`] for `field` unless `low <= value <= high`.
-pub(crate) fn in_range(field: &str, value: f32, low: f32, high: f32) -> Result<()> {
-    if (low..=high).contains(&value) {
-        return Ok(());
-    }
-    Err(Error::config(field, format!("{value} must be between {low} and {high}")))
 }
 
 /// An [`Augment`] checked for images of one shape, with its random stream.

@@ -2,10 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use kd_core::Result;
 use kd_core::rng::Rng;
-
-use crate::augment::in_range;
+use kd_core::{Result, in_range};
 
 /// Elastic distortion: a random field of displacements, each component uniform in `[-1, 1]`,
 /// blurred by a Gaussian and multiplied by `alpha`.

@@ -3,7 +3,7 @@
 //! A student whose training images lack a class learns too low a bias for it. Adding a constant to
 //! that class's logit mends most of it.
 
-use crate::evaluate::argmax;
+use kd_core::argmax;
 
 /// Adds `bias` to the logit of `class` in each row.
 pub fn add_bias(logits: &mut [f32], n_classes: usize, class: usize, bias: f64) {

@@ -1,7 +1,7 @@
 //! Evaluation: accuracy, likelihood, calibration, confusion, agreement.
 
 use kd_core::record::Evaluation;
-use kd_core::{Batch, BatchSource, Classifier, Mode, Result};
+use kd_core::{Batch, BatchSource, Classifier, Mode, Result, argmax};
 use rayon::prelude::*;
 
 /// Images to evaluate on, assembled once.
@@ -91,17 +91,6 @@ pub fn logits(model: &dyn Classifier, source: &dyn BatchSource) -> Result<Vec<f3
         logits.extend(output.flatten_all()?.to_vec1::<f32>()?);
     }
     Ok(logits)
-}
-
-/// Index of the largest value; the first one among equals, 0 when all are NaN.
-pub fn argmax(row: &[f32]) -> usize {
-    let mut best = 0;
-    for (k, value) in row.iter().enumerate() {
-        if *value > row[best] || (row[best].is_nan() && !value.is_nan()) {
-            best = k;
-        }
-    }
-    best
 }
 
 /// Number of bins of confidence for the expected calibration error.

@@ -16,8 +16,9 @@ mod schedule;
 mod teacher;
 
 pub use cohort::{Cohort, Student};
-pub use evaluate::{EvalSet, argmax, logits, score};
+pub use evaluate::{EvalSet, logits, score};
 pub use fit::{Data, Outcome, Plan, Prepared, Run, fit, prepare, train_step};
+pub use kd_core::argmax;
 pub use losses::LossSpec;
 pub use metrics_log::MetricsLog;
 pub use optimizer::{Optimizer, OptimizerSpec};

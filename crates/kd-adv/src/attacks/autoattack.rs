@@ -1,12 +1,11 @@
 //! AutoAttack.
 
-use kd_core::{Error, Result, Stream};
+use kd_core::{Error, Result, Stream, argmax};
 use serde::{Deserialize, Serialize};
 
 use super::standing::{Outcome, Standing};
 use super::{Apgd, Fab, Square};
 use crate::attack::{at_least_one, check_ball};
-use crate::objective::argmax;
 use crate::{Attack, AttackSpec, Examples, Norm, Victim};
 
 /// The standard ensemble without settings to tune: APGD on the cross entropy, targeted APGD on DLR,

@@ -1,11 +1,11 @@
 //! The nearest boundary of the linearized network, step after step.
 
-use kd_core::{Error, Result, Stream};
+use kd_core::{Error, Result, Stream, argmax, in_range};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use crate::attack::{at_least_one, in_range};
-use crate::objective::{argmax, order};
+use crate::attack::at_least_one;
+use crate::objective::order;
 use crate::{Attack, AttackSpec, Examples, Norm, Victim};
 
 /// DeepFool for L2 (Moosavi-Dezfooli, Fawzi, Frossard 2016, arXiv:1511.04599, algorithm 2), on
@@ -158,7 +158,7 @@ fn nearest<'w>(
     boundaries: impl Iterator<Item = (f64, &'w [f32])>,
 ) -> Option<(f64, &'w [f32], f64)> {
     let with_norm = |(gap, w): (f64, &'w [f32])| {
-        let norm = w.iter().map(|w| f64::from(*w).powi(2)).sum::<f64>().sqrt();
+        let norm = Norm::L2.length(w);
         (norm > 0.0).then_some((gap, w, norm))
     };
     boundaries.filter_map(with_norm).min_by(|a, b| (a.0 / a.2).total_cmp(&(b.0 / b.2)))

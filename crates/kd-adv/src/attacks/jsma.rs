@@ -1,11 +1,10 @@
 //! Few pixels, changed all the way: the saliency map of pairs of pixels.
 
-use kd_core::{Error, Result, Stream};
+use kd_core::{Error, Result, Stream, argmax, in_range};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use crate::attack::in_range;
-use crate::objective::{argmax, order};
+use crate::objective::order;
 use crate::{Attack, AttackSpec, Examples, Norm, Victim};
 
 /// The Jacobian-based saliency map attack (Papernot et al. 2016, arXiv:1511.07528, algorithms 2 and

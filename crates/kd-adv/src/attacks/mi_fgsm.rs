@@ -1,10 +1,9 @@
 //! The momentum iterative fast gradient sign method.
 
-use kd_core::{Result, Stream};
+use kd_core::{Result, Stream, in_range};
 use serde::{Deserialize, Serialize};
 
 use super::iterate::Ascent;
-use crate::attack::in_range;
 use crate::{Attack, AttackSpec, Examples, Norm, Objective, Victim};
 
 /// BIM with momentum, whose images transfer better to other networks:

@@ -1,12 +1,11 @@
 //! Projected gradient descent.
 
-use kd_core::{Error, Result, Stream};
+use kd_core::{Error, Result, Stream, argmax};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::iterate::{Ascent, rescaled};
 use crate::attack::at_least_one;
-use crate::objective::argmax;
 use crate::{Attack, AttackSpec, Examples, Norm, Objective, Victim};
 
 /// Steps along the gradient from a random point of the ball, projected back into it after each:

@@ -1,8 +1,8 @@
 //! Attacks of several runs, each on the examples that still stand.
 
-use kd_core::Result;
+use kd_core::{Result, argmax};
 
-use crate::objective::{argmax, order};
+use crate::objective::order;
 use crate::{Examples, Victim};
 
 /// What one run made of one example.

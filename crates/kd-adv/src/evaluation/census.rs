@@ -5,7 +5,7 @@ use kd_core::Result;
 use kd_core::record::CensusRecord;
 
 use crate::objective::order;
-use crate::{Examples, Objective, Victim};
+use crate::{Examples, Norm, Objective, Victim};
 
 /// Logits of the clean images, and the gradient of the cross entropy `-log softmax(z)_y` with
 /// respect to their pixels, as FGSM and PGD see it: in f32, where the softmax of a network whose
@@ -28,16 +28,11 @@ pub fn census(victim: &Victim<'_>, examples: &Examples) -> Result<CensusRecord> 
         zero_gradients: grads.iter().filter(|grad| zeros(grad) == grad.len()).count(),
         non_finite_gradients: grads.iter().filter(|g| g.iter().any(|v| !v.is_finite())).count(),
         zero_fraction: zeros(&pullback.pixels) as f64 / pullback.pixels.len().max(1) as f64,
-        mean_gradient_norm: mean(&grads, norm),
-        mean_logit_norm: mean(&logits, norm),
+        mean_gradient_norm: mean(&grads, |grad| Norm::L2.length(grad)),
+        mean_logit_norm: mean(&logits, |logits| Norm::L2.length(logits)),
         mean_logit_gap: mean(&logits, gap),
         ..CensusRecord::default()
     })
-}
-
-/// Euclidean.
-fn norm(values: &[f32]) -> f64 {
-    values.iter().map(|v| f64::from(*v).powi(2)).sum::<f64>().sqrt()
 }
 
 /// The largest logit less the second largest.

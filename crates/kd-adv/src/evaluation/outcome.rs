@@ -3,11 +3,10 @@
 //! Key decision: nothing that an attack reports is believed. Its images are classified again, as
 //! they are and rounded to the bytes that a picture file would hold.
 
-use kd_core::{Error, Result};
+use kd_core::{Error, Result, argmax};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use crate::objective::argmax;
 use crate::{Examples, Norm, Victim};
 
 /// One image under one attack, seen by one network.

@@ -71,6 +71,13 @@ pub(super) fn mask(grad: &mut [f32], y: &[f32]) {
     }
 }
 
+/// `sum += values`.
+pub(crate) fn add(sum: &mut [f32], values: &[f32]) {
+    sum.par_chunks_mut(TASK).zip(values.par_chunks(TASK)).for_each(|(sum, values)| {
+        sum.iter_mut().zip(values).for_each(|(sum, value)| *sum += value);
+    });
+}
+
 /// The gradient before a ReLU whose output is `y`, in place; the derivative at 0 is 0, as in
 /// PyTorch.
 pub(crate) fn through_relu(grad: &mut [f32], y: &[f32]) {

@@ -18,7 +18,7 @@ use candle_core::{
 
 pub(crate) use buffer::Buffer;
 
-use crate::ops::slices;
+use crate::ops::{channels, slices};
 use crate::{Error, Mode, Result};
 
 /// Activations of a batch on a [`Tape`]. Cloning shares the values.
@@ -79,7 +79,7 @@ impl Grads {
         }
         match self.0.get_mut(&act.id) {
             None => drop(self.0.insert(act.id, grad)),
-            Some(sum) => sum.iter_mut().zip(grad.iter()).for_each(|(sum, g)| *sum += g),
+            Some(sum) => channels::add(sum, &grad),
         }
     }
 }
@@ -157,7 +157,7 @@ impl Tape {
             return Err(Error::shape("y", format!("{:?}", x.dims), &y.dims));
         }
         let mut sum = Buffer::copy_of(x.values());
-        sum.iter_mut().zip(y.values()).for_each(|(sum, y)| *sum += y);
+        channels::add(&mut sum, y.values());
         let sum = self.output(&x.dims, sum, &[x, y]);
         let (x, y) = (x.clone(), y.clone());
         self.record(&sum, move |grad, grads| {

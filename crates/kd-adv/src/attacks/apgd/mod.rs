@@ -3,15 +3,14 @@
 mod schedule;
 mod search;
 
-use kd_core::{Result, Stream};
+use kd_core::{Result, Stream, argmax, in_range};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use self::schedule::checkpoints;
 use self::search::Search;
 use super::standing::{Outcome, Round, Rounds};
-use crate::attack::{at_least_one, check_ball, in_range};
-use crate::objective::argmax;
+use crate::attack::{at_least_one, check_ball};
 use crate::{Attack, AttackSpec, Examples, Norm, Objective, ObjectiveKind, Victim};
 
 /// Projected gradient ascent that chooses its own step size.

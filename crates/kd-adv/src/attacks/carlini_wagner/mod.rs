@@ -5,13 +5,12 @@ mod search;
 mod tests;
 mod variable;
 
-use kd_core::{Result, Stream};
+use kd_core::{Result, Stream, argmax, in_range};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use self::search::Search;
-use crate::attack::{at_least_one, in_range, positive};
-use crate::objective::argmax;
+use crate::attack::{at_least_one, positive};
 use crate::{Attack, AttackSpec, Examples, Norm, Objective, ObjectiveKind, Victim};
 
 /// The L2 attack of Carlini and Wagner 2017 (arXiv:1608.04644): with `x' = (tanh(w) + 1) / 2`,

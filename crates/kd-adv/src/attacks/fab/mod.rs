@@ -3,14 +3,14 @@
 mod projection;
 mod search;
 
-use kd_core::{Error, Result, Stream};
+use kd_core::{Error, Result, Stream, argmax, in_range};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use self::search::{Plane, Search};
 use super::standing::{Outcome, Round, Rounds};
-use crate::attack::{at_least_one, check_ball, in_range};
-use crate::objective::{argmax, best_other};
+use crate::attack::{at_least_one, check_ball};
+use crate::objective::best_other;
 use crate::{Attack, AttackSpec, Examples, Norm, Victim};
 
 /// Looks for the nearest adversarial image along the border between two classes.
