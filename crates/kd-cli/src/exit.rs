@@ -24,7 +24,7 @@ pub(crate) fn report(error: &anyhow::Error) -> ExitCode {
 fn code(error: &anyhow::Error) -> u8 {
     match error.chain().find_map(|cause| cause.downcast_ref::<Error>()) {
         Some(Error::Config { .. } | Error::Shape { .. }) => BAD_CONFIG,
-        Some(Error::Parse { .. } | Error::Checksum { .. }) => BAD_DATA,
+        Some(Error::Parse { .. } | Error::Checksum { .. } | Error::Folder { .. }) => BAD_DATA,
         Some(Error::Missing { .. }) => MISSING,
         Some(Error::Busy { .. }) => CANNOT_CREATE,
         Some(Error::Diverged { .. }) => DIVERGED,

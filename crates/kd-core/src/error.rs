@@ -55,6 +55,14 @@ pub enum Error {
         /// What to do.
         hint: String,
     },
+    /// A folder does not hold what it should.
+    #[error("{}: {reason}", path.display())]
+    Folder {
+        /// The folder.
+        path: PathBuf,
+        /// What is wrong and what to do.
+        reason: String,
+    },
     /// Another process works on this folder.
     #[error("{}: in use by process {pid}; wait for it or choose another --out", path.display())]
     Busy {

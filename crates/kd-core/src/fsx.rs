@@ -1,8 +1,8 @@
-//! Files that appear whole or not at all.
+//! Files that appear whole or not at all, and folders that one process works in at a time.
 
-use std::fs::{self, File};
+use std::fs::{self, File, TryLockError};
 use std::io::{Read, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
@@ -59,6 +59,62 @@ pub fn sync_folder(folder: &Path) -> Result<()> {
     File::open(folder).and_then(|f| f.sync_all()).map_err(Error::io(folder, "sync"))
 }
 
+/// One process at a time in a folder: the file `.lock` in it is held until this is dropped, or
+/// the process ends in whatever way.
+#[derive(Debug)]
+pub struct Lock {
+    file: File,
+    path: PathBuf,
+}
+
+impl Lock {
+    /// Locks `folder`, which must exist; the file holds our process id for others' messages.
+    ///
+    /// # Errors
+    /// [`Error::Busy`] when another process has it; [`Error::Io`].
+    pub fn take(folder: &Path) -> Result<Self> {
+        let path = folder.join(".lock");
+        let own = std::process::id().to_string();
+        loop {
+            let file = try_lock(folder, &path)?;
+            file.set_len(0).map_err(Error::io(&path, "write"))?;
+            (&file).write_all(own.as_bytes()).map_err(Error::io(&path, "write"))?;
+            // The last owner may have removed the file between our opening and locking it.
+            if owner(&path) == own {
+                return Ok(Self { file, path });
+            }
+        }
+    }
+
+    /// Gives the folder back and leaves no file in it.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn remove(self) -> Result<()> {
+        let Self { file, path } = self;
+        fs::remove_file(&path).map_err(Error::io(&path, "remove"))?;
+        drop(file);
+        Ok(())
+    }
+}
+
+fn try_lock(folder: &Path, path: &Path) -> Result<File> {
+    let mut options = File::options();
+    options.create(true).truncate(false).read(true).write(true);
+    let file = options.open(path).map_err(Error::io(path, "create"))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => {
+            Err(Error::Busy { path: folder.into(), pid: owner(path).parse().unwrap_or(0) })
+        }
+        Err(TryLockError::Error(source)) => Err(Error::io(path, "lock")(source)),
+    }
+}
+
+fn owner(path: &Path) -> String {
+    fs::read_to_string(path).unwrap_or_default().trim().to_owned()
+}
+
 /// SHA-256 of `bytes`, hexadecimal.
 pub fn sha256(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
@@ -110,6 +166,23 @@ mod tests {
         assert!(matches!(read_bounded(&path, 4, ""), Err(Error::Parse { offset: 4, .. })));
         let missing = read_bounded(&folder.path().join("b"), 4, "download it");
         assert!(matches!(missing, Err(Error::Missing { .. })));
+    }
+
+    #[test]
+    fn a_locked_folder_is_busy_until_it_is_given_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let lock = Lock::take(folder.path()).unwrap();
+        let own = std::process::id();
+        for _ in 0..2 {
+            let second = Lock::take(folder.path());
+            assert!(matches!(second, Err(Error::Busy { pid, .. }) if pid == own), "{second:?}");
+        }
+        drop(lock);
+        let lock = Lock::take(folder.path()).unwrap();
+        lock.remove().unwrap();
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+        Lock::take(folder.path()).unwrap();
+        assert!(Lock::take(&folder.path().join("no")).is_err());
     }
 
     #[test]

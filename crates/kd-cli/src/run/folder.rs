@@ -1,7 +1,6 @@
 //! The folder of a run: one spec, one process at a time.
 
-use std::fs::{DirEntry, File, OpenOptions, TryLockError};
-use std::io::Write;
+use std::fs::DirEntry;
 use std::path::{Path, PathBuf};
 
 use kd_core::record::{self, Record};
@@ -12,14 +11,14 @@ use kd_core::{Error, Result, fsx};
 pub(crate) struct Folder {
     path: PathBuf,
     /// Held until the process ends, however it ends.
-    _lock: File,
+    _lock: fsx::Lock,
 }
 
 impl Folder {
     /// Creates or takes up `path` for the run described by `spec`.
     pub(crate) fn open(path: &Path, spec: &str) -> Result<Self> {
         fsx::create_folder(path)?;
-        let lock = lock(path)?;
+        let lock = fsx::Lock::take(path)?;
         let spec_path = path.join("spec.toml");
         match fsx::read_bounded(&spec_path, 1 << 22, "") {
             Ok(found) if found == spec.as_bytes() => {}
@@ -99,28 +98,4 @@ fn subfolders(folder: &Path) -> Vec<PathBuf> {
 /// What is in `folder`; nothing when it does not exist.
 fn entries(folder: &Path) -> impl Iterator<Item = DirEntry> {
     std::fs::read_dir(folder).into_iter().flatten().flatten()
-}
-
-/// Locks the folder; the file holds the owner's process id for the message.
-fn lock(folder: &Path) -> Result<File> {
-    let path = folder.join(".lock");
-    let mut file = OpenOptions::new()
-        .create(true)
-        .truncate(false)
-        .read(true)
-        .write(true)
-        .open(&path)
-        .map_err(Error::io(&path, "create"))?;
-    match file.try_lock() {
-        Ok(()) => {}
-        Err(TryLockError::WouldBlock) => {
-            let owner = std::fs::read_to_string(&path).unwrap_or_default();
-            let pid = owner.trim().parse().unwrap_or(0);
-            return Err(Error::Busy { path: folder.into(), pid });
-        }
-        Err(TryLockError::Error(source)) => return Err(Error::io(&path, "lock")(source)),
-    }
-    file.set_len(0).map_err(Error::io(&path, "write"))?;
-    writeln!(file, "{}", std::process::id()).map_err(Error::io(&path, "write"))?;
-    Ok(file)
 }
