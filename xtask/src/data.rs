@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf, absolute};
 use crate::dataset::{self, DataFile, Dataset};
 use crate::download::{Downloader, unavailable};
 use crate::failure::{Code, Failure, Result};
-use crate::https;
+use crate::{https, imagenet, kd};
 
 /// Arguments of `data`.
 #[derive(Debug, clap::Args)]
@@ -25,13 +25,18 @@ pub(crate) struct Args {
 /// [`Code::BadData`] when what is there is something else, I/O failures.
 pub(crate) fn run(args: &Args) -> Result<()> {
     let datasets = dataset::all()?;
+    let data_dir = args.data_dir.clone().unwrap_or_else(|| dataset::default_folder().0);
+    let data_dir = absolute(&data_dir).map_err(Failure::io(&data_dir, "find"))?;
+    if args.name == imagenet::NAME {
+        imagenet::prepare(&data_dir, kd::build)?;
+        println!("ImageNet: complete in {}", data_dir.join(imagenet::NAME).display());
+        return Ok(());
+    }
     let dataset = datasets.get(&args.name).ok_or_else(|| {
-        let names: Vec<_> = datasets.keys().map(String::as_str).collect();
+        let names: Vec<_> = datasets.keys().map(String::as_str).chain([imagenet::NAME]).collect();
         let line = format!("no data set `{}`; there are: {}", args.name, names.join(", "));
         Failure::new(Code::Usage, line)
     })?;
-    let data_dir = args.data_dir.clone().unwrap_or_else(|| dataset::default_folder().0);
-    let data_dir = absolute(&data_dir).map_err(Failure::io(&data_dir, "find"))?;
     let files = match dataset.locate(&data_dir) {
         Some(files) => files,
         None => download(&args.name, dataset, &data_dir)?,
@@ -139,8 +144,7 @@ mod tests {
     #[test]
     fn an_unknown_name_lists_the_known() {
         let failure = run(&Args { name: "nmist".into(), data_dir: None }).unwrap_err();
-        assert!(
-            matches!(failure, Failure::Own(Code::Usage, line) if line.ends_with(": cifar10, mnist"))
-        );
+        let Failure::Own(Code::Usage, line) = failure else { panic!() };
+        assert!(line.ends_with(": cifar10, mnist, imagenet"), "{line}");
     }
 }

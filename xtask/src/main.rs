@@ -14,6 +14,7 @@ mod digest;
 mod download;
 mod failure;
 mod https;
+mod imagenet;
 mod kd;
 mod part;
 mod report;

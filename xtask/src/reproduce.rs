@@ -9,7 +9,7 @@ use clap::ValueEnum;
 
 use crate::dataset::{self, Dataset};
 use crate::failure::{Code, Failure, Result};
-use crate::{child, data, kd};
+use crate::{child, data, imagenet, kd};
 
 /// Arguments of `reproduce`.
 #[derive(Debug, Clone, clap::Args)]
@@ -60,6 +60,8 @@ enum Preset {
     Quick,
     /// The paper's protocol
     Paper,
+    /// Today's usual recipe (imagenet)
+    Standard,
 }
 
 impl Preset {
@@ -68,6 +70,7 @@ impl Preset {
             Self::Smoke => "smoke",
             Self::Quick => "quick",
             Self::Paper => "paper",
+            Self::Standard => "standard",
         }
     }
 }
@@ -169,6 +172,9 @@ fn source(args: &Args, suite: &str, datasets: &BTreeMap<String, Dataset>) -> Res
     if args.synthetic {
         return Ok(Source::Synthetic);
     }
+    if suite == imagenet::NAME {
+        return imagenet_source(args);
+    }
     let needed = || datasets.iter().filter(|(_, d)| d.suites.iter().any(|name| name == suite));
     if let Some(dir) = &args.data_dir {
         let dir = absolute(dir).map_err(Failure::io(dir, "find"))?;
@@ -192,6 +198,19 @@ fn source(args: &Args, suite: &str, datasets: &BTreeMap<String, Dataset>) -> Res
             result => result?,
         };
     }
+    Ok(Source::Folder(dir))
+}
+
+/// ImageNet itself for a training of days, which cannot be downloaded and for which nothing stands
+/// in; the synthetic photographs for one of minutes.
+fn imagenet_source(args: &Args) -> Result<Source> {
+    if matches!(args.preset, Preset::Smoke | Preset::Quick) {
+        notice(imagenet::NAME);
+        return Ok(Source::Synthetic);
+    }
+    let dir = args.data_dir.clone().unwrap_or_else(|| dataset::default_folder().0);
+    let dir = absolute(&dir).map_err(Failure::io(&dir, "find"))?;
+    imagenet::prepare(&dir, kd::build)?;
     Ok(Source::Folder(dir))
 }
 
@@ -254,7 +273,7 @@ mod tests {
         let chosen = |name| chosen(name, Preset::Quick, suites());
         assert_eq!(chosen("mnist").unwrap(), ["mnist"]);
         assert_eq!(chosen("all").unwrap(), ["cifar10", "mnist"]);
-        let failure = chosen("imagenet").unwrap_err();
+        let failure = chosen("cifar100").unwrap_err();
         let Failure::Own(Code::Usage, line) = failure else { panic!() };
         assert!(line.ends_with("cifar10, mnist, all"), "{line}");
     }
