@@ -57,6 +57,9 @@ def main() -> None:
         "color444": entry(image, quality=95, subsampling="4:4:4"),
         "progressive": entry(image, quality=75, subsampling="4:2:0", progressive=True),
         "gray": entry(image.convert("L"), quality=75),
+        "progressive-gray": entry(image.convert("L"), quality=75, progressive=True),
+        "cmyk": entry(image.convert("CMYK"), quality=85),
+        "restart": entry(image, quality=75, subsampling="4:2:0", restart_marker_blocks=2),
     }
     (out / "jpeg.json").write_text(json.dumps(golden, indent=1) + "\n")
 

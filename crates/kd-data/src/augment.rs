@@ -1,14 +1,15 @@
 //! Random changes to training images.
 //!
-//! Key decision: an image's changes are a function of `(stream, epoch, index)` only. Crop and
-//! flip copy whole pixels; affine and elastic distortion are joined with them into one map of
-//! coordinates, so that every pixel is interpolated at most once.
+//! Key decision: an image's changes are a function of `(stream, epoch, index)` only. In memory,
+//! crop and flip copy whole pixels; affine and elastic distortion are joined with them into one
+//! map of coordinates, so that every pixel is interpolated at most once.
 
 use serde::{Deserialize, Serialize};
 
 use kd_core::rng::Rng;
 use kd_core::{Error, Result, Stream, in_range};
 
+use crate::ResizedCrop;
 use crate::normalize::Table;
 use crate::warp::{Elastic, Framed, Linear, Warp};
 
@@ -25,6 +26,10 @@ pub struct Augment {
     /// Random elastic distortion.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub elastic: Option<Elastic>,
+    /// A random part of the photograph, resized; for photographs in files only, which have none of
+    /// the changes above.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub resized_crop: Option<ResizedCrop>,
     /// Left and right are swapped in half of the images.
     pub flip: bool,
 }
@@ -51,11 +56,14 @@ impl Default for Affine {
 }
 
 impl Augment {
-    /// Checks every value, for images of `[C, H, W]`.
+    /// Checks every value, for images of `[C, H, W]` in memory.
     ///
     /// # Errors
     /// [`Error::Config`] that names the value.
     pub fn check(&self, [_, height, width]: [usize; 3]) -> Result<()> {
+        if self.resized_crop.is_some() {
+            return Err(not_for("resized_crop", "images in memory"));
+        }
         let side = height.min(width);
         if self.crop_padding >= side {
             let reason =
@@ -65,6 +73,27 @@ impl Augment {
         self.affine.as_ref().map_or(Ok(()), Affine::check)?;
         self.elastic.as_ref().map_or(Ok(()), Elastic::check)
     }
+
+    /// Checks every value, for photographs in files.
+    ///
+    /// # Errors
+    /// [`Error::Config`] that names the value.
+    pub fn check_photos(&self) -> Result<()> {
+        let changes = [
+            ("crop_padding", self.crop_padding > 0),
+            ("affine", self.affine.is_some()),
+            ("elastic", self.elastic.is_some()),
+        ];
+        match changes.iter().find(|(_, is_set)| *is_set) {
+            Some((field, _)) => Err(not_for(field, "photographs in files")),
+            None => self.resized_crop.as_ref().map_or(Ok(()), ResizedCrop::check),
+        }
+    }
+}
+
+/// This change is not made to these images.
+fn not_for(field: &str, images: &str) -> Error {
+    Error::config(format!("augment.{field}"), format!("is not for {images}; leave it out"))
 }
 
 impl Affine {
@@ -134,7 +163,7 @@ impl Augmenter {
 
     /// How many images can become of one, unless pixels are interpolated.
     pub(crate) fn n_views(&self) -> Option<usize> {
-        let Augment { crop_padding, affine: None, elastic: None, flip } = self.augment else {
+        let Augment { crop_padding, affine: None, elastic: None, flip, .. } = self.augment else {
             return None;
         };
         Some((2 * crop_padding + 1).pow(2) * (1 + usize::from(flip)))
@@ -286,6 +315,7 @@ mod tests {
             affine: Some(Affine { rotation: 10.0, ..Affine::default() }),
             elastic: Some(Elastic::default()),
             flip: true,
+            ..Augment::default()
         });
         let draw = |epoch, index| bytes(|t, out| all.write(epoch, index, &image(), t, out));
         assert_eq!(draw(1, 2), draw(1, 2));
@@ -337,6 +367,12 @@ mod tests {
         assert!(affine(Affine { translation: 1e9, ..Affine::default() }).contains("translation"));
         assert!(elastic(Elastic { sigma: 0.0, ..Elastic::default() }).contains("sigma"));
         assert!(elastic(Elastic { alpha: -1.0, ..Elastic::default() }).contains("alpha"));
+        let crop = || Some(ResizedCrop::default());
+        let resized = Augment { resized_crop: crop(), ..Augment::default() };
+        assert!(resized.check_photos().is_ok());
+        assert!(check(resized).contains("not for images in memory"));
+        let padded = Augment { crop_padding: 1, resized_crop: crop(), ..Augment::default() };
+        assert!(padded.check_photos().unwrap_err().to_string().contains("crop_padding"));
     }
 
     #[test]

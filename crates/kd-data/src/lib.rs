@@ -7,16 +7,22 @@
 //! What it deliberately does not do: nothing is downloaded here; a reader that finds no data says
 //! what belongs where.
 
+mod archive;
 mod augment;
 #[cfg(feature = "candle-datasets")]
 mod candle;
 pub mod cifar10;
+mod decode;
 mod folder;
 pub mod idx;
 mod images;
+mod listing;
 mod loader;
 pub mod mnist;
 mod normalize;
+mod part;
+mod photo_folder;
+mod photos;
 mod spec;
 mod synthetic;
 mod warp;
@@ -30,6 +36,11 @@ pub use images::Images;
 pub use loader::Loader;
 pub use mnist::Mnist;
 pub use normalize::Normalize;
-pub use spec::{DataSpec, Dataset, Split, Splits};
-pub use synthetic::{SyntheticDigits, SyntheticObjects};
+pub use part::Part;
+pub use photo_folder::PhotoFolder;
+pub use photos::{
+    OnBadImage, PackSettings, Packed, Packer, PhotoLoader, Photos, ResizedCrop,
+};
+pub use spec::{DataSpec, Dataset, Parts, Split, Splits};
+pub use synthetic::{SyntheticDigits, SyntheticObjects, SyntheticPhotos};
 pub use warp::Elastic;

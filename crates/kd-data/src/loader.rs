@@ -28,9 +28,27 @@ pub struct Loader {
 
 /// How an epoch visits the images.
 #[derive(Debug, Clone, Copy)]
-enum Order {
+pub(crate) enum Order {
     Natural,
     Shuffled(Stream),
+}
+
+impl Order {
+    /// The indices of `n` images, in the order in which epoch `epoch` visits them.
+    pub(crate) fn of(self, epoch: u64, n: usize) -> Vec<u32> {
+        match self {
+            Self::Natural => (0..n as u32).collect(),
+            Self::Shuffled(stream) => stream.number(epoch).permutation(n as u32),
+        }
+    }
+}
+
+/// Refuses indices that are not below `n`.
+pub(crate) fn check_indices(indices: &[u32], n: usize) -> Result<()> {
+    match indices.iter().find(|&&i| i as usize >= n) {
+        Some(i) => Err(Error::config("indices", format!("{i} is not below the {n} images"))),
+        None => Ok(()),
+    }
 }
 
 impl Loader {
@@ -73,14 +91,6 @@ impl Loader {
         &self.images
     }
 
-    fn check(&self, indices: &[u32]) -> Result<()> {
-        let n = self.images.len();
-        match indices.iter().find(|&&i| i as usize >= n) {
-            Some(i) => Err(Error::config("indices", format!("{i} is not below the {n} images"))),
-            None => Ok(()),
-        }
-    }
-
     /// Writes the images at `indices`, as epoch `epoch` sees them, to `out`.
     fn write(&self, epoch: u64, indices: &[u32], out: &mut [f32]) {
         // Plain copies of all images first: their cache misses overlap, which halves the time.
@@ -108,15 +118,11 @@ impl BatchSource for Loader {
     }
 
     fn order(&self, epoch: u64) -> Vec<u32> {
-        let n = self.images.len() as u32;
-        match self.order {
-            Order::Natural => (0..n).collect(),
-            Order::Shuffled(stream) => stream.number(epoch).permutation(n),
-        }
+        self.order.of(epoch, self.images.len())
     }
 
     fn batch(&self, epoch: u64, indices: &[u32]) -> Result<Batch> {
-        self.check(indices)?;
+        check_indices(indices, self.images.len())?;
         let [channels, height, width] = self.images.shape();
         let image_size = channels * height * width;
         let mut pixels = vec![0.0; indices.len() * image_size];
@@ -164,6 +170,7 @@ mod tests {
             affine: Some(Affine { rotation: 20.0, ..Affine::default() }),
             elastic: Some(Elastic::default()),
             flip: true,
+            ..Augment::default()
         }
     }
 

@@ -5,9 +5,6 @@
 //! into their final places, and the first fault in the order of the files is the one reported,
 //! so that the result does not depend on the number of threads.
 
-mod decode;
-mod listing;
-
 use std::path::{Path, PathBuf};
 
 use kd_core::record::DataFile;
@@ -15,8 +12,8 @@ use kd_core::{Error, Result, fsx};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use self::decode::Picture;
-use self::listing::Listing;
+use crate::decode::Picture;
+use crate::listing::Listing;
 use crate::{Dataset, Images, Normalize, Split, Splits};
 
 /// The most bytes that one image file may have.
@@ -119,8 +116,7 @@ fn place(root: &Path, split: Split) -> Option<PathBuf> {
 
 /// Decodes all files of a listing.
 fn images(listing: &Listing) -> Result<Images> {
-    let first = &listing.files[0];
-    let [height, width] = read(first)?.0.size();
+    let [height, width] = first_size(listing)?;
     let size = 3 * height * width;
     let n = listing.files.len();
     let n_bytes = n.checked_mul(size).filter(|&n_bytes| n_bytes <= MAX_BYTES).ok_or_else(|| {
@@ -128,18 +124,27 @@ fn images(listing: &Listing) -> Result<Images> {
         Error::config(listing.folder.display().to_string(), reason)
     })?;
     let mut pixels = vec![0; n_bytes];
-    let slots = pixels.par_chunks_exact_mut(size).zip(&listing.files);
+    let slots = pixels.par_chunks_exact_mut(size).enumerate();
     let sums: Vec<Result<String>> =
-        slots.map(|(slot, path)| decode(path, [height, width], slot)).collect();
+        slots.map(|(i, slot)| decode(&listing.path(i), [height, width], slot)).collect();
     let sums = sums.into_iter().collect::<Result<Vec<String>>>()?;
     let shape = [3, height, width];
     let images = Images::new(pixels, listing.labels.clone(), shape, listing.classes.len())?;
     Ok(images.with_files(vec![digest(listing, &sums)]))
 }
 
+/// `[H, W]` of the first file.
+fn first_size(listing: &Listing) -> Result<[usize; 2]> {
+    let path = listing.path(0);
+    let bytes = read(&path)?;
+    let size = Picture::open(&bytes).map(|picture| picture.size());
+    size.map_err(|reason| fault(&path, reason))
+}
+
 /// Decodes one file, which must be of `size` = `[H, W]`, and returns its digest.
 fn decode(path: &Path, size: [usize; 2], slot: &mut [u8]) -> Result<String> {
-    let (picture, sum) = read(path)?;
+    let bytes = read(path)?;
+    let picture = Picture::open(&bytes).map_err(|reason| fault(path, reason))?;
     let [height, width] = picture.size();
     if [height, width] != size {
         let reason = format!(
@@ -151,17 +156,14 @@ fn decode(path: &Path, size: [usize; 2], slot: &mut [u8]) -> Result<String> {
     let rgb = picture.rgb().map_err(|reason| fault(path, reason))?;
     let (red, rest) = slot.split_at_mut(height * width);
     let (green, blue) = rest.split_at_mut(height * width);
-    for (i, [r, g, b]) in rgb.as_chunks().0.iter().enumerate() {
+    for (i, [r, g, b]) in rgb.pixels.as_chunks().0.iter().enumerate() {
         (red[i], green[i], blue[i]) = (*r, *g, *b);
     }
-    Ok(sum)
+    Ok(fsx::sha256(&bytes))
 }
 
-/// A file's header, with its content, and its digest.
-fn read(path: &Path) -> Result<(Picture, String)> {
-    let bytes = fsx::read_bounded(path, MAX_FILE, "it was there a moment ago")?;
-    let sum = fsx::sha256(&bytes);
-    Ok((Picture::open(bytes).map_err(|reason| fault(path, reason))?, sum))
+fn read(path: &Path) -> Result<Vec<u8>> {
+    fsx::read_bounded(path, MAX_FILE, "it was there a moment ago")
 }
 
 fn fault(path: &Path, reason: String) -> Error {
@@ -170,11 +172,8 @@ fn fault(path: &Path, reason: String) -> Error {
 
 /// One digest for all: of the lines `SHA-256  CLASS/FILE`, as `sha256sum CLASS/*` prints them.
 fn digest(listing: &Listing, sums: &[String]) -> DataFile {
-    let line = |(path, sum): (&PathBuf, &String)| {
-        let path = path.strip_prefix(&listing.folder).unwrap_or(path);
-        format!("{sum}  {}\n", path.display())
-    };
-    let lines: String = listing.files.iter().zip(sums).map(line).collect();
+    let line = |(i, sum): (usize, &String)| format!("{sum}  {}\n", listing.name(i));
+    let lines: String = sums.iter().enumerate().map(line).collect();
     DataFile {
         name: listing.folder.file_name().unwrap_or_default().to_string_lossy().into_owned(),
         sha256: fsx::sha256(lines.as_bytes()),

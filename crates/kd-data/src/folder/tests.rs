@@ -1,20 +1,7 @@
 use std::fs;
 
 use super::*;
-
-/// A PNG of `size` = `[H, W]` in this color type.
-fn png(size: [u32; 2], color: png::ColorType, pixels: &[u8]) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    let mut encoder = png::Encoder::new(&mut bytes, size[1], size[0]);
-    encoder.set_color(color);
-    encoder.write_header().unwrap().write_image_data(pixels).unwrap();
-    bytes
-}
-
-/// A 2x3 RGB picture with pixels `first`, `first + 1`, ...
-fn picture(first: u8) -> Vec<u8> {
-    png([2, 3], png::ColorType::Rgb, &(first..first + 18).collect::<Vec<_>>())
-}
+use crate::decode::fixture::{picture, png};
 
 fn put(root: &Path, name: &str, content: &[u8]) {
     let path = root.join(name);
@@ -30,15 +17,6 @@ fn fault(root: &Path) -> String {
     let error = folder(root).load_split(None, Split::Test).unwrap_err();
     assert!(matches!(error, Error::Parse { .. }), "{error:?}");
     error.to_string()
-}
-
-/// A golden JPEG file and the RGB bytes that libjpeg-turbo decodes it to.
-fn golden(name: &str) -> [Vec<u8>; 2] {
-    let text = include_str!("../../../../tests/golden/jpeg.json");
-    let golden: serde_json::Value = serde_json::from_str(text).unwrap();
-    let byte = |hex: &[u8]| u8::from_str_radix(std::str::from_utf8(hex).unwrap(), 16).unwrap();
-    ["jpeg", "rgb"]
-        .map(|key| golden[name][key].as_str().unwrap().as_bytes().chunks(2).map(byte).collect())
 }
 
 #[test]
@@ -97,24 +75,6 @@ fn what_is_not_there_is_named() {
 }
 
 #[test]
-fn all_color_types_become_rgb() {
-    let rgb =
-        |color, pixels: &[u8]| Picture::open(png([1, 2], color, pixels)).unwrap().rgb().unwrap();
-    assert_eq!(rgb(png::ColorType::Grayscale, &[7, 9]), [7, 7, 7, 9, 9, 9]);
-    assert_eq!(rgb(png::ColorType::GrayscaleAlpha, &[7, 0, 9, 255]), [7, 7, 7, 9, 9, 9]);
-    assert_eq!(rgb(png::ColorType::Rgba, &[1, 2, 3, 0, 4, 5, 6, 255]), [1, 2, 3, 4, 5, 6]);
-}
-
-#[test]
-fn jpeg_files_decode_as_by_libjpeg_turbo() {
-    for name in ["color420", "color422", "color444", "progressive", "gray"] {
-        let [jpeg, rgb] = golden(name);
-        let picture = Picture::open(jpeg).unwrap();
-        assert_eq!((picture.size(), picture.rgb().unwrap()), ([21, 37], rgb), "{name}");
-    }
-}
-
-#[test]
 fn the_content_and_not_the_name_decides_how_a_file_is_decoded() {
     let dir = tempfile::tempdir().unwrap();
     put(dir.path(), "a/png-in-disguise.jpg", &picture(5));
@@ -154,44 +114,6 @@ fn another_size_is_refused_and_the_first_in_order_is_named() {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(n_threads).build().unwrap();
         let error = pool.install(|| fault(dir.path()));
         assert!(error.contains("a/1.png") && error.contains("1x1, that of the first 3x2"));
-    }
-}
-
-#[test]
-fn a_huge_image_is_refused_by_its_header() {
-    let mut png = picture(0);
-    png[16..24].copy_from_slice(&[0, 1, 0, 0, 0, 1, 0, 0]);
-    let crc = crc32(&png[12..29]);
-    png[29..33].copy_from_slice(&crc.to_be_bytes());
-    let [mut jpeg, _] = golden("color420");
-    let frame = jpeg.windows(2).position(|marker| marker == [0xff, 0xc0]).unwrap();
-    jpeg[frame + 5..frame + 9].copy_from_slice(&[0xff, 0xff, 0xff, 0xff]);
-    for (bytes, size) in [(png, "65536x65536"), (jpeg, "65535x65535")] {
-        let Err(reason) = Picture::open(bytes) else { panic!("{size} was accepted") };
-        assert!(reason.contains(size), "{reason}");
-    }
-}
-
-/// The checksum of a PNG chunk, bit by bit.
-fn crc32(bytes: &[u8]) -> u32 {
-    let step = |crc: u32, _| if crc & 1 == 1 { crc >> 1 ^ 0xedb8_8320 } else { crc >> 1 };
-    !bytes.iter().fold(!0, |crc, &byte| (0..8).fold(crc ^ u32::from(byte), step))
-}
-
-#[test]
-fn cut_files_are_refused_and_changed_ones_read_or_refused() {
-    let [jpeg, _] = golden("color420");
-    for whole in [picture(0), jpeg] {
-        for cut in 0..whole.len() {
-            let result = Picture::open(whole[..cut].to_vec()).and_then(|picture| picture.rgb());
-            assert!(result.is_err(), "cut at {cut} of {}", whole.len());
-        }
-        for i in 0..whole.len() {
-            let mut bytes = whole.clone();
-            bytes[i] ^= 0x55;
-            let result = Picture::open(bytes).and_then(|picture| picture.rgb());
-            assert!(result.is_ok() || !result.unwrap_err().is_empty());
-        }
     }
 }
 

@@ -1,0 +1,98 @@
+//! JPEG files, by libjpeg-turbo-rs.
+//!
+//! Strict, since a photograph that ends in gray teaches gray: what is cut off is refused. Damaged
+//! files of which the rest is wanted go to another decoder, zune-jpeg, which was written to go on.
+
+use libjpeg_turbo_rs::{ColorSpace, DecodeLimits, Decoder, PixelFormat};
+use zune_jpeg::JpegDecoder;
+use zune_jpeg::zune_core::bytestream::ZCursor;
+use zune_jpeg::zune_core::colorspace::ColorSpace as ZuneColor;
+use zune_jpeg::zune_core::options::DecoderOptions;
+
+use super::{Fault, MAX_SIDE, Region, Rgb, damaged};
+
+/// The most scans of a progressive file; encoders write about ten.
+const MAX_SCANS: usize = 100;
+/// Pixels decoded to the left and right of a region: color has half or a quarter of the columns,
+/// and each is mixed with its neighbors.
+const MARGIN: usize = 8;
+
+const END_OF_IMAGE: [u8; 2] = [0xff, 0xd9];
+const START_OF_SCAN: [u8; 2] = [0xff, 0xda];
+
+pub(super) fn open(bytes: &[u8]) -> Result<Decoder<'_>, Fault> {
+    let limits = DecodeLimits { max_scans: MAX_SCANS, ..DecodeLimits::default() };
+    let decoder = Decoder::new_with_limits(bytes, limits).map_err(damaged)?;
+    let format = match decoder.jpeg_color_space() {
+        ColorSpace::Cmyk | ColorSpace::Ycck => PixelFormat::Cmyk,
+        _ => PixelFormat::Rgb,
+    };
+    Ok(decoder.with_output_format(format).with_stop_on_warning(true))
+}
+
+pub(super) fn size(decoder: &Decoder<'_>) -> [usize; 2] {
+    [decoder.header().height.into(), decoder.header().width.into()]
+}
+
+pub(super) fn rgb(decoder: &Decoder<'_>, bytes: &[u8]) -> Result<Vec<u8>, Fault> {
+    check_end(bytes)?;
+    let image = decoder.decode_image().map_err(damaged)?;
+    Ok(match image.pixel_format {
+        PixelFormat::Cmyk => {
+            image.data.as_chunks().0.iter().flat_map(|&ink| from_cmyk(ink)).collect()
+        }
+        _ => image.into_vec(),
+    })
+}
+
+/// Whether the decoder can leave out what lies outside of a region.
+pub(super) fn has_regions(decoder: &Decoder<'_>) -> bool {
+    let header = decoder.header();
+    header.components.len() == 3 && header.precision == 8 && !header.is_lossless
+}
+
+/// Decodes whole rows of blocks around `region`; the decoder begins at a block's left edge.
+pub(super) fn region(
+    decoder: &mut Decoder<'_>,
+    bytes: &[u8],
+    region: Region,
+) -> Result<Rgb, Fault> {
+    check_end(bytes)?;
+    let Region { top, left, height, width } = region;
+    let begin = left.saturating_sub(MARGIN);
+    let end = (left + width + MARGIN).min(size(decoder)[1]);
+    decoder.set_crop_region(begin, top, end - begin, height);
+    let image = decoder.decode_image().map_err(damaged)?;
+    let (rows, columns) = (image.height, image.width);
+    let decoded = Rgb::new([rows, columns], image.into_vec())?;
+    // Its last column is the image's column `end - 1`.
+    let left = (columns + left).checked_sub(end).filter(|_| rows == height);
+    let left = left.ok_or("its content is not of the size in its header")?;
+    Ok(decoded.cut(Region { top: 0, left, height, width }))
+}
+
+/// What can be decoded; the rest is black, as with Pillow's `LOAD_TRUNCATED_IMAGES`.
+pub(super) fn lenient(bytes: &[u8]) -> Result<Vec<u8>, Fault> {
+    let options = DecoderOptions::default()
+        .set_strict_mode(false)
+        .set_max_width(MAX_SIDE)
+        .set_max_height(MAX_SIDE)
+        .jpeg_set_max_scans(MAX_SCANS)
+        .jpeg_set_out_colorspace(ZuneColor::RGB);
+    JpegDecoder::new_with_options(ZCursor::new(bytes), options).decode().map_err(damaged)
+}
+
+/// In a file without its end the decoder would make up what is missing of the last blocks.
+fn check_end(bytes: &[u8]) -> Result<(), Fault> {
+    let last =
+        bytes.windows(2).rev().find(|&marker| marker == END_OF_IMAGE || marker == START_OF_SCAN);
+    if last == Some(&END_OF_IMAGE) { Ok(()) } else { Err("is cut off".into()) }
+}
+
+/// Inks as Photoshop writes them, 255 for none, to RGB as Pillow does.
+fn from_cmyk([c, m, y, k]: [u8; 4]) -> [u8; 3] {
+    [c, m, y].map(|ink| {
+        let product = u32::from(255 - ink) * u32::from(k) + 128;
+        k - ((product + (product >> 8)) >> 8) as u8
+    })
+}

@@ -1,0 +1,187 @@
+//! Batches from photographs in files.
+//!
+//! Key decision: as in memory, a batch depends on `(stream, epoch, indices)` only. Each photograph
+//! is one task, from reading to normalization, and writes its own part of the tensor.
+
+use std::sync::Arc;
+
+use candle_core::{Device, Tensor};
+use kd_core::rng::Rng;
+use kd_core::{Batch, BatchSource, Result, Stream};
+use rayon::prelude::*;
+
+use super::{Photos, View};
+use crate::loader::{Order, check_indices};
+use crate::normalize::Table;
+use crate::{Augment, Normalize};
+
+/// Makes batches of [`Photos`] in host memory.
+///
+/// A photograph that its policy skips is missing from the batch, which then has fewer rows,
+/// labels and indices than were asked for, maybe none.
+#[derive(Debug, Clone)]
+pub struct PhotoLoader {
+    photos: Arc<Photos>,
+    tables: Vec<Table>,
+    order: Order,
+    augment: Augment,
+    stream: Stream,
+}
+
+impl PhotoLoader {
+    /// For training: another random order each epoch, photographs augmented.
+    ///
+    /// # Errors
+    /// [`kd_core::Error::Config`] when `augment` or `normalize` do not suit photographs.
+    pub fn new(
+        photos: Arc<Photos>,
+        augment: Augment,
+        normalize: Normalize,
+        stream: Stream,
+    ) -> Result<Self> {
+        let order = Order::Shuffled(stream.at("shuffle"));
+        Self::build(photos, augment, normalize, order, stream.at("augment"))
+    }
+
+    /// For evaluation: the center of each photograph, in the order of the data set, each epoch
+    /// alike.
+    ///
+    /// # Errors
+    /// [`kd_core::Error::Config`] when `normalize` does not suit photographs.
+    pub fn in_order(photos: Arc<Photos>, normalize: Normalize) -> Result<Self> {
+        Self::build(photos, Augment::default(), normalize, Order::Natural, Stream::new(0))
+    }
+
+    fn build(
+        photos: Arc<Photos>,
+        augment: Augment,
+        normalize: Normalize,
+        order: Order,
+        stream: Stream,
+    ) -> Result<Self> {
+        augment.check_photos()?;
+        let tables = normalize.tables(3)?;
+        Ok(Self { photos, tables, order, augment, stream })
+    }
+
+    /// The photographs that batches are made from.
+    pub fn photos(&self) -> &Arc<Photos> {
+        &self.photos
+    }
+
+    /// `[top, left, height, width]` of the part that epoch `epoch` shows of an image of `size` =
+    /// `[H, W]` at `index`, and whether it is flipped; for comparisons with other programs.
+    /// Without random crops the part is what the central square is mixed from.
+    pub fn part(&self, epoch: u64, index: u32, [height, width]: [usize; 2]) -> ([usize; 4], bool) {
+        let View { region, flip, .. } = self.look(epoch, index, [height, width]);
+        ([region.top, region.left, region.height, region.width], flip)
+    }
+
+    fn rng(&self, epoch: u64, index: u32) -> Rng {
+        let n_views = self.augment.resized_crop.as_ref().and_then(|crop| crop.n_views);
+        let stream = match n_views {
+            Some(n) => Stream::new(0).at("views").number(epoch % n as u64),
+            None => self.stream.number(epoch),
+        };
+        stream.number(u64::from(index)).rng()
+    }
+
+    fn flip(&self, rng: &mut Rng) -> bool {
+        self.augment.flip && rng.below(2) == 1
+    }
+
+    fn look(&self, epoch: u64, index: u32, size: [usize; 2]) -> View {
+        let mut rng = self.rng(epoch, index);
+        let flip = self.flip(&mut rng);
+        match &self.augment.resized_crop {
+            Some(crop) => View::cut(crop.draw(size, &mut rng), flip),
+            None => View::center(size, self.photos.resize, self.photos.crop, flip),
+        }
+    }
+
+    /// Writes photograph `index` as epoch `epoch` sees it to `out`; false when it is skipped.
+    fn write(&self, epoch: u64, index: u32, out: &mut [f32]) -> Result<bool> {
+        let look = |size| self.look(epoch, index, size);
+        let Some((image, view)) = self.photos.image(index as usize, look)? else {
+            return Ok(false);
+        };
+        planes(&image, self.photos.crop, view.flip, &self.tables, out);
+        Ok(true)
+    }
+}
+
+/// Rows of RGB pixels become normalized planes.
+fn planes(image: &[u8], side: usize, flip: bool, tables: &[Table], out: &mut [f32]) {
+    for (c, (table, plane)) in tables.iter().zip(out.chunks_exact_mut(side * side)).enumerate() {
+        let rows = image.as_chunks::<3>().0.chunks_exact(side);
+        for (from, to) in rows.zip(plane.chunks_exact_mut(side)) {
+            to.iter_mut().zip(from).for_each(|(to, pixel)| *to = table.value(pixel[c]));
+            if flip {
+                to.reverse();
+            }
+        }
+    }
+}
+
+/// Moves the images that are `kept` to the front, in their order.
+fn compact(pixels: &mut Vec<f32>, image_size: usize, kept: &[bool]) {
+    let kept: Vec<usize> = (0..kept.len()).filter(|&i| kept[i]).collect();
+    for (to, from) in kept.iter().enumerate() {
+        pixels.copy_within(from * image_size..(from + 1) * image_size, to * image_size);
+    }
+    pixels.truncate(kept.len() * image_size);
+}
+
+impl BatchSource for PhotoLoader {
+    fn n_samples(&self) -> usize {
+        self.photos.len()
+    }
+
+    fn n_classes(&self) -> usize {
+        self.photos.n_classes()
+    }
+
+    fn image_shape(&self) -> [usize; 3] {
+        self.photos.shape()
+    }
+
+    fn order(&self, epoch: u64) -> Vec<u32> {
+        self.order.of(epoch, self.photos.len())
+    }
+
+    fn batch(&self, epoch: u64, indices: &[u32]) -> Result<Batch> {
+        check_indices(indices, self.photos.len())?;
+        let [channels, height, width] = self.photos.shape();
+        let image_size = channels * height * width;
+        let mut pixels = vec![0.0; indices.len() * image_size];
+        let images = pixels.par_chunks_exact_mut(image_size).zip(indices).with_max_len(1);
+        let kept: Vec<Result<bool>> =
+            images.map(|(out, &index)| self.write(epoch, index, out)).collect();
+        // The first fault in the order of the indices, so that it does not depend on threads.
+        let kept: Vec<bool> = kept.into_iter().collect::<Result<_>>()?;
+        compact(&mut pixels, image_size, &kept);
+        let indices: Vec<u32> =
+            indices.iter().zip(kept).filter_map(|(&i, kept)| kept.then_some(i)).collect();
+        let labels: Vec<u32> = indices.iter().map(|&i| self.photos.labels()[i as usize]).collect();
+        let n = indices.len();
+        Ok(Batch {
+            images: Tensor::from_vec(pixels, (n, channels, height, width), &Device::Cpu)?,
+            labels: Tensor::from_vec(labels, n, &Device::Cpu)?,
+            indices,
+        })
+    }
+
+    fn n_views(&self) -> Option<usize> {
+        match &self.augment.resized_crop {
+            Some(crop) => crop.n_views,
+            None => Some(1 + usize::from(self.augment.flip)),
+        }
+    }
+
+    fn view(&self, epoch: u64, index: u32) -> usize {
+        match &self.augment.resized_crop {
+            Some(crop) => crop.n_views.map_or(0, |n| (epoch % n as u64) as usize),
+            None => usize::from(self.flip(&mut self.rng(epoch, index))),
+        }
+    }
+}

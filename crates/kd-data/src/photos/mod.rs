@@ -1,0 +1,299 @@
+//! Photographs in files, decoded when they are needed.
+//!
+//! Key decision: nothing is prepared and nothing kept. A photograph is read, decoded, cut, resized
+//! and normalized for the batch that asks for it, on one thread from file to tensor, so that
+//! 1.3 million photographs need the memory of their names. What networks see is what torchvision
+//! with Pillow shows them, to one part in 255.
+
+mod loader;
+mod pack;
+mod policy;
+pub(crate) mod resize;
+mod resized_crop;
+mod source;
+mod view;
+
+use std::borrow::Cow;
+use std::path::Path;
+use std::sync::{Arc, OnceLock};
+
+use kd_core::record::DataFile;
+use kd_core::{Error, Result};
+use rayon::prelude::*;
+
+pub use self::loader::PhotoLoader;
+pub use self::pack::{PackSettings, Packed, Packer};
+pub use self::policy::OnBadImage;
+pub use self::resized_crop::ResizedCrop;
+
+use self::policy::BadImages;
+use self::source::Source;
+use self::view::View;
+use crate::Images;
+use crate::decode::{Picture, Region, Rgb};
+use crate::listing::Listing;
+
+/// The most bytes of decoded images in memory.
+const MAX_BYTES: usize = 8 << 30;
+/// Greatest side of the image that networks see, and of what it is cut out of.
+const MAX_SIDE: usize = 4096;
+
+/// Photographs with labels, in files, decoded when they are needed. Cheap to clone.
+///
+/// A network sees them as squares of side `crop` in RGB: for evaluation the center of the
+/// photograph whose shorter side was resized to `resize`, as torchvision's `Resize` and
+/// `CenterCrop`; see [`PhotoLoader`] for training. JPEG files are decoded to the bytes that
+/// libjpeg-turbo decodes them to, CMYK and gray ones become RGB as by Pillow, an EXIF orientation
+/// does not count, as with torchvision.
+#[derive(Debug, Clone)]
+pub struct Photos {
+    source: Arc<Source>,
+    /// Which of the source's images these are; without a value all of them.
+    rows: Option<Arc<[u32]>>,
+    labels: Arc<[u32]>,
+    resize: usize,
+    crop: usize,
+    on_bad_image: OnBadImage,
+    bad_images: BadImages,
+}
+
+impl Photos {
+    /// The photographs `PATH/CLASS/*.JPEG` (or `.jpg`, `.png`), classes and files in the order of
+    /// their names, as torchvision's `ImageFolder`. Lists them; decodes nothing.
+    ///
+    /// Strict where torchvision is not: in a class folder are images only, and only in it, and
+    /// names are UTF-8. Names that begin with a dot are passed over.
+    ///
+    /// # Errors
+    /// [`Error::Missing`] when there is no such folder; [`Error::Parse`] for what does not belong
+    /// there; [`Error::Io`], also for a symbolic link that leads nowhere or in a circle.
+    pub fn folder(path: &Path) -> Result<Self> {
+        if !path.is_dir() {
+            let hint = "it should be a folder with class folders".into();
+            return Err(Error::Missing { path: path.into(), hint });
+        }
+        Ok(Self::new(Source::Files(Listing::read(path)?, OnceLock::new())))
+    }
+
+    /// The photographs of the folder that `kd data pack` wrote; those that were skipped or
+    /// repaired then are in the list of bad images from the beginning.
+    ///
+    /// # Errors
+    /// As [`Packed::open`].
+    pub fn packed(path: &Path) -> Result<Self> {
+        let packed = Packed::open(path)?;
+        let bad_images = packed.bad_images().to_vec();
+        let photos = Self::new(Source::Packed(packed));
+        bad_images.into_iter().for_each(|(name, reason)| photos.bad_images.note(name, reason));
+        Ok(photos)
+    }
+
+    /// The photographs of a folder that is a pack, or else has class folders.
+    ///
+    /// # Errors
+    /// As [`Photos::packed`] or [`Photos::folder`].
+    pub fn open(path: &Path) -> Result<Self> {
+        if path.join(pack::INDEX).is_file() { Self::packed(path) } else { Self::folder(path) }
+    }
+
+    fn new(source: Source) -> Self {
+        Self {
+            labels: source.labels().into(),
+            source: Arc::new(source),
+            rows: None,
+            resize: 256,
+            crop: 224,
+            on_bad_image: OnBadImage::default(),
+            bad_images: BadImages::default(),
+        }
+    }
+
+    /// Whether the photographs were made smaller and compressed again, so that accuracies are not
+    /// those on the originals.
+    pub fn is_packed(&self) -> bool {
+        matches!(*self.source, Source::Packed(_))
+    }
+
+    /// Photographs of which networks see squares of side `crop`, for evaluation out of the center
+    /// of those whose shorter side is `resize`; 224 and 256 unless chosen.
+    ///
+    /// # Errors
+    /// [`Error::Config`] unless `1 <= crop <= resize <= 4096`.
+    pub fn with_size(self, resize: usize, crop: usize) -> Result<Self> {
+        if crop == 0 || crop > resize || resize > MAX_SIDE {
+            let reason = format!("{crop} must be at least 1 and at most `resize`");
+            return Err(Error::config("crop", format!("{reason}, {resize}, of at most {MAX_SIDE}")));
+        }
+        Ok(Self { resize, crop, ..self })
+    }
+
+    /// What becomes of photographs that cannot be decoded.
+    #[must_use]
+    pub fn with_policy(self, on_bad_image: OnBadImage) -> Self {
+        Self { on_bad_image, ..self }
+    }
+
+    /// Number of photographs, N; never zero but by [`Photos::select`].
+    #[expect(clippy::len_without_is_empty, reason = "a set of photographs is never empty")]
+    pub fn len(&self) -> usize {
+        self.labels.len()
+    }
+
+    /// All labels, each below [`Photos::n_classes`].
+    pub fn labels(&self) -> &[u32] {
+        &self.labels
+    }
+
+    /// Names of the classes.
+    pub fn classes(&self) -> &[String] {
+        self.source.classes()
+    }
+
+    /// Number of classes, K.
+    pub fn n_classes(&self) -> usize {
+        self.classes().len()
+    }
+
+    /// `[3, crop, crop]`: what networks see.
+    pub fn shape(&self) -> [usize; 3] {
+        [3, self.crop, self.crop]
+    }
+
+    /// `CLASS/FILE` of photograph `i`.
+    ///
+    /// # Panics
+    /// When `i` is not below [`Photos::len`].
+    pub fn name(&self, i: usize) -> String {
+        self.source.name(self.row(i))
+    }
+
+    /// The file of photograph `i`, as it is.
+    ///
+    /// # Errors
+    /// [`Error::Missing`], [`Error::Io`], or [`Error::Parse`] for more than 64 MB or a wrong
+    /// checksum in a pack.
+    ///
+    /// # Panics
+    /// When `i` is not below [`Photos::len`].
+    pub fn bytes(&self, i: usize) -> Result<Cow<'_, [u8]>> {
+        self.source.bytes(self.row(i))
+    }
+
+    /// These photographs only, in this order; their indices begin at 0 again, the classes stay.
+    ///
+    /// # Panics
+    /// When a row is not below [`Photos::len`].
+    #[must_use]
+    pub fn select(&self, rows: &[u32]) -> Self {
+        let labels = rows.iter().map(|&i| self.labels[i as usize]).collect();
+        let rows = rows.iter().map(|&i| self.row(i as usize) as u32).collect();
+        Self { rows: Some(rows), labels, ..self.clone() }
+    }
+
+    /// One digest for all files, also of a selection: of the lines `SIZE  CLASS/FILE`. Their
+    /// contents are not read, since those of ImageNet are 148 GB; a file that is not there any
+    /// more has size 0 here and is an error when it is read. A pack's is that of its index.
+    pub fn files(&self) -> Vec<DataFile> {
+        vec![self.source.file()]
+    }
+
+    /// What was skipped or repaired so far, by this set or a clone of it: names and reasons,
+    /// sorted by name.
+    pub fn bad_images(&self) -> Vec<(String, String)> {
+        self.bad_images.list()
+    }
+
+    /// The photographs at `rows` as evaluation sees them, as bytes in memory; without those that
+    /// the policy skips.
+    ///
+    /// # Errors
+    /// As [`Photos::bytes`]; [`Error::Parse`] for a photograph that cannot be decoded, unless the
+    /// policy passes over it; [`Error::Config`] for more than 8 GB, or when none is left.
+    ///
+    /// # Panics
+    /// When a row is not below [`Photos::len`].
+    pub fn images(&self, rows: &[u32]) -> Result<Images> {
+        let n_bytes = rows.len().checked_mul(3 * self.crop * self.crop);
+        if n_bytes.is_none_or(|n_bytes| n_bytes > MAX_BYTES) {
+            let reason = format!("{} do not fit into {MAX_BYTES} bytes; take fewer", rows.len());
+            return Err(Error::config("images", reason));
+        }
+        let images: Vec<Result<Option<Vec<u8>>>> =
+            rows.par_iter().with_max_len(1).map(|&i| self.central(i as usize)).collect();
+        let (mut pixels, mut labels) = (Vec::new(), Vec::new());
+        for (&i, image) in rows.iter().zip(images) {
+            let Some(image) = image? else { continue };
+            let channel = |c: usize| image.iter().skip(c).step_by(3);
+            (0..3).for_each(|c| pixels.extend(channel(c)));
+            labels.push(self.labels[i as usize]);
+        }
+        Ok(Images::new(pixels, labels, self.shape(), self.n_classes())?.with_files(self.files()))
+    }
+
+    /// Photograph `i` in all its pixels; none when the policy skips it.
+    pub(crate) fn decode(&self, i: usize) -> Result<Option<Rgb>> {
+        self.region(i, |size| Region::whole(size))
+    }
+
+    fn central(&self, i: usize) -> Result<Option<Vec<u8>>> {
+        let look = |size| View::center(size, self.resize, self.crop, false);
+        Ok(self.image(i, look)?.map(|(image, _)| image))
+    }
+
+    /// The view that `look` chooses by the size of photograph `i`, as `crop` x `crop` x 3 bytes
+    /// that are not yet flipped; none when the policy skips it.
+    fn image(
+        &self,
+        i: usize,
+        look: impl Fn([usize; 2]) -> View,
+    ) -> Result<Option<(Vec<u8>, View)>> {
+        let mut view = None;
+        let rgb = self.region(i, |size| view.insert(look(size)).region)?;
+        let Some((rgb, view)) = rgb.zip(view) else { return Ok(None) };
+        Ok(Some((view.image(&rgb, self.crop)?, view)))
+    }
+
+    /// Decodes the part of photograph `i` that `choose` chooses by its size, as the policy says.
+    fn region(
+        &self,
+        i: usize,
+        mut choose: impl FnMut([usize; 2]) -> Region,
+    ) -> Result<Option<Rgb>> {
+        let bytes = match self.bytes(i) {
+            // Too many, or not those that were packed.
+            Err(Error::Parse { reason, .. }) if self.on_bad_image == OnBadImage::Skip => {
+                return Ok(self.skip(i, &reason));
+            }
+            bytes => bytes?,
+        };
+        let decoded = Picture::open(&bytes)
+            .and_then(|mut picture| picture.region(choose(picture.size())));
+        match (decoded, self.on_bad_image) {
+            (Ok(rgb), _) => Ok(Some(rgb)),
+            (Err(reason), OnBadImage::Error) => Err(self.fault(i, reason)),
+            (Err(reason), OnBadImage::Skip) => Ok(self.skip(i, &reason)),
+            (Err(reason), OnBadImage::Lenient) => {
+                let repaired = Picture::open(&bytes)
+                    .and_then(|picture| picture.lenient(choose(picture.size())));
+                let rgb = repaired.map_err(|reason| self.fault(i, reason))?;
+                self.bad_images.note(self.name(i), format!("repaired: {reason}"));
+                Ok(Some(rgb))
+            }
+        }
+    }
+
+    fn skip(&self, i: usize, reason: &str) -> Option<Rgb> {
+        self.bad_images.note(self.name(i), format!("skipped: {reason}"));
+        None
+    }
+
+    fn fault(&self, i: usize, reason: String) -> Error {
+        let reason = if self.is_packed() { format!("{}: {reason}", self.name(i)) } else { reason };
+        Error::Parse { path: self.source.path(self.row(i)), offset: 0, reason }
+    }
+
+    /// The position of photograph `i` in its source.
+    fn row(&self, i: usize) -> usize {
+        self.rows.as_ref().map_or(i, |rows| rows[i] as usize)
+    }
+}

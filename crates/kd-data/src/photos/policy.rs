@@ -1,0 +1,40 @@
+//! What becomes of photographs that cannot be decoded, and the list of them.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use serde::{Deserialize, Serialize};
+
+/// What becomes of a photograph that is damaged, cut off or no image at all.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OnBadImage {
+    /// It stops the work and is named.
+    #[default]
+    Error,
+    /// It is left out: its batch has a row less. Listed.
+    Skip,
+    /// What can be decoded of it is used, the rest is black, as with Pillow's
+    /// `LOAD_TRUNCATED_IMAGES`; one of which nothing can be decoded stops the work. Listed.
+    Lenient,
+}
+
+/// Names and reasons, shared by all clones of a set of photographs.
+#[derive(Debug, Clone, Default)]
+pub(super) struct BadImages(Arc<Mutex<BTreeMap<String, String>>>);
+
+impl BadImages {
+    pub(super) fn note(&self, name: String, reason: String) {
+        self.lock().insert(name, reason);
+    }
+
+    /// Sorted by name.
+    pub(super) fn list(&self) -> Vec<(String, String)> {
+        self.lock().iter().map(|(name, reason)| (name.clone(), reason.clone())).collect()
+    }
+
+    /// Every state of the map is a valid one, also that which a panicking thread left.
+    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, String>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
