@@ -9,6 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::losses::{LossInput, LossSpec};
 use crate::optimizer::{Optimizer, OptimizerSpec};
+use crate::progress::Clock;
+use crate::tally::Tally;
 
 /// A network with its objective and its optimizer.
 pub struct Student {
@@ -22,8 +24,10 @@ pub struct Student {
     pub perturb: Option<Box<dyn Perturb>>,
     /// The optimizer.
     pub optimizer: Optimizer,
-    /// Sum of the objective over the steps of the current epoch.
-    pub(crate) loss_sum: f64,
+    /// What it made of the batches of the current epoch.
+    pub(crate) epoch: Tally,
+    /// What it made of the batches since the last point of its learning curve.
+    pub(crate) point: Tally,
     /// Best accuracy on the test set so far, and the first epoch that reached it.
     pub(crate) best: Best,
 }
@@ -44,8 +48,9 @@ impl Student {
         optimizer: OptimizerSpec,
     ) -> Self {
         let optimizer = Optimizer::new(optimizer, model.params());
-        let (loss_sum, best) = (0.0, Best::default());
-        Self { name: name.into(), model, loss, perturb: None, optimizer, loss_sum, best }
+        let (epoch, point, best) = (Tally::default(), Tally::default(), Best::default());
+        let (name, perturb) = (name.into(), None);
+        Self { name, model, loss, perturb, optimizer, epoch, point, best }
     }
 
     /// Best accuracy on the test set so far, and the first epoch that reached it.
@@ -71,7 +76,10 @@ impl Student {
         loss.backward()?;
         self.optimizer.step(self.model.params(), learning_rate)?;
         let loss = f64::from(loss.to_scalar::<f32>()?);
-        self.loss_sum += loss;
+        let logits = logits.detach().flatten_all()?.to_vec1::<f32>()?;
+        let tally = Tally::of(loss, &logits, &batch.labels.to_vec1()?);
+        self.epoch += tally;
+        self.point += tally;
         Ok(loss)
     }
 }
@@ -88,8 +96,12 @@ pub struct Cohort {
     pub(crate) epoch: u64,
     /// Steps done in the current epoch.
     pub(crate) step: u64,
-    /// Wall time spent so far.
+    /// Wall time of the epochs done.
     pub(crate) seconds: f64,
+    /// Wall time of the current epoch.
+    pub(crate) clock: Clock,
+    /// Rows of the teacher's logits that the students learned from, and those computed for it.
+    pub(crate) teacher_rows: (u64, u64),
 }
 
 /// All of a cohort's state but its tensors.
@@ -101,6 +113,8 @@ struct CohortState {
     epoch: u64,
     step: u64,
     seconds: f64,
+    clock: Clock,
+    teacher_rows: (u64, u64),
     metrics_bytes: u64,
     students: Vec<StudentState>,
 }
@@ -109,19 +123,35 @@ struct CohortState {
 struct StudentState {
     name: String,
     n_steps: u64,
-    loss_sum: f64,
+    epoch: Tally,
+    point: Tally,
     best: Best,
 }
 
 impl Cohort {
     /// A cohort before its first epoch.
     pub fn new(training: impl Into<String>, seed: u64, students: Vec<Student>) -> Self {
-        Self { training: training.into(), seed, students, epoch: 0, step: 0, seconds: 0.0 }
+        Self {
+            training: training.into(),
+            seed,
+            students,
+            epoch: 0,
+            step: 0,
+            seconds: 0.0,
+            clock: Clock::default(),
+            teacher_rows: (0, 0),
+        }
     }
 
     /// Wall time spent in training so far, in seconds.
     pub fn seconds(&self) -> f64 {
-        self.seconds
+        self.seconds + self.clock.seconds()
+    }
+
+    /// Rows of the teacher's logits that the students learned from, and how many of them the
+    /// teacher computed; the others were remembered or read.
+    pub fn teacher_rows(&self) -> (u64, u64) {
+        self.teacher_rows
     }
 
     /// Steps done so far, for `n_steps` steps an epoch.
@@ -145,7 +175,8 @@ impl Cohort {
         let students = self.students.iter().map(|student| StudentState {
             name: student.name.clone(),
             n_steps: student.optimizer.n_steps(),
-            loss_sum: student.loss_sum,
+            epoch: student.epoch,
+            point: student.point,
             best: student.best,
         });
         let state = CohortState {
@@ -155,6 +186,8 @@ impl Cohort {
             epoch: self.epoch,
             step: self.step,
             seconds: self.seconds,
+            clock: self.clock,
+            teacher_rows: self.teacher_rows,
             metrics_bytes,
             students: students.collect(),
         };
@@ -186,10 +219,12 @@ impl Cohort {
             student.model.params().load(&below(&tensors, &format!("{}/model/", saved.name)))?;
             let optimizer = below(&tensors, &format!("{}/optimizer/", saved.name));
             student.optimizer.load(&optimizer, saved.n_steps)?;
-            student.loss_sum = saved.loss_sum;
+            (student.epoch, student.point) = (saved.epoch, saved.point);
             student.best = saved.best;
         }
-        (self.epoch, self.step, self.seconds) = (state.epoch, state.step, state.seconds);
+        (self.epoch, self.step) = (state.epoch, state.step);
+        (self.seconds, self.clock) = (state.seconds, state.clock);
+        self.teacher_rows = state.teacher_rows;
         Ok(Some(state.metrics_bytes))
     }
 }

@@ -84,7 +84,7 @@ pub fn matched_bias(logits: &[f32], n_classes: usize, class: usize, prior: f64) 
 #[expect(clippy::float_cmp, reason = "each is exact, or the same division")]
 mod tests {
     use super::*;
-    use crate::evaluate::score;
+    use crate::score::score;
     use kd_core::Stream;
 
     /// Margins of class 1: 2, 4 and 1.

@@ -1,86 +1,27 @@
 //! THE training loop.
 
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use candle_core::Tensor;
-use kd_core::record::{EpochRecord, Record};
 use kd_core::{Batch, BatchSource, Classifier, Error, Mode, Result, Stream};
 use rayon::prelude::*;
-use serde::{Deserialize, Serialize};
 
-use crate::cohort::{Best, Cohort, Student};
+use crate::cohort::{Cohort, Student};
 use crate::evaluate::EvalSet;
+use crate::measure::{curve_points, end_epoch};
 use crate::metrics_log::MetricsLog;
-use crate::optimizer::OptimizerSpec;
-use crate::schedule::{At, Schedule};
+use crate::plan::Plan;
+use crate::progress::{Counters, timed};
+use crate::soft_targets::SoftTargetStore;
 use crate::teacher::Teacher;
-
-/// How long and how fast to train.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Plan {
-    /// Passes over the training images.
-    pub n_epochs: u64,
-    /// Images a step; the last step of an epoch takes what is left.
-    pub batch_size: usize,
-    /// Learning rate before the schedule.
-    pub learning_rate: f64,
-    /// The optimizer.
-    #[serde(default)]
-    pub optimizer: OptimizerSpec,
-    /// How the learning rate changes.
-    #[serde(default)]
-    pub schedule: Schedule,
-    /// Epochs between evaluations on the test set; the last epoch is always evaluated.
-    #[serde(default = "one")]
-    pub eval_every: u64,
-}
-
-fn one() -> u64 {
-    1
-}
-
-impl Plan {
-    /// Refuses settings outside their domain.
-    ///
-    /// # Errors
-    /// [`Error::Config`], naming the setting.
-    pub fn check(&self) -> Result<()> {
-        for (field, value) in [
-            ("n_epochs", self.n_epochs),
-            ("batch_size", self.batch_size as u64),
-            ("eval_every", self.eval_every),
-        ] {
-            if value == 0 {
-                return Err(Error::config(field, "must be at least 1"));
-            }
-        }
-        if !(self.learning_rate > 0.0 && self.learning_rate.is_finite()) {
-            let reason = format!("{} is not above 0", self.learning_rate);
-            return Err(Error::config("learning_rate", reason));
-        }
-        self.optimizer.check()?;
-        self.schedule.check(self.n_epochs)
-    }
-
-    /// The learning rate of step `step` of epoch `epoch`, both counted from 0, of `n_steps` an epoch.
-    fn rate(&self, epoch: u64, step: u64, n_steps: u64) -> f64 {
-        let at = At { epoch, step, n_epochs: self.n_epochs, n_steps };
-        self.schedule.rate(self.learning_rate, at)
-    }
-
-    /// Steps of one epoch over `n_samples` images.
-    pub fn n_steps(&self, n_samples: usize) -> u64 {
-        n_samples.div_ceil(self.batch_size) as u64
-    }
-}
 
 /// What a cohort learns from and is measured on.
 #[derive(Clone, Copy)]
 pub struct Data<'a> {
-    /// Training images.
+    /// Training images. A batch may have fewer images than were asked for, where some cannot be
+    /// read; one without any is passed over.
     pub train: &'a dyn BatchSource,
     /// Test images.
     pub test: &'a EvalSet,
@@ -88,11 +29,13 @@ pub struct Data<'a> {
     pub holdout: Option<&'a EvalSet>,
     /// The teacher of all students.
     pub teacher: Option<&'a dyn Classifier>,
+    /// Keeps what the teacher says of stored versions of the training images.
+    pub soft_targets: Option<SoftTargetStore<'a>>,
 }
 
 /// Where a training writes and how it is stopped.
 pub struct Run<'a> {
-    /// Receives one record a student and epoch.
+    /// Receives one record a student and epoch, and those of learning curves.
     pub metrics: &'a mut MetricsLog,
     /// Where to keep the state for resuming.
     pub checkpoint: &'a Path,
@@ -100,10 +43,12 @@ pub struct Run<'a> {
     pub spec_hash: &'a str,
     /// Least time between two checkpoints at ends of epochs.
     pub checkpoint_every: Duration,
+    /// Least time from a checkpoint to one within an epoch, for epochs that take hours.
+    pub checkpoint_within: Duration,
     /// Set by a signal handler to stop after the current step.
     pub stop: &'a AtomicBool,
-    /// Steps done, for a progress bar to read.
-    pub steps_done: &'a AtomicU64,
+    /// For a progress bar to read.
+    pub counters: &'a Counters,
 }
 
 /// How a training ended.
@@ -113,6 +58,26 @@ pub enum Outcome {
     Finished,
     /// It was stopped; the checkpoint resumes it exactly.
     Interrupted,
+}
+
+/// What stays the same from the first step of a training to its last.
+pub(crate) struct Course<'a> {
+    pub(crate) plan: &'a Plan,
+    pub(crate) data: Data<'a>,
+    pub(crate) n_steps: u64,
+    teacher: Option<Teacher<'a>>,
+    noise: Stream,
+}
+
+impl<'a> Course<'a> {
+    fn new(plan: &'a Plan, data: Data<'a>, seed: u64) -> Result<Self> {
+        plan.check()?;
+        let n_steps = plan.n_steps(data.train.n_samples());
+        let store = data.soft_targets.as_ref();
+        let remember = |model| Teacher::new(model, data.train, plan.n_epochs, store);
+        let teacher = data.teacher.map(remember).transpose()?;
+        Ok(Self { plan, data, n_steps, teacher, noise: Stream::new(seed).at("dropout") })
+    }
 }
 
 /// Trains all students of `cohort` from where it stands to the end of the plan.
@@ -125,48 +90,40 @@ pub enum Outcome {
 /// [`Error::Diverged`] when a loss is not finite; [`Error::Config`] when an objective needs a
 /// teacher and there is none; whatever data, networks and files report.
 pub fn fit(cohort: &mut Cohort, plan: &Plan, data: Data<'_>, run: &mut Run<'_>) -> Result<Outcome> {
-    plan.check()?;
-    let noise = Stream::new(cohort.seed).at("dropout");
-    let n_steps = plan.n_steps(data.train.n_samples());
+    let course = Course::new(plan, data, cohort.seed)?;
     let mut saved = Instant::now();
-    let teacher = data.teacher.map(|model| Teacher::new(model, data.train, plan.n_epochs));
     while cohort.epoch < plan.n_epochs {
         let epoch = cohort.epoch;
         let order = data.train.order(epoch);
-        let started = Instant::now();
         let todo: Vec<_> = order.chunks(plan.batch_size).skip(cohort.step as usize).collect();
-        let mut groups = todo
-            .chunks(AHEAD)
-            .map(|group| prepare_group(group, epoch, (data.train, teacher.as_ref())));
-        let mut next = groups.next().transpose()?;
+        let mut groups = todo.chunks(AHEAD).map(|group| prepare_group(group, epoch, &course));
+        let (first, time) = timed(|| groups.next().transpose());
+        wait(cohort, run, time);
+        let mut next = first?;
         while let Some(current) = next {
             // The next batches and their teacher forwards are made while the students learn.
-            let (stepped, following) = rayon::join(
-                || train_group(cohort, &current, (plan, noise, n_steps), run),
-                || groups.next().transpose(),
-            );
+            let (((stepped, busy), following), time) = timed(|| {
+                rayon::join(
+                    || timed(|| train_group(cohort, &current, &course, run)),
+                    || groups.next().transpose(),
+                )
+            });
             stepped?;
             next = following?;
-            if run.stop.load(Ordering::Relaxed) && cohort.step < n_steps {
-                cohort.seconds += started.elapsed().as_secs_f64();
-                save(cohort, run)?;
-                return Ok(Outcome::Interrupted);
+            wait(cohort, run, time.saturating_sub(busy));
+            let stopped = run.stop.load(Ordering::Relaxed);
+            let due = stopped || saved.elapsed() >= run.checkpoint_within;
+            if due && cohort.step < course.n_steps {
+                saved = save(cohort, run)?;
+                if stopped {
+                    return Ok(Outcome::Interrupted);
+                }
             }
         }
-        (cohort.epoch, cohort.step) = (epoch + 1, 0);
-        let records = evaluate(cohort, plan, data, n_steps)?;
-        let seconds = started.elapsed().as_secs_f64();
-        cohort.seconds += seconds;
-        let learning_rate = plan.rate(epoch, n_steps.saturating_sub(1), n_steps);
-        for record in records {
-            let (seed, training) = (cohort.seed, cohort.training.clone());
-            let record = EpochRecord { seed, training, learning_rate, seconds, ..record };
-            run.metrics.append(&Record::Epoch(record))?;
-        }
+        end_epoch(cohort, &course, run)?;
         let stopped = run.stop.load(Ordering::Relaxed) && cohort.epoch < plan.n_epochs;
         if stopped || cohort.epoch == plan.n_epochs || saved.elapsed() >= run.checkpoint_every {
-            save(cohort, run)?;
-            saved = Instant::now();
+            saved = save(cohort, run)?;
         }
         if stopped {
             return Ok(Outcome::Interrupted);
@@ -176,17 +133,16 @@ pub fn fit(cohort: &mut Cohort, plan: &Plan, data: Data<'_>, run: &mut Run<'_>) 
 }
 
 /// Batches that are prepared at once, one thread each: fewer waits than sharing each one's work.
+/// Twice as many are in memory.
 const AHEAD: usize = 4;
 
-fn prepare_group(
-    group: &[&[u32]],
-    epoch: u64,
-    (train, teacher): (&dyn BatchSource, Option<&Teacher<'_>>),
-) -> Result<Vec<Prepared>> {
+fn prepare_group(group: &[&[u32]], epoch: u64, course: &Course<'_>) -> Result<Vec<Prepared>> {
     let one = |indices: &&[u32]| {
-        let batch = train.batch(epoch, indices)?;
-        let teacher_logits = teacher.map(|t| t.logits(epoch, &batch)).transpose()?;
-        Ok(Prepared { batch, teacher_logits })
+        let batch = course.data.train.batch(epoch, indices)?;
+        let teacher = course.teacher.as_ref().filter(|_| !batch.indices.is_empty());
+        let said = teacher.map(|teacher| teacher.logits(epoch, &batch)).transpose()?;
+        let (teacher_logits, n_computed) = said.map_or((None, 0), |(logits, n)| (Some(logits), n));
+        Ok(Prepared { batch, teacher_logits, n_computed })
     };
     group.par_iter().map(one).collect()
 }
@@ -195,15 +151,20 @@ fn prepare_group(
 fn train_group(
     cohort: &mut Cohort,
     group: &[Prepared],
-    (plan, noise, n_steps): (&Plan, Stream, u64),
-    run: &Run<'_>,
+    course: &Course<'_>,
+    run: &mut Run<'_>,
 ) -> Result<()> {
     for prepared in group {
-        let stream = noise.number(cohort.epoch * n_steps + cohort.step);
-        let learning_rate = plan.rate(cohort.epoch, cohort.step, n_steps);
-        train_step(cohort, prepared, learning_rate, stream)?;
+        let stream = course.noise.number(cohort.steps_done(course.n_steps));
+        let learning_rate = course.plan.rate(cohort.epoch, cohort.step, course.n_steps);
+        let (stepped, time) = timed(|| train_step(cohort, prepared, learning_rate, stream));
+        stepped?;
         cohort.step += 1;
-        run.steps_done.fetch_add(1, Ordering::Relaxed);
+        cohort.clock.stepping += time.as_secs_f64();
+        run.counters.step(prepared.batch.indices.len());
+        if cohort.is_at_curve_point(course) {
+            curve_points(cohort, course, run)?;
+        }
         if run.stop.load(Ordering::Relaxed) {
             break;
         }
@@ -216,6 +177,8 @@ fn train_group(
 pub struct Prepared {
     batch: Batch,
     teacher_logits: Option<Tensor>,
+    /// Rows of them that were computed for this batch.
+    n_computed: usize,
 }
 
 /// Adds the teacher's logits to `batch`: one forward serves all students.
@@ -224,10 +187,11 @@ pub struct Prepared {
 /// Whatever the teacher reports.
 pub fn prepare(batch: Batch, teacher: Option<&dyn Classifier>) -> Result<Prepared> {
     let teacher_logits = teacher.map(|t| t.forward(&batch.images, Mode::Eval)).transpose()?;
-    Ok(Prepared { batch, teacher_logits })
+    let n_computed = teacher_logits.as_ref().map_or(0, |_| batch.indices.len());
+    Ok(Prepared { batch, teacher_logits, n_computed })
 }
 
-/// One step of every student, in parallel.
+/// One step of every student, in parallel; none for a batch without images.
 ///
 /// # Errors
 /// As [`fit`].
@@ -237,10 +201,17 @@ pub fn train_step(
     learning_rate: f64,
     stream: Stream,
 ) -> Result<()> {
+    let Prepared { batch, teacher_logits, n_computed } = prepared;
+    if batch.indices.is_empty() {
+        return Ok(());
+    }
+    if teacher_logits.is_some() {
+        cohort.teacher_rows.0 += batch.indices.len() as u64;
+        cohort.teacher_rows.1 += *n_computed as u64;
+    }
     let at = (cohort.epoch + 1, cohort.step + 1);
-    let teacher_logits = prepared.teacher_logits.as_ref();
     let step = |student: &mut Student| {
-        let loss = student.step(&prepared.batch, teacher_logits, learning_rate, stream)?;
+        let loss = student.step(batch, teacher_logits.as_ref(), learning_rate, stream)?;
         check_finite(loss, student, at)
     };
     // No more at once than there are threads: a thread that waits within one student's operation
@@ -249,9 +220,17 @@ pub fn train_step(
     groups.try_for_each(|group| group.par_iter_mut().try_for_each(step))
 }
 
-fn save(cohort: &Cohort, run: &mut Run<'_>) -> Result<()> {
+/// Writes a checkpoint; returns when.
+fn save(cohort: &Cohort, run: &mut Run<'_>) -> Result<Instant> {
     run.metrics.sync()?;
-    cohort.save(run.checkpoint, run.spec_hash, run.metrics.n_bytes())
+    cohort.save(run.checkpoint, run.spec_hash, run.metrics.n_bytes())?;
+    Ok(Instant::now())
+}
+
+/// Counts time in which the students waited.
+fn wait(cohort: &mut Cohort, run: &Run<'_>, time: Duration) {
+    cohort.clock.waiting += time.as_secs_f64();
+    run.counters.wait(time);
 }
 
 fn check_finite(loss: f64, student: &Student, (epoch, step): (u64, u64)) -> Result<()> {
@@ -261,34 +240,5 @@ fn check_finite(loss: f64, student: &Student, (epoch, step): (u64, u64)) -> Resu
     Err(Error::Diverged { what: format!("loss of {}", student.name), epoch, step })
 }
 
-/// The records of the epoch that has just ended.
-fn evaluate(
-    cohort: &mut Cohort,
-    plan: &Plan,
-    data: Data<'_>,
-    n_steps: u64,
-) -> Result<Vec<EpochRecord>> {
-    let epoch = cohort.epoch;
-    let due = epoch.is_multiple_of(plan.eval_every) || epoch == plan.n_epochs;
-    let record = |student: &mut Student| {
-        let on = |set: &EvalSet| set.evaluate(&*student.model, None);
-        let test = if due { Some(on(data.test)?) } else { None };
-        let holdout = data.holdout.filter(|_| due).map(on).transpose()?;
-        if let Some(test) = &test
-            && test.top1 > student.best.top1
-        {
-            student.best = Best { top1: test.top1, epoch };
-        }
-        Ok(EpochRecord {
-            model: student.name.clone(),
-            epoch,
-            train_loss: std::mem::take(&mut student.loss_sum) / n_steps as f64,
-            test_top1: test.as_ref().map(|t| t.top1),
-            test_nll: test.as_ref().map(|t| t.nll),
-            holdout_top1: holdout.map(|h| h.top1),
-            ..EpochRecord::default()
-        })
-    };
-    // One after another: each has a batch for every thread.
-    cohort.students.iter_mut().map(record).collect()
-}
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,72 @@
+//! How long and how fast to train.
+
+use kd_core::{Error, Result};
+use serde::{Deserialize, Serialize};
+
+use crate::optimizer::OptimizerSpec;
+use crate::schedule::{At, Schedule};
+
+/// How long and how fast to train.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Plan {
+    /// Passes over the training images.
+    pub n_epochs: u64,
+    /// Images a step; the last step of an epoch takes what is left.
+    pub batch_size: usize,
+    /// Learning rate before the schedule.
+    pub learning_rate: f64,
+    /// The optimizer.
+    #[serde(default)]
+    pub optimizer: OptimizerSpec,
+    /// How the learning rate changes.
+    #[serde(default)]
+    pub schedule: Schedule,
+    /// Epochs between evaluations on the test set; the last epoch is always evaluated.
+    #[serde(default = "one")]
+    pub eval_every: u64,
+    /// Steps between points of the learning curve, which also has one at the end of each epoch;
+    /// without it there is no curve.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub eval_every_steps: Option<u64>,
+}
+
+fn one() -> u64 {
+    1
+}
+
+impl Plan {
+    /// Refuses settings outside their domain.
+    ///
+    /// # Errors
+    /// [`Error::Config`], naming the setting.
+    pub fn check(&self) -> Result<()> {
+        for (field, value) in [
+            ("n_epochs", self.n_epochs),
+            ("batch_size", self.batch_size as u64),
+            ("eval_every", self.eval_every),
+            ("eval_every_steps", self.eval_every_steps.unwrap_or(1)),
+        ] {
+            if value == 0 {
+                return Err(Error::config(field, "must be at least 1"));
+            }
+        }
+        if !(self.learning_rate > 0.0 && self.learning_rate.is_finite()) {
+            let reason = format!("{} is not above 0", self.learning_rate);
+            return Err(Error::config("learning_rate", reason));
+        }
+        self.optimizer.check()?;
+        self.schedule.check(self.n_epochs)
+    }
+
+    /// The learning rate of step `step` of epoch `epoch`, both counted from 0, of `n_steps` an epoch.
+    pub(crate) fn rate(&self, epoch: u64, step: u64, n_steps: u64) -> f64 {
+        let at = At { epoch, step, n_epochs: self.n_epochs, n_steps };
+        self.schedule.rate(self.learning_rate, at)
+    }
+
+    /// Steps of one epoch over `n_samples` images.
+    pub fn n_steps(&self, n_samples: usize) -> u64 {
+        n_samples.div_ceil(self.batch_size) as u64
+    }
+}
