@@ -15,6 +15,11 @@ const PALETTE: [(u8, u8, u8); 6] =
     [(0, 114, 178), (213, 94, 0), (0, 158, 115), (204, 121, 167), (230, 159, 0), (86, 180, 233)];
 const FONT: (&str, u32) = ("sans-serif", 29);
 
+/// Size of a chart that stands beside two others.
+pub(crate) const SMALL: (u32, u32) = (760, 520);
+/// Size of a chart that stands beside one other.
+pub(crate) const LARGE: (u32, u32) = (1080, 640);
+
 /// Lines.
 pub(crate) struct Lines {
     pub(crate) x: XAxis,
@@ -23,6 +28,8 @@ pub(crate) struct Lines {
     pub(crate) series: Vec<Series>,
     /// Radius of the marks at the points; 0 for none.
     pub(crate) mark: u32,
+    /// Width and height.
+    pub(crate) size: (u32, u32),
 }
 
 /// What a chart's lines run over.
@@ -79,7 +86,7 @@ fn rgb(hue: Hue) -> RGBColor {
 /// # Errors
 /// [`Error::Io`] when plotters refuses.
 pub(crate) fn lines(lines: &Lines) -> Result<String> {
-    draw((760, 520), |area| {
+    draw(lines.size, |area| {
         let ((left, right), (low, high)) = (lines.x.ends, lines.y);
         let decimals = usize::from(high - low < 8.0) + usize::from(high - low < 0.4);
         let mut chart = ChartBuilder::on(area)
@@ -223,7 +230,8 @@ mod tests {
         let points = vec![(1.0, 97.0, 0.1), (2.0, 98.0, 0.1)];
         let series = vec![Series { hue: Some(0), points }];
         let (x, y) = (XAxis::epochs(2), (96.0, 98.5));
-        let svg = lines(&Lines { x, y, series, mark: 0 }).unwrap();
+        let svg = lines(&Lines { x, y, series, mark: 0, size: SMALL }).unwrap();
+        assert!(svg.contains("viewBox=\"0 0 760 520\""));
         assert!(
             svg.starts_with("<svg ") && svg.contains("currentColor") && svg.contains("#0072B2")
         );

@@ -12,6 +12,10 @@ use serde::{Deserialize, Serialize};
 pub struct Claims {
     official: BTreeMap<String, String>,
     claim: Vec<Claim>,
+    #[serde(default)]
+    reference: Vec<Reference>,
+    #[serde(default)]
+    remark: Vec<Remark>,
 }
 
 /// One number of the paper.
@@ -35,8 +39,36 @@ pub struct Claim {
     /// Ids from best to worst, when the paper gives only an order.
     #[serde(default)]
     pub order: Vec<String>,
-    /// Number of test images behind the number.
+    /// Number of images behind the number: test images, or training images for an order on those.
     pub n_test: Option<usize>,
+    /// Title of the figure that shows it.
+    pub figure: Option<String>,
+}
+
+/// A number that others published and the paper does not give: no verdict hangs on it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Reference {
+    /// What a suite writes at a model that may be set beside it.
+    pub id: String,
+    /// What was measured, in words.
+    pub what: String,
+    /// Where it was published.
+    pub source: String,
+    /// Fraction of the test images classified correctly.
+    pub top1: f64,
+    /// Fraction whose label is among the five largest logits.
+    pub top5: Option<f64>,
+    /// Number of test images.
+    pub n_test: usize,
+}
+
+/// What the paper leaves open about a suite.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Remark {
+    suite: String,
+    text: String,
 }
 
 /// What a claim's number counts.
@@ -53,10 +85,14 @@ pub enum Measure {
     Defended,
     /// Hours of GPU time.
     GpuHours,
-    /// Which model has the higher top-1 accuracy.
+    /// Which model has fewer top-1 errors on the test images.
     Top1Order,
-    /// Which model has the higher top-5 accuracy.
+    /// Which model has fewer top-5 errors on the test images.
     Top5Order,
+    /// Which model has fewer top-1 errors on the training images.
+    TrainTop1Order,
+    /// Which model has fewer top-5 errors on the training images.
+    TrainTop5Order,
     /// Which model needs fewer epochs.
     EpochsOrder,
 }
@@ -84,13 +120,16 @@ impl Claims {
     }
 
     /// The claims that a model marked with `id` answers: the claim of that id, and its error
-    /// counts; for models under attack, the claims of all attacks.
+    /// counts; for models under attack, the claims of all attacks; and the orders in which it has a
+    /// place. A model that may only be set beside a [`Reference`] answers none.
     ///
     /// # Errors
-    /// [`Error::Config`] when there are none.
+    /// [`Error::Config`] when `id` stands nowhere.
     pub fn answered_by(&self, id: &str) -> Result<Vec<&Claim>> {
-        let found: Vec<_> = self.claim.iter().filter(|claim| claim.model_id() == id).collect();
-        if found.is_empty() {
+        let answered =
+            |claim: &&Claim| claim.model_id() == id || claim.order.iter().any(|place| place == id);
+        let found: Vec<_> = self.claim.iter().filter(answered).collect();
+        if found.is_empty() && !self.reference.iter().any(|reference| reference.id == id) {
             return Err(Error::config("claim", format!("`{id}` is no id in claims.toml")));
         }
         Ok(found)
@@ -98,10 +137,27 @@ impl Claims {
 
     /// Hours of GPU time that the paper spent on `suite`, where it says.
     pub(crate) fn gpu_hours(&self, suite: &str) -> Option<f64> {
-        let of_suite = |claim: &&Claim| {
-            claim.measure == Measure::GpuHours && claim.id.split('/').next() == Some(suite)
-        };
-        self.claim.iter().find(of_suite)?.value
+        self.of_suite(suite).find(|claim| claim.measure == Measure::GpuHours)?.value
+    }
+
+    /// The paper's orders of the models of `suite`.
+    pub(crate) fn orders(&self, suite: &str) -> Vec<&Claim> {
+        self.of_suite(suite).filter(|claim| !claim.order.is_empty()).collect()
+    }
+
+    fn of_suite(&self, suite: &str) -> impl Iterator<Item = &Claim> {
+        self.claim.iter().filter(move |claim| suite_of(&claim.id) == suite)
+    }
+
+    /// What others published about the models of `suite`.
+    pub(crate) fn references(&self, suite: &str) -> Vec<&Reference> {
+        self.reference.iter().filter(|reference| suite_of(&reference.id) == suite).collect()
+    }
+
+    /// What the paper leaves open about `suite`.
+    pub(crate) fn remarks(&self, suite: &str) -> Vec<String> {
+        let here = self.remark.iter().filter(|remark| remark.suite == suite);
+        here.map(|remark| remark.text.clone()).collect()
     }
 
     /// Whether all `files` are official ones, to the bit.
@@ -109,6 +165,11 @@ impl Claims {
         let known = |file: &DataFile| self.official.values().any(|sha256| *sha256 == file.sha256);
         !files.is_empty() && files.iter().all(known)
     }
+}
+
+/// The suite that an id belongs to: its first part.
+fn suite_of(id: &str) -> &str {
+    id.split_once('/').map_or(id, |(suite, _)| suite)
 }
 
 impl Claim {
@@ -144,7 +205,7 @@ impl Measure {
     /// Number of test images that the measure looks at.
     pub fn n_images(self, evaluation: &Evaluation) -> usize {
         match self {
-            Self::ErrorsOn(class) => evaluation.confusion.get(class).map_or(0, |r| r.iter().sum()),
+            Self::ErrorsOn(class) => evaluation.images_of(class),
             _ => evaluation.total,
         }
     }
@@ -163,6 +224,8 @@ impl TryFrom<String> for Measure {
             ("gpu-hours", _) => Self::GpuHours,
             ("top1-order", _) => Self::Top1Order,
             ("top5-order", _) => Self::Top5Order,
+            ("train-top1-order", _) => Self::TrainTop1Order,
+            ("train-top5-order", _) => Self::TrainTop5Order,
             ("epochs-order", _) => Self::EpochsOrder,
             _ => return Err(format!("unknown measure `{text}`")),
         })
@@ -179,6 +242,8 @@ impl From<Measure> for String {
             Measure::GpuHours => "gpu-hours".into(),
             Measure::Top1Order => "top1-order".into(),
             Measure::Top5Order => "top5-order".into(),
+            Measure::TrainTop1Order => "train-top1-order".into(),
+            Measure::TrainTop5Order => "train-top5-order".into(),
             Measure::EpochsOrder => "epochs-order".into(),
         }
     }
@@ -234,6 +299,20 @@ mod tests {
         let attacks = ["defensive/mnist/fgsm/defended", "defensive/mnist/pgd/defended"];
         assert_eq!(ids("defensive/mnist").unwrap(), attacks);
         assert!(ids("mnist/teacher2").unwrap_err().to_string().contains("claims.toml"));
+    }
+
+    #[test]
+    fn a_model_may_have_a_place_in_an_order_or_stand_beside_a_reference() {
+        let claims = Claims::load().unwrap();
+        let found = claims.answered_by("imagenet/resnet18/t10").unwrap();
+        assert_eq!(found.len(), 4, "Figures 3 to 6");
+        assert!(found.iter().all(|claim| claim.figure.is_some() && claim.interval().is_none()));
+        assert!(claims.answered_by("imagenet/resnet18/t4").unwrap().is_empty());
+        assert_eq!((claims.orders("imagenet").len(), claims.orders("cifar10").len()), (4, 0));
+        assert!(claims.references("mnist").is_empty() && claims.remarks("mnist").is_empty());
+        let references = claims.references("imagenet");
+        assert!(references.len() > 2 && references.iter().all(|r| r.n_test == 50_000));
+        assert!(references.iter().all(|r| (0.6..0.8).contains(&r.top1)));
     }
 
     #[test]

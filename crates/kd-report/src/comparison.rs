@@ -68,9 +68,7 @@ pub(crate) fn results(
 ) -> Result<Vec<ClaimResult>> {
     let mut found = Vec::new();
     for model in models {
-        let Some(id) = model.finals.values().find_map(|last| last.claim.as_deref()) else {
-            continue;
-        };
+        let Some(id) = model.claim() else { continue };
         for claim in claims.answered_by(id)? {
             let both = [Selection::Best, Selection::Last];
             found.extend(both.iter().filter_map(|s| result(model, claim, *s, official)));
@@ -135,7 +133,9 @@ fn measured(last: &FinalRecord, measure: Measure, selection: Selection) -> Optio
         (Measure::Top1, Selection::Best) => Some(last.best_top1),
         (Measure::Top1, Selection::Last) => Some(last.last.top1),
         (Measure::Errors, Selection::Last) => Some(last.last.errors() as f64),
-        (Measure::ErrorsOn(class), Selection::Last) => Some(last.last.errors_on(class) as f64),
+        (Measure::ErrorsOn(class), Selection::Last) if last.last.images_of(class) > 0 => {
+            Some(last.last.errors_on(class) as f64)
+        }
         _ => None,
     }
 }

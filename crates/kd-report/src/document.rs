@@ -1,5 +1,6 @@
 //! What a report says, apart from how it looks: HTML and Markdown are two renderings of this.
 
+use crate::curves::OrderVerdict;
 use crate::stats::Verdict;
 
 /// A whole report.
@@ -68,6 +69,8 @@ pub(crate) enum Cell {
         spread: String,
     },
     Verdict(Verdict),
+    /// What is said of an order.
+    Order(OrderVerdict),
     /// A check of an audit: how many seeds pass it.
     Check {
         passed: usize,
@@ -92,8 +95,16 @@ pub(crate) struct Figure {
     pub(crate) legend: Vec<Legend>,
     /// Least width of a panel, in widths of a large letter (CSS `rem`).
     pub(crate) width: u32,
-    /// Title and SVG.
-    pub(crate) panels: Vec<(String, String)>,
+    pub(crate) panels: Vec<Panel>,
+}
+
+/// One chart.
+pub(crate) struct Panel {
+    /// Stands above it; empty for none.
+    pub(crate) title: String,
+    /// What it shows, for those who do not see it.
+    pub(crate) words: String,
+    pub(crate) svg: String,
 }
 
 /// A PNG file of the run: in HTML its bytes, in Markdown a link.
@@ -123,6 +134,14 @@ impl Section {
     pub(crate) fn of_table(title: &str, table: Table) -> Option<Self> {
         (!table.rows.is_empty())
             .then(|| Self { title: title.into(), blocks: vec![Block::Table(table)] })
+    }
+}
+
+impl Panel {
+    /// A chart whose title says what it shows.
+    pub(crate) fn new(title: impl Into<String>, svg: String) -> Self {
+        let title = title.into();
+        Self { words: title.clone(), title, svg }
     }
 }
 

@@ -4,7 +4,7 @@ use kd_core::Result;
 
 use crate::chart::{self, Bars, Hue, Lines, Series, XAxis};
 use crate::comparison::{Paper, Selection};
-use crate::document::{Block, Cell, Column, Figure, Grid, Legend, Row, Section, Table};
+use crate::document::{Block, Cell, Column, Figure, Grid, Legend, Panel, Row, Section, Table};
 use crate::format::{count_cell, number_cell, percent, signed};
 use crate::report::{EvaluationSummary, ModelSummary, Report};
 use crate::sections::trainings;
@@ -139,8 +139,9 @@ fn on_labels(models: &[&ModelSummary]) -> Result<Figure> {
         false => format!("{}/{}", model.training, model.model),
     };
     let legend = colored.iter().map(|(m, hue)| Legend { label: name(m), hue: *hue }).collect();
-    let panel = (String::new(), chart::lines(&lines(&colored, axis(models)))?);
-    let caption = "Without a teacher: test accuracy (percent) by epoch.".into();
+    let svg = chart::lines(&lines(&colored, axis(models)))?;
+    let caption = "Without a teacher: test accuracy (percent) by epoch.".to_owned();
+    let panel = Panel { title: String::new(), words: caption.clone(), svg };
     Ok(Figure { caption, legend, width: 19, panels: vec![panel] })
 }
 
@@ -156,10 +157,10 @@ fn by_temperature(models: &[&ModelSummary]) -> Result<Figure> {
         let other = others.iter().position(|other| other.model == model.model);
         place.or(other.filter(|&other| other > 0).map(|other| alphas.len() + other - 1))
     };
-    let panel = |t: &f64| -> Result<(String, String)> {
+    let panel = |t: &f64| -> Result<Panel> {
         let here = |m: &&ModelSummary| m.cell().is_none_or(|(_, at)| at.total_cmp(t).is_eq());
         let colored: Vec<_> = models.iter().copied().filter(here).map(|m| (m, hue(m))).collect();
-        Ok((format!("T = {t}"), chart::lines(&lines(&colored, axis(models)))?))
+        Ok(Panel::new(format!("T = {t}"), chart::lines(&lines(&colored, axis(models)))?))
     };
     let labels = others.iter().map(|m| Legend { label: m.model.clone(), hue: hue(m) });
     let cells = alphas.iter().enumerate().map(|(i, a)| (format!("α = {a}"), Some(i)));
@@ -198,7 +199,7 @@ fn lines(models: &[(&ModelSummary, Hue)], y: (f64, f64)) -> Lines {
     let series = models.iter().map(|(model, hue)| Series { hue: *hue, points: points(model) });
     let n_epochs = models.iter().filter_map(|(m, _)| m.curve.last()).map(|(e, _)| *e).max();
     let x = XAxis::epochs(n_epochs.unwrap_or(1));
-    Lines { x, y, series: series.collect(), mark: 0 }
+    Lines { x, y, series: series.collect(), mark: 0, size: chart::SMALL }
 }
 
 /// The y axis, in percent: from the lowest mean after a quarter of the epochs to the highest.
@@ -250,6 +251,8 @@ fn bar_chart(models: &[&ModelSummary], class: u32) -> Result<Option<Figure>> {
     }
     let legend = shown.into_iter().enumerate().map(|(i, (label, _))| Legend { label, hue: hue(i) });
     let training = &models[0].training;
+    let svg = chart::bars(&Bars { y_max: bar_limit(&series), series })?;
+    let words = format!("{training}: test errors by class, as in the table below.");
     Ok(Some(Figure {
         caption: format!(
             "{training}: test errors by class, last epoch, mean over seeds. Class {class} is not in \
@@ -257,7 +260,7 @@ fn bar_chart(models: &[&ModelSummary], class: u32) -> Result<Option<Figure>> {
         ),
         legend: legend.collect(),
         width: 48,
-        panels: vec![(String::new(), chart::bars(&Bars { y_max: bar_limit(&series), series })?)],
+        panels: vec![Panel { title: String::new(), words, svg }],
     }))
 }
 

@@ -45,6 +45,7 @@ fn provenance(seeds: u64, synthetic: bool) -> RunRecord {
         suite: "mnist".into(),
         preset: "paper".into(),
         synthetic,
+        reencoded: false,
         seeds,
         device: "cpu".into(),
         cpu: "Made-up CPU @ 2.00GHz".into(),
@@ -124,8 +125,8 @@ fn epochs(spec: &Spec, seed: u64, n: u64, shift: f64, noise: &mut Rng) -> Vec<Re
             train_loss: 0.1,
             test_top1: Some(spec.top1 + shift - start + jitter),
             test_nll: Some(0.1),
-            holdout_top1: None,
             seconds: 4.0,
+            ..EpochRecord::default()
         })
     };
     (1..=n).map(|epoch| at(epoch, noise)).collect()
@@ -197,5 +198,6 @@ fn evaluation(top1: f64, on_three: usize, distilled: bool) -> Evaluation {
         ece: if distilled { 0.004 } else { 0.007 },
         confusion,
         agreement: distilled.then_some(0.985),
+        ..Evaluation::default()
     }
 }

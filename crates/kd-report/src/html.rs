@@ -5,6 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use crate::chart;
+use crate::curves::OrderVerdict;
 use crate::document::{Block, Cell, Document, Figure, Grid, Picture, Row, Table, check};
 use crate::stats::Verdict;
 
@@ -145,7 +146,12 @@ fn cell(cell: &Cell) -> Markup {
         Cell::Check { passed, of } => html! {
             span.verdict.(if passed == of { "same" } else { "worse" }) { (check(*passed, *of)) }
         },
-        Cell::Verdict(Verdict::None) => html! { span.none { "none" } },
+        Cell::Order(OrderVerdict::None) | Cell::Verdict(Verdict::None) => {
+            html! { span.none { "none" } }
+        }
+        Cell::Order(verdict) => html! {
+            span.verdict.(verdict.class()) { (verdict.words()) }
+        },
         Cell::Verdict(verdict) => html! { span.verdict.(verdict.class()) { (verdict.words()) } },
     }
 }
@@ -177,6 +183,16 @@ impl Verdict {
             Self::Better => "better",
             Self::Worse => "worse",
             Self::None => "none",
+        }
+    }
+}
+
+impl OrderVerdict {
+    fn class(self) -> &'static str {
+        match self {
+            Self::Reproduced => "same",
+            Self::Contradicted => "worse",
+            Self::Undecided | Self::None => "open",
         }
     }
 }
@@ -218,10 +234,10 @@ fn figure(figure: &Figure) -> Markup {
                 }
             }
             div.panels style=(format!("--width:{}rem", figure.width)) {
-                @for (title, svg) in &figure.panels {
-                    div role="img" aria-label=(title) {
-                        @if !title.is_empty() { h3 { (title) } }
-                        (PreEscaped(svg))
+                @for panel in &figure.panels {
+                    div role="img" aria-label=(panel.words) {
+                        @if !panel.title.is_empty() { h3 { (panel.title) } }
+                        (PreEscaped(&panel.svg))
                     }
                 }
             }

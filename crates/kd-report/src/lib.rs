@@ -11,6 +11,7 @@ mod adversarial;
 mod chart;
 mod claims;
 mod comparison;
+mod curves;
 mod document;
 mod figures;
 #[cfg(test)]
@@ -19,9 +20,11 @@ mod format;
 mod html;
 mod markdown;
 mod ordered;
+mod reading;
 mod report;
 mod run;
 mod sections;
+mod share;
 mod stats;
 #[cfg(test)]
 mod tests;
@@ -32,13 +35,16 @@ use kd_core::{Result, fsx, record};
 
 use adversarial::Gallery;
 
-pub use adversarial::{
-    Adversarial, AttackSummary, AttackedModel, CensusSummary, Share, TransferSummary,
-};
-pub use claims::{Claim, Claims, Measure};
+pub use adversarial::{Adversarial, AttackSummary, AttackedModel, CensusSummary, TransferSummary};
+pub use claims::{Claim, Claims, Measure, Reference};
 pub use comparison::{ClaimResult, Paper, Selection};
+pub use curves::{
+    Curves, Errors, OrderResult, OrderVerdict, Placed, ReferenceResult, StudentCurve,
+};
 pub use format::duration;
+pub use reading::{BadImages, Reading};
 pub use report::{CorrectionSummary, EPOCHS_TO, EpochsTo, EvaluationSummary, ModelSummary, Report};
+pub use share::Share;
 pub use stats::{Difference, Stat, Verdict, binomial_error};
 
 /// Reads the metrics of `run_dir` and writes `report.json`, `report.md` and `report.html` there.

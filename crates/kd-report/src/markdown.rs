@@ -79,6 +79,7 @@ fn cell(cell: &Cell) -> String {
         Cell::Number { main, spread } if spread.is_empty() => main.clone(),
         Cell::Number { main, spread } if spread.starts_with('±') => format!("{main} {spread}"),
         Cell::Number { main, spread } => format!("{main} ({spread})"),
+        Cell::Order(verdict) => verdict.words().into(),
         Cell::Verdict(Verdict::None) => "none".into(),
         Cell::Verdict(verdict) => verdict.words().into(),
     }

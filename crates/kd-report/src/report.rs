@@ -8,6 +8,8 @@ use serde_json::Value;
 use crate::adversarial::Adversarial;
 use crate::claims::Claims;
 use crate::comparison::{ClaimResult, results};
+use crate::curves::Curves;
+use crate::reading::{Reading, readings};
 use crate::run::{ModelRuns, Run};
 use crate::stats::Stat;
 
@@ -43,6 +45,12 @@ pub struct Report {
     /// Models under attack; none in a run without attacks.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub adversarial: Option<Adversarial>,
+    /// Errors in the course of trainings; none in a run that did not record them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub curves: Option<Curves>,
+    /// How the images of each training came; none for a run that did not record it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub readings: Vec<Reading>,
     /// What ran where.
     pub provenance: RunRecord,
 }
@@ -100,8 +108,10 @@ pub struct ModelSummary {
 pub struct EvaluationSummary {
     /// Number of test images classified wrongly.
     pub errors: Stat,
-    /// The same by class.
+    /// The same by class; left out above [`Evaluation::MAX_CONFUSION`] classes.
     pub class_errors: Vec<Stat>,
+    /// Fraction of the test images whose label is among the five largest logits.
+    pub top5: Stat,
     /// Mean negative log-likelihood, nats.
     pub nll: Stat,
     /// Expected calibration error, a fraction.
@@ -159,6 +169,8 @@ impl Report {
             claims: results,
             models: ended.iter().filter_map(|model| summary(model)).collect(),
             adversarial,
+            curves: Curves::of(&run, claims),
+            readings: readings(&run),
             provenance: run.provenance,
         })
     }
@@ -233,11 +245,13 @@ fn summary(model: &ModelRuns) -> Option<ModelSummary> {
 
 impl EvaluationSummary {
     fn of<'a>(evaluations: impl Iterator<Item = &'a Evaluation> + Clone) -> Option<Self> {
-        let n_classes = evaluations.clone().map(|e| e.confusion.len()).max().unwrap_or(0);
+        let n_classes = evaluations.clone().map(Evaluation::n_classes).min();
+        let n_classes = n_classes.filter(|n| *n <= Evaluation::MAX_CONFUSION).unwrap_or(0);
         let on = |class| over(evaluations.clone(), &|e: &Evaluation| e.errors_on(class) as f64);
         Some(Self {
             errors: over(evaluations.clone(), &|e: &Evaluation| e.errors() as f64)?,
             class_errors: (0..n_classes).filter_map(on).collect(),
+            top5: over(evaluations.clone(), &|e: &Evaluation| e.top5)?,
             nll: over(evaluations.clone(), &|e: &Evaluation| e.nll)?,
             ece: over(evaluations.clone(), &|e: &Evaluation| e.ece)?,
             agreement: over_some(evaluations.map(|e| e.agreement)),

@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use kd_core::record::{CorrectionRecord, EpochRecord, FinalRecord, Record, RunRecord};
+use kd_core::record::{
+    BadImagesRecord, CorrectionRecord, CurveRecord, EpochRecord, FinalRecord, Record, RunRecord,
+    SoftTargetsRecord, TeacherRecord,
+};
 use kd_core::{Error, Result};
 
 use crate::adversarial::AttackRuns;
@@ -15,7 +18,13 @@ pub(crate) struct Run {
     pub(crate) wall_seconds: Option<f64>,
     /// In order of appearance.
     pub(crate) models: Vec<ModelRuns>,
+    pub(crate) teachers: ByTraining<TeacherRecord>,
+    pub(crate) bad_images: ByTraining<BadImagesRecord>,
+    pub(crate) soft_targets: ByTraining<SoftTargetsRecord>,
 }
+
+/// By training and seed.
+type ByTraining<T> = BTreeMap<(String, u64), T>;
 
 /// One model over all seeds.
 #[derive(Default)]
@@ -26,6 +35,8 @@ pub(crate) struct ModelRuns {
     pub(crate) finals: BTreeMap<u64, FinalRecord>,
     /// By seed and epoch.
     pub(crate) epochs: BTreeMap<(u64, u64), EpochRecord>,
+    /// By seed and step.
+    pub(crate) curves: BTreeMap<(u64, u64), CurveRecord>,
     /// By method, class and seed.
     pub(crate) corrections: BTreeMap<(String, u32, u64), CorrectionRecord>,
     pub(crate) attacked: AttackRuns,
@@ -39,11 +50,16 @@ impl Run {
     pub(crate) fn group(records: Vec<Record>) -> Result<Self> {
         let (mut provenance, mut wall_seconds) = (None, None);
         let mut models = Models::default();
+        let (mut teachers, mut bad_images, mut soft_targets) = Default::default();
         for record in records {
             match record {
                 Record::Run(run) => (provenance, wall_seconds) = (Some(run), None),
                 Record::Done { wall_seconds: seconds } => wall_seconds = Some(seconds),
                 Record::Epoch(epoch) => models.add_epoch(epoch),
+                Record::Curve(point) => models.add_point(point),
+                Record::Teacher(t) => insert(&mut teachers, t.training.clone(), t.seed, t),
+                Record::BadImages(b) => insert(&mut bad_images, b.training.clone(), b.seed, b),
+                Record::SoftTargets(s) => insert(&mut soft_targets, s.training.clone(), s.seed, s),
                 Record::Final(last) => models.add_final(last),
                 Record::Correction(correction) => models.add_correction(correction),
                 Record::Attack(a) => models.entry(&a.training, &a.model).attacked.add_attack(a),
@@ -57,14 +73,15 @@ impl Run {
             offset: 0,
             reason: "no `run` record: nothing was run here yet".into(),
         })?;
-        Ok(Self { provenance, wall_seconds, models: models.0.into_values() })
+        let models = models.0.into_values();
+        Ok(Self { provenance, wall_seconds, models, teachers, bad_images, soft_targets })
     }
 
     /// Trainings that have begun and not ended, such as `student30 (seed 2)`.
     pub(crate) fn unfinished(&self) -> Vec<String> {
         let mut names = Vec::new();
         for model in &self.models {
-            let seeds = model.epochs.keys().map(|(seed, _)| *seed);
+            let seeds = model.epochs.keys().chain(model.curves.keys()).map(|(seed, _)| *seed);
             for seed in seeds.filter(|seed| !model.finals.contains_key(seed)) {
                 let name = format!("{} (seed {seed})", model.training);
                 if !names.contains(&name) {
@@ -74,6 +91,17 @@ impl Run {
         }
         names
     }
+}
+
+impl ModelRuns {
+    /// Id of the paper's number that it answers.
+    pub(crate) fn claim(&self) -> Option<&String> {
+        self.finals.values().find_map(|last| last.claim.as_ref())
+    }
+}
+
+fn insert<T>(records: &mut ByTraining<T>, training: String, seed: u64, record: T) {
+    records.insert((training, seed), record);
 }
 
 #[derive(Default)]
@@ -89,6 +117,11 @@ impl Models {
     fn add_epoch(&mut self, epoch: EpochRecord) {
         let model = self.entry(&epoch.training, &epoch.model);
         model.epochs.insert((epoch.seed, epoch.epoch), epoch);
+    }
+
+    fn add_point(&mut self, point: CurveRecord) {
+        let model = self.entry(&point.training, &point.model);
+        model.curves.insert((point.seed, point.step), point);
     }
 
     fn add_final(&mut self, last: FinalRecord) {

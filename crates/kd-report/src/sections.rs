@@ -4,9 +4,11 @@ use kd_core::Result;
 
 use crate::adversarial::{self, Gallery};
 use crate::comparison::{ClaimResult, Paper, Selection};
+use crate::curves::{self, Curves, OrderVerdict};
 use crate::document::{Block, Cell, Column, Document, Row, Section, Table};
 use crate::figures;
 use crate::format::{count_cell, duration, number_cell, percent, percent_cell, signed, thousands};
+use crate::reading;
 use crate::report::{ModelSummary, Report};
 use crate::stats::{Stat, Verdict};
 
@@ -23,11 +25,13 @@ pub(crate) fn document(
     let mut sections = vec![summary(report, spec.as_deref())];
     sections.extend(claims(report));
     sections.extend(adversarial::sections(report, gallery)?);
+    sections.extend(curves::sections(report)?);
     sections.extend(figures::grids(report));
     sections.extend(figures::convergence(report)?);
     sections.extend(epochs(report));
     sections.extend(figures::class_errors(report)?);
     sections.extend(models(report));
+    sections.extend(reading::section(report));
     sections.push(provenance(report, spec));
     Ok(Document {
         title: title(report),
@@ -56,7 +60,12 @@ fn notices(report: &Report) -> Vec<String> {
              the code, cannot be compared with the paper's, and get no verdict."
                 .into(),
         );
-    } else if !report.official_data {
+    } else if report.provenance.reencoded {
+        notices.push(
+            "The images were encoded anew, so that nothing gets a verdict against the paper."
+                .into(),
+        );
+    } else if !report.official_data && !report.curves.as_ref().is_some_and(Curves::is_judged) {
         notices.push(
             "The data files are not the official ones, bit for bit, so that no number gets a \
              verdict against the paper's."
@@ -82,6 +91,7 @@ fn summary(report: &Report, spec: Option<&str>) -> Section {
     {
         facts.extend(verdict_counts(report, selection).map(|counts| (name, counts)));
     }
+    facts.extend(order_counts(report).map(|counts| ("Orders of students", counts)));
     let mut blocks = vec![Block::Facts(facts)];
     blocks.extend(spec.and_then(about).map(Block::Text));
     blocks.push(Block::Text(HOW_TO_READ.into()));
@@ -130,6 +140,14 @@ fn verdict_counts(report: &Report, selection: Selection) -> Option<String> {
     let [same, better, worse] = [Verdict::Reproduced, Verdict::Better, Verdict::Worse].map(of);
     let text = format!("{same} reproduced, {better} better, {worse} worse");
     (same + better + worse > 0).then_some(text)
+}
+
+fn order_counts(report: &Report) -> Option<String> {
+    let curves = report.curves.as_ref().filter(|curves| curves.is_judged())?;
+    let of = |verdict| curves.orders.iter().filter(|order| order.verdict == verdict).count();
+    let all = [OrderVerdict::Reproduced, OrderVerdict::Undecided, OrderVerdict::Contradicted];
+    let [same, open, other] = all.map(of);
+    Some(format!("{same} reproduced, {open} not decided, {other} otherwise"))
 }
 
 fn claims(report: &Report) -> Option<Section> {
@@ -192,9 +210,13 @@ pub(crate) fn paper(claim: &ClaimResult) -> String {
     }
 }
 
-/// The short table for a README, in both selections: claim, paper, ours, verdict; where nothing
-/// answers the paper, the models and their accuracies.
+/// The short table for a README, in both selections: claim, paper, ours, verdict; where the paper
+/// gives only an order, that; where nothing answers the paper, the models and their accuracies.
 pub(crate) fn results(report: &Report) -> Table {
+    if let Some(curves) = report.curves.as_ref().filter(|curves| curves.is_judged()) {
+        let caption = String::new();
+        return Table { caption, ..curves::order_table(&curves.orders) };
+    }
     let short = |claim: &ClaimResult| {
         let [ours, _, verdict] = three(claim);
         [ours, verdict]

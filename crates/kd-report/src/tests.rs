@@ -7,14 +7,14 @@ use serde_json::{Value, json};
 
 use crate::{Claims, Report, Verdict, fixture, results_table, write_report};
 
-struct Written {
-    report: Report,
-    json: String,
-    markdown: String,
-    html: String,
+pub(crate) struct Written {
+    pub(crate) report: Report,
+    pub(crate) json: String,
+    pub(crate) markdown: String,
+    pub(crate) html: String,
 }
 
-fn write(records: &[Record]) -> Written {
+pub(crate) fn write(records: &[Record]) -> Written {
     let folder = tempfile::tempdir().unwrap();
     let lines = records.iter().map(|record| serde_json::to_string(record).unwrap() + "\n");
     std::fs::write(folder.path().join("metrics.jsonl"), lines.collect::<String>()).unwrap();
@@ -230,7 +230,7 @@ fn json_of_a_small_run() {
             nll: 0.5,
             ece: 0.25,
             confusion: vec![vec![0, wrong], vec![0, correct]],
-            agreement: None,
+            ..Evaluation::default()
         };
         let base = EpochRecord { seed, training: "t".into(), ..EpochRecord::default() };
         for (epoch, test_top1) in [(1, Some(0.5)), (2, None), (3, Some(0.25 + 0.37 * seed as f64))]

@@ -3,7 +3,7 @@
 use kd_core::Result;
 
 use crate::chart::{self, Hue, Lines, Series, XAxis};
-use crate::document::{Block, Cell, Column, Figure, Legend, Row, Section, Table};
+use crate::document::{Block, Cell, Column, Figure, Legend, Panel, Row, Section, Table};
 use crate::format::{number_cell, percent_cell};
 use crate::ordered::grouped;
 
@@ -80,8 +80,8 @@ fn figure(models: &[Counted<'_>]) -> Result<Option<Figure>> {
         legend: legend.collect(),
         width: 19,
         panels: vec![
-            ("mean L2 norm of the logits".into(), norms),
-            ("zero gradients, percent of images".into(), zeros),
+            Panel::new("mean L2 norm of the logits", norms),
+            Panel::new("zero gradients, percent of images", zeros),
         ],
     }))
 }
@@ -115,7 +115,7 @@ fn panel(
         .collect();
     let highest = series.iter().flat_map(|s| &s.points).map(|p| p.1).fold(1.0, f64::max);
     let x = XAxis { name: "temperature", ends, label: decade };
-    chart::lines(&Lines { x, y: (0.0, 1.06 * highest), series, mark: 8 })
+    chart::lines(&Lines { x, y: (0.0, 1.06 * highest), series, mark: 8, size: chart::SMALL })
 }
 
 /// `100` for 2; nothing between the decades.

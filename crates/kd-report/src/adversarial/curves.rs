@@ -3,7 +3,7 @@
 use kd_core::Result;
 
 use crate::chart::{self, Hue, Lines, Series, XAxis};
-use crate::document::{Block, Figure, Legend, Section};
+use crate::document::{Block, Figure, Legend, Panel, Section};
 use crate::ordered::grouped;
 
 use super::summary::{norm, radius};
@@ -68,7 +68,7 @@ fn figure(models: &[&AttackedModel]) -> Result<Figure> {
     })
 }
 
-fn panel(curves: &[(Hue, Curve<'_>)]) -> Result<(String, String)> {
+fn panel(curves: &[(Hue, Curve<'_>)]) -> Result<Panel> {
     let last = |(_, curve): &(Hue, Curve<'_>)| curve.points.last().map_or(0.0, |point| point.0);
     let end = curves.iter().map(last).fold(1e-6, f64::max);
     let x = XAxis { name: "radius", ends: (0.0, end), label: radius };
@@ -76,7 +76,8 @@ fn panel(curves: &[(Hue, Curve<'_>)]) -> Result<(String, String)> {
         |(hue, curve): &(Hue, Curve<'_>)| Series { hue: *hue, points: curve.points.clone() };
     let series = curves.iter().map(series).collect();
     let title = format!("{}, {}", curves[0].1.attack, norm(curves[0].1.norm));
-    Ok((title, chart::lines(&Lines { x, y: (0.0, 101.0), series, mark: 5 })?))
+    let lines = Lines { x, y: (0.0, 101.0), series, mark: 5, size: chart::SMALL };
+    Ok(Panel::new(title, chart::lines(&lines)?))
 }
 
 #[cfg(test)]

@@ -8,7 +8,6 @@ mod curves;
 mod fixture;
 mod pictures;
 mod runs;
-mod share;
 mod summary;
 mod table;
 #[cfg(test)]
@@ -25,11 +24,11 @@ use crate::comparison::ClaimResult;
 use crate::document::Section;
 use crate::report::Report;
 use crate::run::ModelRuns;
+use crate::share::Share;
 use crate::stats::Stat;
 
 pub(crate) use pictures::Gallery;
 pub(crate) use runs::AttackRuns;
-pub use share::Share;
 
 /// Models under attack.
 #[derive(Debug, Clone, PartialEq, Serialize)]
