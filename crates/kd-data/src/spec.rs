@@ -4,9 +4,12 @@ use std::path::Path;
 
 use kd_core::{Result, registry};
 
-use crate::{Cifar10, Folder, Images, Mnist, Normalize, SyntheticDigits, SyntheticObjects};
+use crate::{
+    Cifar10, Folder, Images, Mnist, Normalize, Part, PhotoFolder, SyntheticDigits,
+    SyntheticObjects, SyntheticPhotos,
+};
 
-/// The two parts of a data set.
+/// The two parts of a data set in memory.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Splits {
     /// Images to learn from.
@@ -15,6 +18,23 @@ pub struct Splits {
     pub test: Images,
     /// True when the content is, byte for byte, what published numbers refer to.
     pub official: bool,
+}
+
+/// The two parts of a data set, wherever their images are.
+#[derive(Debug, Clone)]
+pub struct Parts {
+    /// Images to learn from.
+    pub train: Part,
+    /// Images to judge by.
+    pub test: Part,
+    /// True when the content is what published numbers refer to.
+    pub official: bool,
+}
+
+impl From<Splits> for Parts {
+    fn from(Splits { train, test, official }: Splits) -> Self {
+        Self { train: train.into(), test: test.into(), official }
+    }
 }
 
 /// One of the two parts of a data set.
@@ -28,7 +48,7 @@ pub enum Split {
 
 /// A data set, as a suite file describes it.
 pub trait Dataset {
-    /// Loads both parts.
+    /// Loads both parts into memory, photographs as evaluation sees them.
     ///
     /// `dir` is the data folder: where files are read from, or where a synthetic set is kept
     /// between runs; without one a synthetic set is made in memory.
@@ -51,6 +71,22 @@ pub trait Dataset {
         })
     }
 
+    /// Both parts, photographs still in their files.
+    ///
+    /// # Errors
+    /// As [`Dataset::load`].
+    fn parts(&self, dir: Option<&Path>) -> Result<Parts> {
+        self.load(dir).map(Parts::from)
+    }
+
+    /// One part, photographs still in their files.
+    ///
+    /// # Errors
+    /// As [`Dataset::load_split`].
+    fn part(&self, dir: Option<&Path>, split: Split) -> Result<Part> {
+        self.load_split(dir, split).map(Part::from)
+    }
+
     /// The normalization that goes with this data set.
     fn normalize(&self) -> Normalize;
 
@@ -64,8 +100,10 @@ registry! {
         "mnist" => Mnist(Mnist),
         "cifar10" => Cifar10(Cifar10),
         "folder" => Folder(Folder),
+        "photos" => Photos(PhotoFolder),
         "synthetic-digits" => SyntheticDigits(SyntheticDigits),
         "synthetic-objects" => SyntheticObjects(SyntheticObjects),
+        "synthetic-photos" => SyntheticPhotos(SyntheticPhotos),
     }
 }
 

@@ -1,0 +1,123 @@
+//! Photographs of all sizes in class folders, such as ImageNet's.
+
+use std::path::{Path, PathBuf};
+
+use kd_core::{Error, Result};
+use serde::{Deserialize, Serialize};
+
+use crate::{Dataset, Images, Normalize, OnBadImage, Part, Parts, Photos, Split, Splits};
+
+/// Classes, training and validation images of ILSVRC2012.
+const ILSVRC2012: [usize; 3] = [1000, 1_281_167, 50_000];
+
+/// `PATH/train/CLASS/*.JPEG` and `PATH/val/CLASS/*.JPEG`, as torchvision's `ImageFolder` reads
+/// them, or `PATH/train` and `PATH/val` as `kd data pack` wrote them; `test` also serves as `val`.
+///
+/// Evaluation resizes the shorter side to `resize` and cuts out the central square of side `crop`,
+/// both by torchvision's rules. Training does the same unless its augmentation says otherwise.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct PhotoFolder {
+    /// The folder; a relative path begins at the data folder.
+    pub path: PathBuf,
+    /// Pixels of the shorter side before the central square is cut out.
+    pub resize: usize,
+    /// Side of the image that a network sees.
+    pub crop: usize,
+    /// What becomes of a photograph that cannot be decoded.
+    pub on_bad_image: OnBadImage,
+    /// Mean of each channel, for pixels in `[0, 1]`; the default is ImageNet's.
+    pub mean: [f32; 3],
+    /// Standard deviation of each channel; the default is ImageNet's as well.
+    pub std: [f32; 3],
+}
+
+impl Default for PhotoFolder {
+    fn default() -> Self {
+        Self {
+            path: "imagenet".into(),
+            resize: 256,
+            crop: 224,
+            on_bad_image: OnBadImage::default(),
+            mean: [0.485, 0.456, 0.406],
+            std: [0.229, 0.224, 0.225],
+        }
+    }
+}
+
+impl Dataset for PhotoFolder {
+    fn load(&self, dir: Option<&Path>) -> Result<Splits> {
+        let Parts { train, test, official } = self.parts(dir)?;
+        Ok(Splits { train: in_memory(&train)?, test: in_memory(&test)?, official })
+    }
+
+    fn load_split(&self, dir: Option<&Path>, split: Split) -> Result<Images> {
+        in_memory(&self.part(dir, split)?)
+    }
+
+    fn parts(&self, dir: Option<&Path>) -> Result<Parts> {
+        let root = self.root(dir)?;
+        let train = self.open(&place(&root, Split::Train)?)?;
+        let test = self.open(&place(&root, Split::Test)?)?;
+        if train.classes() != test.classes() {
+            let reason = "its training and validation images are not of the same classes".into();
+            return Err(Error::Parse { path: root, offset: 0, reason });
+        }
+        // Names and numbers only: to hash 148 GB takes longer than most trainings.
+        let official = [train.n_classes(), train.len(), test.len()] == ILSVRC2012;
+        Ok(Parts { train: train.into(), test: test.into(), official })
+    }
+
+    fn part(&self, dir: Option<&Path>, split: Split) -> Result<Part> {
+        let root = self.root(dir)?;
+        let alone = [Split::Train, Split::Test].iter().all(|&split| place(&root, split).is_err());
+        let folder = if alone { root } else { place(&root, split)? };
+        self.open(&folder).map(Part::from)
+    }
+
+    fn normalize(&self) -> Normalize {
+        Normalize { mean: self.mean.to_vec(), std: self.std.to_vec() }
+    }
+
+    fn is_synthetic(&self) -> bool {
+        false
+    }
+}
+
+impl PhotoFolder {
+    fn root(&self, dir: Option<&Path>) -> Result<PathBuf> {
+        let root = dir.map_or_else(|| self.path.clone(), |dir| dir.join(&self.path));
+        if root.is_dir() {
+            return Ok(root);
+        }
+        let hint = "it should hold `train` and `val` with class folders; `kd data imagenet` makes \
+                    them from the archives";
+        Err(Error::Missing { path: root, hint: hint.into() })
+    }
+
+    fn open(&self, folder: &Path) -> Result<Photos> {
+        let photos = Photos::open(folder)?.with_policy(self.on_bad_image);
+        photos.with_size(self.resize, self.crop)
+    }
+}
+
+/// The folder of a part.
+fn place(root: &Path, split: Split) -> Result<PathBuf> {
+    let names: &[&str] = match split {
+        Split::Train => &["train"],
+        Split::Test => &["val", "test"],
+    };
+    let found = names.iter().map(|name| root.join(name)).find(|path| path.is_dir());
+    found.ok_or_else(|| Error::Missing {
+        path: root.join(names[0]),
+        hint: "it should hold one folder a class; `kd data imagenet` makes them".into(),
+    })
+}
+
+/// All photographs of a part as evaluation sees them.
+fn in_memory(part: &Part) -> Result<Images> {
+    match part {
+        Part::Images(images) => Ok(Images::clone(images)),
+        Part::Photos(photos) => photos.images(&(0..photos.len() as u32).collect::<Vec<_>>()),
+    }
+}
