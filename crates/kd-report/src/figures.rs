@@ -112,7 +112,8 @@ fn differences(paper: &Values, ours: &Values) -> Vec<Vec<Option<(String, f64)>>>
 }
 
 /// Test accuracy against epoch: one figure for each training with a teacher, its panels by
-/// temperature, and one for all models that learn from labels alone.
+/// temperature, and one for all models that learn from labels alone. Models whose errors are
+/// drawn elsewhere are left out.
 ///
 /// # Errors
 /// When a chart cannot be drawn.
@@ -120,7 +121,12 @@ pub(crate) fn convergence(report: &Report) -> Result<Option<Section>> {
     let mut blocks = Vec::new();
     let mut alone = Vec::new();
     for models in trainings(report) {
-        let drawn = models.into_iter().filter(|model| model.curve.len() > 1).collect::<Vec<_>>();
+        let shown = |model: &&ModelSummary| {
+            let curves = report.curves.as_ref();
+            let elsewhere = curves.is_some_and(|curves| curves.shows(model));
+            model.curve.len() > 1 && !elsewhere
+        };
+        let drawn = models.into_iter().filter(shown).collect::<Vec<_>>();
         match drawn.iter().any(|model| model.is_distilled()) {
             true => blocks.push(Block::Figure(by_temperature(&drawn)?)),
             false => alone.extend(drawn),

@@ -156,7 +156,7 @@ fn bad(readings: &[Reading]) -> Option<Block> {
     let rows: Vec<_> = images.iter().take(N_SHOWN).copied().map(row).collect();
     let more = match images.len().saturating_sub(N_SHOWN) {
         0 => String::new(),
-        n => format!(" The first {N_SHOWN}; `report.json` names {n} more."),
+        n => format!(" The first {N_SHOWN}; report.json names {n} more."),
     };
     let caption = format!("Images that were left out or repaired, and why.{more}");
     let columns = Column::plain(&["image", "what was wrong"]);

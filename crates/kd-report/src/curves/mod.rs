@@ -21,7 +21,7 @@ use serde::Serialize;
 
 use crate::claims::{Claims, Measure, Reference};
 use crate::document::Section;
-use crate::report::Report;
+use crate::report::{ModelSummary, Report};
 use crate::run::Run;
 use crate::share::Share;
 use crate::stats::Stat;
@@ -207,6 +207,11 @@ impl Curves {
     /// Whether a verdict was given.
     pub(crate) fn is_judged(&self) -> bool {
         self.orders.iter().any(|order| order.verdict != OrderVerdict::None)
+    }
+
+    /// Whether the course of `model` is drawn.
+    pub(crate) fn shows(&self, model: &ModelSummary) -> bool {
+        self.student(&model.training, &model.model).is_some()
     }
 
     /// The student's curve, if it was recorded.

@@ -127,8 +127,8 @@ pub(crate) fn table(orders: &[OrderResult]) -> Table {
          interval is Wilson's on the images of one seed, because all seeds see the same ones, or \
          two standard errors over seeds where that is wider. The order is reproduced when all \
          neighbors stand as in the paper, another one when any two stand the other way round, and \
-         else not decided. The program knows no digest of these images: orders are judged \
-         where the images are photographs of their own files, as many as the paper's.{none}"
+         else not decided. The program has no digest of these images: an order is judged where \
+         they were read as they are, and are as many as the paper's.{none}"
     );
     Table { caption, columns, rows: orders.iter().map(row).collect() }
 }

@@ -30,6 +30,7 @@ fn figures_3_to_6_are_drawn_and_told_in_words() {
     assert!(html.contains("t10: α 0.5, T 10") && html.contains("baseline: no teacher"));
     assert_eq!(html.matches("viewBox=\"0 0 1080 640\"").count(), 4);
     assert!(!html.contains("NaN") && !html.contains("errors by class"));
+    assert!(!html.contains("Convergence"), "the same once more");
     for text in [html, markdown] {
         assert!(text.contains("its teacher, resnet50, from a file"));
         assert!(text.contains("23.87") && text.contains("7.14"), "the teacher's errors");
@@ -118,4 +119,23 @@ fn bands_are_drawn_over_seeds() {
     assert!(written.html.matches("<polygon").count() >= 4 * 3);
     let one = write(&records(&Made::default()));
     assert!(one.html.contains("One seed."));
+}
+
+#[test]
+fn hostile_names_stay_text() {
+    let hostile = "\"></div><script>alert(1)</script>|`";
+    let mut records = records(&Made::default());
+    for record in &mut records {
+        match record {
+            Record::Curve(point) => point.model += hostile,
+            Record::Final(last) => last.model += hostile,
+            Record::Teacher(teacher) => teacher.network += hostile,
+            Record::BadImages(bad) => bad.images[0] = [hostile.into(), hostile.into()],
+            Record::SoftTargets(targets) => targets.training += hostile,
+            _ => {}
+        }
+    }
+    let Written { html, markdown, .. } = write(&records);
+    assert_well_formed(&html);
+    assert!(!html.contains("<script") && !markdown.contains("<script"));
 }
