@@ -85,17 +85,20 @@ impl EvalSet {
         Ok(scores.evaluation())
     }
 
-    /// The class that `model` predicts for each image.
+    /// How `model` does on these images, and the class that it predicts for each: a teacher's, with
+    /// which its students may agree.
     ///
     /// # Errors
     /// Whatever data and network report.
-    pub fn predictions(&self, model: &dyn Classifier) -> Result<Vec<u32>> {
-        let mut all = Vec::with_capacity(self.n_images());
-        self.forward(model, &mut |logits, _| {
+    pub fn evaluate_teacher(&self, model: &dyn Classifier) -> Result<(Evaluation, Vec<u32>)> {
+        let mut scores = Scores::new(self.n_classes(), None);
+        let mut predictions = Vec::with_capacity(self.n_images());
+        self.forward(model, &mut |logits, labels| {
+            scores.add(logits, labels);
             let rows = logits.chunks_exact(self.n_classes());
-            all.extend(rows.map(|row| argmax(row) as u32));
+            predictions.extend(rows.map(|row| argmax(row) as u32));
         })?;
-        Ok(all)
+        Ok((scores.evaluation(), predictions))
     }
 
     /// Calls `each` with logits and labels of one batch after another.
@@ -187,10 +190,11 @@ mod tests {
     fn everything(set: &EvalSet) -> (Vec<u32>, Vec<u32>, Evaluation, Vec<u32>) {
         let model = Network::new(1);
         let (logits, labels) = set.logits(&model).unwrap();
-        let predictions = set.predictions(&model).unwrap();
-        let teacher = set.predictions(&Network::new(2)).unwrap();
+        let (alone, predictions) = set.evaluate_teacher(&model).unwrap();
+        let (_, teacher) = set.evaluate_teacher(&Network::new(2)).unwrap();
         let evaluation = set.evaluate(&model, Some(&teacher)).unwrap();
         assert_eq!(evaluation, crate::score(&logits, &labels, 6, Some(&teacher)));
+        assert_eq!(alone, crate::score(&logits, &labels, 6, None));
         (bits(&logits), labels, evaluation, predictions)
     }
 

@@ -186,6 +186,7 @@ pub struct Prepared {
 /// # Errors
 /// Whatever the teacher reports.
 pub fn prepare(batch: Batch, teacher: Option<&dyn Classifier>) -> Result<Prepared> {
+    let teacher = teacher.filter(|_| !batch.indices.is_empty());
     let teacher_logits = teacher.map(|t| t.forward(&batch.images, Mode::Eval)).transpose()?;
     let n_computed = teacher_logits.as_ref().map_or(0, |_| batch.indices.len());
     Ok(Prepared { batch, teacher_logits, n_computed })

@@ -69,4 +69,13 @@ impl Plan {
     pub fn n_steps(&self, n_samples: usize) -> u64 {
         n_samples.div_ceil(self.batch_size) as u64
     }
+
+    /// Evaluations on the test set in all, at most, for `n_samples` training images.
+    pub fn n_evaluations(&self, n_samples: usize) -> u64 {
+        let n_steps = self.n_epochs.saturating_mul(self.n_steps(n_samples));
+        match self.eval_every_steps {
+            Some(n) => self.n_epochs.saturating_add(n_steps / n.max(1)),
+            None => self.n_epochs.div_ceil(self.eval_every),
+        }
+    }
 }

@@ -50,11 +50,7 @@ impl TargetFile {
         source: &dyn BatchSource,
     ) -> Result<Self> {
         store.targets.check(teacher.n_classes())?;
-        let n_views = source.n_views().ok_or_else(|| {
-            let reason = "every epoch shows other versions of the images; store some by \
-                          `augment.resized_crop.n_views`";
-            Error::config("soft_targets", reason)
-        })?;
+        let n_views = store.targets.n_views(source)?;
         let header = Header {
             format: "kd soft targets 1",
             teacher: digest(teacher)?,

@@ -13,7 +13,7 @@ mod file;
 
 use std::path::Path;
 
-use kd_core::{Error, Result};
+use kd_core::{BatchSource, Error, Result};
 use serde::{Deserialize, Serialize};
 
 use crate::score::log_sum_exp;
@@ -47,11 +47,21 @@ impl SoftTargets {
         (n_rows as u64).saturating_mul(self.row_bytes() as u64)
     }
 
-    /// Refuses a `top_k` that does not suit K classes.
+    /// Versions of each image of `source` that are stored.
     ///
     /// # Errors
-    /// [`Error::Config`].
-    pub fn check(self, n_classes: usize) -> Result<()> {
+    /// [`Error::Config`] when they are without number, or when k is not between 1 and K.
+    pub fn n_views(self, source: &dyn BatchSource) -> Result<usize> {
+        self.check(source.n_classes())?;
+        source.n_views().ok_or_else(|| {
+            let reason = "every epoch shows other versions of the images; store some by \
+                          `augment.resized_crop.n_views`";
+            Error::config("soft_targets", reason)
+        })
+    }
+
+    /// Refuses a `top_k` that does not suit K classes.
+    fn check(self, n_classes: usize) -> Result<()> {
         let field = "soft_targets.top_k";
         if !(1..=n_classes).contains(&self.top_k) {
             let reason = format!("{} is not between 1 and the {n_classes} classes", self.top_k);
