@@ -30,3 +30,5 @@ mod program;
 mod real_data;
 #[cfg(test)]
 mod registry;
+#[cfg(test)]
+mod soft_targets;

@@ -2,12 +2,10 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::Arc;
 use std::time::Instant;
 
 use kd_core::record::Evaluation;
-use kd_data::Loader;
-use kd_train::{EvalSet, score};
+use kd_train::EvalSet;
 use serde::Serialize;
 
 use super::setting::{Compute, DataDir, NormalizeArgs, Split};
@@ -23,7 +21,7 @@ pub(crate) struct Args {
     /// Checkpoint folder, safetensors file or PyTorch checkpoint
     #[arg(long, value_name = "PATH")]
     weights: PathBuf,
-    /// Data set, such as cifar10, or folder:PATH
+    /// Data set, such as cifar10, folder:PATH (images of one size) or photos:PATH (of all sizes)
     #[arg(long, default_value = "mnist")]
     data: String,
     /// Which part of it
@@ -55,16 +53,15 @@ struct Output<'a> {
 pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let device = args.compute.device()?;
     let spec = data(&args.data)?;
-    let images = spec.as_dyn().load_split(Some(&args.data_dir.path()), args.split.into())?;
+    let part = spec.as_dyn().part(Some(&args.data_dir.path()), args.split.into())?;
     let normalize = args.normalize.given().unwrap_or_else(|| spec.as_dyn().normalize());
-    let shape = (images.shape(), images.n_classes());
+    let shape = (part.shape(), part.n_classes());
     let network = weights::load_model(&model(&args.model)?, &args.weights, shape, &device)?;
     let (evaluation, seconds) = args.compute.install(|| {
-        let set = EvalSet::new(&Loader::in_order(Arc::new(images), normalize)?)?;
+        let set = EvalSet::new(part.in_order(&normalize)?)?;
         let started = Instant::now();
-        let logits = set.logits(&*network)?;
-        let seconds = started.elapsed().as_secs_f64();
-        Ok((score(&logits, set.labels(), set.n_classes(), None), seconds))
+        let evaluation = set.evaluate(&*network, None)?;
+        Ok((evaluation, started.elapsed().as_secs_f64()))
     })?;
     let images_per_second = evaluation.total as f64 / seconds;
     let parameters = network.params().n_elements();

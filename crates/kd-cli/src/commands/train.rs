@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use clap::ValueEnum;
 use kd_core::ops::{Adam, Reduction, Sgd};
 use kd_core::{Error, Result};
-use kd_data::{Augment, DataSpec, Folder, SyntheticDigits};
+use kd_data::{Augment, DataSpec, Folder, PhotoFolder, SyntheticDigits};
 use kd_models::ModelSpec;
 use kd_train::losses::{Distill, LabelSmoothing, Labels};
 use kd_train::{LossSpec, OptimizerSpec, Plan, Schedule};
@@ -42,7 +42,7 @@ pub(crate) struct Args {
     /// Class that the training images shall lack
     #[arg(long, value_name = "CLASS")]
     omit_class: Option<u32>,
-    /// Data set, such as cifar10, or folder:PATH
+    /// Data set, such as cifar10, folder:PATH (images of one size) or photos:PATH (of all sizes)
     #[arg(long, default_value = "mnist")]
     data: String,
     #[command(flatten)]
@@ -68,6 +68,9 @@ pub(crate) struct Args {
     /// Epochs between evaluations
     #[arg(long, default_value_t = 1, value_name = "N")]
     eval_every: u64,
+    /// Steps between points of the learning curve
+    #[arg(long, value_name = "N")]
+    eval_every_steps: Option<u64>,
     /// Crop out of the image padded by so many pixels
     #[arg(long, default_value_t = 2, value_name = "PIXELS")]
     crop_padding: usize,
@@ -128,6 +131,7 @@ fn suite(args: &Args) -> Result<Suite> {
         plan: None,
         augment: None,
         init: None,
+        soft_targets: None,
         perturb: None,
         student: vec![StudentFile {
             name: "student".into(),
@@ -179,6 +183,7 @@ fn plan(args: &Args) -> Plan {
             ScheduleName::Exponential => Schedule::Exponential { gamma: 0.95 },
         },
         eval_every: args.eval_every,
+        eval_every_steps: args.eval_every_steps,
     }
 }
 
@@ -190,12 +195,21 @@ pub(super) fn model(name: &str) -> Result<ModelSpec> {
     })
 }
 
-/// A data set by its name, with its default settings; `folder:PATH` for class folders.
+/// A data set by its name, with its default settings; `folder:PATH` for class folders of images of
+/// one size, `photos:PATH` for those of photographs.
 pub(super) fn data(name: &str) -> Result<DataSpec> {
-    if let Some(path) = name.strip_prefix("folder:") {
-        // Named on the command line, a path begins at the working directory.
-        let path = std::path::absolute(path).map_err(Error::io(path, "find"))?;
-        return Ok(DataSpec::Folder(Folder { path, ..Folder::default() }));
+    // Named on the command line, a path begins at the working directory.
+    let absolute = |path: &str| std::path::absolute(path).map_err(Error::io(path, "find"));
+    match name.split_once(':') {
+        Some(("folder", path)) => {
+            let path = absolute(path)?;
+            return Ok(DataSpec::Folder(Folder { path, ..Folder::default() }));
+        }
+        Some(("photos", path)) => {
+            let path = absolute(path)?;
+            return Ok(DataSpec::Photos(PhotoFolder { path, ..PhotoFolder::default() }));
+        }
+        _ => (),
     }
     DataSpec::all().into_iter().find(|spec| spec.name() == name).ok_or_else(|| {
         let reason = format!("`{name}` is none of {}", DataSpec::NAMES.join(", "));

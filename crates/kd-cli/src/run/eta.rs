@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use kd_adv::{AttackSpec, Audit};
 use kd_core::record::Record;
 use kd_core::{BatchSource, Classifier, Result, Stream};
-use kd_train::{Cohort, prepare, train_step};
+use kd_train::{Cohort, EvalSet, prepare, train_step};
 
 use super::robustness::{Job, jobs};
 use super::training::{Context, students};
@@ -55,9 +55,9 @@ fn estimate(context: &Context<'_>, training: &TrainingSpec) -> Result<f64> {
     let (plan, sets) = (&training.plan, context.sets);
     let train = sets.train(training, 0)?;
     let n_steps = plan.n_epochs.saturating_mul(plan.n_steps(train.n_samples()));
-    let n_test = sets.test.labels().len() + sets.holdout.as_ref().map_or(0, |h| h.labels().len());
-    let n_images = plan.n_epochs.div_ceil(plan.eval_every) as f64 * n_test as f64;
-    let step = step_seconds(context, training, &train)?;
+    let n_test = sets.test.n_images() + sets.holdout.as_ref().map_or(0, EvalSet::n_images);
+    let n_images = plan.n_evaluations(train.n_samples()) as f64 * n_test as f64;
+    let step = step_seconds(context, training, &*train)?;
     Ok(step * (n_steps as f64 + n_images / plan.batch_size as f64 / 3.0))
 }
 
@@ -127,7 +127,7 @@ fn pass_seconds(context: &Context<'_>, source: &Source) -> Result<f64> {
     let device = &context.setting.device;
     let network = model.as_dyn().build(image_shape, n_classes, Stream::new(0), device)?;
     let victim = context.victim(&*network)?;
-    let images = examples::first(context.sets.test_images(), N_TIMED);
+    let images = examples::first(context.sets.test_images()?, N_TIMED);
     let started = Instant::now();
     victim.pullback(&images.pixels, |_, _, seeds| seeds[0] = 1.0)?;
     let seconds = started.elapsed().as_secs_f64() / images.len() as f64;

@@ -4,18 +4,18 @@ use std::path::Path;
 use std::sync::Arc;
 
 use kd_core::record::DataFile;
-use kd_core::{Result, Stream};
-use kd_data::{Images, Loader};
+use kd_core::{BatchSource, Result, Stream};
+use kd_data::{Images, Part};
 use kd_train::EvalSet;
 
 use crate::suite::{Spec, TrainingSpec};
 
 /// The images of a run: to train on, to choose by, to judge by.
 pub(crate) struct Sets {
-    train: Images,
+    train: Part,
     files: Vec<DataFile>,
     normalize: kd_data::Normalize,
-    test_images: Arc<Images>,
+    test_part: Part,
     pub(crate) test: EvalSet,
     pub(crate) holdout: Option<EvalSet>,
 }
@@ -24,10 +24,10 @@ impl Sets {
     /// Loads the data set of `spec`. What is set aside and what is left out does not depend on the
     /// seed, so that all repetitions are judged alike.
     pub(crate) fn load(spec: &Spec, data_dir: Option<&Path>) -> Result<Self> {
-        let splits = spec.data.as_dyn().load(data_dir)?;
-        let files = splits.train.files().iter().chain(splits.test.files()).cloned().collect();
+        let parts = spec.data.as_dyn().parts(data_dir)?;
+        let files = [parts.train.files(), parts.test.files()].concat();
         let stream = Stream::new(0);
-        let (mut train, mut test) = (splits.train, splits.test);
+        let (mut train, mut test) = (parts.train, parts.test);
         if let Some(n) = spec.n_train {
             train = train.subset(n.min(train.len()), stream.at("subset/train"))?;
         }
@@ -38,12 +38,11 @@ impl Sets {
         if spec.holdout > 0 {
             let parts = train.split_holdout(spec.holdout, stream.at("holdout"))?;
             train = parts.0;
-            holdout = Some(eval_set(Arc::new(parts.1), &spec.normalize)?);
+            holdout = Some(EvalSet::new(parts.1.in_order(&spec.normalize)?)?);
         }
-        let test_images = Arc::new(test);
-        let test = eval_set(test_images.clone(), &spec.normalize)?;
+        let test_set = EvalSet::new(test.in_order(&spec.normalize)?)?;
         let normalize = spec.normalize.clone();
-        Ok(Self { train, files, normalize, test_images, test, holdout })
+        Ok(Self { train, files, normalize, test_part: test, test: test_set, holdout })
     }
 
     /// The files that the images come from.
@@ -57,27 +56,35 @@ impl Sets {
     }
 
     /// The training images of one training and seed.
-    pub(crate) fn train(&self, spec: &TrainingSpec, seed: u64) -> Result<Loader> {
-        let images = match spec.omit_class {
+    pub(crate) fn train(&self, spec: &TrainingSpec, seed: u64) -> Result<Arc<dyn BatchSource>> {
+        let part = match spec.omit_class {
             Some(class) => self.train.omit_class(class)?,
             None => self.train.clone(),
         };
-        let stream = Stream::new(seed).at("data");
-        Loader::new(Arc::new(images), spec.augment.clone(), self.normalize.clone(), stream)
+        part.training(&spec.augment, &self.normalize, Stream::new(seed).at("data"))
     }
 
     /// The test images as bytes, for attacks.
-    pub(crate) fn test_images(&self) -> &Images {
-        &self.test_images
+    ///
+    /// # Errors
+    /// [`kd_core::Error::Config`] for photographs in files.
+    pub(crate) fn test_images(&self) -> Result<&Images> {
+        self.test_part.images()
     }
 
     /// All training images, of every class, as they are.
-    pub(crate) fn train_in_order(&self) -> Result<Loader> {
-        Loader::in_order(Arc::new(self.train.clone()), self.normalize.clone())
+    pub(crate) fn train_in_order(&self) -> Result<Arc<dyn BatchSource>> {
+        self.train.in_order(&self.normalize)
     }
-}
 
-/// Images as they are, for evaluation.
-pub(crate) fn eval_set(images: Arc<Images>, normalize: &kd_data::Normalize) -> Result<EvalSet> {
-    EvalSet::new(&Loader::in_order(images, normalize.clone())?)
+    /// Names of the photographs that were skipped or repaired so far, with the reasons.
+    pub(crate) fn bad_images(&self) -> Vec<(String, String)> {
+        [self.train.bad_images(), self.test_part.bad_images()].concat()
+    }
+
+    /// Whether the images were encoded anew, so that they are not those of the data set's files.
+    pub(crate) fn are_reencoded(&self) -> bool {
+        let is_packed = |part: &Part| matches!(part, Part::Photos(photos) if photos.is_packed());
+        is_packed(&self.train) || is_packed(&self.test_part)
+    }
 }

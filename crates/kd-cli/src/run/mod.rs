@@ -1,6 +1,7 @@
 //! Running a resolved spec: folder, data, trainings, attacks, report.
 
 mod eta;
+mod finish;
 mod folder;
 mod images;
 mod progress;
@@ -94,6 +95,7 @@ fn provenance(spec: &Spec, sets: &Sets, setting: &Setting, spec_hash: &str) -> R
         suite: spec.suite.clone(),
         preset: spec.preset.clone(),
         synthetic: spec.data.as_dyn().is_synthetic(),
+        reencoded: sets.are_reencoded(),
         seeds: spec.seeds,
         device: device_name(&setting.device),
         cpu: cpu_name(),

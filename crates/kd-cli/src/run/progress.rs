@@ -1,4 +1,4 @@
-//! A progress bar with ETA on a terminal, plain lines elsewhere.
+//! A progress bar with speed and ETA on a terminal, plain lines elsewhere.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -6,11 +6,12 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
+use kd_train::Counters;
 
 /// Shows how far a training is while it runs; dropped, it goes away.
 pub(crate) struct Progress {
-    /// Steps done, counted by the training loop.
-    pub(crate) steps_done: Arc<AtomicU64>,
+    /// Counted up by the training loop.
+    pub(crate) counters: Arc<Counters>,
     ended: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
@@ -18,26 +19,30 @@ pub(crate) struct Progress {
 impl Progress {
     /// Starts at step `done` of `total`.
     pub(crate) fn start(name: String, done: u64, total: u64) -> Self {
-        let steps_done = Arc::new(AtomicU64::new(done));
+        let counters = Arc::new(Counters::at_step(done));
         let ended = Arc::new(AtomicBool::new(false));
-        let (counter, end) = (steps_done.clone(), ended.clone());
+        let (counted, end) = (counters.clone(), ended.clone());
         let draw = move || {
-            let bar = ProgressBar::new(total).with_position(done).with_message(name.clone());
+            let bar = ProgressBar::new(total).with_position(done).with_prefix(name.clone());
             bar.set_style(style());
             bar.reset_eta();
             let (started, mut printed) = (Instant::now(), Instant::now());
             while !end.load(Ordering::Relaxed) {
                 std::thread::park_timeout(Duration::from_millis(200));
-                let step = counter.load(Ordering::Relaxed);
+                let step = counted.steps.load(Ordering::Relaxed);
+                let speed = speed(&counted, step - done, started.elapsed());
                 bar.set_position(step);
-                if bar.is_hidden() && printed.elapsed() > Duration::from_secs(30) {
+                if !bar.is_hidden() {
+                    bar.set_message(speed);
+                } else if printed.elapsed() > Duration::from_secs(30) {
                     printed = Instant::now();
-                    eprintln!("{}", line(&name, (done, step, total), started.elapsed()));
+                    let left = left((done, step, total), started.elapsed());
+                    eprintln!("{name}: {} %, {speed}, {left} to go", 100 * step / total.max(1));
                 }
             }
             bar.finish_and_clear();
         };
-        Self { steps_done, ended, thread: Some(std::thread::spawn(draw)) }
+        Self { counters, ended, thread: Some(std::thread::spawn(draw)) }
     }
 }
 
@@ -53,17 +58,49 @@ impl Drop for Progress {
 }
 
 fn style() -> ProgressStyle {
-    ProgressStyle::with_template("{msg:24} {wide_bar} {percent:>3}%  {per_sec}  ETA {eta}")
+    ProgressStyle::with_template("{prefix:24} {wide_bar} {percent:>3}%  {msg}  ETA {eta}")
         .unwrap_or_else(|_| ProgressStyle::default_bar())
 }
 
-fn line(name: &str, (first, step, total): (u64, u64, u64), elapsed: Duration) -> String {
+/// Of a training, images a second and how much of the time the students waited; of an attack, steps
+/// a second.
+fn speed(counters: &Counters, n_steps: u64, elapsed: Duration) -> String {
+    let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed) as f64;
+    let seconds = elapsed.as_secs_f64().max(1e-9);
+    let (images, steps) = (count(&counters.images) / seconds, n_steps as f64 / seconds);
+    if images > 0.0 {
+        let waiting = 1e-4 * count(&counters.waiting_micros) / seconds;
+        let digits = if images < 10.0 { 1 } else { 0 };
+        return format!("{images:.digits$} images/s, {waiting:.0} % waiting for data");
+    }
+    match steps < 1.0 {
+        true => format!("{:.1} s a step", 1.0 / steps.max(1e-9)),
+        false => format!("{steps:.0} steps/s"),
+    }
+}
+
+/// How long the rest will take if it goes on as since the start.
+fn left((first, step, total): (u64, u64, u64), elapsed: Duration) -> String {
     let rate = (step - first).max(1) as f64 / elapsed.as_secs_f64().max(1e-9);
-    let eta = (total - step.min(total)) as f64 / rate;
-    let percent = 100 * step / total.max(1);
-    let speed = match rate < 1.0 {
-        true => format!("{:.1} s a step", 1.0 / rate),
-        false => format!("{rate:.0} steps/s"),
-    };
-    format!("{name}: {percent} %, {speed}, {} to go", kd_report::duration(eta))
+    kd_report::duration((total - step.min(total)) as f64 / rate)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn speed_and_remaining_time_are_those_since_the_start() {
+        let counters = Counters::at_step(100);
+        counters.images.store(6400, Ordering::Relaxed);
+        counters.waiting_micros.store(1_600_000, Ordering::Relaxed);
+        let elapsed = Duration::from_secs(20);
+        assert_eq!(speed(&counters, 100, elapsed), "320 images/s, 8 % waiting for data");
+        assert_eq!(left((100, 200, 1000), elapsed), kd_report::duration(160.0));
+        counters.images.store(5, Ordering::Relaxed);
+        assert_eq!(speed(&counters, 100, elapsed), "0.2 images/s, 8 % waiting for data");
+        counters.images.store(0, Ordering::Relaxed);
+        assert_eq!(speed(&counters, 100, elapsed), "5 steps/s");
+        assert_eq!(speed(&counters, 5, elapsed), "4.0 s a step");
+    }
 }

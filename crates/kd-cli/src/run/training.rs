@@ -1,21 +1,25 @@
 //! One training of a run: build or resume, fit, evaluate, record, keep the models.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use kd_adv::{AdversarialTraining, AttackSpec, Victim};
-use kd_core::record::{CorrectionRecord, Evaluation, FinalRecord, Record};
-use kd_core::{BatchSource, Classifier, Error, Perturb, Result, Stream, checkpoint};
-use kd_train::{Cohort, Data, MetricsLog, Outcome, Run, Student, correction, fit, logits, score};
-use serde::Serialize;
+use kd_core::record::Record;
+use kd_core::{Classifier, Perturb, Result, Stream, checkpoint};
+use kd_train::{
+    Cohort, Data, MetricsLog, Outcome, Run, SoftTargetStore, SoftTargets, Student, fit,
+};
 
+use super::finish::finish;
 use super::folder::Folder;
 use super::progress::Progress;
 use super::{Sets, Setting};
 use crate::suite::{Source, Spec, Teacher, TrainingSpec};
 use crate::weights;
 
-/// Least time between two checkpoints.
+/// Least time between two checkpoints at ends of epochs, and to one within an epoch.
 const CHECKPOINT_EVERY: Duration = Duration::from_secs(10);
+const CHECKPOINT_WITHIN: Duration = Duration::from_secs(600);
 
 /// What all trainings of a run share.
 #[derive(Clone, Copy)]
@@ -45,7 +49,8 @@ impl Context<'_> {
 /// Refuses a training that these images, its network or its teacher do not allow: before anything
 /// is written, and not when its turn comes after hours.
 pub(crate) fn check(training: &TrainingSpec, sets: &Sets, setting: &Setting) -> Result<()> {
-    sets.train(training, 0)?;
+    let train = sets.train(training, 0)?;
+    training.soft_targets.map(|targets| targets.n_views(&*train)).transpose()?;
     let (image_shape, n_classes) = sets.shape();
     training.model.as_dyn().build(image_shape, n_classes, Stream::new(0), &setting.device)?;
     if let Some(Teacher::Weights { path, model, .. }) = &training.teacher {
@@ -88,19 +93,27 @@ pub(crate) fn run(
     let (done, total) =
         (cohort.steps_done(n_steps), training.plan.n_epochs.saturating_mul(n_steps));
     let progress = Progress::start(title(context, training, seed), done, total);
+    let kept = soft_targets(context, training)?;
+    let soft_targets = kept.as_ref().map(|(targets, folder, identity)| SoftTargetStore {
+        targets: *targets,
+        folder,
+        identity,
+    });
     let data = Data {
-        train: &train,
+        train: &*train,
         test: &context.sets.test,
         holdout: context.sets.holdout.as_ref(),
         teacher: teacher.as_deref(),
+        soft_targets,
     };
     let mut run = Run {
         metrics: log,
         checkpoint: &state,
         spec_hash,
         checkpoint_every: CHECKPOINT_EVERY,
+        checkpoint_within: CHECKPOINT_WITHIN,
         stop: &context.setting.stop,
-        steps_done: &progress.steps_done,
+        counters: &progress.counters,
     };
     if fit(&mut cohort, &training.plan, data, &mut run)? == Outcome::Interrupted {
         return Ok(None);
@@ -170,101 +183,26 @@ fn teacher(
     }
 }
 
-/// Evaluates every student, keeps its weights, and records both.
-fn finish(
+/// Where the soft targets of `training` are kept: beside the run's folder, for other runs on the
+/// same images; and what they depend on besides the teacher's weights. Versions of images that can
+/// be numbered are the same for all seeds.
+fn soft_targets(
     context: &Context<'_>,
     training: &TrainingSpec,
-    cohort: &Cohort,
-    data: &Data<'_>,
-    log: &mut MetricsLog,
-) -> Result<()> {
-    let teacher = data.teacher.map(|t| data.test.predictions(t)).transpose()?;
-    for (student, spec) in cohort.students.iter().zip(&training.student) {
-        let path = context.folder.checkpoint(&training.name, cohort.seed, &student.name);
-        checkpoint::save(&path, &student.model.params().tensors(), &training.model)?;
-        let holdout = data.holdout.map(|set| set.evaluate(&*student.model, None)).transpose()?;
-        let (best_top1, best_epoch) = student.best();
-        let record = FinalRecord {
-            seed: cohort.seed,
-            training: training.name.clone(),
-            model: student.name.clone(),
-            claim: spec.claim.clone(),
-            network: training.model.short_name(),
-            n_parameters: student.model.params().n_elements(),
-            loss: json("loss", &spec.loss)?,
-            perturb: spec.perturb.as_ref().map(|attack| json("perturb", attack)).transpose()?,
-            n_epochs: training.plan.n_epochs,
-            n_train: data.train.n_samples(),
-            omitted_class: training.omit_class,
-            last: data.test.evaluate(&*student.model, teacher.as_deref())?,
-            best_top1,
-            best_epoch,
-            holdout_top1: holdout.map(|h| h.top1),
-            seconds: cohort.seconds(),
-        };
-        eprintln!("{}: {}", training.name, summary(&record));
-        log.append(&Record::Final(record))?;
-    }
-    if let Some(class) = training.omit_class {
-        correct(context, training, cohort, data, class as usize, log)?;
-    }
-    log.sync()
-}
-
-fn json(field: &str, value: &impl Serialize) -> Result<serde_json::Value> {
-    serde_json::to_value(value).map_err(|e| Error::config(field, e.to_string()))
-}
-
-fn summary(record: &FinalRecord) -> String {
-    let percent = |x: f64| format!("{:.2} %", 100.0 * x);
-    let holdout =
-        record.holdout_top1.map_or(String::new(), |h| format!(", held out {}", percent(h)));
-    format!(
-        "{}: {} at the last epoch, best {} at epoch {}{holdout}",
-        record.model,
-        percent(record.last.top1),
-        percent(record.best_top1),
-        record.best_epoch
-    )
-}
-
-/// Corrects the bias of the omitted class, in Hinton's way and without labels.
-fn correct(
-    context: &Context<'_>,
-    training: &TrainingSpec,
-    cohort: &Cohort,
-    data: &Data<'_>,
-    class: usize,
-    log: &mut MetricsLog,
-) -> Result<()> {
-    let Some(teacher) = data.teacher else { return Ok(()) };
-    let train = context.sets.train_in_order()?;
-    let n_classes = data.test.n_classes();
-    let predicted = logits(teacher, &train)?;
-    let prior = correction::frequency(&predicted, n_classes, class);
-    let labels = data.test.labels();
-    for (student, spec) in cohort.students.iter().zip(&training.student) {
-        if !spec.loss.as_dyn().needs_teacher() {
-            continue;
-        }
-        let on_test = data.test.logits(&*student.model)?;
-        let on_train = logits(&*student.model, &train)?;
-        let tuned = correction::tuned_bias(&on_test, labels, n_classes, class);
-        let matched = correction::matched_bias(&on_train, n_classes, class, prior);
-        for (method, bias) in [("test-tuned", tuned), ("label-free", matched)] {
-            let mut corrected = on_test.clone();
-            correction::add_bias(&mut corrected, n_classes, class, bias);
-            let evaluation: Evaluation = score(&corrected, labels, n_classes, None);
-            log.append(&Record::Correction(CorrectionRecord {
-                seed: cohort.seed,
-                training: training.name.clone(),
-                model: student.name.clone(),
-                method: method.into(),
-                class: class as u32,
-                bias,
-                evaluation,
-            }))?;
-        }
-    }
-    Ok(())
+) -> Result<Option<(SoftTargets, PathBuf, String)>> {
+    let Some(targets) = training.soft_targets else { return Ok(None) };
+    let spec = context.spec;
+    let identity = serde_json::json!({
+        "data": spec.data,
+        "files": spec.files,
+        "n_train": spec.n_train,
+        "holdout": spec.holdout,
+        "omit_class": training.omit_class,
+        "normalize": spec.normalize,
+        "augment": training.augment,
+        "network": spec.teacher_model(training)?,
+        "device": super::device_name(&context.setting.device),
+    });
+    let folder = context.folder.path().with_file_name("soft-targets");
+    Ok(Some((targets, folder, identity.to_string())))
 }

@@ -7,7 +7,7 @@ use kd_adv::AttackSpec;
 use kd_core::{Error, Result, fsx};
 use kd_data::{Augment, DataSpec, Normalize};
 use kd_models::ModelSpec;
-use kd_train::{LossSpec, OptimizerSpec, Plan, Schedule};
+use kd_train::{LossSpec, OptimizerSpec, Plan, Schedule, SoftTargets};
 use serde::{Deserialize, Serialize};
 
 use super::robustness::{AttackFile, AuditFile, CensusFile};
@@ -53,6 +53,10 @@ pub(crate) struct Suite {
 pub(crate) struct Preset {
     /// What it is, for the reader of the report.
     pub(crate) about: Option<String>,
+    /// Runs on the synthetic stand-in, whatever data there are: for presets that are too small for
+    /// the data set itself.
+    #[serde(default)]
+    pub(crate) synthetic: bool,
     /// Epochs of every training.
     pub(crate) n_epochs: Option<u64>,
     /// Images a step of every training.
@@ -100,6 +104,9 @@ pub(crate) struct TrainingFile {
     pub(crate) plan: Option<Plan>,
     /// In place of the suite's.
     pub(crate) augment: Option<Augment>,
+    /// Keeps what the teacher says of stored versions of the images, in the folder `soft-targets`
+    /// beside that of the run, for this training and others.
+    pub(crate) soft_targets: Option<SoftTargets>,
     /// An earlier training of one model of the same network: its weights are the first ones.
     pub(crate) init: Option<String>,
     /// The attack that changes each batch, for adversarial training.

@@ -9,7 +9,7 @@ use kd_data::{Augment, DataSpec, Normalize};
 use kd_models::ModelSpec;
 use kd_report::Claims;
 use kd_train::losses::Distill;
-use kd_train::{LossSpec, Plan};
+use kd_train::{LossSpec, Plan, SoftTargets};
 use serde::{Deserialize, Serialize};
 
 use super::file::{Grid, Preset, StudentFile, Suite, TrainingFile};
@@ -54,6 +54,8 @@ pub(crate) struct TrainingSpec {
     pub(crate) teacher: Option<Teacher>,
     pub(crate) plan: Plan,
     pub(crate) augment: Augment,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) soft_targets: Option<SoftTargets>,
     /// The model whose weights are the first ones.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) init: Option<Source>,
@@ -134,6 +136,7 @@ pub(crate) fn resolve(suite: &Suite, preset: &str, synthetic: bool, seeds: u64) 
     if seeds == 0 {
         return Err(Error::config("seeds", "must be at least 1"));
     }
+    let synthetic = synthetic || changes.synthetic;
     let data = if synthetic { suite.synthetic.clone() } else { suite.data.clone() };
     let chosen = chosen(suite, &changes)?;
     if chosen.is_empty() {
@@ -200,6 +203,7 @@ fn training(suite: &Suite, preset: &Preset, file: &TrainingFile) -> Result<Train
         teacher: teacher(file)?,
         plan,
         augment: file.augment.clone().unwrap_or_else(|| suite.augment.clone()),
+        soft_targets: file.soft_targets,
         init: None,
         student: students,
     })
@@ -310,6 +314,10 @@ fn check_teacher(spec: &TrainingSpec, earlier: &[TrainingSpec]) -> Result<()> {
         return Err(Error::config("training", format!("two trainings `{}`", spec.name)));
     }
     let needed = spec.student.iter().find(|s| s.loss.as_dyn().needs_teacher());
+    if spec.teacher.is_none() && spec.soft_targets.is_some() {
+        let reason = format!("`{}` has no teacher to keep them of", spec.name);
+        return Err(Error::config("soft_targets", reason));
+    }
     match (&spec.teacher, needed) {
         (None, Some(student)) => {
             let reason = format!("student `{}` of `{}` needs one", student.name, spec.name);

@@ -126,7 +126,7 @@ impl Work<'_> {
                 return Ok(None);
             }
             done.append(self.group(spec, &name, group)?);
-            progress.steps_done.store(group as u64 + 1, Ordering::Relaxed);
+            progress.counters.steps.store(group as u64 + 1, Ordering::Relaxed);
         }
         drop(progress);
         let record = AttackRecord {

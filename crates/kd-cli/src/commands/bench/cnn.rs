@@ -1,5 +1,6 @@
 //! Convolutional networks: training steps, evaluation, and the batches that they need.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use candle_core::Device;
@@ -41,7 +42,7 @@ pub(super) fn steps(name: &str, shape: [usize; 3], n_steps: usize) -> Result<Vec
 /// Milliseconds of the evaluation of [`N_EVAL`] images.
 pub(super) fn evaluations(name: &str, n_steps: usize) -> Result<Vec<f64>> {
     let network = network(name, CIFAR)?;
-    let images = EvalSet::new(&loader(N_EVAL, CIFAR, Augment::default(), normalize(3))?)?;
+    let images = EvalSet::new(Arc::new(loader(N_EVAL, CIFAR, Augment::default(), normalize(3))?))?;
     clock(n_steps, |_| images.logits(&*network).map(drop))
 }
 

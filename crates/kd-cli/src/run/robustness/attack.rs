@@ -111,7 +111,7 @@ impl Bench<'_> {
                 outcomes.extend(observe(other, norm, &part, &attacked.pixels)?);
             }
             state.seconds += started.elapsed().as_secs_f64();
-            progress.steps_done.store(last as u64, Ordering::Relaxed);
+            progress.counters.steps.store(last as u64, Ordering::Relaxed);
             if saved.elapsed() >= SAVE_EVERY {
                 self.save_state(state)?;
                 saved = Instant::now();

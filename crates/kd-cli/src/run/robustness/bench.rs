@@ -165,7 +165,7 @@ impl Bench<'_> {
 
     /// The test images that are asked for.
     pub(super) fn examples(&self, images: &ImagesSpec) -> Result<Examples> {
-        let test = self.context.sets.test_images();
+        let test = self.context.sets.test_images()?;
         match &images.correct_by {
             None => Ok(examples::first(test, images.n_images)),
             Some(source) => {

@@ -1,0 +1,186 @@
+//! The end of a training: evaluate, record, keep the models.
+
+use kd_core::record::{
+    BadImagesRecord, CorrectionRecord, Evaluation, FinalRecord, Record, SoftTargetsRecord,
+    TeacherRecord,
+};
+use kd_core::{Error, Result, checkpoint};
+use kd_train::{Cohort, Data, MetricsLog, correction, logits, score};
+use serde::Serialize;
+
+use super::training::Context;
+use crate::suite::{Teacher, TrainingSpec};
+
+/// Photographs that one record lists at most.
+const MAX_LISTED: usize = 1000;
+
+/// Evaluates every student, keeps its weights, and records both; then what else is to be told of
+/// the training.
+pub(super) fn finish(
+    context: &Context<'_>,
+    training: &TrainingSpec,
+    cohort: &Cohort,
+    data: &Data<'_>,
+    log: &mut MetricsLog,
+) -> Result<()> {
+    let teacher = data.teacher.map(|t| data.test.evaluate_teacher(t)).transpose()?;
+    if let (Some((last, _)), Some(Teacher::Weights { model, .. })) = (&teacher, &training.teacher) {
+        log.append(&Record::Teacher(TeacherRecord {
+            seed: cohort.seed,
+            training: training.name.clone(),
+            network: model.short_name(),
+            last: last.clone(),
+        }))?;
+    }
+    let predictions = teacher.as_ref().map(|(_, predictions)| &predictions[..]);
+    students(context, training, cohort, (data, predictions), log)?;
+    if let Some(class) = training.omit_class {
+        correct(context, training, cohort, data, class as usize, log)?;
+    }
+    soft_targets(training, cohort, data, log)?;
+    bad_images(context, training, cohort.seed, log)?;
+    log.sync()
+}
+
+fn students(
+    context: &Context<'_>,
+    training: &TrainingSpec,
+    cohort: &Cohort,
+    (data, teacher): (&Data<'_>, Option<&[u32]>),
+    log: &mut MetricsLog,
+) -> Result<()> {
+    for (student, spec) in cohort.students.iter().zip(&training.student) {
+        let path = context.folder.checkpoint(&training.name, cohort.seed, &student.name);
+        checkpoint::save(&path, &student.model.params().tensors(), &training.model)?;
+        let holdout = data.holdout.map(|set| set.evaluate(&*student.model, None)).transpose()?;
+        let (best_top1, best_epoch) = student.best();
+        let record = FinalRecord {
+            seed: cohort.seed,
+            training: training.name.clone(),
+            model: student.name.clone(),
+            claim: spec.claim.clone(),
+            network: training.model.short_name(),
+            n_parameters: student.model.params().n_elements(),
+            loss: json("loss", &spec.loss)?,
+            perturb: spec.perturb.as_ref().map(|attack| json("perturb", attack)).transpose()?,
+            n_epochs: training.plan.n_epochs,
+            n_train: data.train.n_samples(),
+            omitted_class: training.omit_class,
+            last: data.test.evaluate(&*student.model, teacher)?,
+            best_top1,
+            best_epoch,
+            holdout_top1: holdout.map(|h| h.top1),
+            seconds: cohort.seconds(),
+        };
+        eprintln!("{}: {}", training.name, summary(&record));
+        log.append(&Record::Final(record))?;
+    }
+    Ok(())
+}
+
+/// Says and records what the file of soft targets saved.
+fn soft_targets(
+    training: &TrainingSpec,
+    cohort: &Cohort,
+    data: &Data<'_>,
+    log: &mut MetricsLog,
+) -> Result<()> {
+    let Some(targets) = training.soft_targets else { return Ok(()) };
+    let n_views = targets.n_views(data.train)?;
+    let bytes = targets.n_bytes(data.train.n_samples() * n_views);
+    let (asked, computed) = cohort.teacher_rows();
+    eprintln!(
+        "{}: the teacher computed {computed} of {asked} rows of soft targets; full, their file has \
+         {:.1} MB",
+        training.name,
+        bytes as f64 / 1e6
+    );
+    log.append(&Record::SoftTargets(SoftTargetsRecord {
+        seed: cohort.seed,
+        training: training.name.clone(),
+        top_k: targets.top_k,
+        n_views,
+        bytes,
+        asked,
+        computed,
+    }))
+}
+
+/// Says and records which photographs were skipped or repaired.
+fn bad_images(
+    context: &Context<'_>,
+    training: &TrainingSpec,
+    seed: u64,
+    log: &mut MetricsLog,
+) -> Result<()> {
+    let bad = context.sets.bad_images();
+    let Some((first, reason)) = bad.first() else { return Ok(()) };
+    let n = bad.len();
+    eprintln!(
+        "{}: {n} photographs were skipped or repaired, {first} first: {reason}",
+        training.name
+    );
+    log.append(&Record::BadImages(BadImagesRecord {
+        seed,
+        training: training.name.clone(),
+        n,
+        images: bad.into_iter().take(MAX_LISTED).map(|(name, reason)| [name, reason]).collect(),
+    }))
+}
+
+fn json(field: &str, value: &impl Serialize) -> Result<serde_json::Value> {
+    serde_json::to_value(value).map_err(|e| Error::config(field, e.to_string()))
+}
+
+fn summary(record: &FinalRecord) -> String {
+    let percent = |x: f64| format!("{:.2} %", 100.0 * x);
+    let holdout =
+        record.holdout_top1.map_or(String::new(), |h| format!(", held out {}", percent(h)));
+    format!(
+        "{}: {} at the last epoch, best {} at epoch {}{holdout}",
+        record.model,
+        percent(record.last.top1),
+        percent(record.best_top1),
+        record.best_epoch
+    )
+}
+
+/// Corrects the bias of the omitted class, in Hinton's way and without labels.
+fn correct(
+    context: &Context<'_>,
+    training: &TrainingSpec,
+    cohort: &Cohort,
+    data: &Data<'_>,
+    class: usize,
+    log: &mut MetricsLog,
+) -> Result<()> {
+    let Some(teacher) = data.teacher else { return Ok(()) };
+    let train = context.sets.train_in_order()?;
+    let n_classes = data.test.n_classes();
+    let predicted = logits(teacher, &*train)?;
+    let prior = correction::frequency(&predicted, n_classes, class);
+    for (student, spec) in cohort.students.iter().zip(&training.student) {
+        if !spec.loss.as_dyn().needs_teacher() {
+            continue;
+        }
+        let (on_test, labels) = data.test.logits(&*student.model)?;
+        let on_train = logits(&*student.model, &*train)?;
+        let tuned = correction::tuned_bias(&on_test, &labels, n_classes, class);
+        let matched = correction::matched_bias(&on_train, n_classes, class, prior);
+        for (method, bias) in [("test-tuned", tuned), ("label-free", matched)] {
+            let mut corrected = on_test.clone();
+            correction::add_bias(&mut corrected, n_classes, class, bias);
+            let evaluation: Evaluation = score(&corrected, &labels, n_classes, None);
+            log.append(&Record::Correction(CorrectionRecord {
+                seed: cohort.seed,
+                training: training.name.clone(),
+                model: student.name.clone(),
+                method: method.into(),
+                class: class as u32,
+                bias,
+                evaluation,
+            }))?;
+        }
+    }
+    Ok(())
+}
