@@ -9,7 +9,6 @@
 //! refuses other files by. Should one of them be wrong, official files would not count; others
 //! never do.
 
-mod archive;
 pub(crate) mod records;
 
 use std::collections::BTreeMap;
@@ -18,7 +17,8 @@ use std::path::{Path, PathBuf};
 use kd_core::{Error, Result};
 use serde::{Deserialize, Serialize};
 
-use self::records::Gathered;
+use self::records::{Gathered, MAX_BYTES};
+use crate::archive::{self, Wanted};
 use crate::{Dataset, Images, Normalize, Split, Splits};
 
 /// Mean of each channel of the training pixels in `[0, 1]`, to four digits.
@@ -32,6 +32,8 @@ pub const SHAPE: [usize; 3] = [3, 32, 32];
 
 /// The archive as it is published.
 const ARCHIVE: &str = "cifar-10-binary.tar.gz";
+/// The most that it may have when it is decompressed: more than six of the largest files.
+const MAX_TOTAL: u64 = 6 * MAX_BYTES + (1 << 20);
 /// The folder in it.
 const FOLDER: &str = "cifar-10-batches-bin";
 /// Files of the training set, in order.
@@ -115,7 +117,9 @@ impl Source {
             return Ok(Self::Folder(folder));
         }
         if let Some(path) = places.iter().map(|p| p.join(ARCHIVE)).find(|path| path.is_file()) {
-            let contents = archive::read(&path, all)?;
+            let wanted =
+                Wanted { folder: FOLDER, names: all, max_file: MAX_BYTES, max_total: MAX_TOTAL };
+            let contents = archive::read(&path, &wanted)?;
             return Ok(Self::Archive { path, contents });
         }
         // A folder that has some of the files is the one that was meant.

@@ -1,8 +1,8 @@
 use std::fs;
 
-use super::archive::tests::{file, pack};
 use super::records::{N_PIXELS, encode};
 use super::*;
+use crate::archive::tests::{file, pack};
 
 /// `n` records with the classes `first`, `first + 1`, ... (mod 10), all pixels `value`.
 fn content(n: usize, first: usize, value: u8) -> Vec<u8> {

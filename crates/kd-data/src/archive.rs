@@ -1,10 +1,11 @@
-//! The files of CIFAR-10 out of `cifar-10-binary.tar.gz`, without unpacking it.
+//! Known files out of a `.tar.gz`, without unpacking it.
 //!
 //! Key decision: nothing is ever written. Only regular files with the known names are read, into
 //! memory, each bounded before it is allocated; an archive with links, devices or paths that
 //! lead elsewhere is refused whole, because it is not the one that was asked for.
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, BufReader, Read};
 use std::path::{Component, Path};
@@ -13,30 +14,37 @@ use flate2::bufread::MultiGzDecoder;
 use kd_core::{Error, Result};
 use tar::EntryType;
 
-use super::records::MAX_BYTES;
+/// Which files of an archive are wanted, and how large it may be.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Wanted<'n> {
+    /// The folder in the archive that the files lie in, such as `a` or `a/b`.
+    pub(crate) folder: &'static str,
+    /// Names of the files.
+    pub(crate) names: &'n [&'static str],
+    /// The most bytes that one of them may have.
+    pub(crate) max_file: u64,
+    /// The most bytes that the decompressed archive may have. An entry has at least 512, so this
+    /// bounds their number, too.
+    pub(crate) max_total: u64,
+}
 
-/// The folder in the archive that the files lie in.
-const FOLDER: &str = "cifar-10-batches-bin";
-/// The most that the archive may have when it is decompressed: more than six of the largest files.
-const MAX_TOTAL: u64 = 6 * MAX_BYTES + (1 << 20);
-
-/// The content of the `wanted` files of the archive at `path`.
+/// The content of the wanted files of the archive at `path`.
 ///
 /// # Errors
 /// [`Error::Io`]; [`Error::Parse`] when the archive is damaged, larger than it may be, lacks a
 /// wanted file, or has an entry that such an archive does not have.
-pub(super) fn read<'n>(path: &Path, wanted: &[&'n str]) -> Result<BTreeMap<&'n str, Vec<u8>>> {
+pub(crate) fn read(path: &Path, wanted: &Wanted<'_>) -> Result<BTreeMap<&'static str, Vec<u8>>> {
     let file = File::open(path).map_err(Error::io(path, "open"))?;
-    decode(path, BufReader::with_capacity(1 << 16, file), wanted, MAX_TOTAL)
+    decode(path, BufReader::with_capacity(1 << 16, file), wanted)
 }
 
-/// As [`read`]; decompressed, at most `limit` bytes are read.
-fn decode<'n>(
+/// As [`read`].
+fn decode(
     path: &Path,
     reader: impl io::BufRead,
-    wanted: &[&'n str],
-    limit: u64,
-) -> Result<BTreeMap<&'n str, Vec<u8>>> {
+    wanted: &Wanted<'_>,
+) -> Result<BTreeMap<&'static str, Vec<u8>>> {
+    let limit = wanted.max_total;
     let mut archive = tar::Archive::new(MultiGzDecoder::new(reader).take(limit));
     let mut found = BTreeMap::new();
     // Raw: an entry that only describes the next one is not read, which could take any memory.
@@ -47,7 +55,7 @@ fn decode<'n>(
         position = entry.raw_header_position();
         let fault = |reason| Error::Parse { path: path.into(), offset: position, reason };
         let Some(name) = known_name(&entry, wanted).map_err(fault)? else { continue };
-        let content = content(&mut entry).map_err(fault)?;
+        let content = content(&mut entry, wanted.max_file).map_err(fault)?;
         if found.insert(name, content).is_some() {
             return Err(fault(format!("has {name} twice")));
         }
@@ -57,20 +65,20 @@ fn decode<'n>(
     io::copy(&mut rest, &mut io::sink()).map_err(damaged(path, position))?;
     let fault = |reason| Err(Error::Parse { path: path.into(), offset: position, reason });
     if rest.limit() == 0 {
-        return fault(format!("has {limit} bytes or more, which are not CIFAR-10"));
+        return fault(format!("has {limit} bytes or more, which no such archive has"));
     }
-    match wanted.iter().find(|name| !found.contains_key(**name)) {
-        Some(name) => fault(format!("has no {FOLDER}/{name}; {AGAIN}")),
+    match wanted.names.iter().find(|name| !found.contains_key(**name)) {
+        Some(name) => fault(format!("has no {}/{name}; {AGAIN}", wanted.folder)),
         None => Ok(found),
     }
 }
 
 /// The wanted name that the entry has, if it is a file that has one; an error for an entry that
 /// no data set needs.
-fn known_name<'n>(
+fn known_name(
     entry: &tar::Entry<'_, impl Read>,
-    wanted: &[&'n str],
-) -> std::result::Result<Option<&'n str>, String> {
+    wanted: &Wanted<'_>,
+) -> std::result::Result<Option<&'static str>, String> {
     let path = entry.path().map_err(|error| format!("has an entry without a name: {error}"))?;
     let kind = entry.header().entry_type();
     if is_description(kind) {
@@ -79,15 +87,18 @@ fn known_name<'n>(
     if !(kind.is_file() || kind.is_dir()) {
         return Err(format!("{} is neither file nor folder; do not use it", path.display()));
     }
-    let inside = |part: &Component<'_>| matches!(part, Component::Normal(_) | Component::CurDir);
-    if !path.components().all(|part| inside(&part)) {
-        return Err(format!("{} leads out of the archive; do not use it", path.display()));
+    let mut parts = Vec::new();
+    for part in path.components() {
+        match part {
+            Component::Normal(part) => parts.push(part),
+            Component::CurDir => {}
+            _ => return Err(format!("{} leads out of the archive; do not use it", path.display())),
+        }
     }
-    let mut parts = path.components().filter(|part| matches!(part, Component::Normal(_)));
-    let (folder, name) = (parts.next(), parts.next());
-    let known = folder.is_some_and(|part| part.as_os_str() == FOLDER) && parts.next().is_none();
-    let name = name.filter(|_| known && kind.is_file());
-    Ok(name.and_then(|name| wanted.iter().copied().find(|&known| name.as_os_str() == known)))
+    let name = parts.pop().filter(|_| kind.is_file());
+    let in_folder = parts.iter().copied().eq(wanted.folder.split('/').map(OsStr::new));
+    let known = |known: &&&str| in_folder && name == Some(OsStr::new(**known));
+    Ok(wanted.names.iter().find(known).copied())
 }
 
 /// Whether the entry only describes the next one, as writers of tar files add them.
@@ -98,10 +109,13 @@ fn is_description(kind: EntryType) -> bool {
         || kind.is_gnu_longlink()
 }
 
-fn content(entry: &mut tar::Entry<'_, impl Read>) -> std::result::Result<Vec<u8>, String> {
+fn content(
+    entry: &mut tar::Entry<'_, impl Read>,
+    limit: u64,
+) -> std::result::Result<Vec<u8>, String> {
     let size = entry.size();
-    if size > MAX_BYTES {
-        return Err(format!("announces a file of {size} bytes, at most {MAX_BYTES} are read"));
+    if size > limit {
+        return Err(format!("announces a file of {size} bytes, at most {limit} are read"));
     }
     let mut content = Vec::with_capacity(size as usize);
     entry.read_to_end(&mut content).map_err(|error| format!("damaged ({error}); {AGAIN}"))?;
@@ -125,17 +139,20 @@ fn damaged(path: &Path, offset: u64) -> impl FnOnce(io::Error) -> Error {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+pub(crate) mod tests {
     use std::io::Write;
 
     use flate2::{Compression, write::GzEncoder};
 
     use super::*;
 
+    const FOLDER: &str = "cifar-10-batches-bin";
     const NAME: &str = "test_batch.bin";
     const LIMIT: u64 = 1 << 20;
+    const WANTED: Wanted<'static> =
+        Wanted { folder: FOLDER, names: &[NAME], max_file: LIMIT, max_total: LIMIT };
 
-    pub(in crate::cifar10) fn gzip(bytes: &[u8]) -> Vec<u8> {
+    pub(crate) fn gzip(bytes: &[u8]) -> Vec<u8> {
         let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
         encoder.write_all(bytes).unwrap();
         encoder.finish().unwrap()
@@ -156,17 +173,17 @@ pub(super) mod tests {
         [header.as_bytes(), content, &padding].concat()
     }
 
-    pub(in crate::cifar10) fn file(name: &str, content: &[u8]) -> Vec<u8> {
+    pub(crate) fn file(name: &str, content: &[u8]) -> Vec<u8> {
         entry(&format!("{FOLDER}/{name}"), EntryType::Regular, content)
     }
 
     /// The archive of these entries.
-    pub(in crate::cifar10) fn pack(entries: &[Vec<u8>]) -> Vec<u8> {
+    pub(crate) fn pack(entries: &[Vec<u8>]) -> Vec<u8> {
         gzip(&[&entries.concat()[..], &[0; 1024]].concat())
     }
 
     fn unpack(bytes: &[u8]) -> Result<BTreeMap<&'static str, Vec<u8>>> {
-        decode(Path::new("a.tar.gz"), bytes, &[NAME], LIMIT)
+        decode(Path::new("a.tar.gz"), bytes, &WANTED)
     }
 
     fn fault(bytes: &[u8]) -> String {
