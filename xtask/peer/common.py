@@ -1,4 +1,6 @@
-"""What the speed peer and the parity run share: networks, batches and equation 3 in PyTorch."""
+"""What the scripts share: networks, batches and equation 3 in PyTorch, and photographs in class folders."""
+
+from pathlib import Path
 
 import torch
 import torch.nn.functional as F
@@ -47,3 +49,15 @@ def distillation(student: Tensor, teacher: Tensor, labels: Tensor, alpha: float,
     """alpha T^2 H(q_teacher, q_student) + (1 - alpha) H(y, p_student), batch mean."""
     soft = F.cross_entropy(student / temperature, F.softmax(teacher / temperature, dim=1))
     return alpha * temperature**2 * soft + (1 - alpha) * F.cross_entropy(student, labels)
+
+
+def class_folders(photos: Path, out: Path) -> Path:
+    """A folder of class folders: `photos` itself, or `out` with links to its files by class, the part before `_`."""
+    files = sorted(path for path in photos.iterdir() if path.is_file())
+    if not files:
+        return photos
+    for path in files:
+        folder = out / path.name.split("_")[0]
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / path.name).symlink_to(path.resolve())
+    return out

@@ -9,7 +9,7 @@ use zune_jpeg::zune_core::bytestream::ZCursor;
 use zune_jpeg::zune_core::colorspace::ColorSpace as ZuneColor;
 use zune_jpeg::zune_core::options::DecoderOptions;
 
-use super::{Fault, MAX_SIDE, Region, Rgb, damaged};
+use super::{Fault, MAX_SIDE, Region, Rgb, check_size, damaged};
 
 /// The most scans of a progressive file; encoders write about ten.
 const MAX_SCANS: usize = 100;
@@ -72,14 +72,18 @@ pub(super) fn region(
 }
 
 /// What can be decoded; the rest is black, as with Pillow's `LOAD_TRUNCATED_IMAGES`.
-pub(super) fn lenient(bytes: &[u8]) -> Result<Vec<u8>, Fault> {
+pub(super) fn lenient(bytes: &[u8]) -> Result<Rgb, Fault> {
     let options = DecoderOptions::default()
         .set_strict_mode(false)
         .set_max_width(MAX_SIDE)
         .set_max_height(MAX_SIDE)
         .jpeg_set_max_scans(MAX_SCANS)
         .jpeg_set_out_colorspace(ZuneColor::RGB);
-    JpegDecoder::new_with_options(ZCursor::new(bytes), options).decode().map_err(damaged)
+    let mut decoder = JpegDecoder::new_with_options(ZCursor::new(bytes), options);
+    decoder.decode_headers().map_err(damaged)?;
+    let info = decoder.info().ok_or("is damaged: it has no header")?;
+    let size = check_size([info.height.into(), info.width.into()])?;
+    Rgb::new(size, decoder.decode().map_err(damaged)?)
 }
 
 /// In a file without its end the decoder would make up what is missing of the last blocks.

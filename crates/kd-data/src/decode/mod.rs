@@ -84,22 +84,15 @@ impl<'a> Picture<'a> {
     /// # Errors
     /// When this is neither JPEG nor PNG, or its size is out of bounds.
     pub(crate) fn open(bytes: &'a [u8]) -> Result<Self, Fault> {
-        let (format, [height, width]) = if bytes.starts_with(&[0xff, 0xd8, 0xff]) {
-            let decoder = jpeg::open(bytes)?;
-            let size = jpeg::size(&decoder);
-            (Format::Jpeg(Box::new(decoder)), size)
-        } else if bytes.starts_with(b"\x89PNG\r\n\x1a\n") {
-            (Format::Png, png::size(bytes)?)
-        } else {
-            return Err("is neither a JPEG nor a PNG file".into());
+        let (format, size) = match Kind::of(bytes)? {
+            Kind::Jpeg => {
+                let decoder = jpeg::open(bytes)?;
+                let size = jpeg::size(&decoder);
+                (Format::Jpeg(Box::new(decoder)), size)
+            }
+            Kind::Png => (Format::Png, png::size(bytes)?),
         };
-        let is_side = |side| (1..=MAX_SIDE).contains(&side);
-        if !is_side(height) || !is_side(width) || height * width > MAX_AREA {
-            return Err(format!(
-                "its size is {width}x{height}, at most {MAX_SIDE} each and {MAX_AREA} in all are read"
-            ));
-        }
-        Ok(Self { bytes, format, size: [height, width] })
+        Ok(Self { bytes, format, size: check_size(size)? })
     }
 
     /// `[H, W]`, each at least 1.
@@ -132,18 +125,46 @@ impl<'a> Picture<'a> {
             _ => Ok(self.rgb()?.cut(region)),
         }
     }
+}
 
-    /// What can be decoded of `region` of a damaged file; the rest is black.
-    ///
-    /// # Errors
-    /// When nothing can be decoded.
-    pub(crate) fn lenient(&self, region: Region) -> Result<Rgb, Fault> {
-        let pixels = match &self.format {
-            Format::Jpeg(_) => jpeg::lenient(self.bytes)?,
-            Format::Png => png::lenient(self.bytes)?,
-        };
-        Ok(Rgb::new(self.size, pixels)?.cut(region))
+/// What can be decoded of a damaged file; the rest is black.
+///
+/// # Errors
+/// When nothing can be decoded.
+pub(crate) fn lenient(bytes: &[u8]) -> Result<Rgb, Fault> {
+    match Kind::of(bytes)? {
+        Kind::Jpeg => jpeg::lenient(bytes),
+        Kind::Png => Rgb::new(check_size(png::size(bytes)?)?, png::lenient(bytes)?),
     }
+}
+
+#[derive(Clone, Copy)]
+enum Kind {
+    Jpeg,
+    Png,
+}
+
+impl Kind {
+    fn of(bytes: &[u8]) -> Result<Self, Fault> {
+        if bytes.starts_with(&[0xff, 0xd8, 0xff]) {
+            Ok(Self::Jpeg)
+        } else if bytes.starts_with(b"\x89PNG\r\n\x1a\n") {
+            Ok(Self::Png)
+        } else {
+            Err("is neither a JPEG nor a PNG file".into())
+        }
+    }
+}
+
+/// Refuses sizes out of bounds.
+fn check_size([height, width]: [usize; 2]) -> Result<[usize; 2], Fault> {
+    let is_side = |side| (1..=MAX_SIDE).contains(&side);
+    if is_side(height) && is_side(width) && height * width <= MAX_AREA {
+        return Ok([height, width]);
+    }
+    Err(format!(
+        "its size is {width}x{height}, at most {MAX_SIDE} each and {MAX_AREA} in all are read"
+    ))
 }
 
 fn damaged(error: impl std::fmt::Display) -> Fault {

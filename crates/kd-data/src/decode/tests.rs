@@ -114,9 +114,8 @@ fn check_any(bytes: &[u8]) {
     if height * width > 1 << 16 {
         return;
     }
-    let whole = Region::whole(picture.size());
     let half = Region { top: height / 2, left: width / 2, height: 1, width: width - width / 2 };
-    for result in [picture.lenient(whole), picture.lenient(half), picture.rgb()] {
+    for result in [lenient(bytes), picture.rgb()] {
         result.map_or_else(
             |reason| assert!(!reason.is_empty()),
             |rgb| assert!(!rgb.pixels.is_empty()),
@@ -135,16 +134,14 @@ fn of_a_damaged_file_what_is_whole_is_used() {
         }
         let cut = &file[..file.len() * 9 / 10];
         assert!(decode(cut).is_err());
-        let lenient = Picture::open(cut).unwrap().lenient(Region::whole([21, 37])).unwrap();
+        let lenient = lenient(cut).unwrap();
+        assert_eq!(lenient.size, [21, 37]);
         let top = 3 * 37 * 7;
         let worst = lenient.pixels[..top].iter().zip(&rgb).map(|(a, b)| a.abs_diff(*b)).max();
         assert!(worst <= Some(tolerance), "{name}: {worst:?}");
-        let bottom = Region { top: 20, left: 30, height: 1, width: 7 };
-        let part = Picture::open(cut).unwrap().lenient(bottom).unwrap();
-        assert_eq!(part, lenient.cut(bottom));
     }
     let [jpeg, _] = golden("color420");
-    assert!(Picture::open(&jpeg[..100]).is_err(), "of a header alone nothing is decoded");
+    assert!(lenient(&jpeg[..100]).is_err(), "of a header alone nothing is decoded");
 }
 
 #[test]

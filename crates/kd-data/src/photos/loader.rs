@@ -69,12 +69,19 @@ impl PhotoLoader {
         &self.photos
     }
 
-    /// `[top, left, height, width]` of the part that epoch `epoch` shows of an image of `size` =
-    /// `[H, W]` at `index`, and whether it is flipped; for comparisons with other programs.
-    /// Without random crops the part is what the central square is mixed from.
-    pub fn part(&self, epoch: u64, index: u32, [height, width]: [usize; 2]) -> ([usize; 4], bool) {
-        let View { region, flip, .. } = self.look(epoch, index, [height, width]);
-        ([region.top, region.left, region.height, region.width], flip)
+    /// `[top, left, height, width]` of the part of photograph `index` that epoch `epoch` shows, and
+    /// whether it is flipped; for comparisons with other programs. Without random crops the part is
+    /// what the central square is mixed from.
+    ///
+    /// # Errors
+    /// As [`Photos::bytes`]; [`kd_core::Error::Parse`] when its header cannot be read.
+    ///
+    /// # Panics
+    /// When `index` is not below the number of photographs.
+    pub fn part(&self, epoch: u64, index: u32) -> Result<([usize; 4], bool)> {
+        let size = self.photos.size(index as usize)?;
+        let View { region, flip, .. } = self.look(epoch, index, size);
+        Ok(([region.top, region.left, region.height, region.width], flip))
     }
 
     fn rng(&self, epoch: u64, index: u32) -> Rng {

@@ -30,7 +30,7 @@ use self::policy::BadImages;
 use self::source::Source;
 use self::view::View;
 use crate::Images;
-use crate::decode::{Picture, Region, Rgb};
+use crate::decode::{Picture, Region, Rgb, lenient};
 use crate::listing::Listing;
 
 /// The most bytes of decoded images in memory.
@@ -230,6 +230,13 @@ impl Photos {
         Ok(Images::new(pixels, labels, self.shape(), self.n_classes())?.with_files(self.files()))
     }
 
+    /// `[H, W]` of photograph `i`, by its header.
+    fn size(&self, i: usize) -> Result<[usize; 2]> {
+        let bytes = self.bytes(i)?;
+        let size = Picture::open(&bytes).map(|picture| picture.size());
+        size.map_err(|reason| self.fault(i, reason))
+    }
+
     /// Photograph `i` in all its pixels; none when the policy skips it.
     pub(crate) fn decode(&self, i: usize) -> Result<Option<Rgb>> {
         self.region(i, |size| Region::whole(size))
@@ -273,11 +280,10 @@ impl Photos {
             (Err(reason), OnBadImage::Error) => Err(self.fault(i, reason)),
             (Err(reason), OnBadImage::Skip) => Ok(self.skip(i, &reason)),
             (Err(reason), OnBadImage::Lenient) => {
-                let repaired = Picture::open(&bytes)
-                    .and_then(|picture| picture.lenient(choose(picture.size())));
-                let rgb = repaired.map_err(|reason| self.fault(i, reason))?;
+                let rgb = lenient(&bytes).map_err(|reason| self.fault(i, reason))?;
+                let region = choose(rgb.size);
                 self.bad_images.note(self.name(i), format!("repaired: {reason}"));
-                Ok(Some(rgb))
+                Ok(Some(rgb.cut(region)))
             }
         }
     }
@@ -297,3 +303,6 @@ impl Photos {
         self.rows.as_ref().map_or(i, |rows| rows[i] as usize)
     }
 }
+
+#[cfg(test)]
+mod tests;

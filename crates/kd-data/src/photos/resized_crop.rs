@@ -107,9 +107,10 @@ mod tests {
             centers[1] += (r.left + r.width / 2) as f64;
         }
         let mean = |sum: f64| sum / n as f64;
-        // Large areas of extreme shapes do not fit and are drawn again: a little below 0.54.
-        assert!((0.48..0.54).contains(&mean(area)), "{}", mean(area));
-        assert!(mean(log_ratio).abs() < 0.03);
+        // Large areas of extreme shapes do not fit and are drawn again, so that the mean is below
+        // 0.54; torchvision has 0.4348 and 0.0315 in 20,000 draws.
+        assert!((0.42..0.45).contains(&mean(area)), "{}", mean(area));
+        assert!((0.015..0.045).contains(&mean(log_ratio)));
         assert!((mean(centers[0]) - 187.5).abs() < 3.0 && (mean(centers[1]) - 250.0).abs() < 4.0);
     }
 
