@@ -5,6 +5,9 @@ mod digits;
 mod kept;
 mod math;
 mod objects;
+mod photos;
+mod scene;
 
 pub use digits::SyntheticDigits;
 pub use objects::SyntheticObjects;
+pub use photos::SyntheticPhotos;

@@ -5,9 +5,6 @@
 //! clutter and partly behind some: pixels alone say next to nothing about it, so that a linear
 //! classifier fails and the capacity of a convolutional network matters.
 
-mod scene;
-mod shapes;
-
 use std::path::{Path, PathBuf};
 
 use kd_core::{Result, Stream};
@@ -15,10 +12,15 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::kept;
+use super::scene::{
+    BEFORE, BEHIND, CLOUDS, Canvas, N_SHAPES, Object, Surface, TEXTURE, color_unlike, random_color,
+};
 use crate::cifar10::records::{Gathered, N_PIXELS, encode};
 use crate::cifar10::{TEST, TRAIN};
 use crate::{Dataset, Images, Normalize, Splits};
 
+/// Height and width of an image, pixels.
+const SIDE: usize = 32;
 /// The most images of one part: what five files may hold.
 const MAX_IMAGES: usize = 300_000;
 /// The most images of test, which are in one file.
@@ -118,11 +120,25 @@ fn images(stream: Stream, range: std::ops::Range<usize>) -> Vec<u8> {
     let (mut pixels, mut labels) = (vec![0; range.len() * N_PIXELS], vec![0; range.len()]);
     let slots = pixels.par_chunks_exact_mut(N_PIXELS).zip(&mut labels).zip(range);
     slots.for_each(|((image, label), i)| {
-        let (class, drawn) = scene::draw(stream.number(i as u64));
+        let (class, drawn) = draw(stream.number(i as u64));
         image.copy_from_slice(&drawn);
         *label = class;
     });
     encode(&labels, &pixels)
+}
+
+/// The label and the pixels, red, then green, then blue, of the image that `stream` describes.
+fn draw(stream: Stream) -> (u8, Vec<u8>) {
+    let mut rng = stream.rng();
+    let label = rng.below(u32::from(N_SHAPES)) as u8;
+    let mut canvas = Canvas::new([SIDE; 2]);
+    let color = random_color(&mut rng);
+    canvas.fill(&Surface::new(color, CLOUDS, &mut rng));
+    canvas.add_clutter(&BEHIND, &mut rng);
+    let color = color_unlike(color, random_color, &mut rng);
+    Object::new(label, |rng| Surface::new(color, TEXTURE, rng), &mut rng).paint(&mut canvas);
+    canvas.add_clutter(&BEFORE, &mut rng);
+    (label, canvas.develop(stream.at("noise"), &mut rng))
 }
 
 /// The images of the files, by way of the reader.
@@ -178,6 +194,16 @@ mod tests {
         let (low, high) =
             means.iter().fold((255.0_f64, 0.0_f64), |(l, h), &m| (l.min(m), h.max(m)));
         assert!(high - low < 8.0, "{means:?}");
+    }
+
+    #[test]
+    fn every_image_has_contrast() {
+        for i in 0..300 {
+            let (label, image) = draw(Stream::new(3).number(i));
+            assert!(label < N_SHAPES);
+            let (low, high) = (image.iter().min().unwrap(), image.iter().max().unwrap());
+            assert!(high - low > 50, "image {i}: {low} to {high}");
+        }
     }
 
     #[test]

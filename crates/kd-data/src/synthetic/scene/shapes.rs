@@ -1,14 +1,13 @@
-//! The shapes of the ten classes, of about radius 1, by their signed distance: negative inside.
+//! Shapes of about radius 1, by their signed distance: negative inside.
 //!
-//! Key decision: a class is a shape and nothing else, in many versions of proportion. Color,
-//! texture, size, place and direction say nothing about it.
+//! Each comes in many versions of proportion.
 
 use kd_core::rng::Rng;
 
 use crate::synthetic::math::{Point, about, between, distance_squared};
 
-/// Number of classes: ball, ring, crescent, box, frame, triangle, star, cross, arrow, hourglass.
-pub(super) const N_CLASSES: u8 = 10;
+/// Number of shapes: ball, ring, crescent, box, frame, triangle, star, cross, arrow, hourglass.
+pub(in crate::synthetic) const N_SHAPES: u8 = 10;
 
 /// Greatest displacement of each corner.
 const JITTER: f32 = 0.07;
@@ -37,9 +36,9 @@ const PENTAGON: [Point; 5] = [
 ];
 
 impl Shape {
-    /// A version of the shape of `class`.
-    pub(super) fn new(class: u8, rng: &mut Rng) -> Self {
-        match class {
+    /// A version of the shape numbered `shape`, the last for all numbers above.
+    pub(super) fn new(shape: u8, rng: &mut Rng) -> Self {
+        match shape {
             0 => Self::Ball,
             1 => Self::Ring(between([0.13, 0.27], rng)),
             2 => {
@@ -182,16 +181,16 @@ mod tests {
 
     #[test]
     fn every_shape_covers_a_fair_part_of_its_circle() {
-        for class in 0..N_CLASSES {
+        for number in 0..N_SHAPES {
             for i in 0..50 {
-                let mut rng = Stream::new(u64::from(class)).number(i).rng();
-                let shape = Shape::new(class, &mut rng);
+                let mut rng = Stream::new(u64::from(number)).number(i).rng();
+                let shape = Shape::new(number, &mut rng);
                 let points = (0..400).map(|k| [(k % 20) as f32, (k / 20) as f32]);
                 let covered = points
                     .map(|[x, y]| [x / 9.5 - 1.0, y / 9.5 - 1.0])
                     .filter(|point| shape.distance(*point) < 0.0)
                     .count();
-                assert!((50..360).contains(&covered), "class {class}: {covered} of 400");
+                assert!((50..360).contains(&covered), "shape {number}: {covered} of 400");
             }
         }
     }
