@@ -15,6 +15,7 @@ pub mod cifar10;
 mod decode;
 mod folder;
 pub mod idx;
+pub mod imagenet;
 mod images;
 mod listing;
 mod loader;

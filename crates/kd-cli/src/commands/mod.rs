@@ -3,6 +3,7 @@
 pub(crate) mod attack;
 pub(crate) mod bench;
 pub(crate) mod completions;
+pub(crate) mod data;
 pub(crate) mod eval;
 mod exchange;
 pub(crate) mod export;

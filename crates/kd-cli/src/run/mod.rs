@@ -4,7 +4,7 @@ mod eta;
 mod finish;
 mod folder;
 mod images;
-mod progress;
+pub(crate) mod progress;
 mod robustness;
 mod training;
 

@@ -1,0 +1,66 @@
+//! ImageNet's validation set (ILSVRC2012): sorted into class folders, and back.
+//!
+//! Published, the 50,000 validation images lie unsorted in one archive, with their labels
+//! elsewhere; loaders want one folder per class, as the training images have it. Scripts that
+//! move them check nothing: an image that is missing shifts all later labels or goes unnoticed,
+//! and what was interrupted cannot be told from what is finished.
+//!
+//! Key decision: nothing is changed until everything was checked, and what was interrupted is
+//! always in a folder of another name, with a journal in it.
+//!
+//! What it deliberately does not do: nothing is downloaded, decoded or repaired; a source is
+//! never changed, but by [`Mode::Move`].
+
+mod disk;
+pub mod fake;
+mod finding;
+mod flat;
+mod head;
+mod journal;
+pub mod labels;
+mod organize;
+mod root;
+mod source;
+mod space;
+mod tarball;
+mod train;
+mod tree;
+mod undo;
+mod verify;
+
+use std::collections::BTreeMap;
+
+use kd_core::Result;
+
+pub use self::disk::Watch;
+pub use self::finding::{Fault, Finding};
+pub use self::organize::{Mode, Organize, Organized};
+pub use self::train::{Unpack, Unpacked, verify_train};
+pub use self::undo::{Undone, undo};
+pub use self::verify::{Verdict, verify};
+
+/// The class of each image, by its number.
+type Wnids = BTreeMap<u32, labels::Wnid>;
+
+/// How a work ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome<T> {
+    /// It is done.
+    Done(T),
+    /// The watch stopped it; the same call goes on with it.
+    Interrupted,
+}
+
+impl<T> Outcome<T> {
+    /// Of a work that ended so, with this result if it is done.
+    fn of(ended: disk::Step, result: impl FnOnce() -> T) -> Result<Self> {
+        match ended {
+            Ok(()) => Ok(Self::Done(result())),
+            Err(disk::Halt::Stopped) => Ok(Self::Interrupted),
+            Err(disk::Halt::Failed(error)) => Err(error),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
