@@ -18,9 +18,8 @@ pub(crate) struct Compute {
     /// auto or cpu
     #[arg(long, default_value = "auto")]
     device: String,
-    /// Threads [default: all cores]
-    #[arg(long, value_name = "N")]
-    threads: Option<usize>,
+    #[command(flatten)]
+    threads: Threads,
 }
 
 impl Compute {
@@ -35,6 +34,27 @@ impl Compute {
         }
     }
 
+    /// Calls `f` within the thread pool that all computation shares.
+    ///
+    /// # Errors
+    /// Those of `f`; when the threads cannot be started.
+    pub(crate) fn install<R: Send>(
+        &self,
+        f: impl FnOnce() -> anyhow::Result<R> + Send,
+    ) -> anyhow::Result<R> {
+        self.threads.install(f)
+    }
+}
+
+/// How many threads compute.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct Threads {
+    /// Threads [default: all cores]
+    #[arg(long, value_name = "N")]
+    threads: Option<usize>,
+}
+
+impl Threads {
     /// Calls `f` within the thread pool that all computation shares.
     ///
     /// # Errors

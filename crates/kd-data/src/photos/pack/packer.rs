@@ -44,11 +44,13 @@ impl Packer {
         settings.check()?;
         let source = photos.files().into_iter().next().unwrap_or_default();
         let plan = Plan { settings, on_bad_image: photos.on_bad_image, source };
+        // Without a slash at its end, behind which `.partial` would be a name of its own.
+        let out: PathBuf = out.components().collect();
         let state = match out.symlink_metadata().is_ok() {
-            true => State::Done(made(out, &plan)?),
-            false => begin(out, &plan)?,
+            true => State::Done(made(&out, &plan)?),
+            false => begin(&out, &plan)?,
         };
-        Ok(Self { photos, plan, out: out.into(), state })
+        Ok(Self { photos, plan, out, state })
     }
 
     /// Number of photographs that are packed, or left out.

@@ -40,7 +40,8 @@ fn photos(dir: &Path) -> Photos {
 }
 
 fn pack(dir: &Path, out: &str, settings: PackSettings) -> Packed {
-    Packer::new(photos(dir), &dir.join(out), settings).unwrap().finish().unwrap()
+    let out = dir.join(format!("{out}/"));
+    Packer::new(photos(dir), &out, settings).unwrap().finish().unwrap()
 }
 
 /// All files of a folder with their contents, by name.
