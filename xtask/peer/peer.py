@@ -9,6 +9,10 @@ down to denormals), resnet56-eval forwards of 2000; the epoch case times the pre
 batch too. Prints one object: case, median_ms, min_ms, samples (ms), peak_mb (most memory of the
 process, 2^20 bytes), torch, threads, compile; the epoch case adds extrapolated_from, since it times
 --steps steps of each model and not a whole epoch. Needs torch >= 2.4 (fused optimizers on CPU).
+
+Cases of photographs time batches of 32 from torchvision's ImageFolder of --photos DIR through a DataLoader
+with 0, 1 and 2 workers, after its first batches; each sample is the mean of a pass, and the samples are those
+of the fastest (workers is added). They need torchvision.
 """
 
 import argparse
@@ -22,6 +26,7 @@ from typing import Callable
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch.utils.data import DataLoader, RandomSampler
 
 import nets
 from common import BATCH, Crops, adam, distillation, mlp
@@ -94,6 +99,35 @@ def grid_epoch(bench: Mlps, n_steps: int) -> list[float]:
     return [STEPS_PER_EPOCH * sum(samples) for samples in zip(*timed)]
 
 
+class Images:
+    """Batches of photographs in class folders, as a DataLoader hands them over."""
+
+    BATCH, MEAN, STD = 32, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+    def __init__(self, photos: Path, train: bool):
+        from torchvision import transforms as T
+        from torchvision.datasets import ImageFolder
+
+        cut = [T.RandomResizedCrop(224), T.RandomHorizontalFlip()] if train else [T.Resize(256), T.CenterCrop(224)]
+        self.images = ImageFolder(photos, T.Compose([*cut, T.ToTensor(), T.Normalize(self.MEAN, self.STD)]))
+        self.per_pass = max(len(self.images) // self.BATCH, 1)
+
+    def passes(self, n_passes: int, workers: int) -> list[float]:
+        """Milliseconds of a batch, mean of each of n_passes passes after the warm-up."""
+        n_warmup = 2 + 4 * workers  # batches that are made before they are asked for do not count
+        n = n_warmup + n_passes * self.per_pass
+        # One long epoch: workers are not started again, and have always something to do.
+        sampler = RandomSampler(self.images, num_samples=n * self.BATCH)
+        loader = DataLoader(self.images, batch_size=self.BATCH, sampler=sampler, num_workers=workers)
+        times = [time.perf_counter() for _ in loader][n_warmup - 1 :: self.per_pass]
+        return [(end - start) * 1e3 / self.per_pass for start, end in zip(times, times[1:])]
+
+    def fastest(self, n_passes: int) -> tuple[list[float], int]:
+        """The samples of the fastest number of workers, and that number."""
+        timed = [(self.passes(n_passes, workers), workers) for workers in (0, 1, 2)]
+        return min(timed, key=lambda samples: statistics.median(samples[0]))
+
+
 class Cnn:
     """A convolutional network, and random batches of normalized images."""
 
@@ -151,6 +185,9 @@ CASES = {
     "resnet56-eval": (4, lambda c, n: clock(Cnn(c, nets.resnet56(), CIFAR, 500).evaluate(), n, n_warmup=2)),
 }
 
+# Passes by default, and whether crops are random. A pack holds the same photographs.
+PHOTOS = {"photos-train": (5, True), "photos-eval": (5, False), "photos-packed": (5, True)}
+
 
 def peak_mb() -> float | None:
     """The most memory that this process has had, where the system tells it."""
@@ -162,17 +199,23 @@ def peak_mb() -> float | None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--case", required=True, choices=CASES)
+    parser.add_argument("--case", required=True, choices=[*CASES, *PHOTOS])
     parser.add_argument("--steps", type=int, help="timed steps (of each model)")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--compile", action="store_true", help="torch.compile the networks")
+    parser.add_argument("--photos", type=Path, help="class folders of photographs")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a line of text")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
 
-    n_steps, work = CASES[args.case]
-    n_steps = args.steps or n_steps
-    samples = work(args.compile, n_steps)
+    extra = {}
+    if args.case in PHOTOS:
+        n_steps, train = PHOTOS[args.case]
+        samples, extra["workers"] = Images(args.photos, train).fastest(args.steps or n_steps)
+    else:
+        n_steps, work = CASES[args.case]
+        n_steps = args.steps or n_steps
+        samples = work(args.compile, n_steps)
     result = {
         "case": args.case,
         "median_ms": statistics.median(samples),
@@ -182,6 +225,7 @@ def main() -> None:
         "torch": torch.__version__,
         "threads": args.threads,
         "compile": args.compile,
+        **extra,
     }
     if args.case.endswith("-epoch"):
         models = 1 + len(GRID)

@@ -3,6 +3,8 @@
 //! Key decision: with `--peer` the two take turns, round by round, so that a machine that slows
 //! down slows both; what counts is the ratio within a round.
 
+mod photos;
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -21,9 +23,21 @@ struct Case {
     memory: Option<f64>,
     /// The images a second that kd must reach, where there is no PyTorch side.
     rate: Option<f64>,
+    /// What it works on.
+    input: Input,
 }
 
-const CASES: [Case; 10] = [
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Input {
+    /// Random images in memory.
+    Random,
+    /// The photographs of `--photos`.
+    Photos,
+    /// They too, but beside kd on all threads stands kd on one.
+    PhotosOnOneThread,
+}
+
+const CASES: [Case; 14] = [
     Case::step("teacher-step", 0.85),
     Case::step("student30-step", 0.7),
     Case { target: None, ..Case::step("student300-step", 0.0) },
@@ -34,11 +48,20 @@ const CASES: [Case; 10] = [
     Case::step("papernot-cifar10-step", 0.8),
     Case::step("resnet56-eval", 0.8),
     Case { target: None, rate: Some(1e5), ..Case::step("cifar-batches", 0.0) },
+    Case { input: Input::Photos, ..Case::step("photos-train", 0.5) },
+    Case { input: Input::Photos, ..Case::step("photos-eval", 0.5) },
+    Case { input: Input::Photos, ..Case::step("photos-packed", 0.333) },
+    Case { input: Input::PhotosOnOneThread, ..Case::step("photos-threads", 0.588) },
 ];
 
 impl Case {
     const fn step(name: &'static str, target: f64) -> Self {
-        Self { name, target: Some(target), memory: None, rate: None }
+        Self { name, target: Some(target), memory: None, rate: None, input: Input::Random }
+    }
+
+    /// What both sides call it.
+    fn work(&self) -> &'static str {
+        if self.input == Input::PhotosOnOneThread { "photos-train" } else { self.name }
     }
 }
 
@@ -54,6 +77,10 @@ pub(crate) struct Args {
     /// Only this case; may be repeated
     #[arg(long = "case", value_name = "NAME", value_parser = CASES.map(|case| case.name))]
     cases: Vec<String>,
+    /// Photographs for the cases that need them: in class folders, or in one folder with the class
+    /// before the first `_` of their names [default: imagenet-samples in KD_DATA_DIR, else data/]
+    #[arg(long, value_name = "DIR")]
+    photos: Option<PathBuf>,
     /// Rounds of each case
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
     rounds: u32,
@@ -84,12 +111,17 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         require_torch(&args.python)?;
     }
     let program = PathBuf::from(kd::build()?.get_program());
+    let photos = photos::class_folders(args.photos.as_deref())?;
     println!("{}", header(args.peer));
     for case in CASES.iter().filter(|case| args.has(case.name)) {
+        if case.input != Input::Random && photos.is_none() {
+            println!("{:<22} skipped: no photographs; name a folder: --photos DIR", case.name);
+            continue;
+        }
         let mut rounds = Vec::new();
         for i in 0..args.rounds {
             eprintln!("{}: round {} of {}", case.name, i + 1, args.rounds);
-            rounds.push(round(args, &program, case, i)?);
+            rounds.push(round(args, &program, photos.as_deref(), case, i)?);
         }
         rows(case, &rounds).iter().for_each(|row| println!("{row}"));
     }
@@ -114,10 +146,21 @@ fn require_torch(python: &Path) -> Result<()> {
 }
 
 /// Who begins changes with each round.
-fn round(args: &Args, kd: &Path, case: &Case, i: u32) -> Result<Round> {
-    let kd = || measure(Command::new(kd).arg("bench"), case.name);
+fn round(args: &Args, program: &Path, photos: Option<&Path>, case: &Case, i: u32) -> Result<Round> {
+    let measure = |command: &mut Command| {
+        if let (Input::Photos | Input::PhotosOnOneThread, Some(photos)) = (case.input, photos) {
+            command.arg("--photos").arg(photos);
+        }
+        measure(command, case.work())
+    };
+    let kd = || measure(Command::new(program).arg("bench"));
     let script = kd::root().join("xtask/peer/peer.py");
-    let peer = || measure(Command::new(&args.python).arg(&script), case.name);
+    let peer = || match case.input {
+        Input::PhotosOnOneThread => {
+            measure(Command::new(program).args(["bench", "--threads", "1"]))
+        }
+        _ => measure(Command::new(&args.python).arg(&script)),
+    };
     Ok(match (args.peer && case.rate.is_none(), i % 2) {
         (false, _) => (kd()?, None),
         (true, 0) => (kd()?, Some(peer()?)),

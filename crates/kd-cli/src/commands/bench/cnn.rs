@@ -69,7 +69,7 @@ fn normalize(n_channels: usize) -> Normalize {
 }
 
 /// Milliseconds of each of `n_steps` calls of `step`, after the warm-up.
-fn clock(n_steps: usize, mut step: impl FnMut(usize) -> Result<()>) -> Result<Vec<f64>> {
+pub(super) fn clock(n_steps: usize, mut step: impl FnMut(usize) -> Result<()>) -> Result<Vec<f64>> {
     let mut samples = Vec::with_capacity(N_WARMUP + n_steps);
     for i in 0..N_WARMUP + n_steps {
         let started = Instant::now();

@@ -5,8 +5,9 @@
 
 mod cnn;
 mod mlp;
+mod photos;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -26,6 +27,9 @@ pub(crate) struct Args {
     /// Timed steps [default: a few seconds' worth]
     #[arg(long, value_name = "N")]
     steps: Option<usize>,
+    /// Class folders of photographs, or a pack, for the cases of photographs
+    #[arg(long, value_name = "DIR")]
+    photos: Option<PathBuf>,
     /// Print one JSON object
     #[arg(long)]
     json: bool,
@@ -55,13 +59,19 @@ enum Case {
     Resnet56Eval,
     /// A batch of 128 CIFAR images: cropped, mirrored, normalized
     CifarBatches,
+    /// A batch of 32 photographs: random crops, mirrored, normalized
+    PhotosTrain,
+    /// A batch of 32 photographs: resized, center cut out, normalized
+    PhotosEval,
+    /// As photos-train, from a pack of the photographs
+    PhotosPacked,
 }
 
 /// Images of a training step.
 const BATCH_SIZE: usize = 128;
 
 impl Case {
-    fn samples(self, n_steps: Option<usize>) -> Result<Vec<f64>> {
+    fn samples(self, n_steps: Option<usize>, folder: Option<&Path>) -> Result<Vec<f64>> {
         let steps = |default| n_steps.unwrap_or(default).max(1);
         match self {
             Self::Resnet18Step => cnn::steps("resnet18-cifar", cnn::CIFAR, steps(4)),
@@ -70,6 +80,9 @@ impl Case {
             Self::PapernotCifar10Step => cnn::steps("papernot-cifar10", cnn::CIFAR, steps(15)),
             Self::Resnet56Eval => cnn::evaluations("resnet56", steps(4)),
             Self::CifarBatches => cnn::batches(steps(1000)),
+            Self::PhotosTrain => photos::train(photos::open(folder)?, steps(5)),
+            Self::PhotosEval => photos::evaluate(photos::open(folder)?, steps(5)),
+            Self::PhotosPacked => photos::train_packed(photos::open(folder)?, steps(10)),
             _ => mlp::samples(self, steps(100)),
         }
     }
@@ -79,6 +92,7 @@ impl Case {
         match self {
             Self::Grid30Epoch => mlp::N_IMAGES,
             Self::Resnet56Eval => cnn::N_EVAL,
+            Self::PhotosTrain | Self::PhotosEval | Self::PhotosPacked => photos::BATCH_SIZE,
             _ => BATCH_SIZE,
         }
     }
@@ -86,7 +100,8 @@ impl Case {
 
 /// Times the case and prints its figures.
 pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    let samples = args.compute.install(|| Ok(args.case.samples(args.steps)?))?;
+    let samples =
+        args.compute.install(|| Ok(args.case.samples(args.steps, args.photos.as_deref())?))?;
     let mut sorted = samples.clone();
     sorted.sort_by(f64::total_cmp);
     let median = sorted.get(sorted.len() / 2).copied().unwrap_or(f64::NAN);

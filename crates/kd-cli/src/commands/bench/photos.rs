@@ -1,0 +1,54 @@
+//! Batches of photographs, from file to normalized tensor.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use kd_core::{BatchSource, Error, Result, Stream};
+use kd_data::{Augment, PackSettings, Packer, PhotoFolder, PhotoLoader, Photos, ResizedCrop};
+
+use super::cnn::clock;
+
+/// Photographs of a batch, as in the paper.
+pub(super) const BATCH_SIZE: usize = 32;
+
+/// Milliseconds of a training batch: random crops, mirrored images.
+pub(super) fn train(photos: Photos, n_passes: usize) -> Result<Vec<f64>> {
+    let resized_crop = Some(ResizedCrop::default());
+    let augment = Augment { flip: true, resized_crop, ..Augment::default() };
+    let loader = PhotoLoader::new(Arc::new(photos), augment, normalize(), Stream::new(0))?;
+    passes(&loader, n_passes)
+}
+
+/// Milliseconds of an evaluation batch: the center.
+pub(super) fn evaluate(photos: Photos, n_passes: usize) -> Result<Vec<f64>> {
+    passes(&PhotoLoader::in_order(Arc::new(photos), normalize())?, n_passes)
+}
+
+/// As [`train`], from a pack of these photographs that is made before.
+pub(super) fn train_packed(photos: Photos, n_passes: usize) -> Result<Vec<f64>> {
+    let scratch = tempfile::tempdir().map_err(Error::io(std::env::temp_dir(), "create"))?;
+    let pack = scratch.path().join("pack");
+    Packer::new(photos, &pack, PackSettings::default())?.finish()?;
+    train(Photos::packed(&pack)?, n_passes)
+}
+
+/// Opens the folder that `--photos` names.
+pub(super) fn open(folder: Option<&Path>) -> Result<Photos> {
+    let reason = "this case needs a folder of class folders with photographs, or a pack";
+    Photos::open(folder.ok_or_else(|| Error::config("photos", reason))?)
+}
+
+/// Each sample is the mean of one pass over the photographs, since they differ in size.
+fn passes(loader: &PhotoLoader, n_passes: usize) -> Result<Vec<f64>> {
+    let n_batches = (loader.n_samples() / BATCH_SIZE).max(1);
+    let samples = clock(n_passes, |pass| {
+        let order = loader.order(pass as u64);
+        let batches = order.chunks(BATCH_SIZE).take(n_batches);
+        batches.into_iter().try_for_each(|batch| loader.batch(pass as u64, batch).map(drop))
+    })?;
+    Ok(samples.into_iter().map(|milliseconds| milliseconds / n_batches as f64).collect())
+}
+
+fn normalize() -> kd_data::Normalize {
+    kd_data::Dataset::normalize(&PhotoFolder::default())
+}
