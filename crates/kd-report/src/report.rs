@@ -193,7 +193,7 @@ impl ModelSummary {
         number("alpha").zip(number("temperature"))
     }
 
-    /// The objective in a few words.
+    /// The objective in a few words, without what is usual.
     pub fn objective(&self) -> String {
         let symbol = |key: &str| match key {
             "alpha" => "α".to_owned(),
@@ -205,8 +205,14 @@ impl ModelSummary {
             (_, Some(number)) => number.to_string(),
             _ => value.to_string(),
         };
-        let settings =
-            self.loss.as_object().into_iter().flatten().filter(|(key, _)| *key != "kind");
+        let usual = |key: &str, value: &Value| match key {
+            "kind" => true,
+            "reduction" => value == "batch-mean",
+            "temperature" => self.cell().is_none() && value.as_f64() == Some(1.0),
+            _ => false,
+        };
+        let settings = self.loss.as_object().into_iter().flatten();
+        let settings = settings.filter(|(key, value)| !usual(key, value));
         let kind = self.loss["kind"].as_str().filter(|_| self.cell().is_none());
         let settings = settings.map(|(key, value)| format!("{} {}", symbol(key), text(value)));
         let attack = self.perturb.as_ref().and_then(|attack| attack["kind"].as_str());

@@ -91,7 +91,7 @@ struct Student {
 }
 
 fn students(made: &Made) -> [Student; 3] {
-    let distill = |t: f64| json!({"kind": "distill", "alpha": 0.5, "temperature": t});
+    let distill = |t: f64| json!({"kind": "distill", "alpha": 0.5, "temperature": t, "reduction": "batch-mean"});
     let [t10, sharp, alone] = made.errors;
     [
         Student { name: "baseline", loss: json!({"kind": "labels"}), error: alone },
