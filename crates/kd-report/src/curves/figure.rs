@@ -9,7 +9,7 @@ use crate::format::percent;
 use crate::ordered::grouped;
 use crate::report::{ModelSummary, Report};
 
-use super::{Curves, StudentCurve};
+use super::{Curves, MEASURES, StudentCurve};
 
 /// As many lines as there are colors.
 const N_LINES: usize = 7;
@@ -42,7 +42,11 @@ fn hue(i: usize) -> Hue {
 fn figure(report: &Report, curves: &Curves, students: &[&StudentCurve]) -> Result<Figure> {
     let legend = students.iter().enumerate();
     let legend = legend.map(|(i, student)| Legend { label: label(report, student), hue: hue(i) });
-    let panel = |chart: usize| panel(&curves.titles[chart], students, chart);
+    // The paper's figures compare students; a teacher's own course is none of them.
+    let alone =
+        students.len() == 1 && summary(report, students[0]).is_some_and(ModelSummary::is_baseline);
+    let title = |chart: usize| if alone { MEASURES[chart].1 } else { &curves.titles[chart] };
+    let panel = |chart: usize| panel(title(chart), students, chart);
     Ok(Figure {
         caption: caption(students),
         legend: legend.collect(),
@@ -53,12 +57,16 @@ fn figure(report: &Report, curves: &Curves, students: &[&StudentCurve]) -> Resul
 
 /// `t10: α 0.5, T 10`; `baseline: no teacher`.
 fn label(report: &Report, student: &StudentCurve) -> String {
-    let same = |m: &&ModelSummary| (&m.training, &m.model) == (&student.training, &student.model);
-    match report.models.iter().find(same) {
+    match summary(report, student) {
         None => format!("{}: not finished", student.model),
         Some(model) if model.is_baseline() => format!("{}: no teacher", student.model),
         Some(model) => format!("{}: {}", student.model, model.objective()),
     }
+}
+
+fn summary<'a>(report: &'a Report, student: &StudentCurve) -> Option<&'a ModelSummary> {
+    let same = |m: &&ModelSummary| (&m.training, &m.model) == (&student.training, &student.model);
+    report.models.iter().find(same)
 }
 
 fn panel(title: &str, students: &[&StudentCurve], chart: usize) -> Result<Panel> {

@@ -113,6 +113,21 @@ fn any_training_with_points_is_drawn_also_before_its_end() {
 }
 
 #[test]
+fn a_teachers_own_course_is_no_figure_of_the_paper() {
+    let mut records = records(&Made::default());
+    records.retain(|record| match record {
+        Record::Curve(point) => point.model == "baseline",
+        Record::Epoch(epoch) => epoch.model == "baseline",
+        Record::Final(last) => last.model == "baseline",
+        _ => true,
+    });
+    let Written { html, .. } = write(&records);
+    assert!(
+        html.contains("<h3>Top-1 error, test set, percent</h3>") && !html.contains("<h3>Figure")
+    );
+}
+
+#[test]
 fn bands_are_drawn_over_seeds() {
     let written = write(&records(&Made { seeds: 3, ..Made::default() }));
     assert!(written.html.contains("Lines are means over 3 seeds, bands ± one standard deviation"));
