@@ -20,10 +20,12 @@ pub(super) const MAX_CLASSES: usize = N_PATTERNS * N_SHAPES as usize;
 const N_PATTERNS: usize = 4;
 /// How often the pattern, the color of the object and that of its surroundings are the class's.
 const OWN_PATTERN: f32 = 0.9;
-const OWN_COLOR: f32 = 0.8;
-const OWN_GROUND: f32 = 0.6;
+const OWN_COLOR: f32 = 0.85;
+const OWN_GROUND: f32 = 0.7;
 /// How far the hue may lie off the class's, of the whole circle.
-const HUE: f32 = 0.06;
+const HUE: f32 = 0.03;
+/// How bright the pattern of the object is, of the brightness of its color.
+const SHADE: [f32; 2] = [0.1, 0.5];
 /// Length of the longer side, pixels.
 const LONGER: [u32; 2] = [140, 200];
 
@@ -90,7 +92,8 @@ fn surface(class: usize, ground: Color, rng: &mut Rng) -> Surface {
         true => pattern_of(class),
         false => rng.below(N_PATTERNS as u32),
     };
-    Surface::of_kind(pattern, [color, color_unlike(color, random_color, rng)], rng)
+    let shade = between(SHADE, rng);
+    Surface::of_kind(pattern, [color, color.map(|c| shade * c)], rng)
 }
 
 /// A color of about this hue, 0 red, 1/3 green, 2/3 blue, 1 red again.

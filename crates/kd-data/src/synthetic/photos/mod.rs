@@ -27,6 +27,11 @@ const README: &str = "Drawn by kd from a seed: no photographs, and not ImageNet'
 
 /// Procedurally drawn photographs; the files of a smaller set are among those of a larger.
 ///
+/// Difficulty, measured once in PyTorch on the default set (Adam, one cycle, batches of 32, random
+/// crops of 64 and flips, 6 epochs): a linear classifier of 8x8 mean colors has 30.8 % of the 400
+/// test images right, networks of four convolutions 36.0 % with 25,688 parameters and 38.2 % with
+/// 393,008, all of them still learning.
+///
 /// Without a data folder they are kept in `kd-synthetic` below the system's folder of temporary
 /// files.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -161,7 +166,7 @@ mod tests {
         let all = sums(&small(0), dirs[0].path());
         assert_eq!(
             fsx::sha256(all.as_bytes()),
-            "0a0eb7e173c73024297bf7daa8018a9bc4f0f3ce36c68576f68d57772887992d",
+            "bc13080a5e32f55158a1134719008c83fcc85fbacb939bc56860dc603e093f56",
             "{all}"
         );
         let one_thread = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
