@@ -19,6 +19,8 @@ mod exchange;
 #[cfg(test)]
 mod faults;
 #[cfg(test)]
+mod imagenet_tree;
+#[cfg(test)]
 mod lab;
 #[cfg(test)]
 mod mnist_files;

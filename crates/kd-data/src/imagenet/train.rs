@@ -209,6 +209,12 @@ struct Survey {
 impl Survey {
     fn execute(&self, disk: Disk<'_>, counts: &mut BTreeMap<String, u64>) -> Step {
         disk.create_folder(&self.partial)?;
+        for entry in entries(&self.partial)? {
+            // What a killed process left of a journal.
+            if entry.file_name().as_encoded_bytes().starts_with(b".tmp") {
+                disk.remove_file(&entry.path())?;
+            }
+        }
         disk.write_journal(&self.journal, &self.partial)?;
         disk.count(counts.len());
         for &(wnid, member) in &self.todo {
