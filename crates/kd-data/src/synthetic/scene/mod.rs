@@ -165,6 +165,6 @@ mod tests {
         canvas.paint(|[x, y]| Some(([x, y, 0.0], 1.0)));
         let want = [-12.0, -4.0, 4.0, 12.0].map(|x| [x, -4.0, 0.0]);
         assert_eq!(canvas.pixels()[..4], want);
-        assert_eq!(canvas.pixels()[7], [12.0, 4.0, 0.0]);
+        assert_eq!(canvas.pixels()[7..], [[12.0, 4.0, 0.0]]);
     }
 }
