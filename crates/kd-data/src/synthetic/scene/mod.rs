@@ -113,11 +113,7 @@ pub(super) fn random_color(rng: &mut Rng) -> Color {
 }
 
 /// A color out of `draw` that can be told from `other`, or nearly so.
-pub(super) fn color_unlike(
-    other: Color,
-    draw: impl Fn(&mut Rng) -> Color,
-    rng: &mut Rng,
-) -> Color {
+pub(super) fn color_unlike(other: Color, draw: impl Fn(&mut Rng) -> Color, rng: &mut Rng) -> Color {
     let difference = |c: &Color| -> f32 { (0..3).map(|k| (c[k] - other[k]).abs()).sum() };
     let mut color = draw(rng);
     for _ in 0..8 {
