@@ -9,13 +9,10 @@ use zune_jpeg::zune_core::bytestream::ZCursor;
 use zune_jpeg::zune_core::colorspace::ColorSpace as ZuneColor;
 use zune_jpeg::zune_core::options::DecoderOptions;
 
-use super::{Fault, MAX_SIDE, Region, Rgb, check_size, damaged};
+use super::{Fault, MAX_SIDE, Rgb, check_size, damaged};
 
 /// The most scans of a progressive file; encoders write about ten.
 const MAX_SCANS: usize = 100;
-/// Pixels decoded to the left and right of a region: color has half or a quarter of the columns,
-/// and each is mixed with its neighbors.
-const MARGIN: usize = 8;
 
 const END_OF_IMAGE: [u8; 2] = [0xff, 0xd9];
 const START_OF_SCAN: [u8; 2] = [0xff, 0xda];
@@ -43,32 +40,6 @@ pub(super) fn rgb(decoder: &Decoder<'_>, bytes: &[u8]) -> Result<Vec<u8>, Fault>
         }
         _ => image.into_vec(),
     })
-}
-
-/// Whether the decoder can leave out what lies outside of a region.
-pub(super) fn has_regions(decoder: &Decoder<'_>) -> bool {
-    let header = decoder.header();
-    header.components.len() == 3 && header.precision == 8 && !header.is_lossless
-}
-
-/// Decodes whole rows of blocks around `region`; the decoder begins at a block's left edge.
-pub(super) fn region(
-    decoder: &mut Decoder<'_>,
-    bytes: &[u8],
-    region: Region,
-) -> Result<Rgb, Fault> {
-    check_end(bytes)?;
-    let Region { top, left, height, width } = region;
-    let begin = left.saturating_sub(MARGIN);
-    let end = (left + width + MARGIN).min(size(decoder)[1]);
-    decoder.set_crop_region(begin, top, end - begin, height);
-    let image = decoder.decode_image().map_err(damaged)?;
-    let (rows, columns) = (image.height, image.width);
-    let decoded = Rgb::new([rows, columns], image.into_vec())?;
-    // Its last column is the image's column `end - 1`.
-    let left = (columns + left).checked_sub(end).filter(|_| rows == height);
-    let left = left.ok_or("its content is not of the size in its header")?;
-    Ok(decoded.cut(Region { top: 0, left, height, width }))
 }
 
 /// What can be decoded; the rest is black, as with Pillow's `LOAD_TRUNCATED_IMAGES`.

@@ -3,7 +3,10 @@
 //! Key decision: a JPEG file is decoded to the same bytes as by libjpeg-turbo, which Pillow and
 //! torchvision use, because networks feel the difference: decoders that round otherwise when
 //! they upsample color shift a few pixels in a hundred by one or two, and a network's count of
-//! right answers by several in 10,000.
+//! right answers by several in 10,000. It is also the fastest of those tried: 1.6 ms for one of
+//! 200 photographs of 0.2 million pixels and 110 kB on one core, zune-jpeg 1.95 ms, jpeg-decoder
+//! 3.1 ms. Nine tenths of that read the Huffman codes, so that leaving out what a crop does not
+//! need saves nothing.
 //!
 //! The format is told by a file's first bytes, since names are not reliable: ImageNet has a PNG
 //! file called `.JPEG`. Sizes are read from the header and bounded before anything is decoded.
@@ -60,8 +63,10 @@ impl Rgb {
             return self;
         }
         let Region { top, left, height, width } = region;
-        let rows = self.pixels.chunks_exact(3 * self.size[1]).skip(top).take(height);
-        let pixels = rows.flat_map(|row| &row[3 * left..3 * (left + width)]).copied().collect();
+        let mut pixels = Vec::with_capacity(3 * height * width);
+        for row in self.pixels.chunks_exact(3 * self.size[1]).skip(top).take(height) {
+            pixels.extend_from_slice(&row[3 * left..3 * (left + width)]);
+        }
         Self { size: [height, width], pixels }
     }
 }
@@ -110,20 +115,6 @@ impl<'a> Picture<'a> {
             Format::Png => png::rgb(self.bytes)?,
         };
         Rgb::new(self.size, pixels)
-    }
-
-    /// The pixels of `region`, which lies within the image: the same as cut out of
-    /// [`Picture::rgb`], but in a JPEG file not all of the others are computed.
-    ///
-    /// # Errors
-    /// When the file is damaged or cut off, be it outside of `region`.
-    pub(crate) fn region(&mut self, region: Region) -> Result<Rgb, Fault> {
-        match &mut self.format {
-            Format::Jpeg(decoder) if jpeg::has_regions(decoder) => {
-                jpeg::region(decoder, self.bytes, region)
-            }
-            _ => Ok(self.rgb()?.cut(region)),
-        }
     }
 }
 

@@ -31,20 +31,10 @@ fn jpeg_files_decode_as_by_pillow() {
 }
 
 #[test]
-fn a_region_has_the_pixels_of_the_whole() {
-    let mut rng = Stream::new(1).rng();
-    let mut below = |n: usize| rng.below(n as u32) as usize;
-    let png = png([21, 37], ColorType::Rgb, &golden("color444")[1]);
-    let files = GOLDEN.map(|name| golden(name)[0].clone()).into_iter().chain([png]);
-    for (i, file) in files.enumerate() {
-        for _ in 0..100 {
-            let (top, left) = (below(21), below(37));
-            let (height, width) = (1 + below(21 - top), 1 + below(37 - left));
-            let region = Region { top, left, height, width };
-            let part = Picture::open(&file).unwrap().region(region).unwrap();
-            assert_eq!(part, decode(&file).unwrap().cut(region), "{i} {region:?}");
-        }
-    }
+fn a_region_is_cut_out_of_the_whole() {
+    let rgb = decode(&picture(0)).unwrap();
+    let part = rgb.cut(Region { top: 1, left: 1, height: 1, width: 2 });
+    assert_eq!(part, Rgb { size: [1, 2], pixels: (12..18).collect() });
 }
 
 #[test]
@@ -68,7 +58,9 @@ fn a_huge_image_is_refused_by_its_header() {
 
 /// The checksum of a PNG chunk, bit by bit.
 fn crc32(bytes: &[u8]) -> u32 {
-    let step = |crc: u32, _| if crc & 1 == 1 { crc >> 1 ^ 0xedb8_8320 } else { crc >> 1 };
+    let step = |crc: u32, _| {
+        if crc & 1 == 1 { crc >> 1 ^ 0xedb8_8320 } else { crc >> 1 }
+    };
     !bytes.iter().fold(!0, |crc, &byte| (0..8).fold(crc ^ u32::from(byte), step))
 }
 
@@ -77,9 +69,6 @@ fn files_cut_off_anywhere_are_refused() {
     for whole in GOLDEN.map(|name| golden(name)[0].clone()).into_iter().chain([picture(0)]) {
         for cut in 0..whole.len() {
             assert!(decode(&whole[..cut]).is_err(), "cut at {cut} of {}", whole.len());
-            let part = Region { top: 0, left: 0, height: 1, width: 1 };
-            let region = Picture::open(&whole[..cut]).and_then(|mut picture| picture.region(part));
-            assert!(region.is_err(), "cut at {cut} of {}", whole.len());
         }
     }
 }
@@ -108,21 +97,20 @@ fn changed_files_are_decoded_in_their_size_or_refused() {
 
 /// Nothing else than an image or a reason comes of any bytes.
 fn check_any(bytes: &[u8]) {
-    let Ok(mut picture) = Picture::open(bytes) else { return };
+    let Ok(picture) = Picture::open(bytes) else {
+        return;
+    };
     let [height, width] = picture.size();
     // Changed headers ask for images so large that a thousand of them take too long.
     if height * width > 1 << 16 {
         return;
     }
-    let half = Region { top: height / 2, left: width / 2, height: 1, width: width - width / 2 };
     for result in [lenient(bytes), picture.rgb()] {
-        result.map_or_else(
-            |reason| assert!(!reason.is_empty()),
-            |rgb| assert!(!rgb.pixels.is_empty()),
-        );
+        match result {
+            Ok(rgb) => assert_eq!(rgb.pixels.len(), 3 * rgb.size[0] * rgb.size[1]),
+            Err(reason) => assert!(!reason.is_empty()),
+        }
     }
-    let strict = picture.region(half);
-    assert!(strict.is_err() || strict.is_ok_and(|rgb| rgb.size == [1, width - width / 2]));
 }
 
 #[test]

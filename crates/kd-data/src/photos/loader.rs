@@ -71,7 +71,7 @@ impl PhotoLoader {
 
     /// `[top, left, height, width]` of the part of photograph `index` that epoch `epoch` shows, and
     /// whether it is flipped; for comparisons with other programs. Without random crops the part is
-    /// what the central square is mixed from.
+    /// all of it.
     ///
     /// # Errors
     /// As [`Photos::bytes`]; [`kd_core::Error::Parse`] when its header cannot be read.

@@ -30,7 +30,7 @@ use self::policy::BadImages;
 use self::source::Source;
 use self::view::View;
 use crate::Images;
-use crate::decode::{Picture, Region, Rgb, lenient};
+use crate::decode::{Picture, Rgb, lenient};
 use crate::listing::Listing;
 
 /// The most bytes of decoded images in memory.
@@ -122,7 +122,10 @@ impl Photos {
     pub fn with_size(self, resize: usize, crop: usize) -> Result<Self> {
         if crop == 0 || crop > resize || resize > MAX_SIDE {
             let reason = format!("{crop} must be at least 1 and at most `resize`");
-            return Err(Error::config("crop", format!("{reason}, {resize}, of at most {MAX_SIDE}")));
+            return Err(Error::config(
+                "crop",
+                format!("{reason}, {resize}, of at most {MAX_SIDE}"),
+            ));
         }
         Ok(Self { resize, crop, ..self })
     }
@@ -237,11 +240,6 @@ impl Photos {
         size.map_err(|reason| self.fault(i, reason))
     }
 
-    /// Photograph `i` in all its pixels; none when the policy skips it.
-    pub(crate) fn decode(&self, i: usize) -> Result<Option<Rgb>> {
-        self.region(i, |size| Region::whole(size))
-    }
-
     fn central(&self, i: usize) -> Result<Option<Vec<u8>>> {
         let look = |size| View::center(size, self.resize, self.crop, false);
         Ok(self.image(i, look)?.map(|(image, _)| image))
@@ -252,20 +250,17 @@ impl Photos {
     fn image(
         &self,
         i: usize,
-        look: impl Fn([usize; 2]) -> View,
+        look: impl FnOnce([usize; 2]) -> View,
     ) -> Result<Option<(Vec<u8>, View)>> {
-        let mut view = None;
-        let rgb = self.region(i, |size| view.insert(look(size)).region)?;
-        let Some((rgb, view)) = rgb.zip(view) else { return Ok(None) };
-        Ok(Some((view.image(&rgb, self.crop)?, view)))
+        let Some(rgb) = self.decode(i)? else {
+            return Ok(None);
+        };
+        let view = look(rgb.size);
+        Ok(Some((view.image(rgb, self.crop)?, view)))
     }
 
-    /// Decodes the part of photograph `i` that `choose` chooses by its size, as the policy says.
-    fn region(
-        &self,
-        i: usize,
-        mut choose: impl FnMut([usize; 2]) -> Region,
-    ) -> Result<Option<Rgb>> {
+    /// Photograph `i` in all its pixels; none when the policy skips it.
+    pub(crate) fn decode(&self, i: usize) -> Result<Option<Rgb>> {
         let bytes = match self.bytes(i) {
             // Too many, or not those that were packed.
             Err(Error::Parse { reason, .. }) if self.on_bad_image == OnBadImage::Skip => {
@@ -273,17 +268,14 @@ impl Photos {
             }
             bytes => bytes?,
         };
-        let decoded = Picture::open(&bytes)
-            .and_then(|mut picture| picture.region(choose(picture.size())));
-        match (decoded, self.on_bad_image) {
+        match (Picture::open(&bytes).and_then(|picture| picture.rgb()), self.on_bad_image) {
             (Ok(rgb), _) => Ok(Some(rgb)),
             (Err(reason), OnBadImage::Error) => Err(self.fault(i, reason)),
             (Err(reason), OnBadImage::Skip) => Ok(self.skip(i, &reason)),
             (Err(reason), OnBadImage::Lenient) => {
                 let rgb = lenient(&bytes).map_err(|reason| self.fault(i, reason))?;
-                let region = choose(rgb.size);
                 self.bad_images.note(self.name(i), format!("repaired: {reason}"));
-                Ok(Some(rgb.cut(region)))
+                Ok(Some(rgb))
             }
         }
     }

@@ -3,8 +3,9 @@
 //! fast_image_resize computes with other fixed-point numbers than Pillow: a fifth of the pixels
 //! differ by one.
 
-use fast_image_resize::images::{Image, ImageRef};
-use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
+use fast_image_resize::images::{TypedImage, TypedImageRef};
+use fast_image_resize::pixels::U8x3;
+use fast_image_resize::{FilterType, ResizeAlg, ResizeOptions, Resizer};
 use kd_core::{Error, Result};
 
 use crate::decode::Rgb;
@@ -16,15 +17,19 @@ pub(crate) fn resize(rgb: &Rgb, window: [f64; 4], to: [usize; 2]) -> Result<Vec<
     let refused =
         |e: &dyn std::fmt::Display| Error::config("photos", format!("cannot resize: {e}"));
     let [height, width] = rgb.size.map(|side| side as u32);
-    let from = ImageRef::new(width, height, &rgb.pixels, PixelType::U8x3);
+    // Typed: the code for a type of pixel that is known at run time only has that for all types,
+    // and takes minutes to compile.
+    let from = TypedImageRef::<U8x3>::from_buffer(width, height, &rgb.pixels);
     let from = from.map_err(|e| refused(&e))?;
-    let mut resized = Image::new(to[1] as u32, to[0] as u32, PixelType::U8x3);
+    let mut pixels = vec![0; 3 * to[0] * to[1]];
+    let resized = TypedImage::<U8x3>::from_buffer(to[1] as u32, to[0] as u32, &mut pixels);
+    let mut resized = resized.map_err(|e| refused(&e))?;
     let [top, left, height, width] = window;
     let options = ResizeOptions::new()
         .resize_alg(ResizeAlg::Convolution(FilterType::Bilinear))
         .crop(left, top, width, height);
-    Resizer::new().resize(&from, &mut resized, &options).map_err(|e| refused(&e))?;
-    Ok(resized.into_vec())
+    Resizer::new().resize_typed(&from, &mut resized, &options).map_err(|e| refused(&e))?;
+    Ok(pixels)
 }
 
 /// Resizes all of `rgb` to `to` = `[H, W]`.

@@ -8,6 +8,7 @@ use kd_core::{BatchSource, Stream};
 use tempfile::TempDir;
 
 use super::*;
+use crate::decode::Region;
 use crate::decode::fixture::{GOLDEN, golden, picture, resized_header};
 use crate::{Augment, Normalize};
 
