@@ -17,6 +17,7 @@ use crate::tape::Buffer;
 
 use super::geometry::{Gather, Geometry, Padded, Run};
 use super::pack::{Direction, pack};
+use super::scatter;
 use super::tile::{GatherSum, WeightSum};
 use super::winograd::Winograd;
 
@@ -42,6 +43,9 @@ pub(crate) fn forward(
 
 /// Gradient of the input, `(N, H, W, C)`, from that of the output.
 pub(crate) fn grad_input(grad: &[f32], weight: &[f32], geometry: &Geometry) -> Buffer {
+    if scatter::suits(geometry) {
+        return scatter::grad_input(grad, weight, geometry);
+    }
     let gathers = geometry.backward().into_iter();
     let sums: Vec<_> =
         gathers.map(|gather| Sum::new(geometry, gather, weight, Direction::Backward)).collect();

@@ -248,6 +248,15 @@ impl Padded {
             rows.for_each(|to| to.fill(0.0));
         }
     }
+
+    /// Copies the image `from` (with margins) to `image` (without margins).
+    pub(super) fn copy_back(&self, from: &[f32], image: &mut [f32]) {
+        let rows = from.chunks_exact(self.offset([1, 0])).skip(self.before[0]);
+        let row = self.size[1] * self.channels;
+        for (to, from) in image.chunks_exact_mut(row).zip(rows) {
+            to.copy_from_slice(&from[self.before[1] * self.channels..][..row]);
+        }
+    }
 }
 
 impl Gather {

@@ -3,6 +3,7 @@
 pub(crate) mod cpu;
 pub(crate) mod geometry;
 mod pack;
+mod scatter;
 mod tile;
 mod winograd;
 
