@@ -11,7 +11,7 @@ use crate::progress::timed;
 impl Cohort {
     /// Whether a point of the learning curve is due within the epoch.
     pub(crate) fn is_at_curve_point(&self, course: &Course<'_>) -> bool {
-        let due = |n| self.steps_done(course.n_steps).is_multiple_of(n);
+        let due = |n| self.step.is_multiple_of(n);
         self.step < course.n_steps && course.plan.eval_every_steps.is_some_and(due)
     }
 

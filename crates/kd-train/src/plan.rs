@@ -25,8 +25,8 @@ pub struct Plan {
     /// Epochs between evaluations on the test set; the last epoch is always evaluated.
     #[serde(default = "one")]
     pub eval_every: u64,
-    /// Steps between points of the learning curve, which also has one at the end of each epoch;
-    /// without it there is no curve.
+    /// Steps between points of the learning curve, counted from the beginning of each epoch, at
+    /// whose end there is one as well; without it there is no curve.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub eval_every_steps: Option<u64>,
 }
