@@ -5,11 +5,14 @@ use std::sync::Arc;
 
 use kd_core::{BatchSource, Error, Result, Stream};
 use kd_data::{Augment, PackSettings, Packer, PhotoFolder, PhotoLoader, Photos, ResizedCrop};
+use rayon::prelude::*;
 
 use super::cnn::clock;
 
 /// Photographs of a batch, as in the paper.
 pub(super) const BATCH_SIZE: usize = 32;
+/// Batches of a group.
+const GROUP: usize = 4;
 
 /// Milliseconds of a training batch: random crops, mirrored images.
 pub(super) fn train(photos: Photos, n_passes: usize) -> Result<Vec<f64>> {
@@ -38,13 +41,15 @@ pub(super) fn open(folder: Option<&Path>) -> Result<Photos> {
     Photos::open(folder.ok_or_else(|| Error::config("photos", reason))?)
 }
 
-/// Each sample is the mean of one pass over the photographs, since they differ in size.
+/// Each sample is the mean of one pass over the photographs, since they differ in size. Batches
+/// are made side by side in groups, as for a training.
 fn passes(loader: &PhotoLoader, n_passes: usize) -> Result<Vec<f64>> {
     let n_batches = (loader.n_samples() / BATCH_SIZE).max(1);
     let samples = clock(n_passes, |pass| {
         let order = loader.order(pass as u64);
-        let batches = order.chunks(BATCH_SIZE).take(n_batches);
-        batches.into_iter().try_for_each(|batch| loader.batch(pass as u64, batch).map(drop))
+        let batches: Vec<&[u32]> = order.chunks(BATCH_SIZE).take(n_batches).collect();
+        let batch = |indices: &&[u32]| loader.batch(pass as u64, indices).map(drop);
+        batches.chunks(GROUP).try_for_each(|group| group.par_iter().try_for_each(batch))
     })?;
     Ok(samples.into_iter().map(|milliseconds| milliseconds / n_batches as f64).collect())
 }
