@@ -39,9 +39,7 @@ pub use mnist::Mnist;
 pub use normalize::Normalize;
 pub use part::Part;
 pub use photo_folder::PhotoFolder;
-pub use photos::{
-    OnBadImage, PackSettings, Packed, Packer, PhotoLoader, Photos, ResizedCrop,
-};
+pub use photos::{OnBadImage, PackSettings, Packed, Packer, PhotoLoader, Photos, ResizedCrop};
 pub use spec::{DataSpec, Dataset, Parts, Split, Splits};
 pub use synthetic::{SyntheticDigits, SyntheticObjects, SyntheticPhotos};
 pub use warp::Elastic;
