@@ -42,7 +42,9 @@ pub fn read_bounded(path: &Path, limit: u64, hint: &str) -> Result<Vec<u8>> {
         std::io::ErrorKind::NotFound => Error::Missing { path: path.into(), hint: hint.into() },
         _ => Error::Io { path: path.into(), action: "open", source },
     })?;
-    let mut bytes = Vec::new();
+    // Room for one byte more, or the end of the file would be found by doubling the memory.
+    let size = file.metadata().map_or(0, |metadata| metadata.len()).min(limit);
+    let mut bytes = Vec::with_capacity(size as usize + 1);
     file.take(limit + 1).read_to_end(&mut bytes).map_err(Error::io(path, "read"))?;
     if bytes.len() as u64 > limit {
         let reason = format!("larger than the {limit} bytes that such a file may have");

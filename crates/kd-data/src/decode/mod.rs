@@ -5,8 +5,8 @@
 //! they upsample color shift a few pixels in a hundred by one or two, and a network's count of
 //! right answers by several in 10,000. It is also the fastest of those tried: 1.6 ms for one of
 //! 200 photographs of 0.2 million pixels and 110 kB on one core, zune-jpeg 1.95 ms, jpeg-decoder
-//! 3.1 ms. Nine tenths of that read the Huffman codes, so that leaving out what a crop does not
-//! need saves nothing.
+//! 3.1 ms. Most of that reads the Huffman codes, so that leaving out what a crop does not need
+//! saves next to nothing.
 //!
 //! The format is told by a file's first bytes, since names are not reliable: ImageNet has a PNG
 //! file called `.JPEG`. Sizes are read from the header and bounded before anything is decoded.
