@@ -25,6 +25,8 @@ mod lab;
 #[cfg(test)]
 mod mnist_files;
 #[cfg(test)]
+mod pack;
+#[cfg(test)]
 mod pipeline;
 #[cfg(test)]
 mod program;
