@@ -48,10 +48,10 @@ fn decode(
     let mut archive = tar::Archive::new(MultiGzDecoder::new(reader).take(limit));
     let mut found = BTreeMap::new();
     // Raw: an entry that only describes the next one is not read, which could take any memory.
-    let entries = archive.entries().map_err(damaged(path, 0))?.raw(true);
+    let entries = archive.entries().map_err(damaged(path, 0, ".tar.gz"))?.raw(true);
     let mut position = 0;
     for entry in entries {
-        let mut entry = entry.map_err(damaged(path, position))?;
+        let mut entry = entry.map_err(damaged(path, position, ".tar.gz"))?;
         position = entry.raw_header_position();
         let fault = |reason| Error::Parse { path: path.into(), offset: position, reason };
         let Some(name) = known_name(&entry, wanted).map_err(fault)? else { continue };
@@ -62,7 +62,7 @@ fn decode(
     }
     // To the end, which makes gzip verify its checksum.
     let mut rest = archive.into_inner();
-    io::copy(&mut rest, &mut io::sink()).map_err(damaged(path, position))?;
+    io::copy(&mut rest, &mut io::sink()).map_err(damaged(path, position, ".tar.gz"))?;
     let fault = |reason| Err(Error::Parse { path: path.into(), offset: position, reason });
     if rest.limit() == 0 {
         return fault(format!("has {limit} bytes or more, which no such archive has"));
@@ -102,7 +102,7 @@ fn known_name(
 }
 
 /// Whether the entry only describes the next one, as writers of tar files add them.
-fn is_description(kind: EntryType) -> bool {
+pub(crate) fn is_description(kind: EntryType) -> bool {
     kind.is_pax_global_extensions()
         || kind.is_pax_local_extensions()
         || kind.is_gnu_longname()
@@ -125,15 +125,17 @@ fn content(
     Ok(content)
 }
 
-const AGAIN: &str = "get the archive again";
+/// What to do about a damaged archive.
+pub(crate) const AGAIN: &str = "get the archive again";
 
-/// A failure to read: the archive's fault, unless the system reports one.
-fn damaged(path: &Path, offset: u64) -> impl FnOnce(io::Error) -> Error {
+/// A failure to read what should be a `kind`, such as `.tar`: the archive's fault, unless the system
+/// reports one.
+pub(crate) fn damaged(path: &Path, offset: u64, kind: &str) -> impl FnOnce(io::Error) -> Error {
     move |source| {
         if source.raw_os_error().is_some() {
             return Error::Io { path: path.into(), action: "read", source };
         }
-        let reason = format!("damaged, or no .tar.gz at all ({source}); {AGAIN}");
+        let reason = format!("damaged, or no {kind} at all ({source}); {AGAIN}");
         Error::Parse { path: path.into(), offset, reason }
     }
 }

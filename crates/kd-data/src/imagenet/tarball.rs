@@ -15,6 +15,7 @@ use kd_core::{Error, Result};
 
 use super::finding::{Fault, Finding};
 use super::head;
+use crate::archive::{self, AGAIN, is_description};
 
 /// The most entries that an archive may have.
 const MAX_ENTRIES: usize = 4_000_000;
@@ -139,12 +140,8 @@ pub(super) fn name(entry: &tar::Entry<'_, impl Read>) -> Named {
     let path = entry.path_bytes();
     let name = String::from_utf8_lossy(path.strip_prefix(b"./").unwrap_or(&path)).into_owned();
     let kind = entry.header().entry_type();
-    let describes = kind.is_pax_global_extensions()
-        || kind.is_pax_local_extensions()
-        || kind.is_gnu_longname()
-        || kind.is_gnu_longlink();
     let own_folder = kind.is_dir() && (name.is_empty() || name == ".");
-    if describes || own_folder {
+    if is_description(kind) || own_folder {
         return Named::Nothing;
     }
     let outside = name.starts_with('/') || name.split('/').any(|part| part == "..");
@@ -157,17 +154,9 @@ pub(super) fn name(entry: &tar::Entry<'_, impl Read>) -> Named {
     }
 }
 
-pub(super) const AGAIN: &str = "get the archive again";
-
 /// A failure to read: the archive's fault, unless the system reports one.
 pub(super) fn damaged(path: &Path, offset: u64) -> impl FnOnce(io::Error) -> Error {
-    move |source| {
-        if source.raw_os_error().is_some() {
-            return Error::Io { path: path.into(), action: "read", source };
-        }
-        let reason = format!("damaged, or no .tar at all ({source}); {AGAIN}");
-        Error::Parse { path: path.into(), offset, reason }
-    }
+    archive::damaged(path, offset, ".tar")
 }
 
 #[cfg(test)]

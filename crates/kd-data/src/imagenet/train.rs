@@ -17,8 +17,9 @@ use super::finding::{Fault, Finding, refuse};
 use super::flat::entries;
 use super::labels::Wnid;
 use super::root::{absolute, locked};
-use super::tarball::{AGAIN, Member, Named, Tarball, damaged, name};
+use super::tarball::{Member, Named, Tarball, damaged, name};
 use super::{Outcome, head, journal, space};
+use crate::archive::AGAIN;
 
 /// What is to be done: `ROOT/train/WNID/WNID_X.JPEG` from `ILSVRC2012_img_train.tar`.
 #[derive(Debug)]
