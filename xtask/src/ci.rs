@@ -11,10 +11,11 @@ use crate::{kd, reproduce, tidy};
 /// Name and work of a step.
 type Step = (&'static str, fn() -> Result<()>);
 
-const STEPS: [Step; 6] = [
+const STEPS: [Step; 7] = [
     ("fmt", fmt),
     ("tidy", tidy::run),
     ("clippy", clippy),
+    ("cuda", cuda),
     ("test", test),
     ("doc", doc),
     ("smoke", smoke),
@@ -57,6 +58,15 @@ fn clippy() -> Result<()> {
     let mut cargo_clippy = kd::cargo();
     cargo_clippy.args(["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]);
     cargo(&mut cargo_clippy)
+}
+
+/// Only looked at: this needs no GPU and nothing of NVIDIA's.
+fn cuda() -> Result<()> {
+    let packages = ["kd-core", "kd-data", "kd-models", "kd-train", "kd-cli"];
+    let mut clippy = kd::cuda();
+    clippy.arg("clippy").args(packages.map(|name| ["-p", name]).concat());
+    clippy.args(["--all-targets", "--features", "cuda", "--", "-D", "warnings"]);
+    cargo(&mut clippy)
 }
 
 fn test() -> Result<()> {

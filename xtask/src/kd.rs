@@ -25,8 +25,29 @@ pub(crate) fn cargo() -> Command {
 /// # Errors
 /// cargo's exit code when it does not build.
 pub(crate) fn build() -> Result<Command> {
-    let mut cargo = cargo();
-    cargo.args(["build", "--release", "--package", "kd-cli"]);
+    build_with(cargo(), &[])
+}
+
+/// [`build`] for the device that `--device` names: with CUDA for a GPU.
+///
+/// # Errors
+/// As [`build`]; what `xtask/cuda/cuda.sh` lacks.
+pub(crate) fn build_for(device: Option<&str>) -> Result<Command> {
+    if device.is_none_or(|device| !device.starts_with("cuda")) {
+        return build();
+    }
+    build_with(cuda(), &["--features", "cuda"])
+}
+
+/// cargo for the feature `cuda`, in the root of the workspace.
+pub(crate) fn cuda() -> Command {
+    let mut command = Command::new(root().join("xtask/cuda/cuda.sh"));
+    command.current_dir(root());
+    command
+}
+
+fn build_with(mut cargo: Command, more: &[&str]) -> Result<Command> {
+    cargo.args(["build", "--release", "--package", "kd-cli"]).args(more);
     cargo.args(["--message-format", "json-render-diagnostics"]).stderr(Stdio::inherit());
     let output = cargo.output().map_err(Failure::start(Path::new("cargo")))?;
     Failure::from_status(output.status)?;

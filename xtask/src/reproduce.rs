@@ -43,6 +43,9 @@ pub(crate) struct Args {
     /// auto, cpu, cuda or cuda:N
     #[arg(long, value_name = "DEVICE")]
     device: Option<String>,
+    /// How exactly a GPU multiplies: f32 or tf32
+    #[arg(long, value_name = "P", requires = "device")]
+    precision: Option<String>,
     /// Threads [default: all cores]
     #[arg(long, value_name = "N")]
     threads: Option<u32>,
@@ -96,6 +99,7 @@ impl Args {
             mean: None,
             std: None,
             device: None,
+            precision: None,
             threads: None,
             out: Some(out),
         }
@@ -126,7 +130,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let sources = sources?;
     for (suite, source) in suites.iter().zip(&sources) {
         let out = args.out(suite, suites.len() > 1)?;
-        let mut kd = kd::build()?;
+        let mut kd = kd::build_for(args.device.as_deref())?;
         configure(&mut kd, args, suite, source, &out)?;
         eprintln!("running {suite}, preset {}", args.preset.name());
         child::run(&mut kd)?;
@@ -245,6 +249,7 @@ fn configure(
         ("--mean", &args.mean),
         ("--std", &args.std),
         ("--device", &args.device),
+        ("--precision", &args.precision),
     ];
     for (flag, text) in texts.into_iter().filter_map(|(flag, text)| Some((flag, text.as_ref()?))) {
         kd.args([flag, text]);

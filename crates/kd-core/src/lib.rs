@@ -6,11 +6,14 @@
 //! because candle's is slow on CPU or has no backward. Randomness is always an argument.
 //!
 //! What it deliberately does not do: no model, no data set, no training loop, no global
-//! state but a pool of memory.
+//! state but a pool of memory and, for each GPU in use, its compiled kernels.
 
 mod argmax;
 pub mod checkpoint;
 mod contract;
+#[cfg(feature = "cuda")]
+mod cuda;
+pub mod device;
 mod error;
 pub mod fsx;
 mod gemm;

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use candle_core::{Tensor, Var};
+use candle_core::{Device, Tensor, Var};
 
 use crate::gemm::Write;
 use crate::{Error, Result};
@@ -118,6 +118,12 @@ impl Params {
     /// The parameter `name`.
     pub fn get(&self, name: &str) -> Option<&Param> {
         self.params.get(name)
+    }
+
+    /// Where the parameters are; the CPU for a network without any.
+    pub fn device(&self) -> Device {
+        let first = self.params.values().next();
+        first.map_or(Device::Cpu, |param| param.var().device().clone())
     }
 
     /// Number of trainable scalars.

@@ -21,6 +21,12 @@ impl Stream {
         Self { key: split(seed) }
     }
 
+    /// The key of the generator, for a GPU to draw the same numbers.
+    #[cfg(feature = "cuda")]
+    pub(crate) fn key(self) -> [u32; 2] {
+        self.key
+    }
+
     /// The stream called `name` below this one.
     pub fn at(self, name: &str) -> Self {
         let mut hash = Sha256::new();

@@ -1,7 +1,10 @@
 //! Helpers with which every gradient is proven; for tests, here and in other crates.
 
+use std::sync::OnceLock;
+
 use candle_core::{Device, Tensor, Var};
 
+use crate::device::{self, Precision};
 use crate::{Result, Stream};
 
 /// Values in `[-1, 1)`.
@@ -12,6 +15,36 @@ pub fn random(stream: Stream, shape: &[usize]) -> Tensor {
     let mut rng = stream.rng();
     let values: Vec<f32> = (0..shape.iter().product()).map(|_| rng.uniform_in(-1.0, 1.0)).collect();
     Tensor::from_vec(values, shape, &Device::Cpu).expect("the values fill the shape")
+}
+
+/// The first GPU, opened once; nothing where there is none, which is said.
+///
+/// # Panics
+/// When a GPU is there and cannot be opened.
+pub fn gpu() -> Option<Device> {
+    static GPU: OnceLock<Option<Device>> = OnceLock::new();
+    let first = || {
+        if !device::can_use_gpu() {
+            println!("no GPU, or built without CUDA: nothing is compared with one");
+            return None;
+        }
+        Some(device::open("cuda", Precision::F32).expect("the GPU opens"))
+    };
+    GPU.get_or_init(first).clone()
+}
+
+/// `|got - want| / |want|`, in Euclidean norms; NaN is infinite.
+///
+/// # Panics
+/// When the shapes differ.
+pub fn relative_error(got: &Tensor, want: &Tensor) -> f64 {
+    assert_eq!(got.dims(), want.dims(), "shape");
+    let (got, want) = (floats(got), floats(want));
+    let square = |sum: f64, x: f64| sum + x * x;
+    let difference = got.iter().zip(&want).map(|(g, w)| g - w).fold(0.0, square);
+    let size = want.iter().copied().fold(f64::MIN_POSITIVE, square);
+    let error = (difference / size).sqrt();
+    if error.is_nan() { f64::INFINITY } else { error }
 }
 
 /// Compares the gradients of `sum(weights * f(inputs))`, for fixed random weights, with central

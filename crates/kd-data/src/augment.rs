@@ -6,6 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use kd_core::ops::crop;
 use kd_core::rng::Rng;
 use kd_core::{Error, Result, Stream, in_range};
 
@@ -176,6 +177,15 @@ impl Augmenter {
         let [top, left] = [top, left].map(|offset| offset.wrapping_add_unsigned(padding) as usize);
         let window = top * (2 * padding + 1) + left;
         if self.augment.flip { 2 * window + usize::from(flip) } else { window }
+    }
+
+    /// The window of the image `index` that epoch `epoch` shows, unless pixels are interpolated.
+    pub(crate) fn whole_pixels(&self, epoch: u64, index: u32) -> Option<crop::Window> {
+        if self.augment.affine.is_some() || self.augment.elastic.is_some() {
+            return None;
+        }
+        let Window { top, left, flip } = self.window(&mut self.rng(epoch, index));
+        Some(crop::Window { index, top: top as i32, left: left as i32, flip })
     }
 
     fn window(&self, rng: &mut Rng) -> Window {

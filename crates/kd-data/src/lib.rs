@@ -24,6 +24,7 @@ mod normalize;
 mod part;
 mod photo_folder;
 mod photos;
+mod resident;
 mod spec;
 mod synthetic;
 mod warp;

@@ -1,4 +1,4 @@
-//! Batches from images in memory.
+//! Batches from images in memory, or on a GPU.
 //!
 //! Key decision: a batch depends on `(stream, epoch, indices)` only. Threads write disjoint
 //! images into one buffer, which becomes the tensor without another copy.
@@ -12,18 +12,22 @@ use kd_core::{Batch, BatchSource, Error, Result, Stream};
 
 use crate::augment::{Augment, Augmenter};
 use crate::normalize::Table;
+use crate::resident::Resident;
 use crate::{Images, Normalize};
 
 /// Images that one task gathers and augments.
 const GROUP: usize = 32;
 
-/// Makes batches of [`Images`] in host memory.
+/// Makes batches of [`Images`].
 #[derive(Debug, Clone)]
 pub struct Loader {
     images: Arc<Images>,
     tables: Vec<Table>,
     order: Order,
     augmenter: Augmenter,
+    device: Device,
+    /// The images on a GPU.
+    resident: Option<Resident>,
 }
 
 /// How an epoch visits the images.
@@ -83,7 +87,20 @@ impl Loader {
     ) -> Result<Self> {
         let tables = normalize.tables(images.shape()[0])?;
         let augmenter = Augmenter::new(augment, images.shape(), stream)?;
-        Ok(Self { images, tables, order, augmenter })
+        Ok(Self { images, tables, order, augmenter, device: Device::Cpu, resident: None })
+    }
+
+    /// Makes the batches on `device`; a GPU then holds all images.
+    ///
+    /// # Errors
+    /// When they do not fit its memory.
+    pub fn on(mut self, device: &Device) -> Result<Self> {
+        let is_whole = self.augmenter.whole_pixels(0, 0).is_some();
+        if !device.is_cpu() && is_whole {
+            self.resident = Some(Resident::new(&self.images, &self.tables, device)?);
+        }
+        self.device = device.clone();
+        Ok(self)
     }
 
     /// The images that batches are made from.
@@ -123,6 +140,12 @@ impl BatchSource for Loader {
 
     fn batch(&self, epoch: u64, indices: &[u32]) -> Result<Batch> {
         check_indices(indices, self.images.len())?;
+        let labels: Vec<u32> = indices.iter().map(|&i| self.images.labels()[i as usize]).collect();
+        if let Some(resident) = &self.resident {
+            let window = |&index| self.augmenter.whole_pixels(epoch, index);
+            let windows: Vec<_> = indices.iter().filter_map(window).collect();
+            return resident.batch(&windows, labels);
+        }
         let [channels, height, width] = self.images.shape();
         let image_size = channels * height * width;
         let mut pixels = vec![0.0; indices.len() * image_size];
@@ -130,11 +153,10 @@ impl BatchSource for Loader {
             .par_chunks_mut(GROUP * image_size)
             .zip(indices.par_chunks(GROUP))
             .for_each(|(out, indices)| self.write(epoch, indices, out));
-        let labels: Vec<u32> = indices.iter().map(|&i| self.images.labels()[i as usize]).collect();
         let n = indices.len();
         Ok(Batch {
-            images: Tensor::from_vec(pixels, (n, channels, height, width), &Device::Cpu)?,
-            labels: Tensor::from_vec(labels, n, &Device::Cpu)?,
+            images: Tensor::from_vec(pixels, (n, channels, height, width), &self.device)?,
+            labels: Tensor::from_vec(labels, n, &self.device)?,
             indices: indices.to_vec(),
         })
     }
@@ -221,6 +243,23 @@ mod tests {
             let alone: Vec<u32> = order.iter().flat_map(|&i| bits(&loader, 1, &[i])).collect();
             assert_eq!(whole, alone);
             assert_ne!(whole, bits(&loader, 2, &order));
+        }
+    }
+
+    #[test]
+    fn a_gpu_makes_the_same_bits() {
+        let Some(device) = kd_core::testing::gpu() else { return };
+        let crops = Augment { crop_padding: 2, flip: true, ..Augment::default() };
+        for augment in [Augment::default(), crops, everything()] {
+            let loader = Loader::new(images(), augment, normalize(), Stream::new(1)).unwrap();
+            let order = loader.order(1);
+            let want = bits(&loader, 1, &order);
+            let labels = |loader: &Loader| {
+                loader.batch(1, &order).unwrap().labels.to_vec1::<u32>().unwrap()
+            };
+            let own = labels(&loader);
+            let loader = loader.on(&device).unwrap();
+            assert_eq!((bits(&loader, 1, &order), labels(&loader)), (want, own));
         }
     }
 

@@ -53,6 +53,11 @@ impl Table {
         Ok(table)
     }
 
+    /// The numbers for all bytes.
+    pub(crate) fn values(&self) -> &[f32; 256] {
+        &self.values
+    }
+
     /// The number for a whole pixel.
     #[inline(always)]
     pub(crate) fn value(&self, byte: u8) -> f32 {

@@ -5,9 +5,11 @@
 
 use std::sync::Arc;
 
+use candle_core::Device;
 use kd_core::record::DataFile;
 use kd_core::{BatchSource, Error, Result, Stream};
 
+use crate::resident::Sent;
 use crate::{Augment, Images, Loader, Normalize, PhotoLoader, Photos};
 
 /// Labeled images, wherever they are. Cheap to clone.
@@ -91,7 +93,7 @@ impl Part {
         }
     }
 
-    /// Batches for training: another random order each epoch, images augmented.
+    /// Batches on `device` for training: another random order each epoch, images augmented.
     ///
     /// # Errors
     /// [`Error::Config`] when `augment` or `normalize` do not suit the images.
@@ -100,26 +102,39 @@ impl Part {
         augment: &Augment,
         normalize: &Normalize,
         stream: Stream,
+        device: &Device,
     ) -> Result<Arc<dyn BatchSource>> {
         let (augment, normalize) = (augment.clone(), normalize.clone());
-        Ok(match self.clone() {
-            Self::Images(images) => Arc::new(Loader::new(images, augment, normalize, stream)?),
-            Self::Photos(photos) => {
-                Arc::new(PhotoLoader::new(Arc::new(photos), augment, normalize, stream)?)
+        match self.clone() {
+            Self::Images(images) => {
+                Ok(Arc::new(Loader::new(images, augment, normalize, stream)?.on(device)?))
             }
-        })
+            Self::Photos(photos) => {
+                let loader = PhotoLoader::new(Arc::new(photos), augment, normalize, stream)?;
+                Ok(Sent::to(Arc::new(loader), device))
+            }
+        }
     }
 
-    /// Batches for evaluation: nothing is random, the order is that of the data set.
+    /// Batches on `device` for evaluation: nothing is random, the order is that of the data set.
     ///
     /// # Errors
     /// [`Error::Config`] when `normalize` does not suit the images.
-    pub fn in_order(&self, normalize: &Normalize) -> Result<Arc<dyn BatchSource>> {
+    pub fn in_order(
+        &self,
+        normalize: &Normalize,
+        device: &Device,
+    ) -> Result<Arc<dyn BatchSource>> {
         let normalize = normalize.clone();
-        Ok(match self.clone() {
-            Self::Images(images) => Arc::new(Loader::in_order(images, normalize)?),
-            Self::Photos(photos) => Arc::new(PhotoLoader::in_order(Arc::new(photos), normalize)?),
-        })
+        match self.clone() {
+            Self::Images(images) => {
+                Ok(Arc::new(Loader::in_order(images, normalize)?.on(device)?))
+            }
+            Self::Photos(photos) => {
+                let loader = PhotoLoader::in_order(Arc::new(photos), normalize)?;
+                Ok(Sent::to(Arc::new(loader), device))
+            }
+        }
     }
 
     /// These images without those of `class`; the number of classes stays.

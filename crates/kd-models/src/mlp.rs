@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use candle_core::{Device, Tensor};
 use kd_core::ops::{Activation, dropout};
-use kd_core::{Classifier, Error, Linear, Mode, Params, Result, Stream};
+use kd_core::{Classifier, Error, Linear, Mode, Params, Result, Stream, taped};
 use serde::{Deserialize, Serialize};
 
 use crate::{ModelSpec, Network};
@@ -107,6 +107,33 @@ impl MlpNetwork {
         }
     }
 
+    /// The images as rows, `(N, C, H, W)` -> `(N, C*H*W)`, with dropout in training.
+    fn rows(&self, images: &Tensor, mode: Mode) -> Result<Tensor> {
+        let x = images.flatten_from(1)?;
+        if x.dims()[1] != self.n_in {
+            let expected = format!("(N, C, H, W) with {} values an image", self.n_in);
+            return Err(Error::shape("images", expected, images.dims()));
+        }
+        match mode {
+            Mode::Train(stream) if self.input_dropout > 0.0 => {
+                dropout(&x, self.input_dropout, stream.number(0))
+            }
+            _ => Ok(x),
+        }
+    }
+
+    /// All layers as one node of candle's graph: on a GPU each node costs more than its arithmetic.
+    fn run_taped(&self, images: &Tensor, mode: Mode) -> Result<Tensor> {
+        let (last, hidden) = self.layers.split_last().expect("`new` adds the output layer");
+        taped(&self.rows(images, mode)?, mode, |tape, x| {
+            let mut x = x.clone();
+            for (i, layer) in hidden.iter().enumerate() {
+                x = layer.record(tape, &x, self.activation(i, mode))?;
+            }
+            last.record(tape, &x, Activation::Identity)
+        })
+    }
+
     /// Calls `each(i, output)` with the output of each hidden layer and returns the logits.
     fn run(
         &self,
@@ -114,17 +141,7 @@ impl MlpNetwork {
         mode: Mode,
         mut each: impl FnMut(usize, &Tensor),
     ) -> Result<Tensor> {
-        // (N, C, H, W) -> (N, C*H*W)
-        let mut x = images.flatten_from(1)?;
-        if x.dims()[1] != self.n_in {
-            let expected = format!("(N, C, H, W) with {} values an image", self.n_in);
-            return Err(Error::shape("images", expected, images.dims()));
-        }
-        if let Mode::Train(stream) = mode
-            && self.input_dropout > 0.0
-        {
-            x = dropout(&x, self.input_dropout, stream.number(0))?;
-        }
+        let mut x = self.rows(images, mode)?;
         let (last, hidden) = self.layers.split_last().expect("`new` adds the output layer");
         for (i, layer) in hidden.iter().enumerate() {
             x = layer.forward(&x, self.activation(i, mode), mode)?;
@@ -163,6 +180,9 @@ fn check_size(sizes: &[usize]) -> Result<()> {
 
 impl Classifier for MlpNetwork {
     fn forward(&self, images: &Tensor, mode: Mode) -> Result<Tensor> {
+        if images.device().is_cuda() {
+            return self.run_taped(images, mode);
+        }
         self.run(images, mode, |_, _| ())
     }
 

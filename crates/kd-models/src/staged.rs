@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use candle_core::{Device, Tensor};
-use kd_core::ops::{Activation, Pool, nchw, nhwc};
+use kd_core::ops::{Activation, Pool, nhwc};
 use kd_core::{
     Act, BatchNorm2d, Classifier, Conv2d, ConvNorm, ConvSpec, Error, Linear, Mode, Params, Result,
     Stream, Tape, taped,
@@ -48,9 +48,9 @@ impl Block for Layer {
             Self::NormRelu(norm) => norm.record(tape, x, None, true),
             Self::MaxPool(pool) => tape.max_pool2d(x, *pool),
             Self::GlobalAvgPool => tape.global_avg_pool(x),
-            Self::Flatten => tape.tensor_op(x, |x| Ok(nchw(x)?.flatten_from(1)?)),
+            Self::Flatten => tape.flatten(x),
             Self::LinearRelu(linear, dropout) => {
-                tape.tensor_op(x, |x| linear.forward(x, activation(*dropout, mode), mode))
+                linear.record(tape, x, activation(*dropout, mode))
             }
         }
     }
@@ -181,8 +181,7 @@ impl Staged {
     }
 
     fn head(&self, tape: &mut Tape, x: &Act) -> Result<Act> {
-        let mode = tape.mode();
-        tape.tensor_op(x, |x| self.head.forward(x, Activation::Identity, mode))
+        self.head.record(tape, x, Activation::Identity)
     }
 }
 

@@ -294,3 +294,37 @@ fn features_are_the_stages_outputs() {
         ])
     );
 }
+
+/// Logits, and the gradients of all parameters after a step of training.
+fn step(name: &str, shape: [usize; 3], device: &Device) -> Vec<(String, Tensor)> {
+    let spec = ModelSpec::from_name(name).unwrap();
+    let network = spec.as_dyn().build(shape, 7, Stream::new(1), device).unwrap();
+    let dims = [8, shape[0], shape[1], shape[2]];
+    let images = random(Stream::new(2), &dims).to_device(device).unwrap();
+    let labels = Tensor::new(&[0u32, 1, 2, 3, 4, 5, 6, 0], device).unwrap();
+    let logits = network.forward(&images, Mode::Train(Stream::new(3))).unwrap();
+    kd_core::ops::cross_entropy(&logits, &labels, 0.0).unwrap().backward().unwrap();
+    let mut values = vec![("logits".to_owned(), logits.detach())];
+    let trained = network.forward(&images, Mode::Eval).unwrap();
+    values.push(("evaluated".into(), trained));
+    for (name, param) in network.params().iter() {
+        values.push((name.into(), param.grad().get().unwrap().clone()));
+    }
+    values
+}
+
+/// Rounding differs, and a value near 0 may come out on the other side of a ReLU.
+#[test]
+fn a_gpu_computes_the_same_networks() {
+    let Some(device) = kd_core::testing::gpu() else { return };
+    let small = ["resnet20", "resnet20-b", "resnet18-cifar-w16", "wrn-16-2", "vgg8", "mlp-40-30"];
+    for name in small.into_iter().chain(["papernot-cifar10", "resnet50-cifar-w16"]) {
+        let (want, got) = (step(name, CIFAR, &Device::Cpu), step(name, CIFAR, &device));
+        for ((part, want), (_, got)) in want.iter().zip(&got) {
+            let error = kd_core::testing::relative_error(got, want);
+            assert!(error < 1e-3, "{name}: {part}: relative error {error:e}");
+        }
+        let error = kd_core::testing::relative_error(&got[0].1, &want[0].1);
+        assert!(error < 1e-5, "{name}: logits: relative error {error:e}");
+    }
+}

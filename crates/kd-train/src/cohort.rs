@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::losses::{LossInput, LossSpec};
 use crate::optimizer::{Optimizer, OptimizerSpec};
 use crate::progress::Clock;
-use crate::tally::Tally;
+use crate::tally::{Tally, Unread};
 
 /// A network with its objective and its optimizer.
 pub struct Student {
@@ -24,6 +24,8 @@ pub struct Student {
     pub perturb: Option<Box<dyn Perturb>>,
     /// The optimizer.
     pub optimizer: Optimizer,
+    /// On a GPU: what it made of the batches that are not yet in the tallies.
+    unread: Option<Unread>,
     /// What it made of the batches of the current epoch.
     pub(crate) epoch: Tally,
     /// What it made of the batches since the last point of its learning curve.
@@ -50,7 +52,7 @@ impl Student {
         let optimizer = Optimizer::new(optimizer, model.params());
         let (epoch, point, best) = (Tally::default(), Tally::default(), Best::default());
         let (name, perturb) = (name.into(), None);
-        Self { name, model, loss, perturb, optimizer, epoch, point, best }
+        Self { name, model, loss, perturb, optimizer, unread: None, epoch, point, best }
     }
 
     /// Best accuracy on the test set so far, and the first epoch that reached it.
@@ -58,14 +60,15 @@ impl Student {
         (self.best.top1, self.best.epoch)
     }
 
-    /// One step: (perturb), forward, objective, backward, optimizer.
+    /// One step: (perturb), forward, objective, backward, optimizer. Returns the loss, where it was
+    /// read.
     pub(crate) fn step(
         &mut self,
         batch: &Batch,
         teacher_logits: Option<&Tensor>,
         learning_rate: f64,
         stream: Stream,
-    ) -> Result<f64> {
+    ) -> Result<Option<f64>> {
         let images = match &self.perturb {
             Some(attack) => attack.perturb(&*self.model, batch, stream.at("perturb"))?,
             None => batch.images.clone(),
@@ -75,12 +78,36 @@ impl Student {
         let loss = self.loss.as_dyn().loss(&input)?;
         loss.backward()?;
         self.optimizer.step(self.model.params(), learning_rate)?;
+        if logits.device().is_cuda() {
+            return self.count(&loss, &logits, &batch.labels);
+        }
         let loss = f64::from(loss.to_scalar::<f32>()?);
         let logits = logits.detach().flatten_all()?.to_vec1::<f32>()?;
-        let tally = Tally::of(loss, &logits, &batch.labels.to_vec1()?);
+        self.add(Tally::of(loss, &logits, &batch.labels.to_vec1()?));
+        Ok(Some(loss))
+    }
+
+    fn add(&mut self, tally: Tally) {
         self.epoch += tally;
         self.point += tally;
-        Ok(loss)
+    }
+
+    /// Counts a batch on the GPU, and reads the counts now and then.
+    fn count(&mut self, loss: &Tensor, logits: &Tensor, labels: &Tensor) -> Result<Option<f64>> {
+        let unread = match &mut self.unread {
+            Some(unread) => unread,
+            none => none.insert(Unread::new(logits.device())?),
+        };
+        unread.add(loss, logits, labels)?;
+        if unread.is_due() { self.settle() } else { Ok(None) }
+    }
+
+    /// Reads what is counted on the GPU into the tallies; returns the mean loss, if there was any.
+    pub(crate) fn settle(&mut self) -> Result<Option<f64>> {
+        let Some(unread) = self.unread.take() else { return Ok(None) };
+        let tally = unread.tally()?;
+        self.add(tally);
+        Ok(Some(tally.loss()))
     }
 }
 

@@ -213,7 +213,7 @@ pub fn train_step(
     let at = (cohort.epoch + 1, cohort.step + 1);
     let step = |student: &mut Student| {
         let loss = student.step(batch, teacher_logits.as_ref(), learning_rate, stream)?;
-        check_finite(loss, student, at)
+        loss.map_or(Ok(()), |loss| check_finite(loss, student, at))
     };
     // No more at once than there are threads: a thread that waits within one student's operation
     // would begin with another student, until the activations of all are in memory together.
@@ -221,8 +221,21 @@ pub fn train_step(
     groups.try_for_each(|group| group.par_iter_mut().try_for_each(step))
 }
 
+/// Reads what the students' GPU has counted, where there is one.
+///
+/// # Errors
+/// As [`fit`].
+pub(crate) fn settle(cohort: &mut Cohort) -> Result<()> {
+    let at = (cohort.epoch + 1, cohort.step);
+    cohort.students.iter_mut().try_for_each(|student| {
+        let loss = student.settle()?;
+        loss.map_or(Ok(()), |loss| check_finite(loss, student, at))
+    })
+}
+
 /// Writes a checkpoint; returns when.
-fn save(cohort: &Cohort, run: &mut Run<'_>) -> Result<Instant> {
+fn save(cohort: &mut Cohort, run: &mut Run<'_>) -> Result<Instant> {
+    settle(cohort)?;
     run.metrics.sync()?;
     cohort.save(run.checkpoint, run.spec_hash, run.metrics.n_bytes())?;
     Ok(Instant::now())

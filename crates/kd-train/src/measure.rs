@@ -5,7 +5,7 @@ use kd_core::record::{CurveRecord, EpochRecord, Evaluation, Record};
 
 use crate::cohort::{Best, Cohort, Student};
 use crate::evaluate::EvalSet;
-use crate::fit::{Course, Run};
+use crate::fit::{Course, Run, settle};
 use crate::progress::timed;
 
 impl Cohort {
@@ -66,6 +66,7 @@ pub(crate) fn curve_points(
     course: &Course<'_>,
     run: &mut Run<'_>,
 ) -> Result<()> {
+    settle(cohort)?;
     let (tests, time) = timed(|| evaluate(cohort, course.data.test));
     cohort.clock.evaluating += time.as_secs_f64();
     append_points(cohort, &tests?, course, run)
@@ -87,6 +88,7 @@ fn append_points(
 
 /// Ends the epoch whose last step is done: evaluates what is due, and records it.
 pub(crate) fn end_epoch(cohort: &mut Cohort, course: &Course<'_>, run: &mut Run<'_>) -> Result<()> {
+    settle(cohort)?;
     let plan = course.plan;
     let learning_rate = plan.rate(cohort.epoch, course.n_steps.saturating_sub(1), course.n_steps);
     (cohort.epoch, cohort.step) = (cohort.epoch + 1, 0);

@@ -2,7 +2,9 @@
 
 use std::ops::AddAssign;
 
-use kd_core::argmax;
+use candle_core::{Device, Tensor};
+use kd_core::ops::Count;
+use kd_core::{Result, argmax};
 use serde::{Deserialize, Serialize};
 
 use crate::score::is_top5;
@@ -52,6 +54,42 @@ impl Tally {
     /// Fraction of the images whose label is among the five largest logits.
     pub(crate) fn top5(&self) -> f64 {
         self.n_top5 as f64 / self.n_images.max(1) as f64
+    }
+}
+
+/// Batches whose counts are still on a GPU.
+pub(crate) struct Unread {
+    count: Count,
+    n_steps: u64,
+    n_images: u64,
+}
+
+/// Steps between two readings of the counts: each waits for the GPU.
+const READ_EVERY: u64 = 100;
+
+impl Unread {
+    pub(crate) fn new(device: &Device) -> Result<Self> {
+        Ok(Self { count: Count::new(device)?, n_steps: 0, n_images: 0 })
+    }
+
+    /// Counts a batch.
+    pub(crate) fn add(&mut self, loss: &Tensor, logits: &Tensor, labels: &Tensor) -> Result<()> {
+        self.n_steps += 1;
+        self.n_images += labels.elem_count() as u64;
+        self.count.add(loss, logits, labels)
+    }
+
+    /// Whether it is time to read.
+    pub(crate) fn is_due(&self) -> bool {
+        self.n_steps >= READ_EVERY
+    }
+
+    /// Waits for the GPU, and reads.
+    pub(crate) fn tally(&self) -> Result<Tally> {
+        let counted = self.count.read()?;
+        let (n_steps, n_images) = (self.n_steps, self.n_images);
+        let (n_top1, n_top5) = (counted.top1 as u64, counted.top5 as u64);
+        Ok(Tally { n_steps, n_images, n_top1, n_top5, loss_sum: counted.loss })
     }
 }
 

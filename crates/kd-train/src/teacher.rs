@@ -92,6 +92,10 @@ impl<'a> Teacher<'a> {
 
 /// Room for all rows, where that is worth it.
 fn exact(model: &dyn Classifier, source: &dyn BatchSource, n_epochs: u64) -> Option<Memory> {
+    // A GPU computes them in less time than it takes to fetch them.
+    if model.params().device().is_cuda() {
+        return None;
+    }
     let n_views = source.n_views().filter(|&n_views| (n_views as u64) < n_epochs)?;
     let len = source.n_samples().checked_mul(n_views)?.checked_mul(model.n_classes())?;
     (len <= MAX_KEPT).then(|| Memory::Exact(Mutex::new(vec![f32::NAN; len])))

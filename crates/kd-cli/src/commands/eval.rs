@@ -58,7 +58,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let shape = (part.shape(), part.n_classes());
     let network = weights::load_model(&model(&args.model)?, &args.weights, shape, &device)?;
     let (evaluation, seconds) = args.compute.install(|| {
-        let set = EvalSet::new(part.in_order(&normalize)?)?;
+        let set = EvalSet::new(part.in_order(&normalize, &device)?)?;
         let started = Instant::now();
         let evaluation = set.evaluate(&*network, None)?;
         Ok((evaluation, started.elapsed().as_secs_f64()))

@@ -7,6 +7,7 @@ use std::sync::atomic::AtomicBool;
 use anyhow::Context;
 use candle_core::Device;
 use clap::ValueEnum;
+use kd_core::device::{self, Precision};
 use kd_core::{Error, Result};
 use kd_data::Normalize;
 use serde::Serialize;
@@ -15,22 +16,31 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 /// What a command computes on.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Compute {
-    /// auto or cpu
-    #[arg(long, default_value = "auto")]
+    /// auto, cpu, cuda or cuda:N; auto is the first GPU where there is one
+    #[arg(long, default_value = "auto", value_name = "DEVICE")]
     device: String,
+    /// How exactly a GPU multiplies
+    #[arg(long, value_enum, default_value = "f32")]
+    precision: PrecisionName,
     #[command(flatten)]
     threads: Threads,
 }
 
 impl Compute {
-    /// The device asked for.
+    /// The device asked for; says which GPU it is.
     pub(crate) fn device(&self) -> Result<Device> {
+        let device = device::open(&self.device, self.precision.into())?;
+        if !device.is_cpu() {
+            eprintln!("device: {}", device::describe(&device)?);
+        }
+        Ok(device)
+    }
+
+    /// The processor, for what has no GPU side; `auto` means it, too.
+    pub(crate) fn cpu(&self) -> Result<Device> {
         match self.device.as_str() {
             "auto" | "cpu" => Ok(Device::Cpu),
-            other => {
-                let reason = format!("`{other}` is none of auto, cpu (this program has no CUDA)");
-                Err(Error::config("device", reason))
-            }
+            _ => Err(Error::config("device", "this computes on the processor only: --device cpu")),
         }
     }
 
@@ -43,6 +53,24 @@ impl Compute {
         f: impl FnOnce() -> anyhow::Result<R> + Send,
     ) -> anyhow::Result<R> {
         self.threads.install(f)
+    }
+}
+
+/// [`Precision`], by name.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum PrecisionName {
+    /// As a processor does
+    F32,
+    /// Matrix products and convolutions of factors with 11 bits, on tensor cores
+    Tf32,
+}
+
+impl From<PrecisionName> for Precision {
+    fn from(name: PrecisionName) -> Self {
+        match name {
+            PrecisionName::F32 => Self::F32,
+            PrecisionName::Tf32 => Self::Tf32,
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use candle_core::Device;
 use kd_core::record::DataFile;
 use kd_core::{BatchSource, Result, Stream};
 use kd_data::{Images, Part};
@@ -15,6 +16,7 @@ pub(crate) struct Sets {
     train: Part,
     files: Vec<DataFile>,
     normalize: kd_data::Normalize,
+    device: Device,
     test_part: Part,
     pub(crate) test: EvalSet,
     pub(crate) holdout: Option<EvalSet>,
@@ -22,8 +24,8 @@ pub(crate) struct Sets {
 
 impl Sets {
     /// Loads the data set of `spec`. What is set aside and what is left out does not depend on the
-    /// seed, so that all repetitions are judged alike.
-    pub(crate) fn load(spec: &Spec, data_dir: Option<&Path>) -> Result<Self> {
+    /// seed, so that all repetitions are judged alike. Batches are made on `device`.
+    pub(crate) fn load(spec: &Spec, data_dir: Option<&Path>, device: &Device) -> Result<Self> {
         let parts = spec.data.as_dyn().parts(data_dir)?;
         let files = [parts.train.files(), parts.test.files()].concat();
         let stream = Stream::new(0);
@@ -38,11 +40,12 @@ impl Sets {
         if spec.holdout > 0 {
             let parts = train.split_holdout(spec.holdout, stream.at("holdout"))?;
             train = parts.0;
-            holdout = Some(EvalSet::new(parts.1.in_order(&spec.normalize)?)?);
+            holdout = Some(EvalSet::new(parts.1.in_order(&spec.normalize, device)?)?);
         }
-        let test_set = EvalSet::new(test.in_order(&spec.normalize)?)?;
+        let test_set = EvalSet::new(test.in_order(&spec.normalize, device)?)?;
         let normalize = spec.normalize.clone();
-        Ok(Self { train, files, normalize, test_part: test, test: test_set, holdout })
+        let device = device.clone();
+        Ok(Self { train, files, normalize, device, test_part: test, test: test_set, holdout })
     }
 
     /// The files that the images come from.
@@ -61,7 +64,12 @@ impl Sets {
             Some(class) => self.train.omit_class(class)?,
             None => self.train.clone(),
         };
-        part.training(&spec.augment, &self.normalize, Stream::new(seed).at("data"))
+        part.training(
+            &spec.augment,
+            &self.normalize,
+            Stream::new(seed).at("data"),
+            &self.device,
+        )
     }
 
     /// The test images as bytes, for attacks.
@@ -74,7 +82,7 @@ impl Sets {
 
     /// All training images, of every class, as they are.
     pub(crate) fn train_in_order(&self) -> Result<Arc<dyn BatchSource>> {
-        self.train.in_order(&self.normalize)
+        self.train.in_order(&self.normalize, &self.device)
     }
 
     /// Names of the photographs that were skipped or repaired so far, with the reasons.

@@ -1,5 +1,8 @@
 //! A convolution.
 
+#[cfg(feature = "cuda")]
+mod cuda;
+
 use candle_core::{Device, Tensor};
 
 use crate::ops::conv2d::cpu;
@@ -129,6 +132,10 @@ impl Conv2d {
     /// As [`Conv2d::forward`].
     pub fn record(&self, tape: &mut Tape, x: &Act, relu: bool) -> Result<Act> {
         let geometry = Geometry::new(x.dims(), self.weight.var().dims(), self.conv)?;
+        #[cfg(feature = "cuda")]
+        if let Some(values) = x.gpu() {
+            return self.record_cuda(tape, (x, values), (geometry, relu));
+        }
         let bias = self.bias.as_ref().map(|bias| bias.var().to_vec1::<f32>()).transpose()?;
         let values = slices::with(&self.weight.constant(), |weight| {
             Ok(cpu::forward(x.values(), weight, &geometry, |_, rows| {
@@ -147,7 +154,7 @@ impl Conv2d {
             }
             if x.needs_grad() {
                 let to_x = slices::with(&weight, |w| Ok(cpu::grad_input(&grad, w, &geometry)))?;
-                grads.add(&x, to_x);
+                grads.add(&x, to_x)?;
             }
             Ok(())
         });

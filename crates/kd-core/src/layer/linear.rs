@@ -1,9 +1,14 @@
 //! A linear layer.
 
+#[cfg(feature = "cuda")]
+mod cuda;
+
 use candle_core::{Device, Tensor};
 
 use crate::ops::{Activation, linear, linear_into};
-use crate::{Mode, Param, Params, Result, Stream, init};
+#[cfg(feature = "cuda")]
+use crate::Error;
+use crate::{Act, Mode, Param, Params, Result, Stream, Tape, init, taped};
 
 /// A linear layer with PyTorch's names and shapes: `NAME.weight` `(O, I)`, `NAME.bias` `(O,)`.
 #[derive(Debug, Clone)]
@@ -39,6 +44,9 @@ impl Linear {
     /// # Errors
     /// As [`linear`].
     pub fn forward(&self, x: &Tensor, activation: Activation, mode: Mode) -> Result<Tensor> {
+        if x.device().is_cuda() {
+            return taped(x, mode, |tape, x| self.record(tape, x, activation));
+        }
         let (weight, bias) = (&self.weight, &self.bias);
         match mode {
             Mode::Eval => linear(x, &weight.constant(), &bias.constant(), activation),
@@ -47,5 +55,22 @@ impl Linear {
                 linear_into(x, weight, (bias.var().as_tensor(), bias.grad()), activation)
             }
         }
+    }
+
+    /// [`Linear::forward`] as a step of `tape`.
+    ///
+    /// # Errors
+    /// As [`linear`].
+    pub fn record(&self, tape: &mut Tape, x: &Act, activation: Activation) -> Result<Act> {
+        #[cfg(feature = "cuda")]
+        if let Some(values) = x.gpu() {
+            let n_in = self.weight.var().dims()[1];
+            if x.dims().len() != 2 || x.dims()[1] != n_in {
+                return Err(Error::shape("x", format!("(N, {n_in})"), x.dims()));
+            }
+            return self.record_cuda(tape, (x, values), activation);
+        }
+        let mode = tape.mode();
+        tape.tensor_op(x, |x| self.forward(x, activation, mode))
     }
 }

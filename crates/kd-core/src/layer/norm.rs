@@ -1,5 +1,8 @@
 //! Batch norm, alone and with the convolution before it.
 
+#[cfg(feature = "cuda")]
+mod cuda;
+
 use std::sync::{Mutex, PoisonError};
 
 use candle_core::{Device, Tensor, Var};
@@ -11,7 +14,7 @@ use crate::ops::conv2d::cpu;
 use crate::ops::conv2d::geometry::Geometry;
 use crate::ops::deposit::deposit;
 use crate::ops::{BatchStats, Conv, channels, slices};
-use crate::tape::{Buffer, Grads};
+use crate::tape::{Buffer, Grads, Values};
 use crate::{Act, Error, Mode, Param, Params, Result, Stream, Tape, taped_with};
 
 /// Added to the variance, as in PyTorch.
@@ -79,6 +82,13 @@ impl BatchNorm2d {
         relu: bool,
     ) -> Result<Act> {
         self.check(x.dims(), residual)?;
+        #[cfg(feature = "cuda")]
+        if let Some(rows) = x.gpu() {
+            return match tape.mode() {
+                Mode::Train(_) => self.record_train_cuda(tape, (x, rows), residual, relu),
+                Mode::Eval => self.record_eval_cuda(tape, (x, rows), residual, relu),
+            };
+        }
         let Mode::Train(_) = tape.mode() else {
             return self.record_eval(tape, x, residual, relu);
         };
@@ -92,9 +102,8 @@ impl BatchNorm2d {
             let mut rows = Buffer::copy_of(x.values());
             let relu = relu.then_some(out.values());
             layer.backward(&mut grad, relu, &mut rows, &stats)?;
-            grads.add(&x, rows);
-            add_to(residual.as_ref(), grad, grads);
-            Ok(())
+            grads.add(&x, rows)?;
+            add_to(residual.as_ref(), grad, grads)
         });
         Ok(y)
     }
@@ -117,9 +126,8 @@ impl BatchNorm2d {
             }
             let mut to_x = Buffer::copy_of(&grad);
             affine.scale(&mut to_x);
-            grads.add(&x, to_x);
-            add_to(residual.as_ref(), grad, grads);
-            Ok(())
+            grads.add(&x, to_x)?;
+            add_to(residual.as_ref(), grad, grads)
         });
         Ok(y)
     }
@@ -182,10 +190,8 @@ fn with<'a>(x: &'a Act, residual: Option<&'a Act>) -> Vec<&'a Act> {
     [x].into_iter().chain(residual).collect()
 }
 
-fn add_to(residual: Option<&Act>, grad: Buffer, grads: &mut Grads) {
-    if let Some(residual) = residual {
-        grads.add(residual, grad);
-    }
+fn add_to(residual: Option<&Act>, grad: impl Into<Values>, grads: &mut Grads) -> Result<()> {
+    residual.map_or(Ok(()), |residual| grads.add(residual, grad))
 }
 
 /// A convolution followed by batch norm, computed as one operation.
@@ -251,6 +257,14 @@ impl ConvNorm {
     ) -> Result<Act> {
         let geometry = Geometry::new(x.dims(), self.weight.var().dims(), self.conv)?;
         self.norm.check(&geometry.out_dims(), residual)?;
+        #[cfg(feature = "cuda")]
+        if let Some(values) = x.gpu() {
+            let how = (geometry, relu);
+            return match tape.mode() {
+                Mode::Train(_) => self.record_train_cuda(tape, (x, values), residual, how),
+                Mode::Eval => self.record_eval_cuda(tape, (x, values), residual, how),
+            };
+        }
         match tape.mode() {
             Mode::Train(_) => self.record_train(tape, x, residual, (geometry, relu)),
             Mode::Eval => self.record_eval(tape, x, residual, (geometry, relu)),
@@ -276,11 +290,11 @@ impl ConvNorm {
         tape.record(&y, move |mut grad, grads| {
             let relu = relu.then_some(out.values());
             layer.norm.backward(&mut grad, relu, &mut rows, &stats)?;
-            add_to(residual.as_ref(), grad, grads);
+            add_to(residual.as_ref(), grad, grads)?;
             deposit(layer.weight.grad(), &cpu::grad_weight(x.values(), &rows, &geometry))?;
             if x.needs_grad() {
                 let to_x = slices::with(&weight, |w| Ok(cpu::grad_input(&rows, w, &geometry)))?;
-                grads.add(&x, to_x);
+                grads.add(&x, to_x)?;
             }
             Ok(())
         });
@@ -309,10 +323,9 @@ impl ConvNorm {
                 channels::through_relu(&mut grad, out.values());
             }
             if x.needs_grad() {
-                grads.add(&x, cpu::grad_input(&grad, &weight, &geometry));
+                grads.add(&x, cpu::grad_input(&grad, &weight, &geometry))?;
             }
-            add_to(residual.as_ref(), grad, grads);
-            Ok(())
+            add_to(residual.as_ref(), grad, grads)
         });
         Ok(y)
     }

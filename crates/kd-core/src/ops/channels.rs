@@ -3,6 +3,9 @@
 //! Key decision: where channels are few, several rows are taken as one (`widened`). A loop over 16
 //! values is all overhead, and a sum of 16 channels waits for itself in every row.
 
+#[cfg(feature = "cuda")]
+pub(crate) mod cuda;
+
 use rayon::prelude::*;
 
 use crate::simd::vectorized;

@@ -1,10 +1,13 @@
 //! From images as they are stored, (N, C, H, W), to the order in which networks compute, and back.
 
+#[cfg(feature = "cuda")]
+pub(crate) mod cuda;
+
 use candle_core::{CpuStorage, CustomOp1, Layout, Result as CandleResult, Shape, Tensor};
 use rayon::prelude::*;
 
 use super::slices;
-use crate::{Error, Result};
+use crate::{Act, Error, Result, Tape};
 
 /// `(N, C, H, W)` -> `(N, H, W, C)`, with gradient.
 ///
@@ -28,8 +31,27 @@ pub fn nchw(x: &Tensor) -> Result<Tensor> {
     swap(x, Swap { inner: [h * w, c], out: [n, c, h, w] })
 }
 
+impl Tape {
+    /// `(N, H, W, C)` -> `(N, C*H*W)`, in PyTorch's order.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] for another number of dimensions.
+    pub fn flatten(&mut self, x: &Act) -> Result<Act> {
+        #[cfg(feature = "cuda")]
+        if let Some(values) = x.gpu() {
+            return self.flatten_cuda(x, values);
+        }
+        self.tensor_op(x, |x| Ok(nchw(x)?.flatten_from(1)?))
+    }
+}
+
 fn swap(x: &Tensor, op: Swap) -> Result<Tensor> {
-    Ok(x.contiguous()?.apply_op1(op)?)
+    let x = x.contiguous()?;
+    #[cfg(feature = "cuda")]
+    if x.device().is_cuda() {
+        return cuda::swap(&x, op);
+    }
+    Ok(x.apply_op1(op)?)
 }
 
 /// Transposes the matrix of `inner` size that each image is.

@@ -8,8 +8,9 @@ pub(crate) mod batch_norm;
 pub(crate) mod channels;
 pub(crate) mod conv2d;
 pub(crate) mod deposit;
+pub mod crop;
 mod dropout;
-mod layout;
+pub(crate) mod layout;
 mod linear;
 mod objective;
 mod optimizer;
@@ -20,15 +21,19 @@ pub(crate) mod slices;
 pub use batch_norm::{BatchStats, batch_norm};
 pub use conv2d::{Conv, conv2d};
 pub use dropout::dropout;
+#[cfg(feature = "cuda")]
+pub(crate) use dropout::mask as dropout_mask;
 pub use layout::{nchw, nhwc};
 pub use linear::{Activation, linear, linear_into};
 pub use objective::{
-    Reduction, SoftTargets, check_soft, check_temperature, cross_entropy, cross_entropy_at,
+    Count, Counted, Reduction, SoftTargets, check_soft, check_temperature, cross_entropy, cross_entropy_at,
     distillation,
 };
-pub use optimizer::{Adam, AdamState, Sgd, SgdState};
+pub use optimizer::{Adam, AdamState, Moments, Sgd, SgdState};
 pub use pool::{Pool, avg_pool2d, global_avg_pool, max_pool2d};
 pub use relu::relu;
 
+#[cfg(test)]
+mod cuda_tests;
 #[cfg(test)]
 mod golden_tests;

@@ -6,19 +6,25 @@
 //! operations on its own: a gradient moves to where it is used, is summed in place where paths
 //! meet, and each activation's memory returns to a pool as soon as the backward has passed it.
 //! The values and gradients are the same bits.
+//!
+//! On a GPU the values are tensors, whose memory the driver pools. Each operation asks its input
+//! where it is (`Act::gpu`) and goes on with its CUDA twin; a network is described once.
 
 mod buffer;
+mod values;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
+#[cfg(feature = "cuda")]
+use candle_core::CudaStorage;
 use candle_core::{
     CpuStorage, CustomOp3, DType, Layout, Result as CandleResult, Shape, Tensor, Var,
 };
 
 pub(crate) use buffer::Buffer;
+pub(crate) use values::Values;
 
-use crate::ops::{channels, slices};
 use crate::{Error, Mode, Result};
 
 /// Activations of a batch on a [`Tape`]. Cloning shares the values.
@@ -26,7 +32,7 @@ use crate::{Error, Mode, Result};
 pub struct Act {
     id: usize,
     dims: Vec<usize>,
-    values: Arc<Buffer>,
+    values: Arc<Values>,
     needs_grad: bool,
 }
 
@@ -36,9 +42,23 @@ impl Act {
         &self.dims
     }
 
-    /// The values, row-major.
+    /// The values, row-major, of an activation in CPU memory.
+    ///
+    /// # Panics
+    /// On a GPU: an operation asks [`Act::gpu`] first.
     pub(crate) fn values(&self) -> &[f32] {
-        &self.values
+        match &*self.values {
+            Values::Host(values) => values,
+            Values::Gpu(_) => unreachable!("invariant: the operation has asked where its input is"),
+        }
+    }
+
+    /// The values of an activation on a GPU.
+    pub(crate) fn gpu(&self) -> Option<&Tensor> {
+        match &*self.values {
+            Values::Host(_) => None,
+            Values::Gpu(values) => Some(values),
+        }
     }
 
     /// Whether the backward has to compute its gradient.
@@ -48,7 +68,7 @@ impl Act {
 
     /// The values, as a tensor of their own.
     fn tensor(&self) -> Result<Tensor> {
-        Ok(Tensor::from_slice(self.values(), self.dims(), &candle_core::Device::Cpu)?)
+        self.values.tensor(self.dims())
     }
 }
 
@@ -65,22 +85,23 @@ struct Step {
 }
 
 /// Takes the gradient of a step's output, and adds those of what the output was made from.
-type Backward = Box<dyn FnOnce(Buffer, &mut Grads) -> Result<()> + Send>;
+type Backward = Box<dyn FnOnce(Values, &mut Grads) -> Result<()> + Send>;
 
 /// The gradients of activations that are known so far.
 #[derive(Default)]
-pub(crate) struct Grads(BTreeMap<usize, Buffer>);
+pub(crate) struct Grads(BTreeMap<usize, Values>);
 
 impl Grads {
-    /// Adds `grad` to the gradient of `act`, if that needs one.
-    pub(crate) fn add(&mut self, act: &Act, grad: Buffer) {
+    /// Adds `grad`, which nothing else holds, to the gradient of `act`, if that needs one.
+    pub(crate) fn add(&mut self, act: &Act, grad: impl Into<Values>) -> Result<()> {
         if !act.needs_grad {
-            return;
+            return Ok(());
         }
         match self.0.get_mut(&act.id) {
-            None => drop(self.0.insert(act.id, grad)),
-            Some(sum) => channels::add(sum, &grad),
+            None => drop(self.0.insert(act.id, grad.into())),
+            Some(sum) => sum.add(&grad.into())?,
         }
+        Ok(())
     }
 }
 
@@ -95,11 +116,10 @@ impl Tape {
     }
 
     fn input(&mut self, x: &Tensor) -> Result<Act> {
-        let values = slices::with(&x.contiguous()?, |x| Ok(Buffer::copy_of(x)))?;
-        Ok(self.act(x.dims().to_vec(), values, x.track_op()))
+        Ok(self.act(x.dims().to_vec(), Values::of(x)?, x.track_op()))
     }
 
-    fn act(&mut self, dims: Vec<usize>, values: Buffer, needs_grad: bool) -> Act {
+    fn act(&mut self, dims: Vec<usize>, values: Values, needs_grad: bool) -> Act {
         let id = self.n_acts;
         self.n_acts += 1;
         Act { id, dims, values: Arc::new(values), needs_grad }
@@ -107,9 +127,14 @@ impl Tape {
 
     /// What an operation with parameters made from `inputs`; in training it always needs a
     /// gradient.
-    pub(crate) fn output(&mut self, dims: &[usize], values: Buffer, inputs: &[&Act]) -> Act {
+    pub(crate) fn output(
+        &mut self,
+        dims: &[usize],
+        values: impl Into<Values>,
+        inputs: &[&Act],
+    ) -> Act {
         let trains = matches!(self.mode, Mode::Train(_));
-        self.act(dims.to_vec(), values, trains || inputs.iter().any(|x| x.needs_grad))
+        self.act(dims.to_vec(), values.into(), trains || inputs.iter().any(|x| x.needs_grad))
     }
 
     /// How the gradient of `output` goes on; forgotten where none is needed.
@@ -117,6 +142,15 @@ impl Tape {
         &mut self,
         output: &Act,
         backward: impl FnOnce(Buffer, &mut Grads) -> Result<()> + Send + 'static,
+    ) {
+        self.record_any(output, |grad, grads| backward(grad.host()?, grads));
+    }
+
+    /// [`Tape::record`], for gradients wherever they are.
+    pub(crate) fn record_any(
+        &mut self,
+        output: &Act,
+        backward: impl FnOnce(Values, &mut Grads) -> Result<()> + Send + 'static,
     ) {
         if output.needs_grad {
             self.steps.push(Step { output: output.id, backward: Box::new(backward) });
@@ -133,15 +167,13 @@ impl Tape {
         let input =
             if x.needs_grad { input.as_tensor().clone() } else { input.as_detached_tensor() };
         let y = f(&input)?.contiguous()?;
-        let output = slices::with(&y, |y| Ok(Buffer::copy_of(y)))?;
-        let output = self.output(y.dims(), output, &[x]);
+        let output = self.output(y.dims(), Values::of(&y)?, &[x]);
         let x = x.clone();
-        self.record(&output, move |grad, grads| {
-            let grad = Tensor::from_slice(&grad, y.dims(), y.device())?;
+        self.record_any(&output, move |grad, grads| {
+            let grad = grad.tensor(y.dims())?;
             let of_input = (y * grad)?.sum_all()?.backward()?;
             if let Some(grad) = of_input.get(&input) {
-                let grad = slices::with(&grad.contiguous()?, |grad| Ok(Buffer::copy_of(grad)))?;
-                grads.add(&x, grad);
+                grads.add(&x, Values::of(grad)?)?;
             }
             Ok(())
         });
@@ -156,14 +188,13 @@ impl Tape {
         if x.dims != y.dims {
             return Err(Error::shape("y", format!("{:?}", x.dims), &y.dims));
         }
-        let mut sum = Buffer::copy_of(x.values());
-        channels::add(&mut sum, y.values());
+        let mut sum = x.values.copy()?;
+        sum.add(&y.values)?;
         let sum = self.output(&x.dims, sum, &[x, y]);
         let (x, y) = (x.clone(), y.clone());
-        self.record(&sum, move |grad, grads| {
-            grads.add(&x, Buffer::copy_of(&grad));
-            grads.add(&y, grad);
-            Ok(())
+        self.record_any(&sum, move |grad, grads| {
+            grads.add(&x, grad.copy()?)?;
+            grads.add(&y, grad)
         });
         Ok(sum)
     }
@@ -196,30 +227,30 @@ pub fn taped_with(
     let mut tape = Tape::new(mode);
     let inputs = (tape.input(x)?, other.map(|other| tape.input(other)).transpose()?);
     let output = f(&mut tape, &inputs.0, inputs.1.as_ref())?;
-    let dims = output.dims.clone();
-    if !output.needs_grad {
-        return Ok(Tensor::from_vec(into_vec(output), dims, x.device())?);
+    let (id, dims, needs_grad) = (output.id, output.dims.clone(), output.needs_grad);
+    let values = into_values(output)?;
+    if !needs_grad {
+        return values.into_tensor(&dims);
     }
-    let none = Tensor::zeros(0, DType::F32, x.device())?;
+    let none = Tensor::zeros(1, DType::F32, x.device())?;
     let anchor = match mode {
         Mode::Train(_) => Var::from_tensor(&none)?.as_tensor().clone(),
         Mode::Eval => none.clone(),
     };
-    let id = output.id;
     let node = Node {
-        output: Mutex::new(Some((into_vec(output), dims.into()))),
+        output: Mutex::new(Some((values, dims.into()))),
         recorded: Mutex::new(Some(Recorded { steps: tape.steps, output: id, inputs })),
     };
     Ok(x.apply_op3(other.unwrap_or(&none), &anchor, node)?)
 }
 
-fn into_vec(act: Act) -> Vec<f32> {
-    Arc::try_unwrap(act.values).map_or_else(|shared| shared.to_vec(), Buffer::into_vec)
+fn into_values(act: Act) -> Result<Values> {
+    Arc::try_unwrap(act.values).or_else(|shared| shared.copy())
 }
 
 /// A tape that has run, as candle's graph keeps it.
 struct Node {
-    output: Mutex<Option<(Vec<f32>, Shape)>>,
+    output: Mutex<Option<(Values, Shape)>>,
     recorded: Mutex<Option<Recorded>>,
 }
 
@@ -231,14 +262,14 @@ struct Recorded {
 
 impl Recorded {
     /// The gradients of the inputs, those that are needed, from the output's.
-    fn backward(self, grad: Buffer) -> Result<[Option<Vec<f32>>; 2]> {
+    fn backward(self, grad: Values) -> Result<[Option<Values>; 2]> {
         let mut grads = Grads(BTreeMap::from([(self.output, grad)]));
         for step in self.steps.into_iter().rev() {
             if let Some(grad) = grads.0.remove(&step.output) {
                 (step.backward)(grad, &mut grads)?;
             }
         }
-        let mut of = |act: &Act| grads.0.remove(&act.id).map(Buffer::into_vec);
+        let mut of = |act: &Act| grads.0.remove(&act.id);
         Ok([of(&self.inputs.0), self.inputs.1.as_ref().and_then(of)])
     }
 }
@@ -263,7 +294,21 @@ impl CustomOp3 for Node {
         _: &Layout,
     ) -> CandleResult<(CpuStorage, Shape)> {
         let (values, shape) = once(&self.output)?;
-        Ok((CpuStorage::F32(values), shape))
+        Ok((CpuStorage::F32(values.host()?.into_vec()), shape))
+    }
+
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(
+        &self,
+        _: &CudaStorage,
+        _: &Layout,
+        _: &CudaStorage,
+        _: &Layout,
+        _: &CudaStorage,
+        _: &Layout,
+    ) -> CandleResult<(CudaStorage, Shape)> {
+        let (values, shape) = once(&self.output)?;
+        Ok((crate::cuda::storage_copy(&values.on_gpu()?)?, shape))
     }
 
     fn bwd(
@@ -274,10 +319,9 @@ impl CustomOp3 for Node {
         _y: &Tensor,
         grad: &Tensor,
     ) -> CandleResult<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
-        let grad = slices::with(&grad.contiguous()?, |grad| Ok(Buffer::copy_of(grad)))?;
-        let [to_x, to_other] = once(&self.recorded)?.backward(grad)?;
-        let tensor = |values: Option<Vec<f32>>, like: &Tensor| {
-            values.map(|values| Tensor::from_vec(values, like.shape(), like.device())).transpose()
+        let [to_x, to_other] = once(&self.recorded)?.backward(Values::copy_of(grad)?)?;
+        let tensor = |values: Option<Values>, like: &Tensor| {
+            values.map(|values| values.into_tensor(like.dims())).transpose()
         };
         Ok((tensor(to_x, x)?, tensor(to_other, other)?, None))
     }

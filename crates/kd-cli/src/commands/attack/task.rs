@@ -34,7 +34,7 @@ pub(super) struct Task<'a> {
 impl<'a> Task<'a> {
     /// Reads images and networks, and checks the flags.
     pub(super) fn load(args: &'a Args) -> Result<Self> {
-        let device = args.compute.device()?;
+        let device = args.compute.cpu()?;
         let spec = data(&args.data)?;
         let images = spec.as_dyn().load_split(Some(&args.data_dir.path()), args.split.into())?;
         let normalize = args.normalize.given().unwrap_or_else(|| spec.as_dyn().normalize());

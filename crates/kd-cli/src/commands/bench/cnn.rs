@@ -25,42 +25,49 @@ const N_WARMUP: usize = 2;
 
 /// Milliseconds of training steps of the network `name` on labels, with SGD, momentum and weight
 /// decay.
-pub(super) fn steps(name: &str, shape: [usize; 3], n_steps: usize) -> Result<Vec<f64>> {
+pub(super) fn steps(
+    name: &str,
+    shape: [usize; 3],
+    n_steps: usize,
+    device: &Device,
+) -> Result<Vec<f64>> {
     let sgd = Sgd { momentum: 0.9, nesterov: false, weight_decay: 5e-4 };
     let (loss, optimizer) = (LossSpec::Labels(Labels::default()), OptimizerSpec::Sgd(sgd));
-    let student = Student::new(name, network(name, shape)?, loss, optimizer);
+    let student = Student::new(name, network(name, shape, device)?, loss, optimizer);
     let mut cohort = Cohort::new("bench", 0, vec![student]);
     let loader = loader(N_BATCHES * BATCH_SIZE, shape, Augment::default(), normalize(shape[0]))?;
+    let loader = loader.on(device)?;
     let order = loader.order(0);
     let batches = order.chunks(BATCH_SIZE).map(|indices| prepare(loader.batch(0, indices)?, None));
     let batches = batches.collect::<Result<Vec<_>>>()?;
-    clock(n_steps, |i| {
+    clock(n_steps, device, |i| {
         train_step(&mut cohort, &batches[i % N_BATCHES], 1e-3, Stream::new(0).number(i as u64))
     })
 }
 
 /// Milliseconds of the evaluation of [`N_EVAL`] images.
-pub(super) fn evaluations(name: &str, n_steps: usize) -> Result<Vec<f64>> {
-    let network = network(name, CIFAR)?;
-    let images = EvalSet::new(Arc::new(loader(N_EVAL, CIFAR, Augment::default(), normalize(3))?))?;
-    clock(n_steps, |_| images.logits(&*network).map(drop))
+pub(super) fn evaluations(name: &str, n_steps: usize, device: &Device) -> Result<Vec<f64>> {
+    let network = network(name, CIFAR, device)?;
+    let loader = loader(N_EVAL, CIFAR, Augment::default(), normalize(3))?.on(device)?;
+    let images = EvalSet::new(Arc::new(loader))?;
+    clock(n_steps, device, |_| images.logits(&*network).map(drop))
 }
 
 /// Milliseconds of the assembly of batches: crops out of 4 pixels of padding, mirrored images.
-pub(super) fn batches(n_steps: usize) -> Result<Vec<f64>> {
+pub(super) fn batches(n_steps: usize, device: &Device) -> Result<Vec<f64>> {
     const N_IMAGES: usize = 50_000;
     let augment = Augment { crop_padding: 4, flip: true, ..Augment::default() };
-    let loader = loader(N_IMAGES, CIFAR, augment, normalize(3))?;
+    let loader = loader(N_IMAGES, CIFAR, augment, normalize(3))?.on(device)?;
     let order = loader.order(0);
-    clock(n_steps, |i| {
+    clock(n_steps, device, |i| {
         let start = i * BATCH_SIZE % (N_IMAGES - BATCH_SIZE);
         loader.batch(0, &order[start..start + BATCH_SIZE])?;
         Ok(())
     })
 }
 
-fn network(name: &str, shape: [usize; 3]) -> Result<Box<dyn Classifier>> {
-    model(name)?.as_dyn().build(shape, 10, Stream::new(0), &Device::Cpu)
+fn network(name: &str, shape: [usize; 3], device: &Device) -> Result<Box<dyn Classifier>> {
+    model(name)?.as_dyn().build(shape, 10, Stream::new(0), device)
 }
 
 /// Pixels of mean 0 and standard deviation 1, near enough.
@@ -68,13 +75,23 @@ fn normalize(n_channels: usize) -> Normalize {
     Normalize { mean: vec![0.5; n_channels], std: vec![0.25; n_channels] }
 }
 
+/// Steps between two waits for a GPU, of which a sample is the mean: a training does not wait after
+/// each step either.
+const GPU_GROUP: usize = 20;
+
 /// Milliseconds of each of `n_steps` calls of `step`, after the warm-up.
-pub(super) fn clock(n_steps: usize, mut step: impl FnMut(usize) -> Result<()>) -> Result<Vec<f64>> {
+pub(super) fn clock(
+    n_steps: usize,
+    device: &Device,
+    mut step: impl FnMut(usize) -> Result<()>,
+) -> Result<Vec<f64>> {
+    let group = if device.is_cpu() { 1 } else { GPU_GROUP };
     let mut samples = Vec::with_capacity(N_WARMUP + n_steps);
     for i in 0..N_WARMUP + n_steps {
         let started = Instant::now();
-        step(i)?;
-        samples.push(started.elapsed().as_secs_f64() * 1e3);
+        (i * group..(i + 1) * group).try_for_each(&mut step)?;
+        device.synchronize()?;
+        samples.push(started.elapsed().as_secs_f64() * 1e3 / group as f64);
     }
     Ok(samples.split_off(N_WARMUP))
 }

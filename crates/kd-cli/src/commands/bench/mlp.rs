@@ -21,14 +21,14 @@ const GROUP: usize = 4;
 pub(super) const N_IMAGES: usize = 60_000;
 
 /// Milliseconds of a timed step, or of an epoch of such steps; one value for each group of steps.
-pub(super) fn samples(case: Case, n_steps: usize) -> Result<Vec<f64>> {
+pub(super) fn samples(case: Case, n_steps: usize, device: &Device) -> Result<Vec<f64>> {
     let augment = Augment { crop_padding: 2, ..Augment::default() };
     let normalize = kd_data::Dataset::normalize(&Mnist::default());
-    let loader = loader(N_IMAGES, [1, 28, 28], augment, normalize)?;
-    let teacher = mlp(1200, 0.0)?;
+    let loader = loader(N_IMAGES, [1, 28, 28], augment, normalize)?.on(device)?;
+    let teacher = mlp(1200, 0.0, device)?;
     let teacher = (case != Case::TeacherStep).then_some(&*teacher);
     let n_groups = n_steps.div_ceil(GROUP);
-    let mut cohort = Cohort::new("bench", 0, students(case)?);
+    let mut cohort = Cohort::new("bench", 0, students(case, device)?);
     let order = loader.order(0);
     let assemble = |i: usize| -> Result<Batch> {
         let start = i * BATCH_SIZE % (N_IMAGES - BATCH_SIZE);
@@ -56,6 +56,7 @@ pub(super) fn samples(case: Case, n_steps: usize) -> Result<Vec<f64>> {
         let (stepped, following) = rayon::join(&mut train, || prepare_group(group + 1));
         stepped?;
         current = following?;
+        device.synchronize()?;
         let milliseconds = started.elapsed().as_secs_f64() * 1e3 / GROUP as f64;
         let scale = match case {
             Case::Grid30Epoch => N_IMAGES.div_ceil(BATCH_SIZE) as f64,
@@ -66,7 +67,7 @@ pub(super) fn samples(case: Case, n_steps: usize) -> Result<Vec<f64>> {
     Ok(samples.split_off(N_WARMUP))
 }
 
-fn students(case: Case) -> Result<Vec<Student>> {
+fn students(case: Case, device: &Device) -> Result<Vec<Student>> {
     let labels = LossSpec::Labels(Labels::default());
     let distill = |alpha, temperature| {
         let reduction = Reduction::BatchMean;
@@ -82,13 +83,13 @@ fn students(case: Case) -> Result<Vec<Student>> {
         _ => (1200, 0.5, vec![labels]),
     };
     let student = |(i, loss): (usize, LossSpec)| {
-        let model = mlp(n_units, dropout)?;
+        let model = mlp(n_units, dropout, device)?;
         Ok(Student::new(i.to_string(), model, loss, OptimizerSpec::default()))
     };
     losses.into_iter().enumerate().map(student).collect()
 }
 
-fn mlp(n_units: usize, dropout: f32) -> Result<Box<dyn Classifier>> {
+fn mlp(n_units: usize, dropout: f32, device: &Device) -> Result<Box<dyn Classifier>> {
     let config = Mlp { hidden: vec![n_units; 2], dropout, input_dropout: 0.0 };
-    config.build([1, 28, 28], 10, Stream::new(0), &Device::Cpu)
+    config.build([1, 28, 28], 10, Stream::new(0), device)
 }

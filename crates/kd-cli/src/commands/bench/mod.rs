@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use candle_core::Device;
 use clap::ValueEnum;
 use kd_core::{Result, Stream, fsx};
 use kd_data::{Augment, Images, Loader, Normalize};
@@ -71,19 +72,24 @@ enum Case {
 const BATCH_SIZE: usize = 128;
 
 impl Case {
-    fn samples(self, n_steps: Option<usize>, folder: Option<&Path>) -> Result<Vec<f64>> {
+    fn samples(
+        self,
+        n_steps: Option<usize>,
+        folder: Option<&Path>,
+        device: &Device,
+    ) -> Result<Vec<f64>> {
         let steps = |default| n_steps.unwrap_or(default).max(1);
         match self {
-            Self::Resnet18Step => cnn::steps("resnet18-cifar", cnn::CIFAR, steps(4)),
-            Self::Resnet20Step => cnn::steps("resnet20", cnn::CIFAR, steps(20)),
-            Self::PapernotMnistStep => cnn::steps("papernot-mnist", cnn::MNIST, steps(40)),
-            Self::PapernotCifar10Step => cnn::steps("papernot-cifar10", cnn::CIFAR, steps(15)),
-            Self::Resnet56Eval => cnn::evaluations("resnet56", steps(4)),
-            Self::CifarBatches => cnn::batches(steps(1000)),
+            Self::Resnet18Step => cnn::steps("resnet18-cifar", cnn::CIFAR, steps(4), device),
+            Self::Resnet20Step => cnn::steps("resnet20", cnn::CIFAR, steps(20), device),
+            Self::PapernotMnistStep => cnn::steps("papernot-mnist", cnn::MNIST, steps(40), device),
+            Self::PapernotCifar10Step => cnn::steps("papernot-cifar10", cnn::CIFAR, steps(15), device),
+            Self::Resnet56Eval => cnn::evaluations("resnet56", steps(4), device),
+            Self::CifarBatches => cnn::batches(steps(1000), device),
             Self::PhotosTrain => photos::train(photos::open(folder)?, steps(5)),
             Self::PhotosEval => photos::evaluate(photos::open(folder)?, steps(5)),
             Self::PhotosPacked => photos::train_packed(photos::open(folder)?, steps(10)),
-            _ => mlp::samples(self, steps(100)),
+            _ => mlp::samples(self, steps(100), device),
         }
     }
 
@@ -100,8 +106,9 @@ impl Case {
 
 /// Times the case and prints its figures.
 pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    let samples =
-        args.compute.install(|| Ok(args.case.samples(args.steps, args.photos.as_deref())?))?;
+    let device = args.compute.device()?;
+    let photos = args.photos.as_deref();
+    let samples = args.compute.install(|| Ok(args.case.samples(args.steps, photos, &device)?))?;
     let mut sorted = samples.clone();
     sorted.sort_by(f64::total_cmp);
     let median = sorted.get(sorted.len() / 2).copied().unwrap_or(f64::NAN);

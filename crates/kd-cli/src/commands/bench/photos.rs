@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use candle_core::Device;
 use kd_core::{BatchSource, Error, Result, Stream};
 use kd_data::{Augment, PackSettings, Packer, PhotoFolder, PhotoLoader, Photos, ResizedCrop};
 use rayon::prelude::*;
@@ -45,7 +46,7 @@ pub(super) fn open(folder: Option<&Path>) -> Result<Photos> {
 /// are made side by side in groups, as for a training.
 fn passes(loader: &PhotoLoader, n_passes: usize) -> Result<Vec<f64>> {
     let n_batches = (loader.n_samples() / BATCH_SIZE).max(1);
-    let samples = clock(n_passes, |pass| {
+    let samples = clock(n_passes, &Device::Cpu, |pass| {
         let order = loader.order(pass as u64);
         let batches: Vec<&[u32]> = order.chunks(BATCH_SIZE).take(n_batches).collect();
         let batch = |indices: &&[u32]| loader.batch(pass as u64, indices).map(drop);

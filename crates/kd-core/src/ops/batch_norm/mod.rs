@@ -5,6 +5,8 @@
 //! cache, and the backward turns that output into its own gradient, in place.
 
 pub(crate) mod cpu;
+#[cfg(feature = "cuda")]
+pub(crate) mod cuda;
 
 use std::sync::{Arc, OnceLock};
 

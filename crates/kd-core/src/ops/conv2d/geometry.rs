@@ -9,7 +9,7 @@ use super::Conv;
 use crate::{Error, Result};
 
 /// The sizes of a convolution.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Geometry {
     /// Images.
     pub(crate) n: usize,

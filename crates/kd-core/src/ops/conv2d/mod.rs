@@ -1,6 +1,8 @@
 //! Two-dimensional convolution: `y = conv(x, w) + b`.
 
 pub(crate) mod cpu;
+#[cfg(feature = "cuda")]
+pub(crate) mod cuda;
 pub(crate) mod geometry;
 mod pack;
 mod scatter;
@@ -15,7 +17,7 @@ use super::{channels, slices};
 use crate::{Error, Result};
 
 /// How the windows of a convolution lie on the image.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Conv {
     /// Pixels from one window to the next.
     pub stride: usize,

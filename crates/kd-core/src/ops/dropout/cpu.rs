@@ -14,10 +14,10 @@ const WIDE: usize = LANES * 8;
 
 /// Which values are kept, and by what they are multiplied.
 pub(crate) struct Mask {
-    stream: Stream,
+    pub(super) stream: Stream,
     /// A value is dropped when its 16 random bits are below this.
-    threshold: u32,
-    scale: f32,
+    pub(super) threshold: u32,
+    pub(super) scale: f32,
 }
 
 impl Mask {

@@ -1,6 +1,8 @@
 //! Inverted dropout: `y = x * mask / (1 - p)`.
 
 pub(super) mod cpu;
+#[cfg(feature = "cuda")]
+mod cuda;
 
 use candle_core::{CpuStorage, CustomOp1, Layout, Result as CandleResult, Shape, Tensor};
 
@@ -19,8 +21,18 @@ use crate::{Error, Result, Stream};
 /// # Errors
 /// [`Error::Config`] for `p` outside `[0, 1)`.
 pub fn dropout(x: &Tensor, p: f32, stream: Stream) -> Result<Tensor> {
+    let (x, mask) = (x.contiguous()?, mask(p, stream)?);
+    #[cfg(feature = "cuda")]
+    if x.device().is_cuda() {
+        return cuda::dropout(&x, mask);
+    }
+    Ok(x.apply_op1(Dropout(mask))?)
+}
+
+/// Which values are kept.
+pub(crate) fn mask(p: f32, stream: Stream) -> Result<cpu::Mask> {
     check_p(p)?;
-    Ok(x.contiguous()?.apply_op1(Dropout(cpu::Mask::new(p, stream)))?)
+    Ok(cpu::Mask::new(p, stream))
 }
 
 pub(super) fn check_p(p: f32) -> Result<()> {

@@ -52,10 +52,7 @@ pub(super) fn undo(
     n_out: usize,
     activation: Activation,
 ) -> (Vec<f32>, Vec<f32>) {
-    let scale = match activation {
-        Activation::ReluDropout { p, .. } => 1.0 / (1.0 - p),
-        _ => 1.0,
-    };
+    let scale = activation.scale();
     let mut g = vec![0.0; grad.len()];
     let mut sums = vec![0.0; n_out];
     vectorized(

@@ -29,6 +29,16 @@ pub enum Activation {
     },
 }
 
+impl Activation {
+    /// What a value that passes is multiplied by.
+    pub(crate) fn scale(self) -> f32 {
+        match self {
+            Self::ReluDropout { p, .. } => 1.0 / (1.0 - p),
+            Self::Identity | Self::Relu => 1.0,
+        }
+    }
+}
+
 /// `y = activation(x Wᵀ + b)`, with `W` stored as PyTorch stores it.
 ///
 /// # Shapes

@@ -1,11 +1,16 @@
 //! Objectives on logits, each in one pass over the rows that yields loss and gradient together.
 
+mod count;
 mod cpu;
+#[cfg(feature = "cuda")]
+pub(crate) mod cuda;
 
 use std::sync::OnceLock;
 
 use candle_core::{CpuStorage, CustomOp1, DType, Layout, Result as CandleResult, Shape, Tensor};
 use serde::{Deserialize, Serialize};
+
+pub use count::{Count, Counted};
 
 use super::slices;
 use crate::{Error, Result};
@@ -51,7 +56,6 @@ pub fn cross_entropy(logits: &Tensor, labels: &Tensor, smoothing: f64) -> Result
     if !(0.0..1.0).contains(&smoothing) {
         return Err(Error::config("smoothing", format!("{smoothing} is not in [0, 1)")));
     }
-    let labels = label_values(logits, labels)?;
     apply(logits, Some(Hard { labels, weight: 1.0, smoothing, temperature: 1.0 }), None)
 }
 
@@ -66,7 +70,6 @@ pub fn cross_entropy(logits: &Tensor, labels: &Tensor, smoothing: f64) -> Result
 /// [`Error::Shape`]; [`Error::Config`] for labels not below K or `T <= 0`.
 pub fn cross_entropy_at(logits: &Tensor, labels: &Tensor, temperature: f64) -> Result<Tensor> {
     check_temperature(temperature)?;
-    let labels = label_values(logits, labels)?;
     apply(logits, Some(Hard { labels, weight: 1.0, smoothing: 0.0, temperature }), None)
 }
 
@@ -101,17 +104,13 @@ pub fn distillation(
     }
     let hard = match (soft.alpha < 1.0, labels) {
         (false, _) => None,
-        (true, Some(labels)) => Some(Hard {
-            labels: label_values(logits, labels)?,
-            weight: 1.0 - soft.alpha,
-            smoothing: 0.0,
-            temperature: 1.0,
-        }),
+        (true, Some(labels)) => {
+            Some(Hard { labels, weight: 1.0 - soft.alpha, smoothing: 0.0, temperature: 1.0 })
+        }
         (true, None) => return Err(Error::config("labels", "alpha below 1 needs them")),
     };
-    let teacher = soft.teacher_logits.flatten_all()?.to_vec1::<f32>()?;
     let weight = soft_weight(soft, n_classes);
-    let soft = Soft { teacher, temperature: soft.temperature, weight };
+    let soft = Soft { teacher: soft.teacher_logits, temperature: soft.temperature, weight };
     apply(logits, hard, (weight > 0.0).then_some(soft))
 }
 
@@ -156,11 +155,16 @@ fn dims(logits: &Tensor) -> Result<(usize, usize)> {
     }
 }
 
-fn label_values(logits: &Tensor, labels: &Tensor) -> Result<Vec<u32>> {
-    let (n, n_classes) = dims(logits)?;
+fn check_labels(logits: &Tensor, labels: &Tensor) -> Result<()> {
+    let (n, _) = dims(logits)?;
     if labels.dims() != [n] || labels.dtype() != DType::U32 {
         return Err(Error::shape("labels", format!("({n},) u32"), labels.dims()));
     }
+    Ok(())
+}
+
+fn label_values(logits: &Tensor, labels: &Tensor) -> Result<Vec<u32>> {
+    let (_, n_classes) = dims(logits)?;
     let labels = labels.to_vec1::<u32>()?;
     match labels.iter().position(|&label| label as usize >= n_classes) {
         None => Ok(labels),
@@ -171,16 +175,16 @@ fn label_values(logits: &Tensor, labels: &Tensor) -> Result<Vec<u32>> {
     }
 }
 
-struct Hard {
-    labels: Vec<u32>,
+struct Hard<L = Vec<u32>> {
+    labels: L,
     weight: f64,
     smoothing: f64,
     temperature: f64,
 }
 
-struct Soft {
+struct Soft<T = Vec<f32>> {
     /// The teacher's logits, row-major.
-    teacher: Vec<f32>,
+    teacher: T,
     temperature: f64,
     weight: f64,
 }
@@ -192,9 +196,40 @@ struct Objective {
     gradient: OnceLock<Vec<f32>>,
 }
 
-fn apply(logits: &Tensor, hard: Option<Hard>, soft: Option<Soft>) -> Result<Tensor> {
+impl<L> Hard<L> {
+    fn with<M>(self, f: impl FnOnce(L) -> Result<M>) -> Result<Hard<M>> {
+        let Self { labels, weight, smoothing, temperature } = self;
+        Ok(Hard { labels: f(labels)?, weight, smoothing, temperature })
+    }
+}
+
+impl<T> Soft<T> {
+    fn with<U>(self, f: impl FnOnce(T) -> Result<U>) -> Result<Soft<U>> {
+        let Self { teacher, temperature, weight } = self;
+        Ok(Soft { teacher: f(teacher)?, temperature, weight })
+    }
+}
+
+fn apply(
+    logits: &Tensor,
+    hard: Option<Hard<&Tensor>>,
+    soft: Option<Soft<&Tensor>>,
+) -> Result<Tensor> {
+    let logits = logits.contiguous()?;
+    if let Some(hard) = &hard {
+        check_labels(&logits, hard.labels)?;
+    }
+    #[cfg(feature = "cuda")]
+    if logits.device().is_cuda() {
+        let here = |tensor: &Tensor| Ok(tensor.to_device(logits.device())?.contiguous()?);
+        let hard = hard.map(|hard| hard.with(here)).transpose()?;
+        return cuda::apply(&logits, hard, soft.map(|soft| soft.with(here)).transpose()?);
+    }
+    let hard = hard.map(|hard| hard.with(|labels| label_values(&logits, labels))).transpose()?;
+    let teacher = |teacher: &Tensor| Ok(teacher.flatten_all()?.to_vec1::<f32>()?);
+    let soft = soft.map(|soft| soft.with(teacher)).transpose()?;
     let objective = Objective { hard, soft, gradient: OnceLock::new() };
-    Ok(logits.contiguous()?.apply_op1(objective)?)
+    Ok(logits.apply_op1(objective)?)
 }
 
 impl CustomOp1 for Objective {

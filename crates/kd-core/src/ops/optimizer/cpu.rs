@@ -53,6 +53,12 @@ impl AdamRates {
             root_correction: (1.0 / (1.0 - adam.beta2.powf(step)).sqrt()) as f32,
         }
     }
+
+    /// As the kernels' struct of this name.
+    pub(super) fn words(&self) -> [f32; 8] {
+        let Self { beta1, beta2, new1, new2, eps, weight_decay, rate, root_correction } = *self;
+        [beta1, beta2, new1, new2, eps, weight_decay, rate, root_correction]
+    }
 }
 
 /// `m = b1 m + (1 - b1) g; v = b2 v + (1 - b2) g^2; p -= rate * m / (sqrt(v) * correction + eps)`
@@ -102,12 +108,23 @@ impl SgdRates {
             old_velocity: if step == 1 { 0.0 } else { momentum },
         }
     }
+
+    /// How far a step goes along the gradient and along the velocity.
+    fn along(&self) -> [f32; 2] {
+        if self.nesterov { [1.0, self.momentum] } else { [0.0, 1.0] }
+    }
+
+    /// As the kernels' struct of this name.
+    pub(super) fn words(&self) -> [f32; 5] {
+        let [along_grad, along_velocity] = self.along();
+        let Self { learning_rate, weight_decay, old_velocity, .. } = *self;
+        [learning_rate, weight_decay, old_velocity, along_grad, along_velocity]
+    }
 }
 
 /// `u = momentum * u + g; p -= learning_rate * u`, or with Nesterov `(g + momentum * u)`.
 pub(super) fn sgd(rates: &SgdRates, param: &mut [f32], grad: &[f32], velocity: &mut [f32]) {
-    let along_g = if rates.nesterov { 1.0 } else { 0.0 };
-    let along_u = if rates.nesterov { rates.momentum } else { 1.0 };
+    let [along_g, along_u] = rates.along();
     let blocks = param.par_chunks_mut(BLOCK).zip(grad.par_chunks(BLOCK));
     blocks.zip(velocity.par_chunks_mut(BLOCK)).for_each(|((param, grad), velocity)| {
         vectorized(

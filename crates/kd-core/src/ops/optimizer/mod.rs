@@ -1,6 +1,9 @@
 //! In-place optimizer steps, one pass over parameter, gradient and state.
 
 mod cpu;
+#[cfg(feature = "cuda")]
+mod cuda;
+mod moments;
 
 use std::sync::{Mutex, PoisonError};
 
@@ -9,6 +12,8 @@ use serde::{Deserialize, Serialize};
 
 use super::slices;
 use crate::{Error, Result};
+
+pub use moments::Moments;
 
 /// Adam (Kingma & Ba 2015) as in PyTorch: bias-corrected moments, L2 weight decay added to the
 /// gradient.

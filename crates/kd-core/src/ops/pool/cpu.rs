@@ -10,13 +10,13 @@ use crate::{Error, Result};
 /// The windows of a pooling on images of one size.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Windows {
-    n: usize,
-    size: [usize; 2],
-    out_size: [usize; 2],
-    channels: usize,
-    kernel: [usize; 2],
-    stride: usize,
-    padding: usize,
+    pub(super) n: usize,
+    pub(super) size: [usize; 2],
+    pub(super) out_size: [usize; 2],
+    pub(super) channels: usize,
+    pub(super) kernel: [usize; 2],
+    pub(super) stride: usize,
+    pub(super) padding: usize,
 }
 
 /// The number of a winner within its window is kept in a byte.

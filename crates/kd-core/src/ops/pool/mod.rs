@@ -1,6 +1,8 @@
 //! Pooling over windows of pixels, channel by channel.
 
 mod cpu;
+#[cfg(feature = "cuda")]
+mod cuda;
 mod taped;
 
 use std::sync::{Arc, OnceLock};

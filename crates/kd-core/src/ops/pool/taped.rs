@@ -12,12 +12,15 @@ impl Tape {
     /// As [`super::max_pool2d`].
     pub fn max_pool2d(&mut self, x: &Act, pool: Pool) -> Result<Act> {
         let windows = Windows::new(x.dims(), pool)?;
+        #[cfg(feature = "cuda")]
+        if let Some(values) = x.gpu() {
+            return self.max_pool2d_cuda((x, values), windows);
+        }
         let (values, winners) = windows.max(x.values());
         let y = self.output(&windows.out_dims(), values, &[x]);
         let x = x.clone();
         self.record(&y, move |grad, grads| {
-            grads.add(&x, windows.max_backward(&grad, &winners));
-            Ok(())
+            grads.add(&x, windows.max_backward(&grad, &winners))
         });
         Ok(y)
     }
@@ -31,11 +34,14 @@ impl Tape {
             return Err(Error::shape("x", "(N, H, W, C)", x.dims()));
         };
         let windows = Windows::whole(x.dims())?;
+        #[cfg(feature = "cuda")]
+        if let Some(values) = x.gpu() {
+            return self.global_avg_pool_cuda((x, values), windows);
+        }
         let y = self.output(&[n, c], windows.mean(x.values()), &[x]);
         let x = x.clone();
         self.record(&y, move |grad, grads| {
-            grads.add(&x, windows.mean_backward(&grad));
-            Ok(())
+            grads.add(&x, windows.mean_backward(&grad))
         });
         Ok(y)
     }
@@ -51,6 +57,10 @@ impl Tape {
         };
         // Windows of one pixel.
         let windows = Windows::new(x.dims(), Pool { kernel: 1, stride, padding: 0 })?;
+        #[cfg(feature = "cuda")]
+        if let Some(values) = x.gpu() {
+            return self.subsample_cuda((x, values), windows, n_zeros);
+        }
         let [_, height, width, _] = windows.out_dims();
         let n_out = c + 2 * n_zeros;
         let mut values = Buffer::zeros(n * height * width * n_out);
@@ -65,8 +75,7 @@ impl Tape {
             for (to, from) in inner.chunks_exact_mut(c).zip(grad.chunks_exact(n_out)) {
                 to.copy_from_slice(&from[n_zeros..n_zeros + c]);
             }
-            grads.add(&x, windows.mean_backward(&inner));
-            Ok(())
+            grads.add(&x, windows.mean_backward(&inner))
         });
         Ok(y)
     }
