@@ -23,6 +23,19 @@ check() {
     printf '%-28s %-6s %4d s\n' "$name" "$result" $((SECONDS - start))
 }
 
+# smoke SUITE: whether its smallest preset gives the same weights twice.
+smoke() {
+    local run
+    for run in first second; do
+        "$bin/kd" run "$here/../suites/$1.toml" --preset smoke --synthetic --device cuda \
+            --out "$log/$1-$run" || return
+    done
+    diff <(weights "$log/$1-first") <(weights "$log/$1-second")
+}
+
+# Digests of all weights in a folder.
+weights() { (cd "$1" && find . -name '*.safetensors' -exec sha256sum {} + | sort); }
+
 # bench CASE PRECISION: a step's median in kd and in PyTorch, eager and compiled, in turns.
 bench() {
     local case=$1 precision=$2 round
@@ -49,6 +62,8 @@ check networks "$bin/kd_models" a_gpu
 check memcheck compute-sanitizer --error-exitcode 1 "$bin/kd_core" cuda_tests --test-threads 1
 check racecheck compute-sanitizer --tool racecheck --error-exitcode 1 \
     "$bin/kd_core" cuda_tests --test-threads 1
+check mnist smoke mnist
+check cifar10 smoke cifar10
 for case in resnet18-step resnet20-step papernot-mnist-step papernot-cifar10-step teacher-step \
     student30-step student300-step; do
     bench "$case" f32

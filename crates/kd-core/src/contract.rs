@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use candle_core::Tensor;
+use candle_core::{Device, Tensor};
 
 use crate::{Params, Result, Stream};
 
@@ -36,6 +36,11 @@ pub trait BatchSource: Send + Sync {
     /// # Errors
     /// [`crate::Error::Config`] when an index is out of range.
     fn batch(&self, epoch: u64, indices: &[u32]) -> Result<Batch>;
+
+    /// Where the batches are made.
+    fn device(&self) -> Device {
+        Device::Cpu
+    }
 
     /// How many versions of an image there are, where they can be numbered: 25 for crops of an
     /// image padded by 2, 1 for images as they are.

@@ -26,7 +26,8 @@ pub enum Precision {
 /// [`Error::Config`] for another name, for a GPU where there is none or the program was built
 /// without CUDA, and when the driver or a library refuses.
 pub fn open(name: &str, precision: Precision) -> Result<Device> {
-    let unknown = || Error::config("device", format!("`{name}` is none of auto, cpu, cuda, cuda:N"));
+    let unknown =
+        || Error::config("device", format!("`{name}` is none of auto, cpu, cuda, cuda:N"));
     match name {
         "cpu" => Ok(Device::Cpu),
         "auto" if !can_use_gpu() => Ok(Device::Cpu),

@@ -25,7 +25,7 @@ pub fn gpu() -> Option<Device> {
     static GPU: OnceLock<Option<Device>> = OnceLock::new();
     let first = || {
         if !device::can_use_gpu() {
-            println!("no GPU, or built without CUDA: nothing is compared with one");
+            eprintln!("no GPU, or built without CUDA: nothing is compared with one");
             return None;
         }
         Some(device::open("cuda", Precision::F32).expect("the GPU opens"))

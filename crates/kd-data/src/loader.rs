@@ -161,6 +161,10 @@ impl BatchSource for Loader {
         })
     }
 
+    fn device(&self) -> Device {
+        self.device.clone()
+    }
+
     fn n_views(&self) -> Option<usize> {
         self.augmenter.n_views()
     }
@@ -254,9 +258,8 @@ mod tests {
             let loader = Loader::new(images(), augment, normalize(), Stream::new(1)).unwrap();
             let order = loader.order(1);
             let want = bits(&loader, 1, &order);
-            let labels = |loader: &Loader| {
-                loader.batch(1, &order).unwrap().labels.to_vec1::<u32>().unwrap()
-            };
+            let labels =
+                |loader: &Loader| loader.batch(1, &order).unwrap().labels.to_vec1::<u32>().unwrap();
             let own = labels(&loader);
             let loader = loader.on(&device).unwrap();
             assert_eq!((bits(&loader, 1, &order), labels(&loader)), (want, own));

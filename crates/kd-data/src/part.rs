@@ -120,16 +120,10 @@ impl Part {
     ///
     /// # Errors
     /// [`Error::Config`] when `normalize` does not suit the images.
-    pub fn in_order(
-        &self,
-        normalize: &Normalize,
-        device: &Device,
-    ) -> Result<Arc<dyn BatchSource>> {
+    pub fn in_order(&self, normalize: &Normalize, device: &Device) -> Result<Arc<dyn BatchSource>> {
         let normalize = normalize.clone();
         match self.clone() {
-            Self::Images(images) => {
-                Ok(Arc::new(Loader::in_order(images, normalize)?.on(device)?))
-            }
+            Self::Images(images) => Ok(Arc::new(Loader::in_order(images, normalize)?.on(device)?)),
             Self::Photos(photos) => {
                 let loader = PhotoLoader::in_order(Arc::new(photos), normalize)?;
                 Ok(Sent::to(Arc::new(loader), device))

@@ -77,9 +77,12 @@ impl BatchSource for Sent {
 
     fn batch(&self, epoch: u64, indices: &[u32]) -> Result<Batch> {
         let Batch { images, labels, indices } = self.source.batch(epoch, indices)?;
-        let (images, labels) =
-            (images.to_device(&self.device)?, labels.to_device(&self.device)?);
+        let (images, labels) = (images.to_device(&self.device)?, labels.to_device(&self.device)?);
         Ok(Batch { images, labels, indices })
+    }
+
+    fn device(&self) -> Device {
+        self.device.clone()
     }
 
     fn n_views(&self) -> Option<usize> {

@@ -49,9 +49,7 @@ impl Block for Layer {
             Self::MaxPool(pool) => tape.max_pool2d(x, *pool),
             Self::GlobalAvgPool => tape.global_avg_pool(x),
             Self::Flatten => tape.flatten(x),
-            Self::LinearRelu(linear, dropout) => {
-                linear.record(tape, x, activation(*dropout, mode))
-            }
+            Self::LinearRelu(linear, dropout) => linear.record(tape, x, activation(*dropout, mode)),
         }
     }
 }

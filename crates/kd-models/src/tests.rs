@@ -313,18 +313,21 @@ fn step(name: &str, shape: [usize; 3], device: &Device) -> Vec<(String, Tensor)>
     values
 }
 
-/// Rounding differs, and a value near 0 may come out on the other side of a ReLU.
+/// Rounding differs, and a value near 0 may come out on the other side of a ReLU. Gradients that are
+/// nothing but rounding, as that of a bias before batch norm, are measured by the largest one.
 #[test]
 fn a_gpu_computes_the_same_networks() {
     let Some(device) = kd_core::testing::gpu() else { return };
+    let norm = |t: &Tensor| floats(t).iter().map(|x| x * x).sum::<f64>().sqrt();
     let small = ["resnet20", "resnet20-b", "resnet18-cifar-w16", "wrn-16-2", "vgg8", "mlp-40-30"];
     for name in small.into_iter().chain(["papernot-cifar10", "resnet50-cifar-w16"]) {
         let (want, got) = (step(name, CIFAR, &Device::Cpu), step(name, CIFAR, &device));
+        let largest = want.iter().map(|(_, t)| norm(t)).fold(0.0, f64::max);
         for ((part, want), (_, got)) in want.iter().zip(&got) {
-            let error = kd_core::testing::relative_error(got, want);
-            assert!(error < 1e-3, "{name}: {part}: relative error {error:e}");
+            let got = got.to_device(&Device::Cpu).unwrap();
+            let error = norm(&(got - want).unwrap()) / norm(want).max(1e-3 * largest);
+            let bound = if part == "logits" { 1e-5 } else { 1e-3 };
+            assert!(error < bound, "{name}: {part}: relative error {error:e}");
         }
-        let error = kd_core::testing::relative_error(&got[0].1, &want[0].1);
-        assert!(error < 1e-5, "{name}: logits: relative error {error:e}");
     }
 }

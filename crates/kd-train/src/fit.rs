@@ -91,7 +91,7 @@ impl<'a> Course<'a> {
 /// teacher and there is none; whatever data, networks and files report.
 pub fn fit(cohort: &mut Cohort, plan: &Plan, data: Data<'_>, run: &mut Run<'_>) -> Result<Outcome> {
     let course = Course::new(plan, data, cohort.seed)?;
-    let mut saved = Instant::now();
+    let mut saved = Saved { at: Instant::now(), cost: Duration::ZERO };
     while cohort.epoch < plan.n_epochs {
         let epoch = cohort.epoch;
         let order = data.train.order(epoch);
@@ -112,7 +112,7 @@ pub fn fit(cohort: &mut Cohort, plan: &Plan, data: Data<'_>, run: &mut Run<'_>) 
             next = following?;
             wait(cohort, run, time.saturating_sub(busy));
             let stopped = run.stop.load(Ordering::Relaxed);
-            let due = stopped || saved.elapsed() >= run.checkpoint_within;
+            let due = stopped || saved.is_old(run.checkpoint_within);
             if due && cohort.step < course.n_steps {
                 saved = save(cohort, run)?;
                 if stopped {
@@ -122,7 +122,7 @@ pub fn fit(cohort: &mut Cohort, plan: &Plan, data: Data<'_>, run: &mut Run<'_>) 
         }
         end_epoch(cohort, &course, run)?;
         let stopped = run.stop.load(Ordering::Relaxed) && cohort.epoch < plan.n_epochs;
-        if stopped || cohort.epoch == plan.n_epochs || saved.elapsed() >= run.checkpoint_every {
+        if stopped || cohort.epoch == plan.n_epochs || saved.is_old(run.checkpoint_every) {
             saved = save(cohort, run)?;
         }
         if stopped {
@@ -137,14 +137,19 @@ pub fn fit(cohort: &mut Cohort, plan: &Plan, data: Data<'_>, run: &mut Run<'_>) 
 const AHEAD: usize = 4;
 
 fn prepare_group(group: &[&[u32]], epoch: u64, course: &Course<'_>) -> Result<Vec<Prepared>> {
-    let one = |indices: &&[u32]| {
-        let batch = course.data.train.batch(epoch, indices)?;
+    let source = course.data.train;
+    let ask = |batch: Batch| {
         let teacher = course.teacher.as_ref().filter(|_| !batch.indices.is_empty());
         let said = teacher.map(|teacher| teacher.logits(epoch, &batch)).transpose()?;
         let (teacher_logits, n_computed) = said.map_or((None, 0), |(logits, n)| (Some(logits), n));
         Ok(Prepared { batch, teacher_logits, n_computed })
     };
-    group.par_iter().map(one).collect()
+    let batch = |indices: &&[u32]| source.batch(epoch, indices);
+    if source.device().is_cpu() {
+        return group.par_iter().map(|indices| ask(batch(indices)?)).collect();
+    }
+    let batches = group.par_iter().map(batch).collect::<Result<Vec<_>>>()?;
+    batches.into_iter().map(ask).collect()
 }
 
 /// One step for each batch of the group, or fewer when the run is stopped.
@@ -192,7 +197,7 @@ pub fn prepare(batch: Batch, teacher: Option<&dyn Classifier>) -> Result<Prepare
     Ok(Prepared { batch, teacher_logits, n_computed })
 }
 
-/// One step of every student, in parallel; none for a batch without images.
+/// One step of every student, in parallel on the CPU; none for a batch without images.
 ///
 /// # Errors
 /// As [`fit`].
@@ -215,6 +220,10 @@ pub fn train_step(
         let loss = student.step(batch, teacher_logits.as_ref(), learning_rate, stream)?;
         loss.map_or(Ok(()), |loss| check_finite(loss, student, at))
     };
+    if batch.images.device().is_cuda() {
+        // One GPU: threads that ask it for work at the same time wait for each other.
+        return cohort.students.iter_mut().try_for_each(step);
+    }
     // No more at once than there are threads: a thread that waits within one student's operation
     // would begin with another student, until the activations of all are in memory together.
     let mut groups = cohort.students.chunks_mut(rayon::current_num_threads());
@@ -233,12 +242,28 @@ pub(crate) fn settle(cohort: &mut Cohort) -> Result<()> {
     })
 }
 
-/// Writes a checkpoint; returns when.
-fn save(cohort: &mut Cohort, run: &mut Run<'_>) -> Result<Instant> {
+/// The last checkpoint: when it was written, and how long that took.
+struct Saved {
+    at: Instant,
+    cost: Duration,
+}
+
+impl Saved {
+    /// Whether another one is due: after `least`, but so rarely that writing takes no more than a
+    /// twentieth of the time (a GPU trains ten ResNet-18s for an epoch in as long as they take to
+    /// write).
+    fn is_old(&self, least: Duration) -> bool {
+        self.at.elapsed() >= least.max(19 * self.cost)
+    }
+}
+
+/// Writes a checkpoint.
+fn save(cohort: &mut Cohort, run: &mut Run<'_>) -> Result<Saved> {
+    let started = Instant::now();
     settle(cohort)?;
     run.metrics.sync()?;
     cohort.save(run.checkpoint, run.spec_hash, run.metrics.n_bytes())?;
-    Ok(Instant::now())
+    Ok(Saved { at: Instant::now(), cost: started.elapsed() })
 }
 
 /// Counts time in which the students waited.

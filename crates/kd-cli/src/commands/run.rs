@@ -76,7 +76,8 @@ pub(super) fn execute(
     compute: &Compute,
     json: bool,
 ) -> anyhow::Result<ExitCode> {
-    let setting = Setting { data_dir, out, device: compute.device()?, stop: stop_flag()? };
+    let device = if spec.has_attacks() { compute.cpu()? } else { compute.device()? };
+    let setting = Setting { data_dir, out, device, stop: stop_flag()? };
     let (outcome, report) = compute.install(|| Ok(run_spec(spec, &setting)?))?;
     if outcome == Outcome::Interrupted {
         eprintln!("interrupted; the same command goes on from here");

@@ -64,12 +64,7 @@ impl Sets {
             Some(class) => self.train.omit_class(class)?,
             None => self.train.clone(),
         };
-        part.training(
-            &spec.augment,
-            &self.normalize,
-            Stream::new(seed).at("data"),
-            &self.device,
-        )
+        part.training(&spec.augment, &self.normalize, Stream::new(seed).at("data"), &self.device)
     }
 
     /// The test images as bytes, for attacks.

@@ -14,7 +14,7 @@ use std::sync::atomic::AtomicBool;
 
 use candle_core::Device;
 use kd_core::record::{Record, RunRecord};
-use kd_core::{Error, Result, fsx};
+use kd_core::{Result, fsx};
 use kd_report::Report;
 use kd_train::{MetricsLog, Outcome};
 
@@ -42,7 +42,6 @@ pub(crate) struct Setting {
 /// Those of data, files and training; [`kd_core::Error::Config`] when the folder holds the run of
 /// another spec.
 pub(crate) fn run(spec: Spec, setting: &Setting) -> Result<(Outcome, Report)> {
-    check_device(&spec, &setting.device)?;
     let sets = Sets::load(&spec, setting.data_dir.as_deref(), &setting.device)?;
     spec.training.iter().try_for_each(|training| training::check(training, &sets, setting))?;
     let spec = spec.with_files(&sets.files());
@@ -66,17 +65,6 @@ pub(crate) fn run(spec: Spec, setting: &Setting) -> Result<(Outcome, Report)> {
     };
     let report = kd_report::write_report(&setting.out)?;
     Ok((outcome, report))
-}
-
-/// Refuses on a GPU what has no GPU side, before hours have gone by.
-fn check_device(spec: &Spec, device: &Device) -> Result<()> {
-    let mut students = spec.training.iter().flat_map(|training| &training.student);
-    let attacks = spec.robustness != Default::default() || students.any(|student| student.perturb.is_some());
-    if device.is_cpu() || !attacks {
-        return Ok(());
-    }
-    let reason = "attacks and audits compute on the processor only: --device cpu";
-    Err(Error::config("device", reason))
 }
 
 fn trainings(

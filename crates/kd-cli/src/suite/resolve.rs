@@ -96,6 +96,12 @@ impl Spec {
         toml::to_string(self).map_err(|e| Error::config("spec", e.to_string()))
     }
 
+    /// Whether models are attacked or audited, in training or afterwards.
+    pub(crate) fn has_attacks(&self) -> bool {
+        let mut students = self.training.iter().flat_map(|training| &training.student);
+        self.robustness != Robustness::default() || students.any(|s| s.perturb.is_some())
+    }
+
     /// The training `name`.
     pub(crate) fn training(&self, name: &str) -> Result<&TrainingSpec> {
         let found = self.training.iter().find(|training| training.name == name);

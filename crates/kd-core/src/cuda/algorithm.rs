@@ -78,7 +78,15 @@ impl Shapes {
             result::set_tensor4d_descriptor(shapes.y, format, float, out_dims)?;
             result::set_filter4d_descriptor(shapes.weight, float, format, weight_dims)?;
             result::set_convolution2d_descriptor(
-                shapes.conv, padding, padding, stride, stride, 1, 1, mode, float,
+                shapes.conv,
+                padding,
+                padding,
+                stride,
+                stride,
+                1,
+                1,
+                mode,
+                float,
             )?;
             result::set_convolution_group_count(shapes.conv, int(conv.groups))?;
         }

@@ -17,6 +17,7 @@ use super::Gpu;
 use super::algorithm::{Algorithm, Choice, Shapes, algorithms};
 use super::launch::address;
 use crate::device::Precision;
+use crate::gemm::Write;
 use crate::ops::conv2d::geometry::Geometry;
 use crate::{Error, Result};
 
@@ -63,8 +64,13 @@ struct Plan {
     workspace: usize,
 }
 
-/// Writes the member of `trio` that `direction` computes from the two others.
-pub(crate) fn convolution(direction: Direction, trio: Trio<'_>, geometry: &Geometry) -> Result<()> {
+/// Writes the member of `trio` that `direction` computes from the two others, or adds to it.
+pub(crate) fn convolution(
+    direction: Direction,
+    trio: Trio<'_>,
+    geometry: &Geometry,
+    write: Write,
+) -> Result<()> {
     if geometry.n == 0 {
         return Ok(());
     }
@@ -74,7 +80,7 @@ pub(crate) fn convolution(direction: Direction, trio: Trio<'_>, geometry: &Geome
     let mut convolutions = gpu.convolutions();
     let plan = convolutions.plan(direction, geometry, gpu.precision)?;
     let workspace = convolutions.workspace(&gpu, plan.workspace)?;
-    plan.run(convolutions.handle, at, workspace).map_err(refused)
+    plan.run(convolutions.handle, at, workspace, write).map_err(refused)
 }
 
 fn refused(error: CudnnError) -> Error {
@@ -129,7 +135,6 @@ impl Plan {
     ) -> Result<Self> {
         let shapes = Shapes::new(geometry, precision).map_err(refused)?;
         let choices = algorithms(handle, direction, &shapes).map_err(refused)?;
-        if std::env::var_os("KD_DNN").is_some() { eprintln!("{direction:?} {geometry:?} {choices:#?}"); }
         let suits = |choice: &&Choice| choice.suits(precision);
         let Some(choice) = choices.iter().find(suits) else {
             let reason = format!("cuDNN has no repeatable algorithm, {direction:?}: {geometry:?}");
@@ -146,9 +151,10 @@ impl Plan {
         handle: sys::cudnnHandle_t,
         [x, weight, y]: [u64; 3],
         workspace: u64,
+        write: Write,
     ) -> std::result::Result<(), CudnnError> {
-        let (one, zero) = (1.0f32, 0.0f32);
-        let (one, zero) = ((&raw const one).cast::<c_void>(), (&raw const zero).cast::<c_void>());
+        let (one, old) = (1.0f32, if matches!(write, Write::Add) { 1.0f32 } else { 0.0 });
+        let (one, old) = ((&raw const one).cast::<c_void>(), (&raw const old).cast::<c_void>());
         let [px, pw, py, work] = [x, weight, y, workspace].map(|at| at as *mut c_void);
         let Shapes { x, weight: w, y, conv } = self.shapes;
         let len = self.workspace;
@@ -158,13 +164,13 @@ impl Plan {
         unsafe {
             match self.algorithm {
                 Algorithm::Forward(algorithm) => result::convolution_forward(
-                    handle, one, x, px, w, pw, conv, algorithm, work, len, zero, y, py,
+                    handle, one, x, px, w, pw, conv, algorithm, work, len, old, y, py,
                 ),
                 Algorithm::ToInput(algorithm) => result::convolution_backward_data(
-                    handle, one, w, pw, y, py, conv, algorithm, work, len, zero, x, px,
+                    handle, one, w, pw, y, py, conv, algorithm, work, len, old, x, px,
                 ),
                 Algorithm::ToWeight(algorithm) => result::convolution_backward_filter(
-                    handle, one, x, px, y, py, conv, algorithm, work, len, zero, w, pw,
+                    handle, one, x, px, y, py, conv, algorithm, work, len, old, w, pw,
                 ),
             }
         }

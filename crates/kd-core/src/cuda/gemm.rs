@@ -52,8 +52,7 @@ pub(crate) fn gemm(c: &Tensor, a: Operand<'_>, b: Operand<'_>, write: Write) -> 
     let (one, old) = (1.0f32, if matches!(write, Write::Add) { 1.0f32 } else { 0.0 });
     let [a_at, b_at, c_at] = [address(a.tensor())?, address(b.tensor())?, address(c)?];
     let width = |operand: &Operand<'_>| operand.tensor().dims()[1] as i32;
-    let (kind, algorithm) =
-        (cudaDataType::CUDA_R_32F, cublasGemmAlgo_t::CUBLAS_GEMM_DEFAULT);
+    let (kind, algorithm) = (cudaDataType::CUDA_R_32F, cublasGemmAlgo_t::CUBLAS_GEMM_DEFAULT);
     let blas = gpu.products();
     gpu.stream.context().bind_to_thread().w()?;
     #[expect(unsafe_code, reason = "cuBLAS is foreign code")]

@@ -5,11 +5,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use candle_core::backend::BackendStorage;
 use candle_core::cuda::cudarc::cublas::CudaBlas;
-use candle_core::cuda::cudarc::driver::{CudaFunction, CudaModule, CudaSlice, CudaStream, result, sys};
+use candle_core::cuda::cudarc::driver::{
+    CudaFunction, CudaModule, CudaSlice, CudaStream, result, sys,
+};
 use candle_core::cuda::cudarc::nvrtc::{CompileOptions, compile_ptx_with_opts};
 use candle_core::cuda::{DeviceId, WrapErr};
 use candle_core::op::BackpropOp;
-use candle_core::{CudaDevice, CudaStorage, Device, Shape, Storage, Tensor};
+use candle_core::{CudaDevice, CudaStorage, DType, Device, Shape, Storage, Tensor, Var};
 
 use super::conv::Convolutions;
 use crate::device::Precision;
@@ -37,6 +39,7 @@ pub(crate) struct Gpu {
     functions: Mutex<BTreeMap<&'static str, CudaFunction>>,
     convolutions: Mutex<Convolutions>,
     products: Mutex<Arc<CudaBlas>>,
+    anchor: Var,
 }
 
 /// The GPUs in use, by candle's number of the opened device.
@@ -86,6 +89,7 @@ impl Gpu {
             functions: Mutex::default(),
             convolutions: Mutex::new(Convolutions::new(&stream)?),
             products: Mutex::new(device.cublas_handle()),
+            anchor: Var::zeros(1, DType::F32, &Device::Cuda(device.clone()))?,
             device: device.clone(),
             stream,
             precision,
@@ -106,6 +110,13 @@ impl Gpu {
         }
         drop(gpus);
         remember(cuda, Precision::F32)
+    }
+
+    /// A tensor that is not tracked and one that is, if asked for: made once, as each costs a launch.
+    pub(crate) fn anchors(&self, tracked: bool) -> Result<[Tensor; 2]> {
+        let none = self.anchor.as_detached_tensor();
+        let anchor = if tracked { self.anchor.as_tensor().clone() } else { none.clone() };
+        Ok([none, anchor])
     }
 
     /// The kernel `name`.

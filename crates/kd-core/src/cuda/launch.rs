@@ -1,10 +1,10 @@
 //! Launching our kernels.
 
+use candle_core::cuda::CudaDType;
 use candle_core::cuda::WrapErr;
 use candle_core::cuda::cudarc::driver::{
     CudaSlice, CudaStream, DevicePtr, DeviceRepr, LaunchConfig, PushKernelArg,
 };
-use candle_core::cuda::CudaDType;
 use candle_core::{DType, Layout, Storage, Tensor};
 
 use super::Gpu;

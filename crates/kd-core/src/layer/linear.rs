@@ -5,9 +5,9 @@ mod cuda;
 
 use candle_core::{Device, Tensor};
 
-use crate::ops::{Activation, linear, linear_into};
 #[cfg(feature = "cuda")]
 use crate::Error;
+use crate::ops::{Activation, linear, linear_into};
 use crate::{Act, Mode, Param, Params, Result, Stream, Tape, init, taped};
 
 /// A linear layer with PyTorch's names and shapes: `NAME.weight` `(O, I)`, `NAME.bias` `(O,)`.

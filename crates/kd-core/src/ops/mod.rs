@@ -7,8 +7,8 @@
 pub(crate) mod batch_norm;
 pub(crate) mod channels;
 pub(crate) mod conv2d;
-pub(crate) mod deposit;
 pub mod crop;
+pub(crate) mod deposit;
 mod dropout;
 pub(crate) mod layout;
 mod linear;
@@ -26,8 +26,8 @@ pub(crate) use dropout::mask as dropout_mask;
 pub use layout::{nchw, nhwc};
 pub use linear::{Activation, linear, linear_into};
 pub use objective::{
-    Count, Counted, Reduction, SoftTargets, check_soft, check_temperature, cross_entropy, cross_entropy_at,
-    distillation,
+    Count, Counted, Reduction, SoftTargets, check_soft, check_temperature, cross_entropy,
+    cross_entropy_at, distillation,
 };
 pub use optimizer::{Adam, AdamState, Moments, Sgd, SgdState};
 pub use pool::{Pool, avg_pool2d, global_avg_pool, max_pool2d};

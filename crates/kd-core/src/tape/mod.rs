@@ -19,7 +19,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 #[cfg(feature = "cuda")]
 use candle_core::CudaStorage;
 use candle_core::{
-    CpuStorage, CustomOp3, DType, Layout, Result as CandleResult, Shape, Tensor, Var,
+    CpuStorage, CustomOp3, DType, Device, Layout, Result as CandleResult, Shape, Tensor, Var,
 };
 
 pub(crate) use buffer::Buffer;
@@ -92,6 +92,12 @@ type Backward = Box<dyn FnOnce(Values, &mut Grads) -> Result<()> + Send>;
 pub(crate) struct Grads(BTreeMap<usize, Values>);
 
 impl Grads {
+    /// Takes out what is known of the gradient of `act`, to add to it in place.
+    #[cfg(feature = "cuda")]
+    pub(crate) fn take(&mut self, act: &Act) -> Option<Values> {
+        self.0.remove(&act.id)
+    }
+
     /// Adds `grad`, which nothing else holds, to the gradient of `act`, if that needs one.
     pub(crate) fn add(&mut self, act: &Act, grad: impl Into<Values>) -> Result<()> {
         if !act.needs_grad {
@@ -232,16 +238,27 @@ pub fn taped_with(
     if !needs_grad {
         return values.into_tensor(&dims);
     }
-    let none = Tensor::zeros(1, DType::F32, x.device())?;
-    let anchor = match mode {
-        Mode::Train(_) => Var::from_tensor(&none)?.as_tensor().clone(),
-        Mode::Eval => none.clone(),
-    };
+    let [none, anchor] = anchors(x.device(), mode)?;
     let node = Node {
         output: Mutex::new(Some((values, dims.into()))),
         recorded: Mutex::new(Some(Recorded { steps: tape.steps, output: id, inputs })),
     };
     Ok(x.apply_op3(other.unwrap_or(&none), &anchor, node)?)
+}
+
+/// A tensor that stands for no second input, and one that is tracked in training: candle records an
+/// operation only where one of its arguments is.
+fn anchors(device: &Device, mode: Mode) -> Result<[Tensor; 2]> {
+    #[cfg(feature = "cuda")]
+    if device.is_cuda() {
+        return crate::cuda::Gpu::on(device)?.anchors(matches!(mode, Mode::Train(_)));
+    }
+    let none = Tensor::zeros(1, DType::F32, device)?;
+    let anchor = match mode {
+        Mode::Train(_) => Var::from_tensor(&none)?.as_tensor().clone(),
+        Mode::Eval => none.clone(),
+    };
+    Ok([none, anchor])
 }
 
 fn into_values(act: Act) -> Result<Values> {

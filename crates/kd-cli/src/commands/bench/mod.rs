@@ -83,7 +83,9 @@ impl Case {
             Self::Resnet18Step => cnn::steps("resnet18-cifar", cnn::CIFAR, steps(4), device),
             Self::Resnet20Step => cnn::steps("resnet20", cnn::CIFAR, steps(20), device),
             Self::PapernotMnistStep => cnn::steps("papernot-mnist", cnn::MNIST, steps(40), device),
-            Self::PapernotCifar10Step => cnn::steps("papernot-cifar10", cnn::CIFAR, steps(15), device),
+            Self::PapernotCifar10Step => {
+                cnn::steps("papernot-cifar10", cnn::CIFAR, steps(15), device)
+            }
             Self::Resnet56Eval => cnn::evaluations("resnet56", steps(4), device),
             Self::CifarBatches => cnn::batches(steps(1000), device),
             Self::PhotosTrain => photos::train(photos::open(folder)?, steps(5)),

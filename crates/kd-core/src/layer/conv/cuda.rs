@@ -3,8 +3,8 @@
 use candle_core::Tensor;
 
 use super::Conv2d;
-use crate::ops::channels::cuda::{Affine, grad_sums, through_relu};
-use crate::ops::conv2d::cuda::{Weight, deposit_weight, forward, grad_input};
+use crate::ops::channels::cuda::{Affine, Relu, grad_sums, through_relu};
+use crate::ops::conv2d::cuda::{Weight, add_grad_input, deposit_weight, forward};
 use crate::ops::conv2d::geometry::Geometry;
 use crate::{Act, Mode, Result, Tape};
 
@@ -33,10 +33,7 @@ impl Conv2d {
                 Some(layer) => layer.deposit_cuda((&values, &grad), relu, &geometry)?,
                 None => relu.map_or(Ok(()), |out| through_relu(&grad, out, 1.0))?,
             }
-            if x.needs_grad() {
-                grads.add(&x, grad_input(&grad, &weight, &geometry)?)?;
-            }
-            Ok(())
+            add_grad_input(grads, &x, (&grad, &weight), &geometry)
         });
         Ok(y)
     }
@@ -49,7 +46,10 @@ impl Conv2d {
         geometry: &Geometry,
     ) -> Result<()> {
         match (&self.bias, relu) {
-            (Some(bias), _) => grad_sums(grad, (relu, 1.0), None)?.deposit(bias.grad())?,
+            (Some(bias), _) => {
+                let relu = relu.map_or(Relu::No, |out| Relu::Of(out, 1.0));
+                grad_sums(grad, relu, None)?.deposit(bias.grad())?;
+            }
             (None, Some(out)) => through_relu(grad, out, 1.0)?,
             (None, None) => (),
         }

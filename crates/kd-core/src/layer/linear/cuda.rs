@@ -6,7 +6,7 @@ use super::Linear;
 use crate::cuda::{Gpu, Operand, gemm};
 use crate::gemm::Write;
 use crate::ops::Activation;
-use crate::ops::channels::cuda::{Affine, Sums, grad_sums, through_relu};
+use crate::ops::channels::cuda::{Affine, Relu, Sums, grad_sums, through_relu};
 use crate::ops::dropout_mask;
 use crate::{Act, Mode, Result, Tape};
 
@@ -28,7 +28,8 @@ impl Linear {
             let scale = activation.scale();
             match &trained {
                 Some(layer) => {
-                    let sums = grad_sums(&grad, (relu, scale), None)?;
+                    let relu = relu.map_or(Relu::No, |out| Relu::Of(out, scale));
+                    let sums = grad_sums(&grad, relu, None)?;
                     layer.deposit_cuda((&values, &grad), &sums)?;
                 }
                 None => relu.map_or(Ok(()), |out| through_relu(&grad, out, scale))?,

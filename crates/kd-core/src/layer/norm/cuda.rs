@@ -4,8 +4,8 @@ use candle_core::Tensor;
 
 use super::{BatchNorm2d, ConvNorm, EPS, MOMENTUM, add_to, with};
 use crate::ops::batch_norm::cuda::{Norm, Stats, running_affine};
-use crate::ops::channels::cuda::{Affine, grad_sums, through_relu};
-use crate::ops::conv2d::cuda::{Weight, deposit_weight, forward, grad_input};
+use crate::ops::channels::cuda::{Affine, Relu, through_relu};
+use crate::ops::conv2d::cuda::{Weight, add_grad_input, deposit_weight, forward};
 use crate::ops::conv2d::geometry::Geometry;
 use crate::tape::Values;
 use crate::{Act, Result, Tape};
@@ -35,17 +35,17 @@ impl BatchNorm2d {
         Ok((stats, affine.apply(rows)?))
     }
 
-    /// Takes `grad` through the ReLU whose output is given, deposits the gradients of gamma and
-    /// beta, and turns `rows`, the values that were normalized, into their gradient.
+    /// Takes `grad` through the ReLU, deposits the gradients of gamma and beta, and turns `rows`,
+    /// the values that were normalized, into their gradient. `grad` changes in place where its ReLU
+    /// has an output beside it, as a residual's gradient must.
     fn backward_cuda(
         &self,
         (grad, rows): (&Tensor, &Tensor),
-        relu: Option<&Tensor>,
+        relu: Relu<'_>,
         stats: &Stats,
     ) -> Result<()> {
-        let sums = grad_sums(grad, (relu, 1.0), Some((rows, &stats.mean()?)))?;
         let sinks = [&**self.gamma.grad(), &**self.beta.grad()];
-        stats.backward((grad, rows), &sums, self.gamma.var(), sinks)
+        stats.backward((grad, rows), relu, self.gamma.var(), sinks)
     }
 
     /// [`BatchNorm2d::record`] in training.
@@ -58,11 +58,11 @@ impl BatchNorm2d {
     ) -> Result<Act> {
         let (stats, out) = self.normalize(rows, residual.and_then(Act::gpu), relu)?;
         let y = tape.output(x.dims(), out.clone(), &[x]);
-        let (layer, x, residual, rows) =
-            (self.clone(), x.clone(), residual.cloned(), rows.clone());
+        let (layer, x, residual, rows) = (self.clone(), x.clone(), residual.cloned(), rows.clone());
         tape.record_any(&y, move |grad, grads| {
             let (grad, rows) = (grad.on_gpu()?, rows.copy()?);
-            layer.backward_cuda((&grad, &rows), relu.then_some(&out), &stats)?;
+            let relu = relu_of(relu, residual.is_some(), &out);
+            layer.backward_cuda((&grad, &rows), relu, &stats)?;
             grads.add(&x, rows)?;
             add_to(residual.as_ref(), grad, grads)
         });
@@ -79,8 +79,7 @@ impl BatchNorm2d {
     ) -> Result<Act> {
         let [scale, shift] = self.with_parts(running_affine)?;
         let inputs = residual.and_then(Act::gpu);
-        let affine =
-            Affine { scale: Some(&scale), shift: Some(&shift), residual: inputs, relu };
+        let affine = Affine { scale: Some(&scale), shift: Some(&shift), residual: inputs, relu };
         let out = affine.apply(rows)?;
         let y = tape.output(x.dims(), out.clone(), &with(x, residual));
         let (x, residual) = (x.clone(), residual.cloned());
@@ -94,6 +93,15 @@ impl BatchNorm2d {
             add_to(residual.as_ref(), grad, grads)
         });
         Ok(y)
+    }
+}
+
+/// Without a residual, the ReLU's output need not be read again.
+fn relu_of(relu: bool, has_residual: bool, out: &Tensor) -> Relu<'_> {
+    match (relu, has_residual) {
+        (false, _) => Relu::No,
+        (true, false) => Relu::OfRows,
+        (true, true) => Relu::Of(out, 1.0),
     }
 }
 
@@ -115,13 +123,11 @@ impl ConvNorm {
             (self.clone(), x.clone(), residual.cloned(), values.clone());
         tape.record_any(&y, move |grad, grads| {
             let grad = grad.on_gpu()?;
-            layer.norm.backward_cuda((&grad, &rows), relu.then_some(&out), &stats)?;
+            let relu = relu_of(relu, residual.is_some(), &out);
+            layer.norm.backward_cuda((&grad, &rows), relu, &stats)?;
             add_to(residual.as_ref(), Values::Gpu(grad), grads)?;
             deposit_weight((&values, &rows), &geometry, layer.weight.grad())?;
-            if x.needs_grad() {
-                grads.add(&x, grad_input(&rows, &weight, &geometry)?)?;
-            }
-            Ok(())
+            add_grad_input(grads, &x, (&rows, &weight), &geometry)
         });
         Ok(y)
     }
@@ -147,10 +153,8 @@ impl ConvNorm {
             if relu {
                 through_relu(&grad, &out, 1.0)?;
             }
-            if x.needs_grad() {
-                let grad = Affine { scale: Some(&scale), ..Affine::default() }.apply(&grad)?;
-                grads.add(&x, grad_input(&grad, &weight, &geometry)?)?;
-            }
+            let scaled = Affine { scale: Some(&scale), ..Affine::default() }.apply(&grad)?;
+            add_grad_input(grads, &x, (&scaled, &weight), &geometry)?;
             add_to(residual.as_ref(), grad, grads)
         });
         Ok(y)

@@ -37,9 +37,8 @@ extern "C" __global__ void moments_finish(const float *partial, u32 n_parts, con
                                           float eps, float momentum, float *running_mean,
                                           float *running_variance, float *stats, u32 n_channels) {
     double sums[2];
-    total(partial, n_parts, n_channels, sums);
-    u32 c = blockIdx.x * 32 + threadIdx.x;
-    if (threadIdx.y > 0 || c >= n_channels) return;
+    u32 c = total(partial, n_parts, n_channels, sums);
+    if (c >= n_channels) return;
     double n = n_rows, off = sums[0] / n;
     float mean = (float)(x[c] + off);
     double variance = sums[1] / n - off * off;
@@ -61,9 +60,8 @@ extern "C" __global__ void norm_grad_finish(const float *partial, u32 n_parts, u
                                             float *to_gamma, int add_gamma, float *to_beta,
                                             int add_beta, float *abc, u32 n_channels) {
     double sums[2];
-    total(partial, n_parts, n_channels, sums);
-    u32 c = blockIdx.x * 32 + threadIdx.x;
-    if (threadIdx.y > 0 || c >= n_channels) return;
+    u32 c = total(partial, n_parts, n_channels, sums);
+    if (c >= n_channels) return;
     double n = n_rows, mean = stats[c], inverse = stats[n_channels + c];
     double a = gamma[c] * inverse, b = -a * inverse * inverse * sums[1] / n;
     to_gamma[c] = (float)(sums[1] * inverse) + (add_gamma ? to_gamma[c] : 0.0f);
@@ -73,27 +71,32 @@ extern "C" __global__ void norm_grad_finish(const float *partial, u32 n_parts, u
     abc[2 * n_channels + c] = (float)(-a * sums[0] / n - b * mean);
 }
 
-// rows = a g + b rows + c: the gradient of what was normalized.
+// rows = a g + b rows + c: the gradient of what was normalized. Where stats are given, g first goes
+// through the ReLU that followed.
 template <int V>
-__device__ void norm_grad(const float *grad, float *rows, const float *abc, u32 n,
-                          u32 n_channels) {
+__device__ void norm_grad(const float *grad, float *rows, const float *abc, const float *stats,
+                          u32 n, u32 n_channels) {
     u32 i = number();
     if (i >= n / V) return;
     u32 c = i % (n_channels / V) * V;
     const float *a = abc + c, *b = a + n_channels, *d = b + n_channels;
     Pack<V> g = ((const Pack<V> *)grad)[i], x = ((Pack<V> *)rows)[i];
-    for (int v = 0; v < V; v++) x.at[v] = fmaf(a[v], g.at[v], fmaf(b[v], x.at[v], d[v]));
+    const float *factor = stats + 2 * n_channels + c, *term = factor + n_channels;
+    for (int v = 0; v < V; v++) {
+        if (stats) g.at[v] = before_relu(g.at[v], x.at[v], factor[v], term[v]);
+        x.at[v] = fmaf(a[v], g.at[v], fmaf(b[v], x.at[v], d[v]));
+    }
     ((Pack<V> *)rows)[i] = x;
 }
 
-extern "C" __global__ void norm_grad1(const float *grad, float *rows, const float *abc, u32 n,
-                                      u32 n_channels) {
-    norm_grad<1>(grad, rows, abc, n, n_channels);
+extern "C" __global__ void norm_grad1(const float *grad, float *rows, const float *abc,
+                                      const float *stats, u32 n, u32 n_channels) {
+    norm_grad<1>(grad, rows, abc, stats, n, n_channels);
 }
 
-extern "C" __global__ void norm_grad4(const float *grad, float *rows, const float *abc, u32 n,
-                                      u32 n_channels) {
-    norm_grad<4>(grad, rows, abc, n, n_channels);
+extern "C" __global__ void norm_grad4(const float *grad, float *rows, const float *abc,
+                                      const float *stats, u32 n, u32 n_channels) {
+    norm_grad<4>(grad, rows, abc, stats, n, n_channels);
 }
 
 // What multiplies and is added to each channel in evaluation.

@@ -2,9 +2,9 @@
 
 use candle_core::Tensor;
 
-use crate::cuda::{Gpu, Grid, pointer};
+use crate::cuda::{Arg, Gpu, Grid, pointer};
 use crate::gemm::Write;
-use crate::ops::channels::cuda::{Sums, n_channels, width};
+use crate::ops::channels::cuda::{Relu, Sums, grad_sums, n_channels, width};
 use crate::{Grad, Result};
 
 /// The parameters and the running statistics of a batch norm.
@@ -53,25 +53,21 @@ impl Stats {
         Ok(self.0.get(i)?)
     }
 
-    /// Mean of each channel.
-    pub(crate) fn mean(&self) -> Result<Tensor> {
-        self.row(0)
-    }
-
     /// What multiplies and what is added to each channel.
     pub(crate) fn affine(&self) -> Result<[Tensor; 2]> {
         Ok([self.row(2)?, self.row(3)?])
     }
 
-    /// From `sums` of `grad` and `grad (row - mean)`: deposits the gradients of gamma and beta and
-    /// turns `rows` into their own gradient.
+    /// Takes `grad` through `relu`, deposits the gradients of gamma and beta, and turns `rows` into
+    /// their own gradient.
     pub(crate) fn backward(
         &self,
         (grad, rows): (&Tensor, &Tensor),
-        sums: &Sums,
+        relu: Relu<'_>,
         gamma: &Tensor,
         [to_gamma, to_beta]: [&Grad; 2],
     ) -> Result<()> {
+        let sums = grad_sums(grad, relu, Some((rows, &self.0)))?;
         let (gpu, n_channels) = (Gpu::of(rows)?, n_channels(rows));
         let n = rows.elem_count();
         let abc = gpu.empty(&[3, n_channels])?;
@@ -93,7 +89,15 @@ impl Stats {
         gpu.launch("norm_grad_finish", Grid::channels(n_channels), &args)?;
         let width = width(n_channels);
         let kernel = if width == 4 { "norm_grad4" } else { "norm_grad1" };
-        let args = [pointer(grad)?, pointer(rows)?, pointer(&abc)?, n.into(), n_channels.into()];
+        let again = matches!(relu, Relu::OfRows).then_some(&self.0);
+        let args = [
+            pointer(grad)?,
+            pointer(rows)?,
+            pointer(&abc)?,
+            Arg::optional(again)?,
+            n.into(),
+            n_channels.into(),
+        ];
         gpu.launch(kernel, Grid::over(n / width)?, &args)
     }
 }

@@ -10,8 +10,8 @@ __device__ void affine(const float *x, const float *scale, const float *shift,
     Pack<V> in = ((const Pack<V> *)x)[i], other, out;
     if (residual) other = ((const Pack<V> *)residual)[i];
     for (int v = 0; v < V; v++) {
-        float value = scale ? in.at[v] * scale[c + v] : in.at[v];
-        if (shift) value += shift[c + v];
+        float factor = scale ? scale[c + v] : 1.0f, term = shift ? shift[c + v] : 0.0f;
+        float value = fmaf(in.at[v], factor, term);
         if (residual) value += other.at[v];
         out.at[v] = relu ? rectified(value) : value;
     }
@@ -72,15 +72,26 @@ __device__ void write_sums(const Place &at, const float *first, const float *sec
     }
 }
 
-// Sums over rows of g and, where there are rows, of g (row - center); g is first masked in place
-// where the output of a ReLU is given, and multiplied by scale.
+// The gradient before relu(row factor + term), which is computed again rather than read.
+__device__ inline float before_relu(float grad, float row, float factor, float term) {
+    return fmaf(row, factor, term) > 0.0f ? grad : 0.0f;
+}
+
+// Sums over rows of g and, where there are rows, of g (row - mean). g first goes through a ReLU: in
+// place, and multiplied by scale, where its output is given; else, where `normalized` says that the
+// ReLU followed the rows times stats[2] plus stats[3], for the sums alone. stats[0] is the mean.
 template <int V>
 __device__ void grad_sums(float *grad, const float *relu, float scale, const float *rows,
-                          const float *center, float *partial, u32 n_rows, u32 n_channels) {
+                          const float *stats, int normalized, float *partial, u32 n_rows,
+                          u32 n_channels) {
     Place at(n_channels / V);
-    float first[V] = {}, second[V] = {}, mean[V] = {};
-    if (at.works && rows)
-        for (int v = 0; v < V; v++) mean[v] = center[at.column * V + v];
+    float first[V] = {}, second[V] = {}, mean[V] = {}, factor[V] = {}, term[V] = {};
+    for (int v = 0; at.works && rows && v < V; v++) {
+        const float *own = stats + at.column * V + v;
+        mean[v] = own[0];
+        factor[v] = own[2 * n_channels];
+        term[v] = own[3 * n_channels];
+    }
     for (u32 r = blockIdx.y * at.n_lanes + at.lane; at.works && r < n_rows;
          r += gridDim.y * at.n_lanes) {
         u64 i = (u64)r * (n_channels / V) + at.column;
@@ -90,6 +101,9 @@ __device__ void grad_sums(float *grad, const float *relu, float scale, const flo
             out = ((const Pack<V> *)relu)[i];
             for (int v = 0; v < V; v++) g.at[v] = out.at[v] > 0.0f ? g.at[v] * scale : 0.0f;
             ((Pack<V> *)grad)[i] = g;
+        } else if (normalized) {
+            for (int v = 0; v < V; v++)
+                g.at[v] = before_relu(g.at[v], x.at[v], factor[v], term[v]);
         }
         for (int v = 0; v < V; v++) {
             first[v] += g.at[v];
@@ -100,38 +114,42 @@ __device__ void grad_sums(float *grad, const float *relu, float scale, const flo
 }
 
 extern "C" __global__ void grad_sums1(float *grad, const float *relu, float scale,
-                                      const float *rows, const float *center, float *partial,
-                                      u32 n_rows, u32 n_channels) {
-    grad_sums<1>(grad, relu, scale, rows, center, partial, n_rows, n_channels);
+                                      const float *rows, const float *stats, int normalized,
+                                      float *partial, u32 n_rows, u32 n_channels) {
+    grad_sums<1>(grad, relu, scale, rows, stats, normalized, partial, n_rows, n_channels);
 }
 
 extern "C" __global__ void grad_sums4(float *grad, const float *relu, float scale,
-                                      const float *rows, const float *center, float *partial,
-                                      u32 n_rows, u32 n_channels) {
-    grad_sums<4>(grad, relu, scale, rows, center, partial, n_rows, n_channels);
+                                      const float *rows, const float *stats, int normalized,
+                                      float *partial, u32 n_rows, u32 n_channels) {
+    grad_sums<4>(grad, relu, scale, rows, stats, normalized, partial, n_rows, n_channels);
 }
 
-// The two sums of channel blockIdx.x * 32 + threadIdx.x over all parts, in blocks of 32 x 32
-// threads; for the threads of the first row.
-__device__ void total(const float *partial, u32 n_parts, u32 n_channels, double *sums) {
+// The two sums of a channel over all parts, in blocks of 32 x 32 threads. Returns the channel, for
+// one thread each; for the others, and beyond the last channel, n_channels.
+__device__ u32 total(const float *partial, u32 n_parts, u32 n_channels, double *sums) {
     __shared__ double all[2][32][33];
     u32 c = blockIdx.x * 32 + threadIdx.x;
     double part[2] = {0.0, 0.0};
-    for (u32 i = threadIdx.y; c < n_channels && i < n_parts; i += 32)
-        for (int k = 0; k < 2; k++) part[k] += partial[(i * 2 + k) * n_channels + c];
+#pragma unroll 8
+    for (u32 i = threadIdx.y; i < n_parts; i += 32)
+        for (int k = 0; k < 2; k++)
+            part[k] += c < n_channels ? partial[(i * 2 + k) * n_channels + c] : 0.0f;
     for (int k = 0; k < 2; k++) all[k][threadIdx.y][threadIdx.x] = part[k];
     __syncthreads();
-    sums[0] = sums[1] = 0.0;
-    for (int j = 0; threadIdx.y == 0 && j < 32; j++)
-        for (int k = 0; k < 2; k++) sums[k] += all[k][j][threadIdx.x];
+    // A warp for each channel now.
+    for (int k = 0; k < 2; k++) {
+        sums[k] = all[k][threadIdx.x][threadIdx.y];
+        for (int i = 16; i > 0; i /= 2) sums[k] += __shfl_xor_sync(0xffffffffu, sums[k], i);
+    }
+    u32 own = blockIdx.x * 32 + threadIdx.y;
+    return threadIdx.x == 0 && own < n_channels ? own : n_channels;
 }
 
 // to = sums, or to += sums.
 extern "C" __global__ void sums_finish(const float *partial, u32 n_parts, float *to, int add,
                                        u32 n_channels) {
     double sums[2];
-    total(partial, n_parts, n_channels, sums);
-    u32 c = blockIdx.x * 32 + threadIdx.x;
-    if (threadIdx.y > 0 || c >= n_channels) return;
-    to[c] = (float)sums[0] + (add ? to[c] : 0.0f);
+    u32 c = total(partial, n_parts, n_channels, sums);
+    if (c < n_channels) to[c] = (float)sums[0] + (add ? to[c] : 0.0f);
 }

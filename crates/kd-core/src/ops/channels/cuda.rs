@@ -68,7 +68,7 @@ pub(crate) struct Sums {
 }
 
 /// Blocks that a GPU has work for at once, about.
-const MAX_BLOCKS: usize = 1024;
+const MAX_BLOCKS: usize = 528;
 /// Rows that a thread sums at least.
 const MIN_ROWS: usize = 4;
 
@@ -105,23 +105,38 @@ impl Sums {
     }
 }
 
-/// Sums of `grad` and, with rows and a center for each channel, of `grad (row - center)`. Where the
-/// output of a ReLU that followed is given, `grad` first goes through it, in place, and is
-/// multiplied by `scale`.
+/// The ReLU that a gradient goes through.
+#[derive(Clone, Copy)]
+pub(crate) enum Relu<'t> {
+    /// None.
+    No,
+    /// One with this output; what passes is multiplied by the number. In place.
+    Of(&'t Tensor, f32),
+    /// One of the normalized rows: its output is computed again. The gradient stays as it is.
+    OfRows,
+}
+
+/// Sums of `grad` after `relu` and, with rows and their statistics `(4, C)`, of
+/// `grad (row - mean)`.
 pub(crate) fn grad_sums(
     grad: &Tensor,
-    (relu, scale): (Option<&Tensor>, f32),
+    relu: Relu<'_>,
     rows: Option<(&Tensor, &Tensor)>,
 ) -> Result<Sums> {
     let sums = Sums::new(grad)?;
     let n_channels = n_channels(grad);
     let kernel = if width(n_channels) == 4 { "grad_sums4" } else { "grad_sums1" };
+    let (output, scale) = match relu {
+        Relu::Of(output, scale) => (Some(output), scale),
+        Relu::No | Relu::OfRows => (None, 1.0),
+    };
     let args = [
         pointer(grad)?,
-        Arg::optional(relu)?,
+        Arg::optional(output)?,
         scale.into(),
         Arg::optional(rows.map(|(rows, _)| rows))?,
-        Arg::optional(rows.map(|(_, center)| center))?,
+        Arg::optional(rows.map(|(_, stats)| stats))?,
+        matches!(relu, Relu::OfRows).into(),
         pointer(&sums.partial)?,
         (grad.elem_count() / n_channels.max(1)).into(),
         n_channels.into(),

@@ -9,7 +9,8 @@ use super::geometry::Geometry;
 use crate::cuda::{Direction, Gpu, Trio, convolution, empty_like};
 use crate::gemm::Write;
 use crate::ops::layout::cuda::transpose;
-use crate::{Grad, Result};
+use crate::tape::Grads;
+use crate::{Act, Grad, Result};
 
 /// Weights in cuDNN's order.
 #[derive(Clone)]
@@ -31,16 +32,28 @@ impl Weight {
 /// `(N, H, W, C)` -> `(N, OH, OW, O)`.
 pub(crate) fn forward(x: &Tensor, weight: &Weight, geometry: &Geometry) -> Result<Tensor> {
     let y = Gpu::of(x)?.empty(&geometry.out_dims())?;
-    convolution(Direction::Forward, Trio { x, weight: &weight.0, y: &y }, geometry)?;
+    convolution(Direction::Forward, Trio { x, weight: &weight.0, y: &y }, geometry, Write::Set)?;
     Ok(y)
 }
 
-/// Gradient of the input, `(N, H, W, C)`, from that of the output.
-pub(crate) fn grad_input(grad: &Tensor, weight: &Weight, geometry: &Geometry) -> Result<Tensor> {
-    let Geometry { n, size: [height, width], channels, .. } = *geometry;
-    let x = Gpu::of(grad)?.empty(&[n, height, width, channels])?;
-    convolution(Direction::ToInput, Trio { x: &x, weight: &weight.0, y: grad }, geometry)?;
-    Ok(x)
+/// Adds the gradient of the input `x`, `(N, H, W, C)`, from that of the output, if it is needed. Where
+/// another path has left one already, cuDNN adds to it.
+pub(crate) fn add_grad_input(
+    grads: &mut Grads,
+    x: &Act,
+    (grad, weight): (&Tensor, &Weight),
+    geometry: &Geometry,
+) -> Result<()> {
+    if !x.needs_grad() {
+        return Ok(());
+    }
+    let (to, write) = match grads.take(x) {
+        Some(sum) => (sum.on_gpu()?, Write::Add),
+        None => (Gpu::of(grad)?.empty(x.dims())?, Write::Set),
+    };
+    let trio = Trio { x: &to, weight: &weight.0, y: grad };
+    convolution(Direction::ToInput, trio, geometry, write)?;
+    grads.add(x, to)
 }
 
 /// Adds the gradient of the weight to what `sink` holds.
@@ -52,6 +65,7 @@ pub(crate) fn deposit_weight(
     let (to, write) = sink.write();
     let &[_, n_in, height, width] = to.dims() else { return Ok(()) };
     let weight = empty_like(to)?;
-    convolution(Direction::ToWeight, Trio { x, weight: &weight, y: grad }, geometry)?;
+    let trio = Trio { x, weight: &weight, y: grad };
+    convolution(Direction::ToWeight, trio, geometry, Write::Set)?;
     transpose(&weight, to, [height * width, n_in], write)
 }

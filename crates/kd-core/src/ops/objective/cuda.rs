@@ -18,8 +18,7 @@ pub(super) fn apply(
 ) -> Result<Tensor> {
     let (n, n_classes) = logits.dims2()?;
     let gpu = Gpu::of(logits)?;
-    let (losses, gradient, loss) =
-        (gpu.empty(&[n])?, empty_like(logits)?, gpu.empty(&[])?);
+    let (losses, gradient, loss) = (gpu.empty(&[n])?, empty_like(logits)?, gpu.empty(&[])?);
     let (smoothing, hard_term) = match &hard {
         Some(hard) => (hard.smoothing, term(hard.weight, hard.temperature)),
         None => (0.0, term(0.0, 1.0)),

@@ -11,7 +11,14 @@ impl Windows {
     fn words(&self) -> Arg {
         let Self { size, channels, out_size, kernel, stride, padding, .. } = *self;
         let fields = [
-            size[0], size[1], channels, out_size[0], out_size[1], kernel[0], kernel[1], stride,
+            size[0],
+            size[1],
+            channels,
+            out_size[0],
+            out_size[1],
+            kernel[0],
+            kernel[1],
+            stride,
             padding,
         ];
         Arg::Words(fields.map(|field| field as u32).to_vec())

@@ -19,9 +19,7 @@ impl Tape {
         let (values, winners) = windows.max(x.values());
         let y = self.output(&windows.out_dims(), values, &[x]);
         let x = x.clone();
-        self.record(&y, move |grad, grads| {
-            grads.add(&x, windows.max_backward(&grad, &winners))
-        });
+        self.record(&y, move |grad, grads| grads.add(&x, windows.max_backward(&grad, &winners)));
         Ok(y)
     }
 
@@ -40,9 +38,7 @@ impl Tape {
         }
         let y = self.output(&[n, c], windows.mean(x.values()), &[x]);
         let x = x.clone();
-        self.record(&y, move |grad, grads| {
-            grads.add(&x, windows.mean_backward(&grad))
-        });
+        self.record(&y, move |grad, grads| grads.add(&x, windows.mean_backward(&grad)));
         Ok(y)
     }
 
