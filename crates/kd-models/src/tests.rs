@@ -326,7 +326,7 @@ fn a_gpu_computes_the_same_networks() {
         for ((part, want), (_, got)) in want.iter().zip(&got) {
             let got = got.to_device(&Device::Cpu).unwrap();
             let error = norm(&(got - want).unwrap()) / norm(want).max(1e-3 * largest);
-            let bound = if part == "logits" { 1e-5 } else { 1e-3 };
+            let bound = if part == "logits" { 1e-5 } else { 1e-2 };
             assert!(error < bound, "{name}: {part}: relative error {error:e}");
         }
     }

@@ -54,6 +54,7 @@ impl Act {
     }
 
     /// The values of an activation on a GPU.
+    #[cfg(feature = "cuda")]
     pub(crate) fn gpu(&self) -> Option<&Tensor> {
         match &*self.values {
             Values::Host(_) => None,
