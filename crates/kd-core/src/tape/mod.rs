@@ -8,6 +8,7 @@
 //! The values and gradients are the same bits.
 
 mod buffer;
+mod values;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -17,6 +18,7 @@ use candle_core::{
 };
 
 pub(crate) use buffer::Buffer;
+pub(crate) use values::Values;
 
 use crate::ops::{channels, slices};
 use crate::{Error, Mode, Result};
@@ -26,7 +28,7 @@ use crate::{Error, Mode, Result};
 pub struct Act {
     id: usize,
     dims: Vec<usize>,
-    values: Arc<Buffer>,
+    values: Arc<Values>,
     needs_grad: bool,
 }
 
@@ -38,6 +40,11 @@ impl Act {
 
     /// The values, row-major.
     pub(crate) fn values(&self) -> &[f32] {
+        self.values.get()
+    }
+
+    /// How they came to be.
+    pub(crate) fn made(&self) -> &Values {
         &self.values
     }
 
@@ -61,26 +68,62 @@ pub struct Tape {
 
 struct Step {
     output: usize,
+    /// The output, where a ReLU made it.
+    relu: Option<Act>,
     backward: Backward,
 }
 
-/// Takes the gradient of a step's output, and adds those of what the output was made from.
+/// Takes the gradient of a step's output, and adds those of what the output was made from. Where
+/// a ReLU made the output, the gradient has passed it already.
 type Backward = Box<dyn FnOnce(Buffer, &mut Grads) -> Result<()> + Send>;
 
 /// The gradients of activations that are known so far.
 #[derive(Default)]
-pub(crate) struct Grads(BTreeMap<usize, Buffer>);
+pub(crate) struct Grads(BTreeMap<usize, Grad>);
+
+struct Grad {
+    values: Buffer,
+    /// Whether it has passed the ReLU that made the activation, if one did.
+    through_relu: bool,
+}
 
 impl Grads {
     /// Adds `grad` to the gradient of `act`, if that needs one.
     pub(crate) fn add(&mut self, act: &Act, grad: Buffer) {
+        self.sum(act, Grad { values: grad, through_relu: false });
+    }
+
+    /// Adds `grad`, which has passed the ReLU that made `act`, if one did.
+    pub(crate) fn add_through_relu(&mut self, act: &Act, grad: Buffer) {
+        self.sum(act, Grad { values: grad, through_relu: true });
+    }
+
+    fn sum(&mut self, act: &Act, grad: Grad) {
         if !act.needs_grad {
             return;
         }
         match self.0.get_mut(&act.id) {
             None => drop(self.0.insert(act.id, grad)),
-            Some(sum) => channels::add(sum, &grad),
+            Some(sum) => {
+                channels::add(&mut sum.values, &grad.values);
+                sum.through_relu &= grad.through_relu;
+            }
         }
+    }
+
+    /// Takes what is known of the gradient of `act`, for who adds it to more.
+    pub(crate) fn take(&mut self, act: &Act) -> Option<Buffer> {
+        self.0.remove(&act.id).map(|grad| grad.values)
+    }
+}
+
+impl Step {
+    fn run(self, mut grad: Grad, grads: &mut Grads) -> Result<()> {
+        if let (Some(output), false) = (&self.relu, grad.through_relu) {
+            channels::through_relu(&mut grad.values, output.values());
+        }
+        drop(self.relu);
+        (self.backward)(grad.values, grads)
     }
 }
 
@@ -96,10 +139,10 @@ impl Tape {
 
     fn input(&mut self, x: &Tensor) -> Result<Act> {
         let values = slices::with(&x.contiguous()?, |x| Ok(Buffer::copy_of(x)))?;
-        Ok(self.act(x.dims().to_vec(), values, x.track_op()))
+        Ok(self.act(x.dims().to_vec(), values.into(), x.track_op()))
     }
 
-    fn act(&mut self, dims: Vec<usize>, values: Buffer, needs_grad: bool) -> Act {
+    fn act(&mut self, dims: Vec<usize>, values: Values, needs_grad: bool) -> Act {
         let id = self.n_acts;
         self.n_acts += 1;
         Act { id, dims, values: Arc::new(values), needs_grad }
@@ -107,9 +150,14 @@ impl Tape {
 
     /// What an operation with parameters made from `inputs`; in training it always needs a
     /// gradient.
-    pub(crate) fn output(&mut self, dims: &[usize], values: Buffer, inputs: &[&Act]) -> Act {
+    pub(crate) fn output(
+        &mut self,
+        dims: &[usize],
+        values: impl Into<Values>,
+        inputs: &[&Act],
+    ) -> Act {
         let trains = matches!(self.mode, Mode::Train(_));
-        self.act(dims.to_vec(), values, trains || inputs.iter().any(|x| x.needs_grad))
+        self.act(dims.to_vec(), values.into(), trains || inputs.iter().any(|x| x.needs_grad))
     }
 
     /// How the gradient of `output` goes on; forgotten where none is needed.
@@ -119,7 +167,8 @@ impl Tape {
         backward: impl FnOnce(Buffer, &mut Grads) -> Result<()> + Send + 'static,
     ) {
         if output.needs_grad {
-            self.steps.push(Step { output: output.id, backward: Box::new(backward) });
+            let relu = output.values.relu().then(|| output.clone());
+            self.steps.push(Step { output: output.id, relu, backward: Box::new(backward) });
         }
     }
 
@@ -214,7 +263,8 @@ pub fn taped_with(
 }
 
 fn into_vec(act: Act) -> Vec<f32> {
-    Arc::try_unwrap(act.values).map_or_else(|shared| shared.to_vec(), Buffer::into_vec)
+    let buffer = Arc::try_unwrap(act.values).map(Values::into_buffer);
+    buffer.map_or_else(|shared| shared.get().to_vec(), Buffer::into_vec)
 }
 
 /// A tape that has run, as candle's graph keeps it.
@@ -232,13 +282,14 @@ struct Recorded {
 impl Recorded {
     /// The gradients of the inputs, those that are needed, from the output's.
     fn backward(self, grad: Buffer) -> Result<[Option<Vec<f32>>; 2]> {
+        let grad = Grad { values: grad, through_relu: false };
         let mut grads = Grads(BTreeMap::from([(self.output, grad)]));
         for step in self.steps.into_iter().rev() {
             if let Some(grad) = grads.0.remove(&step.output) {
-                (step.backward)(grad, &mut grads)?;
+                step.run(grad, &mut grads)?;
             }
         }
-        let mut of = |act: &Act| grads.0.remove(&act.id).map(Buffer::into_vec);
+        let mut of = |act: &Act| grads.take(act).map(Buffer::into_vec);
         Ok([of(&self.inputs.0), self.inputs.1.as_ref().and_then(of)])
     }
 }

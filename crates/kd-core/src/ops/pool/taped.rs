@@ -2,7 +2,7 @@
 
 use super::Pool;
 use super::cpu::Windows;
-use crate::tape::Buffer;
+use crate::tape::{Buffer, Values};
 use crate::{Act, Error, Result, Tape};
 
 impl Tape {
@@ -13,10 +13,12 @@ impl Tape {
     pub fn max_pool2d(&mut self, x: &Act, pool: Pool) -> Result<Act> {
         let windows = Windows::new(x.dims(), pool)?;
         let (values, winners) = windows.max(x.values());
+        // The largest of a ReLU's outputs is one itself, and where it is zero all are.
+        let values = Values::after(values, x.made().relu());
         let y = self.output(&windows.out_dims(), values, &[x]);
         let x = x.clone();
         self.record(&y, move |grad, grads| {
-            grads.add(&x, windows.max_backward(&grad, &winners));
+            grads.add_through_relu(&x, windows.max_backward(&grad, &winners));
             Ok(())
         });
         Ok(y)
