@@ -67,7 +67,8 @@ impl Photos {
     ///
     /// # Errors
     /// [`Error::Missing`] when there is no such folder; [`Error::Parse`] for what does not belong
-    /// there, or a `SHA256SUMS` of other photographs; [`Error::Io`], also for a symbolic link that leads nowhere or in a circle.
+    /// there, or a `SHA256SUMS` of other photographs; [`Error::Io`], also for a symbolic link that
+    /// leads nowhere or in a circle.
     pub fn folder(path: &Path) -> Result<Self> {
         if !path.is_dir() {
             let hint = "it should be a folder with class folders".into();
