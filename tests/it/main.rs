@@ -36,3 +36,5 @@ mod real_data;
 mod registry;
 #[cfg(test)]
 mod soft_targets;
+#[cfg(test)]
+mod sums;

@@ -7,9 +7,14 @@
 use std::fs::{self, DirEntry, FileType};
 use std::path::{Path, PathBuf};
 
-use kd_core::{Error, Result};
+use kd_core::record::DataFile;
+use kd_core::{Error, Result, fsx};
 use rayon::prelude::*;
 
+use crate::sums::{DIFFERS, REMEDY, SUMS, Sums};
+
+/// The most bytes that the file of a photograph may have.
+pub(crate) const MAX_IMAGE: u64 = 64 << 20;
 /// The most files and folders that one folder may have.
 const MAX_ENTRIES: usize = 4_000_000;
 /// The most images of one part, all classes together.
@@ -25,22 +30,34 @@ pub(crate) struct Listing {
     pub(crate) files: Vec<Box<str>>,
     /// The class of each file.
     pub(crate) labels: Vec<u32>,
+    /// What the contents must be, where `SHA256SUMS` says it.
+    pub(crate) sums: Option<Sums>,
 }
 
 impl Listing {
-    /// Lists `folder`. Names that begin with a dot are passed over.
+    /// Lists `folder`, and reads the checksums in it if there are any.
+    ///
+    /// # Errors
+    /// As [`Listing::names`]; [`Error::Parse`] when `SHA256SUMS` is not for these images.
+    pub(crate) fn read(folder: &Path) -> Result<Self> {
+        let listing = Self::names(folder)?;
+        Ok(Self { sums: Sums::read(&listing)?, ..listing })
+    }
+
+    /// Lists `folder` without checksums. Names that begin with a dot are passed over.
     ///
     /// # Errors
     /// [`Error::Io`], also for a symbolic link that leads nowhere or in a circle;
     /// [`Error::Parse`] for what does not belong there, a class without images, a name that is
     /// not UTF-8, or more than may be.
-    pub(crate) fn read(folder: &Path) -> Result<Self> {
-        let classes = entries(folder)?;
+    pub(crate) fn names(folder: &Path) -> Result<Self> {
+        let mut classes = entries(folder)?;
+        classes.retain(|entry| &*entry.name != SUMS || !entry.kind.is_file());
         if classes.is_empty() {
             return Err(stray(folder, "has no class folders"));
         }
         if let Some(other) = classes.iter().find(|entry| !entry.kind.is_dir()) {
-            let reason = "is no folder; beside the class folders is nothing else";
+            let reason = "is no folder; beside the class folders is nothing but SHA256SUMS";
             return Err(stray(&folder.join(&*other.name), reason));
         }
         let files: Vec<_> = classes.par_iter().map(|class| images(folder, &class.name)).collect();
@@ -49,6 +66,7 @@ impl Listing {
             classes: classes.into_iter().map(|class| class.name.into()).collect(),
             files: Vec::new(),
             labels: Vec::new(),
+            sums: None,
         };
         for (label, files) in files.into_iter().enumerate() {
             listing.files.extend(files?);
@@ -68,6 +86,41 @@ impl Listing {
     /// Where file `i` is.
     pub(crate) fn path(&self, i: usize) -> PathBuf {
         self.folder.join(&self.classes[self.labels[i] as usize]).join(&*self.files[i])
+    }
+
+    /// Which file is `CLASS/FILE`.
+    pub(crate) fn find(&self, name: &str) -> Option<usize> {
+        let (class, file) = name.split_once('/')?;
+        let label = self.classes.binary_search_by(|other| other.as_str().cmp(class)).ok()? as u32;
+        let first = self.labels.partition_point(|&other| other < label);
+        let end = self.labels.partition_point(|&other| other <= label);
+        let found = self.files[first..end].binary_search_by(|other| (**other).cmp(file));
+        found.ok().map(|i| first + i)
+    }
+
+    /// The content of file `i`.
+    ///
+    /// # Errors
+    /// [`Error::Missing`], [`Error::Io`]; [`Error::Parse`] for more than `limit` bytes, or others
+    /// than the checksum is of.
+    pub(crate) fn bytes(&self, i: usize, limit: u64) -> Result<Vec<u8>> {
+        let path = self.path(i);
+        let bytes = fsx::read_bounded(&path, limit, "it was there when the folder was listed")?;
+        match &self.sums {
+            Some(sums) if !sums.agree(i, &bytes) => {
+                Err(stray(&path, &format!("{DIFFERS}; restore it, or {REMEDY}")))
+            }
+            _ => Ok(bytes),
+        }
+    }
+
+    /// One digest for all files: of a line for each.
+    pub(crate) fn identity(&self, lines: impl Iterator<Item = String>) -> DataFile {
+        DataFile {
+            name: self.folder.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+            sha256: fsx::sha256(lines.collect::<String>().as_bytes()),
+            n_items: self.files.len(),
+        }
     }
 }
 

@@ -12,6 +12,8 @@ const ILSVRC2012: [usize; 3] = [1000, 1_281_167, 50_000];
 
 /// `PATH/train/CLASS/*.JPEG` and `PATH/val/CLASS/*.JPEG`, as torchvision's `ImageFolder` reads
 /// them, or `PATH/train` and `PATH/val` as `kd data pack` wrote them; `test` also serves as `val`.
+/// Where `SHA256SUMS` lies beside the class folders, as `kd data sums` writes it, a photograph that
+/// it does not agree with is a bad image.
 ///
 /// Evaluation resizes the shorter side to `resize` and cuts out the central square of side `crop`,
 /// both by torchvision's rules. Training does the same unless its augmentation says otherwise.
@@ -24,7 +26,7 @@ pub struct PhotoFolder {
     pub resize: usize,
     /// Side of the image that a network sees.
     pub crop: usize,
-    /// What becomes of a photograph that cannot be decoded.
+    /// What becomes of a photograph that cannot be decoded, or whose checksum is wrong.
     pub on_bad_image: OnBadImage,
     /// Mean of each channel, for pixels in `[0, 1]`; the default is ImageNet's.
     pub mean: [f32; 3],

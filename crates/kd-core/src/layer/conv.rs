@@ -3,13 +3,18 @@
 #[cfg(feature = "cuda")]
 mod cuda;
 
+use std::sync::Arc;
+
 use candle_core::{Device, Tensor};
 
 use crate::ops::conv2d::cpu;
 use crate::ops::conv2d::geometry::Geometry;
+use crate::ops::conv2d::weights::{grad_weight, gradients};
 use crate::ops::deposit::deposit;
+use crate::ops::source::Source;
 use crate::ops::{Conv, channels, slices};
-use crate::{Act, Mode, Param, Params, Result, Stream, Tape, init, taped};
+use crate::tape::{Grads, Made, Values};
+use crate::{Act, Grad, Mode, Param, Params, Result, Stream, Tape, init, taped};
 
 /// From which distribution a convolution's weights are drawn first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -138,35 +143,58 @@ impl Conv2d {
         }
         let bias = self.bias.as_ref().map(|bias| bias.var().to_vec1::<f32>()).transpose()?;
         let values = slices::with(&self.weight.constant(), |weight| {
-            Ok(cpu::forward(x.values(), weight, &geometry, |_, rows| {
+            Ok(cpu::forward(&x.made().source(), weight, &geometry, |_, rows| {
                 channels::finish(rows, bias.as_deref(), None, relu);
             }))
         })?;
-        let y = tape.output(&geometry.out_dims(), values, &[x]);
+        let y = tape.output(&geometry.out_dims(), Made::after(values, relu), &[x]);
         let trained = matches!(tape.mode(), Mode::Train(_)).then(|| self.clone());
-        let (weight, x, out) = (self.weight.constant(), x.clone(), y.clone());
-        tape.record(&y, move |mut grad, grads| {
-            if relu {
-                channels::through_relu(&mut grad, out.values());
-            }
-            if let Some(layer) = trained {
-                layer.deposit(&x, &grad, &geometry)?;
-            }
-            if x.needs_grad() {
-                let to_x = slices::with(&weight, |w| Ok(cpu::grad_input(&grad, w, &geometry)))?;
-                grads.add(&x, to_x)?;
-            }
-            Ok(())
+        let (weight, x) = (self.weight.constant(), x.clone());
+        tape.record(&y, move |grad, grads| {
+            let to_bias = |layer: &Self| layer.deposit_bias(&grad, geometry.out_channels);
+            trained.as_ref().map_or(Ok(()), to_bias)?;
+            let sink = trained.as_ref().map(|layer| layer.weight.grad());
+            backward(&x, &Source::Plain(&grad), (&weight, sink), &geometry, grads)
         });
         Ok(y)
     }
 
-    /// Adds the parameters' gradients to their buffers.
-    fn deposit(&self, x: &Act, grad: &[f32], geometry: &Geometry) -> Result<()> {
-        deposit(self.weight.grad(), &cpu::grad_weight(x.values(), grad, geometry))?;
-        if let Some(bias) = &self.bias {
-            deposit(bias.grad(), &channels::sums(grad, geometry.out_channels))?;
-        }
-        Ok(())
+    fn deposit_bias(&self, grad: &[f32], n_channels: usize) -> Result<()> {
+        let Some(bias) = &self.bias else { return Ok(()) };
+        Ok(deposit(bias.grad(), &channels::sums(grad, n_channels))?)
     }
+}
+
+/// Deposits a convolution's weight gradient, where it has a buffer, and adds the gradient of its
+/// input `x`, if that needs one, from that of its output. The sum with what is known of the latter
+/// and the way through the ReLU that made `x` are computed while each block is in the cache.
+pub(super) fn backward(
+    x: &Act,
+    grad: &Source,
+    (weight, sink): (&Tensor, Option<&Arc<Grad>>),
+    geometry: &Geometry,
+    grads: &mut Grads,
+) -> Result<()> {
+    let source = x.made().source();
+    if !x.needs_grad() {
+        let to_weight = sink.map(|sink| deposit(sink, &grad_weight(&source, grad, geometry)));
+        return Ok(to_weight.transpose().map(drop)?);
+    }
+    let known = grads.take(x).map(Values::host).transpose()?;
+    let len: usize = x.dims()[1..].iter().product();
+    let finish = |image: usize, rows: &mut [f32]| {
+        if let Some(known) = &known {
+            channels::finish(rows, None, Some(&known[image * len..][..rows.len()]), false);
+        }
+        if x.made().relu() {
+            source.mask(image * len, rows);
+        }
+    };
+    let to_x = slices::with(weight, |weight| {
+        let Some(sink) = sink else { return Ok(cpu::grad_input(grad, weight, geometry, finish)) };
+        let (to_weight, to_x) = gradients(&source, grad, weight, geometry, finish);
+        deposit(sink, &to_weight)?;
+        Ok(to_x)
+    })?;
+    grads.add_through_relu(x, to_x)
 }

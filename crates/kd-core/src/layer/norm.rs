@@ -7,14 +7,15 @@ use std::sync::{Mutex, PoisonError};
 
 use candle_core::{Device, Tensor, Var};
 
-use super::conv::ConvSpec;
-use crate::ops::batch_norm::cpu::{Affine, Moments, join_all, moments};
-use crate::ops::batch_norm::gradients;
+use super::conv::{ConvSpec, backward};
+use crate::ops::batch_norm::cpu::{Affine, Moments, Slope, join_all, moments};
+use crate::ops::batch_norm::{Gradients, gradients};
 use crate::ops::conv2d::cpu;
 use crate::ops::conv2d::geometry::Geometry;
 use crate::ops::deposit::deposit;
+use crate::ops::source::Source;
 use crate::ops::{BatchStats, Conv, channels, slices};
-use crate::tape::{Buffer, Grads, Values};
+use crate::tape::{Buffer, Grads, Made, Values};
 use crate::{Act, Error, Mode, Param, Params, Result, Stream, Tape, taped_with};
 
 /// Added to the variance, as in PyTorch.
@@ -95,14 +96,12 @@ impl BatchNorm2d {
         let stats = moments(x.values(), self.n_channels()).finish();
         let affine = self.affine((&stats.mean, &stats.variance))?;
         self.update(&stats)?;
-        let values = affine.apply(x.values(), residual.map(Act::values), relu);
-        let y = tape.output(x.dims(), values, &[x]);
-        let (layer, x, residual, out) = (self.clone(), x.clone(), residual.cloned(), y.clone());
-        tape.record(&y, move |mut grad, grads| {
-            let mut rows = Buffer::copy_of(x.values());
-            let relu = relu.then_some(out.values());
-            layer.backward(&mut grad, relu, &mut rows, &stats)?;
-            grads.add(&x, rows)?;
+        let values = apply(&affine, x.values(), residual, relu);
+        let y = tape.output(x.dims(), Made::after(values, relu), &[x]);
+        let (layer, x, residual) = (self.clone(), x.clone(), residual.cloned());
+        tape.record(&y, move |grad, grads| {
+            let slope = layer.backward(&grad, x.values(), &stats)?;
+            grads.add(&x, slope.apply(&grad, x.values()))?;
             add_to(residual.as_ref(), grad, grads)
         });
         Ok(y)
@@ -117,13 +116,10 @@ impl BatchNorm2d {
         relu: bool,
     ) -> Result<Act> {
         let affine = self.running_affine()?;
-        let values = affine.apply(x.values(), residual.map(Act::values), relu);
-        let y = tape.output(x.dims(), values, &with(x, residual));
-        let (x, residual, out) = (x.clone(), residual.cloned(), y.clone());
-        tape.record(&y, move |mut grad, grads| {
-            if relu {
-                channels::through_relu(&mut grad, out.values());
-            }
+        let values = apply(&affine, x.values(), residual, relu);
+        let y = tape.output(x.dims(), Made::after(values, relu), &with(x, residual));
+        let (x, residual) = (x.clone(), residual.cloned());
+        tape.record(&y, move |grad, grads| {
             let mut to_x = Buffer::copy_of(&grad);
             affine.scale(&mut to_x);
             grads.add(&x, to_x)?;
@@ -160,19 +156,14 @@ impl BatchNorm2d {
         self.affine((&mean, &variance))
     }
 
-    /// Turns `rows`, the values that were normalized, into their gradient and deposits those of
-    /// gamma and beta; `grad` becomes the gradient before the ReLU whose output is given.
-    fn backward(
-        &self,
-        grad: &mut [f32],
-        relu: Option<&[f32]>,
-        rows: &mut [f32],
-        stats: &BatchStats,
-    ) -> Result<()> {
+    /// Deposits the gradients of gamma and beta; returns how `grad` goes on to `rows`, the values
+    /// that were normalized.
+    fn backward(&self, grad: &[f32], rows: &[f32], stats: &BatchStats) -> Result<Slope> {
         let gamma = self.gamma.var().to_vec1::<f32>()?;
-        let [to_gamma, to_beta] = gradients(grad, relu, rows, stats, (&gamma, EPS));
+        let Gradients { slope, to_gamma, to_beta } = gradients(grad, rows, stats, (&gamma, EPS));
         deposit(self.gamma.grad(), &to_gamma)?;
-        Ok(deposit(self.beta.grad(), &to_beta)?)
+        deposit(self.beta.grad(), &to_beta)?;
+        Ok(slope)
     }
 
     fn update(&self, stats: &BatchStats) -> Result<()> {
@@ -183,6 +174,14 @@ impl BatchNorm2d {
             running.set(&Tensor::from_vec(moved.collect(), running.shape(), running.device())?)?;
         }
         Ok(())
+    }
+}
+
+/// `relu?(affine(rows) + residual?)`
+fn apply(affine: &Affine, rows: &[f32], residual: Option<&Act>, relu: bool) -> Buffer {
+    match residual {
+        Some(residual) => affine.apply_and_add(rows, residual.values(), relu),
+        None => affine.apply(rows, relu),
     }
 }
 
@@ -279,24 +278,22 @@ impl ConvNorm {
         (geometry, relu): (Geometry, bool),
     ) -> Result<Act> {
         let weight = self.weight.constant();
-        let (mut rows, moments) =
-            slices::with(&weight, |weight| Ok(convolve(x.values(), weight, &geometry)))?;
+        let source = x.made().source();
+        let (rows, moments) =
+            slices::with(&weight, |weight| Ok(convolve(&source, weight, &geometry)))?;
         let stats = moments.finish();
         let affine = self.norm.affine((&stats.mean, &stats.variance))?;
         self.norm.update(&stats)?;
-        let values = affine.apply(&rows, residual.map(Act::values), relu);
+        let values = Made::normed(rows, affine, residual.map(Act::values), relu);
         let y = tape.output(&geometry.out_dims(), values, &[x]);
         let (layer, x, residual, out) = (self.clone(), x.clone(), residual.cloned(), y.clone());
-        tape.record(&y, move |mut grad, grads| {
-            let relu = relu.then_some(out.values());
-            layer.norm.backward(&mut grad, relu, &mut rows, &stats)?;
-            add_to(residual.as_ref(), grad, grads)?;
-            deposit(layer.weight.grad(), &cpu::grad_weight(x.values(), &rows, &geometry))?;
-            if x.needs_grad() {
-                let to_x = slices::with(&weight, |w| Ok(cpu::grad_input(&rows, w, &geometry)))?;
-                grads.add(&x, to_x)?;
-            }
-            Ok(())
+        tape.record(&y, move |grad, grads| {
+            let rows = out.made().rows();
+            let slope = layer.norm.backward(&grad, rows, &stats)?;
+            let to_rows = Source::norm_grad(&grad, rows, &slope);
+            let sink = Some(layer.weight.grad());
+            backward(&x, &to_rows, (&weight, sink), &geometry, grads)?;
+            add_to(residual.as_ref(), grad, grads)
         });
         Ok(y)
     }
@@ -311,20 +308,19 @@ impl ConvNorm {
     ) -> Result<Act> {
         let Affine { scale, shift } = self.norm.running_affine()?;
         let weight = slices::with(&self.weight.constant(), |weight| Ok(folded(weight, &scale)))?;
+        let weight = Tensor::from_vec(weight, self.weight.var().shape(), &Device::Cpu)?;
         let image_len: usize = geometry.out_dims()[1..].iter().product();
-        let values = cpu::forward(x.values(), &weight, &geometry, |first, rows| {
+        let finish = |first: usize, rows: &mut [f32]| {
             let residual = residual.map(|r| &r.values()[first * image_len..][..rows.len()]);
             channels::finish(rows, Some(&shift), residual, relu);
-        });
+        };
+        let source = x.made().source();
+        let values = slices::with(&weight, |w| Ok(cpu::forward(&source, w, &geometry, finish)))?;
+        let values = Made::after(values, relu);
         let y = tape.output(&geometry.out_dims(), values, &with(x, residual));
-        let (x, residual, out) = (x.clone(), residual.cloned(), y.clone());
-        tape.record(&y, move |mut grad, grads| {
-            if relu {
-                channels::through_relu(&mut grad, out.values());
-            }
-            if x.needs_grad() {
-                grads.add(&x, cpu::grad_input(&grad, &weight, &geometry))?;
-            }
+        let (x, residual) = (x.clone(), residual.cloned());
+        tape.record(&y, move |grad, grads| {
+            backward(&x, &Source::Plain(&grad), (&weight, None), &geometry, grads)?;
             add_to(residual.as_ref(), grad, grads)
         });
         Ok(y)
@@ -332,7 +328,7 @@ impl ConvNorm {
 }
 
 /// The convolution's output, and its moments, taken while each block is in the cache.
-fn convolve(x: &[f32], weight: &[f32], geometry: &Geometry) -> (Buffer, Moments) {
+fn convolve(x: &Source, weight: &[f32], geometry: &Geometry) -> (Buffer, Moments) {
     let n_channels = geometry.out_channels;
     let parts = Mutex::new(Vec::new());
     let y = cpu::forward(x, weight, geometry, |first, rows| {

@@ -41,25 +41,27 @@ pub(crate) fn finish(
     residual: Option<&[f32]>,
     relu: bool,
 ) {
+    let floor = if relu { 0.0 } else { f32::NEG_INFINITY };
     let shift = shift.map(widened);
     vectorized(
         #[inline(always)]
         || {
             if let Some(shift) = &shift {
+                let floor = if residual.is_none() { floor } else { f32::NEG_INFINITY };
                 for row in rows.chunks_mut(shift.len()) {
                     for (y, b) in row.iter_mut().zip(shift) {
-                        *y += b;
+                        *y = (*y + b).max(floor);
                     }
                 }
             }
             if let Some(residual) = residual {
                 for (y, r) in rows.iter_mut().zip(residual) {
-                    *y += r;
+                    *y = (*y + r).max(floor);
                 }
             }
-            if relu {
+            if shift.is_none() && residual.is_none() {
                 for y in rows {
-                    *y = y.max(0.0);
+                    *y = y.max(floor);
                 }
             }
         },

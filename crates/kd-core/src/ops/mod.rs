@@ -17,6 +17,7 @@ mod optimizer;
 mod pool;
 mod relu;
 pub(crate) mod slices;
+pub(crate) mod source;
 
 pub use batch_norm::{BatchStats, batch_norm};
 pub use conv2d::{Conv, conv2d};

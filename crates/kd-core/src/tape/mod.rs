@@ -11,6 +11,7 @@
 //! where it is (`Act::gpu`) and goes on with its CUDA twin; a network is described once.
 
 mod buffer;
+mod made;
 mod values;
 
 use std::collections::BTreeMap;
@@ -23,8 +24,10 @@ use candle_core::{
 };
 
 pub(crate) use buffer::Buffer;
+pub(crate) use made::Made;
 pub(crate) use values::Values;
 
+use crate::ops::channels;
 use crate::{Error, Mode, Result};
 
 /// Activations of a batch on a [`Tape`]. Cloning shares the values.
@@ -32,7 +35,7 @@ use crate::{Error, Mode, Result};
 pub struct Act {
     id: usize,
     dims: Vec<usize>,
-    values: Arc<Values>,
+    made: Arc<Made>,
     needs_grad: bool,
 }
 
@@ -47,19 +50,18 @@ impl Act {
     /// # Panics
     /// On a GPU: an operation asks [`Act::gpu`] first.
     pub(crate) fn values(&self) -> &[f32] {
-        match &*self.values {
-            Values::Host(values) => values,
-            Values::Gpu(_) => unreachable!("invariant: the operation has asked where its input is"),
-        }
+        self.made.get()
+    }
+
+    /// How they came to be.
+    pub(crate) fn made(&self) -> &Made {
+        &self.made
     }
 
     /// The values of an activation on a GPU.
     #[cfg(feature = "cuda")]
     pub(crate) fn gpu(&self) -> Option<&Tensor> {
-        match &*self.values {
-            Values::Host(_) => None,
-            Values::Gpu(values) => Some(values),
-        }
+        self.made.gpu()
     }
 
     /// Whether the backward has to compute its gradient.
@@ -69,7 +71,10 @@ impl Act {
 
     /// The values, as a tensor of their own.
     fn tensor(&self) -> Result<Tensor> {
-        self.values.tensor(self.dims())
+        match self.made.gpu() {
+            Some(values) => Ok(values.reshape(self.dims())?),
+            None => Ok(Tensor::from_slice(self.values(), self.dims(), &Device::Cpu)?),
+        }
     }
 }
 
@@ -82,33 +87,65 @@ pub struct Tape {
 
 struct Step {
     output: usize,
+    /// The output, where a ReLU made it.
+    relu: Option<Act>,
     backward: Backward,
 }
 
-/// Takes the gradient of a step's output, and adds those of what the output was made from.
+/// Takes the gradient of a step's output, and adds those of what the output was made from. Where
+/// a ReLU made the output, the gradient has passed it already.
 type Backward = Box<dyn FnOnce(Values, &mut Grads) -> Result<()> + Send>;
 
 /// The gradients of activations that are known so far.
 #[derive(Default)]
-pub(crate) struct Grads(BTreeMap<usize, Values>);
+pub(crate) struct Grads(BTreeMap<usize, Grad>);
+
+struct Grad {
+    values: Values,
+    /// Whether it has passed the ReLU that made the activation, if one did.
+    through_relu: bool,
+}
 
 impl Grads {
-    /// Takes out what is known of the gradient of `act`, to add to it in place.
-    #[cfg(feature = "cuda")]
+    /// Takes out what is known of the gradient of `act`, for who adds it to more.
     pub(crate) fn take(&mut self, act: &Act) -> Option<Values> {
-        self.0.remove(&act.id)
+        self.0.remove(&act.id).map(|grad| grad.values)
     }
 
     /// Adds `grad`, which nothing else holds, to the gradient of `act`, if that needs one.
     pub(crate) fn add(&mut self, act: &Act, grad: impl Into<Values>) -> Result<()> {
+        self.sum(act, Grad { values: grad.into(), through_relu: false })
+    }
+
+    /// The same for one that has passed the ReLU that made `act`, if one did.
+    pub(crate) fn add_through_relu(&mut self, act: &Act, grad: impl Into<Values>) -> Result<()> {
+        self.sum(act, Grad { values: grad.into(), through_relu: true })
+    }
+
+    fn sum(&mut self, act: &Act, grad: Grad) -> Result<()> {
         if !act.needs_grad {
             return Ok(());
         }
         match self.0.get_mut(&act.id) {
-            None => drop(self.0.insert(act.id, grad.into())),
-            Some(sum) => sum.add(&grad.into())?,
+            None => drop(self.0.insert(act.id, grad)),
+            Some(sum) => {
+                sum.values.add(&grad.values)?;
+                sum.through_relu &= grad.through_relu;
+            }
         }
         Ok(())
+    }
+}
+
+impl Step {
+    fn run(self, mut grad: Grad, grads: &mut Grads) -> Result<()> {
+        if let (Some(output), Values::Host(values), false) =
+            (&self.relu, &mut grad.values, grad.through_relu)
+        {
+            channels::through_relu(values, output.values());
+        }
+        drop(self.relu);
+        (self.backward)(grad.values, grads)
     }
 }
 
@@ -123,13 +160,13 @@ impl Tape {
     }
 
     fn input(&mut self, x: &Tensor) -> Result<Act> {
-        Ok(self.act(x.dims().to_vec(), Values::of(x)?, x.track_op()))
+        Ok(self.act(x.dims().to_vec(), Values::of(x)?.into(), x.track_op()))
     }
 
-    fn act(&mut self, dims: Vec<usize>, values: Values, needs_grad: bool) -> Act {
+    fn act(&mut self, dims: Vec<usize>, made: Made, needs_grad: bool) -> Act {
         let id = self.n_acts;
         self.n_acts += 1;
-        Act { id, dims, values: Arc::new(values), needs_grad }
+        Act { id, dims, made: Arc::new(made), needs_grad }
     }
 
     /// What an operation with parameters made from `inputs`; in training it always needs a
@@ -137,7 +174,7 @@ impl Tape {
     pub(crate) fn output(
         &mut self,
         dims: &[usize],
-        values: impl Into<Values>,
+        values: impl Into<Made>,
         inputs: &[&Act],
     ) -> Act {
         let trains = matches!(self.mode, Mode::Train(_));
@@ -160,7 +197,8 @@ impl Tape {
         backward: impl FnOnce(Values, &mut Grads) -> Result<()> + Send + 'static,
     ) {
         if output.needs_grad {
-            self.steps.push(Step { output: output.id, backward: Box::new(backward) });
+            let relu = output.made.relu().then(|| output.clone());
+            self.steps.push(Step { output: output.id, relu, backward: Box::new(backward) });
         }
     }
 
@@ -195,8 +233,8 @@ impl Tape {
         if x.dims != y.dims {
             return Err(Error::shape("y", format!("{:?}", x.dims), &y.dims));
         }
-        let mut sum = x.values.copy()?;
-        sum.add(&y.values)?;
+        let mut sum = x.made.copy()?;
+        sum.add(&y.made.copy()?)?;
         let sum = self.output(&x.dims, sum, &[x, y]);
         let (x, y) = (x.clone(), y.clone());
         self.record_any(&sum, move |grad, grads| {
@@ -263,7 +301,7 @@ fn anchors(device: &Device, mode: Mode) -> Result<[Tensor; 2]> {
 }
 
 fn into_values(act: Act) -> Result<Values> {
-    Arc::try_unwrap(act.values).or_else(|shared| shared.copy())
+    Arc::try_unwrap(act.made).map_or_else(|shared| shared.copy(), |made| Ok(made.into_values()))
 }
 
 /// A tape that has run, as candle's graph keeps it.
@@ -281,13 +319,14 @@ struct Recorded {
 impl Recorded {
     /// The gradients of the inputs, those that are needed, from the output's.
     fn backward(self, grad: Values) -> Result<[Option<Values>; 2]> {
+        let grad = Grad { values: grad, through_relu: false };
         let mut grads = Grads(BTreeMap::from([(self.output, grad)]));
         for step in self.steps.into_iter().rev() {
             if let Some(grad) = grads.0.remove(&step.output) {
-                (step.backward)(grad, &mut grads)?;
+                step.run(grad, &mut grads)?;
             }
         }
-        let mut of = |act: &Act| grads.0.remove(&act.id);
+        let mut of = |act: &Act| grads.take(act);
         Ok([of(&self.inputs.0), self.inputs.1.as_ref().and_then(of)])
     }
 }

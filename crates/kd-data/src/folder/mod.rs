@@ -7,13 +7,13 @@
 
 use std::path::{Path, PathBuf};
 
-use kd_core::record::DataFile;
 use kd_core::{Error, Result, fsx};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::decode::Picture;
 use crate::listing::Listing;
+use crate::sums;
 use crate::{Dataset, Images, Normalize, Split, Splits};
 
 /// The most bytes that one image file may have.
@@ -26,7 +26,8 @@ const MAX_BYTES: usize = 8 << 30;
 ///
 /// Classes are numbered in the order of their folders' names, images lie in the order of class
 /// and file name; names that begin with a dot are passed over. All become RGB, an alpha channel
-/// is dropped, and all must be of one size.
+/// is dropped, and all must be of one size. Where `SHA256SUMS` lies beside the class folders, as
+/// `kd data sums` writes it, an image that it does not agree with is an error.
 ///
 /// Never counts as official: decoding, and JPEG most of all, changes what was published.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -126,24 +127,26 @@ fn images(listing: &Listing) -> Result<Images> {
     let mut pixels = vec![0; n_bytes];
     let slots = pixels.par_chunks_exact_mut(size).enumerate();
     let sums: Vec<Result<String>> =
-        slots.map(|(i, slot)| decode(&listing.path(i), [height, width], slot)).collect();
+        slots.map(|(i, slot)| decode(listing, i, [height, width], slot)).collect();
     let sums = sums.into_iter().collect::<Result<Vec<String>>>()?;
     let shape = [3, height, width];
     let images = Images::new(pixels, listing.labels.clone(), shape, listing.classes.len())?;
-    Ok(images.with_files(vec![digest(listing, &sums)]))
+    // As `sha256sum CLASS/*` prints them.
+    let line = |(i, sum): (usize, &String)| sums::line(sum, &listing.name(i));
+    Ok(images.with_files(vec![listing.identity(sums.iter().enumerate().map(line))]))
 }
 
 /// `[H, W]` of the first file.
 fn first_size(listing: &Listing) -> Result<[usize; 2]> {
-    let path = listing.path(0);
-    let bytes = read(&path)?;
+    let bytes = listing.bytes(0, MAX_FILE)?;
     let size = Picture::open(&bytes).map(|picture| picture.size());
-    size.map_err(|reason| fault(&path, reason))
+    size.map_err(|reason| fault(&listing.path(0), reason))
 }
 
-/// Decodes one file, which must be of `size` = `[H, W]`, and returns its digest.
-fn decode(path: &Path, size: [usize; 2], slot: &mut [u8]) -> Result<String> {
-    let bytes = read(path)?;
+/// Decodes file `i`, which must be of `size` = `[H, W]`, and returns its digest.
+fn decode(listing: &Listing, i: usize, size: [usize; 2], slot: &mut [u8]) -> Result<String> {
+    let path = &listing.path(i);
+    let bytes = listing.bytes(i, MAX_FILE)?;
     let picture = Picture::open(&bytes).map_err(|reason| fault(path, reason))?;
     let [height, width] = picture.size();
     if [height, width] != size {
@@ -162,23 +165,8 @@ fn decode(path: &Path, size: [usize; 2], slot: &mut [u8]) -> Result<String> {
     Ok(fsx::sha256(&bytes))
 }
 
-fn read(path: &Path) -> Result<Vec<u8>> {
-    fsx::read_bounded(path, MAX_FILE, "it was there a moment ago")
-}
-
 fn fault(path: &Path, reason: String) -> Error {
     Error::Parse { path: path.into(), offset: 0, reason }
-}
-
-/// One digest for all: of the lines `SHA-256  CLASS/FILE`, as `sha256sum CLASS/*` prints them.
-fn digest(listing: &Listing, sums: &[String]) -> DataFile {
-    let line = |(i, sum): (usize, &String)| format!("{sum}  {}\n", listing.name(i));
-    let lines: String = sums.iter().enumerate().map(line).collect();
-    DataFile {
-        name: listing.folder.file_name().unwrap_or_default().to_string_lossy().into_owned(),
-        sha256: fsx::sha256(lines.as_bytes()),
-        n_items: sums.len(),
-    }
 }
 
 #[cfg(test)]

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 
 use kd_core::{Error, Result};
 
-use super::finding::{Fault, Finding};
 use super::labels::{val_name, val_number};
+use crate::finding::{Fault, Finding};
 
 /// The most entries that one folder may have.
 const MAX_ENTRIES: usize = 4_000_000;

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use kd_core::{Error, Result};
 use rayon::prelude::*;
 
-use super::finding::{Fault, Finding};
+use crate::finding::{Fault, Finding};
 
 /// How many first bytes are looked at.
 pub(super) const N_BYTES: usize = 8;

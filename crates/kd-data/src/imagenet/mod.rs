@@ -13,7 +13,6 @@
 
 mod disk;
 pub mod fake;
-mod finding;
 mod flat;
 mod head;
 mod journal;
@@ -33,7 +32,6 @@ use std::collections::BTreeMap;
 use kd_core::Result;
 
 pub use self::disk::Watch;
-pub use self::finding::{Fault, Finding};
 pub use self::organize::{Mode, Organize, Organized};
 pub use self::train::{Unpack, Unpacked, verify_train};
 pub use self::undo::{Undone, undo};

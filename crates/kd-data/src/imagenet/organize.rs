@@ -13,13 +13,13 @@ use kd_core::{Error, Result, fsx};
 use serde::{Deserialize, Serialize};
 
 use super::disk::{Disk, Halt, Mover, Step, Watch, same_bytes};
-use super::finding::{Fault, Finding, refuse};
 use super::journal::Journal;
 use super::labels::{ValLabels, Wnid, val_name};
 use super::root::{self, Root, State, locked};
 use super::source::Source;
 use super::tree::{self, Tree};
 use super::{Outcome, Wnids, space};
+use crate::finding::{Fault, Finding, refuse};
 
 /// How an image gets into its class folder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

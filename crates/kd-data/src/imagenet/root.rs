@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 
 use kd_core::{Error, Result, fsx};
 
-use super::finding::refuse;
 use super::flat::entries;
 use super::journal::Journal;
 use super::tree::Tree;
+use crate::finding::refuse;
 
 /// `ROOT/val`, and `ROOT/val.partial` while it is made.
 #[derive(Debug)]

@@ -7,12 +7,12 @@ use std::path::{Path, PathBuf};
 use kd_core::{Error, Result};
 use rayon::prelude::*;
 
-use super::finding::{Fault, Finding};
 use super::flat::Flat;
 use super::head;
 use super::labels::{val_name, val_number};
 use super::organize::Mode;
 use super::tarball::Tarball;
+use crate::finding::{Fault, Finding};
 
 /// Images by number.
 #[derive(Debug)]

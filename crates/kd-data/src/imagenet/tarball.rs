@@ -13,9 +13,9 @@ use std::path::{Path, PathBuf};
 
 use kd_core::{Error, Result};
 
-use super::finding::{Fault, Finding};
 use super::head;
 use crate::archive::{self, AGAIN, is_description};
+use crate::finding::{Fault, Finding};
 
 /// The most entries that an archive may have.
 const MAX_ENTRIES: usize = 4_000_000;

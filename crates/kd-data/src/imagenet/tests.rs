@@ -9,6 +9,7 @@ use tempfile::TempDir;
 
 use super::labels::{self, Kind, Shape, ValLabels, Wnid, val_name};
 use super::*;
+use crate::Fault;
 
 const SHAPE: Shape = Shape { n_classes: 4, n_per_class: 5 };
 const FOLDER_MODES: [Mode; 4] = [Mode::Move, Mode::Hardlink, Mode::Symlink, Mode::Copy];

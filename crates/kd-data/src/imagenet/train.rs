@@ -13,13 +13,13 @@ use kd_core::{Error, Result, fsx};
 use serde::{Deserialize, Serialize};
 
 use super::disk::{Disk, Halt, Step, Watch};
-use super::finding::{Fault, Finding, refuse};
 use super::flat::entries;
 use super::labels::Wnid;
 use super::root::{absolute, locked};
 use super::tarball::{Member, Named, Tarball, damaged, name};
 use super::{Outcome, head, journal, space};
 use crate::archive::AGAIN;
+use crate::finding::{Fault, Finding, refuse};
 
 /// What is to be done: `ROOT/train/WNID/WNID_X.JPEG` from `ILSVRC2012_img_train.tar`.
 #[derive(Debug)]

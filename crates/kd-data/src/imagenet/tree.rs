@@ -6,10 +6,11 @@ use std::path::{Path, PathBuf};
 use kd_core::{Error, Result};
 
 use super::disk::TEMPORARY;
-use super::finding::{Fault, Finding};
 use super::flat::{Name, entries, kind_fault, renamed_finding};
 use super::journal::JOURNAL;
 use super::labels::{Wnid, val_name};
+use crate::finding::{Fault, Finding};
+use crate::sums::SUMS;
 
 /// What lies in a folder of class folders.
 #[derive(Debug, Default)]
@@ -21,7 +22,7 @@ pub(super) struct Tree {
     /// What is neither class folder nor image.
     strays: Vec<Finding>,
     renamed: Vec<(u32, String)>,
-    /// Names that begin with a dot and are not ours, relative to the folder.
+    /// Names that begin with a dot and are not ours, relative to the folder, and `SHA256SUMS`.
     pub(super) hidden: Vec<String>,
     /// What a killed process left of files that it was writing.
     pub(super) leftovers: Vec<PathBuf>,
@@ -41,7 +42,7 @@ impl Tree {
                 Some(wnid) if kind.is_dir() => tree.read_class(wnid)?,
                 _ if name == JOURNAL => {}
                 _ if name.starts_with(".tmp") => tree.leftovers.push(entry.path()),
-                _ if name.starts_with('.') => tree.hidden.push(name),
+                _ if name.starts_with('.') || name == SUMS => tree.hidden.push(name),
                 _ => {
                     let fault = kind_fault(kind).filter(|_| !kind.is_dir());
                     tree.stray(name, fault.unwrap_or("is no class folder"));
@@ -160,7 +161,7 @@ mod tests {
         image("n00000009", 4);
         put("n00000001/ILSVRC2012_val_6.JPEG");
         put("n00000001/.kd-temporary");
-        for name in ["n00000002/.DS_Store", "readme", "folder/x", ".tmpx", JOURNAL] {
+        for name in ["n00000002/.DS_Store", "readme", "folder/x", ".tmpx", JOURNAL, SUMS] {
             put(name);
         }
         fs::create_dir(folder.path().join("n00000002").join(val_name(6))).unwrap();
@@ -184,7 +185,7 @@ mod tests {
         );
         let missing = ["missing: n00000002/ILSVRC2012_val_00000005.JPEG"];
         assert_eq!(words(&tree.missing(&wanted)), missing);
-        assert_eq!(tree.hidden, ["n00000002/.DS_Store"]);
+        assert_eq!(tree.hidden, [SUMS, "n00000002/.DS_Store"]);
         assert_eq!(tree.leftovers.len(), 2);
         assert_eq!((tree.path(3), tree.path(1).is_some()), (None, true));
     }

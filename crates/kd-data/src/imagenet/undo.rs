@@ -13,13 +13,13 @@ use kd_core::{Error, Result, fsx};
 use serde::Serialize;
 
 use super::disk::{Disk, Mover, Step, Watch, same_bytes};
-use super::finding::{Fault, Finding, refuse};
 use super::journal::{JOURNAL, Journal};
 use super::labels::val_name;
 use super::organize::Mode;
 use super::root::{Root, locked};
 use super::tree::{Tree, relative};
 use super::{Outcome, Wnids};
+use crate::finding::{Fault, Finding, refuse};
 
 /// What was taken back.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -106,7 +106,9 @@ impl<'a> Plan<'a> {
     fn decide(&mut self, folder: &Path) -> Result<()> {
         let mut found = self.tree.faults(&self.wnids);
         let hidden = self.tree.hidden.iter();
-        found.extend(hidden.map(|name| Finding::new(Fault::Extra, name, "was not made by kd")));
+        found.extend(
+            hidden.map(|name| Finding::new(Fault::Extra, name, "is none of the images; remove it")),
+        );
         let archive_is_there = self.archive_is_there();
         for (&number, &wnid) in &self.wnids {
             let Some(at) = self.tree.path(number) else { continue };

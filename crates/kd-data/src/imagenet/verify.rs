@@ -6,12 +6,12 @@ use std::path::Path;
 use kd_core::{Error, Result};
 use serde::Serialize;
 
-use super::finding::{Fault, Finding};
 use super::journal::Journal;
 use super::labels::{ValLabels, Wnid};
 use super::root::{Root, absolute};
 use super::tree::{Tree, relative};
 use super::{Wnids, head};
+use crate::finding::{Fault, Finding};
 
 /// What was found in a finished validation set.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -22,7 +22,7 @@ pub struct Verdict {
     pub classes: usize,
     /// What is wrong; empty for a good set.
     pub faults: Vec<Finding>,
-    /// Names that begin with a dot, which loaders pass over.
+    /// Names that begin with a dot, which loaders pass over, and `SHA256SUMS`.
     pub hidden: Vec<String>,
 }
 

@@ -62,11 +62,13 @@ impl Photos {
     /// their names, as torchvision's `ImageFolder`. Lists them; decodes nothing.
     ///
     /// Strict where torchvision is not: in a class folder are images only, and only in it, and
-    /// names are UTF-8. Names that begin with a dot are passed over.
+    /// names are UTF-8. Names that begin with a dot are passed over. Where `PATH/SHA256SUMS` is, as
+    /// `kd data sums` writes it, each photograph is compared with it whenever it is read.
     ///
     /// # Errors
     /// [`Error::Missing`] when there is no such folder; [`Error::Parse`] for what does not belong
-    /// there; [`Error::Io`], also for a symbolic link that leads nowhere or in a circle.
+    /// there, or a `SHA256SUMS` of other photographs; [`Error::Io`], also for a symbolic link that
+    /// leads nowhere or in a circle.
     pub fn folder(path: &Path) -> Result<Self> {
         if !path.is_dir() {
             let hint = "it should be a folder with class folders".into();
@@ -130,7 +132,7 @@ impl Photos {
         Ok(Self { resize, crop, ..self })
     }
 
-    /// What becomes of photographs that cannot be decoded.
+    /// What becomes of photographs that cannot be decoded, or whose checksums are wrong.
     #[must_use]
     pub fn with_policy(self, on_bad_image: OnBadImage) -> Self {
         Self { on_bad_image, ..self }
@@ -174,7 +176,7 @@ impl Photos {
     ///
     /// # Errors
     /// [`Error::Missing`], [`Error::Io`], or [`Error::Parse`] for more than 64 MB or a wrong
-    /// checksum in a pack.
+    /// checksum, by `SHA256SUMS` or in a pack.
     ///
     /// # Panics
     /// When `i` is not below [`Photos::len`].
@@ -193,9 +195,11 @@ impl Photos {
         Self { rows: Some(rows), labels, ..self.clone() }
     }
 
-    /// One digest for all files, also of a selection: of the lines `SIZE  CLASS/FILE`. Their
-    /// contents are not read, since those of ImageNet are 148 GB; a file that is not there any
-    /// more has size 0 here and is an error when it is read. A pack's is that of its index.
+    /// One digest for all files, also of a selection. With `SHA256SUMS` it is over the contents: of
+    /// the lines `SHA-256  CLASS/FILE`, in the order of the photographs, which `kd data sums` writes.
+    /// Without, it is of the lines `SIZE  CLASS/FILE`, and contents are not read, since those of
+    /// ImageNet are 148 GB; a file that is not there any more has size 0 here and is an error when
+    /// it is read. A pack's is that of its index.
     pub fn files(&self) -> Vec<DataFile> {
         vec![self.source.file()]
     }
@@ -262,7 +266,7 @@ impl Photos {
     /// Photograph `i` in all its pixels; none when the policy skips it.
     pub(crate) fn decode(&self, i: usize) -> Result<Option<Rgb>> {
         let bytes = match self.bytes(i) {
-            // Too many, or not those that were packed.
+            // Too many, or not those that the checksum is of.
             Err(Error::Parse { reason, .. }) if self.on_bad_image == OnBadImage::Skip => {
                 return Ok(self.skip(i, &reason));
             }

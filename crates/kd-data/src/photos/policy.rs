@@ -5,7 +5,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
-/// What becomes of a photograph that is damaged, cut off or no image at all.
+/// What becomes of a photograph that is damaged, cut off or no image at all, or not the one that
+/// its checksum is of.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum OnBadImage {
@@ -15,7 +16,8 @@ pub enum OnBadImage {
     /// It is left out: its batch has a row less. Listed.
     Skip,
     /// What can be decoded of it is used, the rest is black, as with Pillow's
-    /// `LOAD_TRUNCATED_IMAGES`; one of which nothing can be decoded stops the work. Listed.
+    /// `LOAD_TRUNCATED_IMAGES`. Listed. One of which nothing can be decoded stops the work, and so
+    /// does a wrong checksum, which does not tell what of the photograph is whole.
     Lenient,
 }
 

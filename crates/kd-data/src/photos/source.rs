@@ -5,15 +5,12 @@ use std::fs;
 use std::path::PathBuf;
 use std::sync::OnceLock;
 
+use kd_core::Result;
 use kd_core::record::DataFile;
-use kd_core::{Result, fsx};
 use rayon::prelude::*;
 
 use super::Packed;
-use crate::listing::Listing;
-
-/// The most bytes that one photograph's file may have.
-const MAX_FILE: u64 = 64 << 20;
+use crate::listing::{Listing, MAX_IMAGE};
 
 /// Encoded photographs, by number.
 #[derive(Debug)]
@@ -56,10 +53,7 @@ impl Source {
 
     pub(super) fn bytes(&self, i: usize) -> Result<Cow<'_, [u8]>> {
         match self {
-            Self::Files(listing, _) => {
-                let hint = "it was there when the folder was listed";
-                fsx::read_bounded(&listing.path(i), MAX_FILE, hint).map(Cow::Owned)
-            }
+            Self::Files(listing, _) => listing.bytes(i, MAX_IMAGE).map(Cow::Owned),
             Self::Packed(packed) => packed.bytes(i).map(Cow::Borrowed),
         }
     }
@@ -72,16 +66,15 @@ impl Source {
     }
 }
 
-/// One digest of all names and sizes.
+/// One digest of all names and contents; of names and sizes where the contents have no checksums.
 fn digest(listing: &Listing) -> DataFile {
+    if let Some(sums) = &listing.sums {
+        return sums.file(listing);
+    }
     let line = |i: usize| {
         let size = fs::metadata(listing.path(i)).map_or(0, |metadata| metadata.len());
         format!("{size}  {}\n", listing.name(i))
     };
     let lines: Vec<String> = (0..listing.files.len()).into_par_iter().map(line).collect();
-    DataFile {
-        name: listing.folder.file_name().unwrap_or_default().to_string_lossy().into_owned(),
-        sha256: fsx::sha256(lines.concat().as_bytes()),
-        n_items: lines.len(),
-    }
+    listing.identity(lines.into_iter())
 }

@@ -6,9 +6,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use clap::ValueEnum;
 use kd_core::{Error, Result};
+use kd_data::Finding;
 use kd_data::imagenet::labels::{self, Shape, ValLabels};
 use kd_data::imagenet::{
-    self, Finding, Mode, Organize, Organized, Outcome, Undone, Unpack, Unpacked, Verdict, Watch,
+    self, Mode, Organize, Organized, Outcome, Undone, Unpack, Unpacked, Verdict, Watch,
 };
 use serde::Serialize;
 

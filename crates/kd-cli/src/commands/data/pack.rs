@@ -10,6 +10,7 @@ use kd_core::Result;
 use kd_data::{OnBadImage, PackSettings, Packed, Packer, Photos};
 use serde::Serialize;
 
+use super::{names, place};
 use crate::commands::setting::{Threads, stop_flag};
 use crate::exit;
 use crate::run::progress::Progress;
@@ -105,18 +106,6 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         print(&lines, args.json)?;
         Ok(ExitCode::SUCCESS)
     })
-}
-
-/// The parts of `folder` that are there; the empty name for the folder itself.
-fn names(folder: &Path) -> Vec<&'static str> {
-    let parts = ["train", "val", "test"].into_iter();
-    let there: Vec<_> = parts.filter(|name| folder.join(name).is_dir()).collect();
-    if there.is_empty() { vec![""] } else { there }
-}
-
-/// The folder of a part.
-fn place(root: &Path, name: &str) -> PathBuf {
-    if name.is_empty() { root.into() } else { root.join(name) }
 }
 
 /// Packs one part; nothing when a signal stopped the work.

@@ -6,7 +6,8 @@
 use rayon::prelude::*;
 
 use super::BatchStats;
-use crate::ops::channels::{mask, narrowed, task_len, widened};
+use crate::ops::channels::{narrowed, task_len, widened};
+use crate::ops::source::Source;
 use crate::simd::vectorized;
 use crate::tape::Buffer;
 
@@ -122,18 +123,21 @@ impl Affine {
         });
     }
 
+    /// `relu?(scale y + shift)`, for all rows.
+    pub(crate) fn apply(&self, rows: &[f32], relu: bool) -> Buffer {
+        Source::norm(rows, self, relu).to_buffer(self.scale.len())
+    }
+
     /// `relu?(scale y + shift + residual)`, for all rows.
-    pub(crate) fn apply(&self, rows: &[f32], residual: Option<&[f32]>, relu: bool) -> Buffer {
-        let n_channels = self.scale.len();
-        let len = task_len(n_channels);
+    pub(crate) fn apply_and_add(&self, rows: &[f32], residual: &[f32], relu: bool) -> Buffer {
+        let len = task_len(self.scale.len());
         let mut out = Buffer::take(rows.len());
         let wide = [&self.scale, &self.shift].map(|values| widened(values));
-        out.par_chunks_mut(len).enumerate().for_each(|(i, out)| {
-            let range = i * len..i * len + out.len();
-            let residual = residual.map(|residual| &residual[range.clone()]);
+        let inputs = rows.par_chunks(len).zip(residual.par_chunks(len));
+        out.par_chunks_mut(len).zip(inputs).for_each(|(out, inputs)| {
             vectorized(
                 #[inline(always)]
-                || apply_task(&wide, (&rows[range], residual), relu, out),
+                || add_task(&wide, inputs, relu, out),
             );
         });
         out
@@ -142,24 +146,15 @@ impl Affine {
 
 /// Loops, not closures: what is not inlined here is not compiled for the processor's vectors.
 #[inline(always)]
-fn apply_task(
+fn add_task(
     [scale, shift]: &[Vec<f32>; 2],
-    (rows, residual): (&[f32], Option<&[f32]>),
+    (rows, residual): (&[f32], &[f32]),
     relu: bool,
     out: &mut [f32],
 ) {
     let floor = if relu { 0.0 } else { f32::NEG_INFINITY };
-    let wide = out.chunks_mut(scale.len()).zip(rows.chunks(scale.len()));
-    let Some(residual) = residual else {
-        for (out, row) in wide {
-            let affine = scale.iter().zip(shift);
-            for ((out, y), (scale, shift)) in out.iter_mut().zip(row).zip(affine) {
-                *out = y.mul_add(*scale, *shift).max(floor);
-            }
-        }
-        return;
-    };
-    for ((out, row), residual) in wide.zip(residual.chunks(scale.len())) {
+    let inputs = rows.chunks(scale.len()).zip(residual.chunks(scale.len()));
+    for (out, (row, residual)) in out.chunks_mut(scale.len()).zip(inputs) {
         let affine = scale.iter().zip(shift);
         let values = out.iter_mut().zip(row).zip(residual);
         for (((out, y), r), (scale, shift)) in values.zip(affine) {
@@ -168,33 +163,20 @@ fn apply_task(
     }
 }
 
-/// For each channel the sums of `g` and of `g (y - mean)` over all rows. Where the output of a
-/// ReLU that followed is given, `grad` is masked by it first, in place.
-pub(crate) fn grad_sums(
-    grad: &mut [f32],
-    relu: Option<&[f32]>,
-    rows: &[f32],
-    mean: &[f32],
-) -> [Vec<f32>; 2] {
+/// For each channel the sums of `g` and of `g (y - mean)` over all rows.
+pub(crate) fn grad_sums(grad: &[f32], rows: &[f32], mean: &[f32]) -> [Vec<f32>; 2] {
     let n_channels = mean.len();
     let len = task_len(n_channels);
     let wide_mean = widened(mean);
-    let task = |(i, (grad, rows)): (usize, (&mut [f32], &[f32]))| {
+    let task = |(grad, rows): (&[f32], &[f32])| {
         let mut sums = [0; 2].map(|_| vec![0.0f32; wide_mean.len()]);
-        let relu = relu.map(|y| &y[i * len..][..grad.len()]);
         vectorized(
             #[inline(always)]
-            || {
-                if let Some(y) = relu {
-                    mask(grad, y);
-                }
-                add_rows(&mut sums, rows, grad, &wide_mean);
-            },
+            || add_rows(&mut sums, rows, grad, &wide_mean),
         );
         sums.map(|sums| narrowed(&sums, n_channels))
     };
-    let tasks = grad.par_chunks_mut(len).zip(rows.par_chunks(len)).enumerate();
-    let parts: Vec<_> = tasks.map(task).collect();
+    let parts: Vec<_> = grad.par_chunks(len).zip(rows.par_chunks(len)).map(task).collect();
     [0, 1].map(|i| {
         let total = |c: usize| parts.iter().map(|part| f64::from(part[i][c])).sum::<f64>() as f32;
         (0..n_channels).map(total).collect()
@@ -212,20 +194,18 @@ fn add_rows([sum_g, sum_gy]: &mut [Vec<f32>; 2], rows: &[f32], grad: &[f32], mea
     }
 }
 
-/// `rows = a g + b rows + c` for each channel: the gradient of what was normalized.
-pub(crate) fn grad_rows(grad: &[f32], rows: &mut [f32], abc: [&[f32]; 3]) {
-    let len = task_len(abc[0].len());
-    let [a, b, c] = abc.map(widened);
-    rows.par_chunks_mut(len).zip(grad.par_chunks(len)).for_each(|(rows, grad)| {
-        vectorized(
-            #[inline(always)]
-            || {
-                for (y, g) in rows.chunks_mut(a.len()).zip(grad.chunks(a.len())) {
-                    for ((((y, g), a), b), c) in y.iter_mut().zip(g).zip(&a).zip(&b).zip(&c) {
-                        *y = a.mul_add(*g, b.mul_add(*y, *c));
-                    }
-                }
-            },
-        );
-    });
+/// `g, v -> a g + b v + c` for each channel: from the gradient of what was normalized to that of
+/// the values `v` before.
+#[derive(Debug, Clone)]
+pub(crate) struct Slope {
+    pub(crate) a: Vec<f32>,
+    pub(crate) b: Vec<f32>,
+    pub(crate) c: Vec<f32>,
+}
+
+impl Slope {
+    /// For all rows.
+    pub(crate) fn apply(&self, grad: &[f32], rows: &[f32]) -> Buffer {
+        Source::norm_grad(grad, rows, self).to_buffer(self.a.len())
+    }
 }

@@ -11,7 +11,7 @@ pub(crate) mod cuda;
 use std::sync::{Arc, OnceLock};
 
 use candle_core::{CpuStorage, CustomOp3, Layout, Result as CandleResult, Shape, Tensor};
-use cpu::Affine;
+use cpu::{Affine, Slope};
 
 use super::slices;
 use crate::{Error, Result};
@@ -68,29 +68,32 @@ fn check_channels(name: &str, tensor: &Tensor, n_channels: usize) -> Result<()> 
     Err(Error::shape(name, format!("({n_channels},)"), tensor.dims()))
 }
 
-/// Turns `rows`, the values that were normalized, into their gradient; returns those of gamma and
-/// beta. `grad` is masked first where the output of a ReLU that followed is given: it is then the
-/// gradient of a residual, too.
-///
-/// With `x^ = (x - mean) r`, `r = 1 / sqrt(variance + eps)`:
+/// How the gradient flows back through a batch's normalization.
+pub(crate) struct Gradients {
+    /// To what was normalized.
+    pub(crate) slope: Slope,
+    pub(crate) to_gamma: Vec<f32>,
+    pub(crate) to_beta: Vec<f32>,
+}
+
+/// With `x^ = (x - mean) r`, `r = 1 / sqrt(variance + eps)`, and `rows` the values x:
 /// `dx = gamma r (g - mean(g) - x^ mean(g x^))`, `dgamma = sum g x^`, `dbeta = sum g`.
 pub(crate) fn gradients(
-    grad: &mut [f32],
-    relu: Option<&[f32]>,
-    rows: &mut [f32],
+    grad: &[f32],
+    rows: &[f32],
     stats: &BatchStats,
     (gamma, eps): (&[f32], f32),
-) -> [Vec<f32>; 2] {
+) -> Gradients {
     let n = stats.n.max(1) as f32;
-    let [to_beta, centered_sum] = cpu::grad_sums(grad, relu, rows, &stats.mean);
+    let [to_beta, centered_sum] = cpu::grad_sums(grad, rows, &stats.mean);
     let inverse = |c: usize| 1.0 / (stats.variance[c] + eps).sqrt();
     let channels = || 0..gamma.len();
     let a: Vec<f32> = channels().map(|c| gamma[c] * inverse(c)).collect();
     let slope = |c: usize| -a[c] * inverse(c).powi(2) * centered_sum[c] / n;
     let b: Vec<f32> = channels().map(slope).collect();
     let c: Vec<f32> = channels().map(|c| -a[c] * to_beta[c] / n - b[c] * stats.mean[c]).collect();
-    cpu::grad_rows(grad, rows, [&a, &b, &c]);
-    [channels().map(|c| centered_sum[c] * inverse(c)).collect(), to_beta]
+    let to_gamma = channels().map(|c| centered_sum[c] * inverse(c)).collect();
+    Gradients { slope: Slope { a, b, c }, to_gamma, to_beta }
 }
 
 struct BatchNorm {
@@ -116,7 +119,7 @@ impl CustomOp3 for BatchNorm {
         let beta = slices::of(beta, beta_layout)?;
         let stats = self.stats.get_or_init(|| cpu::moments(x, gamma.len()).finish());
         let affine = Affine::new((gamma, beta), (&stats.mean, &stats.variance), self.eps);
-        let y = affine.apply(x, None, false).into_vec();
+        let y = affine.apply(x, false).into_vec();
         Ok((CpuStorage::F32(y), x_layout.shape().clone()))
     }
 
@@ -129,16 +132,17 @@ impl CustomOp3 for BatchNorm {
         grad: &Tensor,
     ) -> CandleResult<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
         let stats = self.stats.get().expect("the forward has run");
-        let mut rows: Vec<f32> = x.flatten_all()?.to_vec1()?;
-        let mut grad: Vec<f32> = grad.flatten_all()?.to_vec1()?;
+        let rows: Vec<f32> = x.flatten_all()?.to_vec1()?;
+        let grad: Vec<f32> = grad.flatten_all()?.to_vec1()?;
         let with_gamma = (&gamma.to_vec1::<f32>()?[..], self.eps);
-        let [to_gamma, to_beta] = gradients(&mut grad, None, &mut rows, stats, with_gamma);
+        let Gradients { slope, to_gamma, to_beta } = gradients(&grad, &rows, stats, with_gamma);
         let tensor = |values: Vec<f32>, like: &Tensor| {
             like.track_op()
                 .then(|| Tensor::from_vec(values, like.shape(), like.device()))
                 .transpose()
         };
-        Ok((tensor(rows, x)?, tensor(to_gamma, gamma)?, tensor(to_beta, beta)?))
+        let to_x = slope.apply(&grad, &rows).into_vec();
+        Ok((tensor(to_x, x)?, tensor(to_gamma, gamma)?, tensor(to_beta, beta)?))
     }
 }
 

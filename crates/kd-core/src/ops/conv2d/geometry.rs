@@ -6,6 +6,7 @@
 //! remainder of the pixel's row and column, and no multiplication with an inserted zero remains.
 
 use super::Conv;
+use crate::ops::source::Source;
 use crate::{Error, Result};
 
 /// The sizes of a convolution.
@@ -100,6 +101,12 @@ impl Geometry {
     /// Values of an output image.
     pub(super) fn out_image_len(&self) -> usize {
         self.out_size[0] * self.out_size[1] * self.out_channels
+    }
+
+    /// The output, as images without margins.
+    pub(super) fn output(&self) -> Padded {
+        let (size, channels) = (self.out_size, self.out_channels);
+        Padded { size, channels, before: [0; 2], after: [0; 2] }
     }
 
     /// `(N, OH, OW, O)`.
@@ -230,22 +237,25 @@ impl Padded {
         (y * width + x) * self.channels
     }
 
-    /// Copies `images` (without margins) to `to` (with margins).
-    pub(super) fn copy(&self, images: &[f32], to: &mut [f32]) {
+    /// Copies images of `source` (without margins), from `first` on, to `to` (with margins); for
+    /// loops that are vectorized.
+    #[inline(always)]
+    pub(super) fn copy(&self, source: &Source, first: usize, to: &mut [f32]) {
         let row = self.size[1] * self.channels;
         let stride = self.offset([1, 0]);
-        let (left, top) = (self.before[1] * self.channels, self.before[0]);
-        let all = images.chunks_exact(self.image_len()).zip(to.chunks_exact_mut(self.len()));
-        for (image, to) in all {
-            let mut rows = to.chunks_exact_mut(stride);
-            let from = image.chunks_exact(row);
-            rows.by_ref().take(top).for_each(|to| to.fill(0.0));
-            for (from, to) in from.zip(rows.by_ref()) {
+        let left = self.before[1] * self.channels;
+        let above = self.before[0] * stride;
+        for (image, to) in to.chunks_exact_mut(self.len()).enumerate() {
+            let (margin, rows) = to.split_at_mut(above);
+            let (rows, below) = rows.split_at_mut(self.size[0] * stride);
+            margin.fill(0.0);
+            below.fill(0.0);
+            let start = (first + image) * self.image_len();
+            for (y, to) in rows.chunks_exact_mut(stride).enumerate() {
                 to[..left].fill(0.0);
-                to[left..left + row].copy_from_slice(from);
+                source.copy(start + y * row, &mut to[left..left + row]);
                 to[left + row..].fill(0.0);
             }
-            rows.for_each(|to| to.fill(0.0));
         }
     }
 

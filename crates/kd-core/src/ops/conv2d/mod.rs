@@ -7,12 +7,14 @@ pub(crate) mod geometry;
 mod pack;
 mod scatter;
 mod tile;
+pub(crate) mod weights;
 mod winograd;
 
 use candle_core::{CpuStorage, CustomOp3, Layout, Result as CandleResult, Shape, Tensor};
 use geometry::Geometry;
 use serde::{Deserialize, Serialize};
 
+use super::source::Source::Plain;
 use super::{channels, slices};
 use crate::{Error, Result};
 
@@ -78,7 +80,7 @@ impl CustomOp3 for Conv2d {
         let bias = slices::of(bias, bias_layout)?;
         let bias = (!bias.is_empty()).then_some(bias);
         let (x, weight) = (slices::of(x, x_layout)?, slices::of(weight, weight_layout)?);
-        let y = cpu::forward(x, weight, &self.0, |_, rows| {
+        let y = cpu::forward(&Plain(x), weight, &self.0, |_, rows| {
             channels::finish(rows, bias, None, false);
         });
         Ok((CpuStorage::F32(y.into_vec()), Shape::from_dims(&self.0.out_dims())))
@@ -115,7 +117,9 @@ fn grad_weight(
     weight: &Tensor,
     geometry: &Geometry,
 ) -> CandleResult<Tensor> {
-    let values = slices::with(x, |x| slices::with(grad, |g| Ok(cpu::grad_weight(x, g, geometry))))?;
+    let values = slices::with(x, |x| {
+        slices::with(grad, |g| Ok(weights::grad_weight(&Plain(x), &Plain(g), geometry)))
+    })?;
     Tensor::from_vec(values, weight.shape(), x.device())
 }
 
@@ -126,8 +130,9 @@ fn grad_input(
     weight: &Tensor,
     geometry: &Geometry,
 ) -> CandleResult<Tensor> {
-    let values =
-        slices::with(weight, |w| slices::with(grad, |g| Ok(cpu::grad_input(g, w, geometry))))?;
+    let values = slices::with(weight, |weight| {
+        slices::with(grad, |g| Ok(cpu::grad_input(&Plain(g), weight, geometry, |_, _| {})))
+    })?;
     Tensor::from_vec(values.into_vec(), x.shape(), x.device())
 }
 

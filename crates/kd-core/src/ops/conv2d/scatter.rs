@@ -12,9 +12,11 @@ use rayon::prelude::*;
 
 use crate::tape::Buffer;
 
+use super::cpu::with_margins;
 use super::geometry::{Geometry, Padded, Run};
 use super::pack::panel_columns;
 use super::tile::GatherSum;
+use crate::ops::source::Source;
 
 /// Channels from which on the gathering sum is as good.
 const FEW_CHANNELS: usize = 4;
@@ -26,13 +28,21 @@ pub(super) fn suits(geometry: &Geometry) -> bool {
         && geometry.kernel.iter().product::<usize>() > 1
 }
 
-/// Gradient of the input, `(N, H, W, C)`, from that of the output.
-pub(super) fn grad_input(grad: &[f32], weight: &[f32], geometry: &Geometry) -> Buffer {
+/// Gradient of the input, `(N, H, W, C)`, from that of the output; `finish` is called on each
+/// image's with the image's number.
+pub(super) fn grad_input(
+    grad: &Source,
+    weight: &[f32],
+    geometry: &Geometry,
+    finish: impl Fn(usize, &mut [f32]) + Sync,
+) -> Buffer {
     let windows = Windows::new(geometry, weight);
     let len = geometry.image_len();
     let mut out = Buffer::take(geometry.n * len);
-    let images = grad.par_chunks_exact(geometry.out_image_len().max(1));
-    out.par_chunks_exact_mut(len.max(1)).zip(images).for_each(|(out, grad)| windows.add(grad, out));
+    out.par_chunks_exact_mut(len.max(1)).enumerate().for_each(|(image, out)| {
+        with_margins(geometry.output(), grad, (image, 1), |grad| windows.add(grad, out));
+        finish(image, out);
+    });
     out
 }
 

@@ -117,8 +117,7 @@ impl GatherSum<'_> {
             weights = rest;
         }
         for (sum, to) in sums.iter().zip(to) {
-            let to = &mut self.out[to + col..][..n_cols];
-            to.copy_from_slice(&bytemuck::cast_slice(sum)[..n_cols]);
+            store::<S, V>(*sum, &mut self.out[to + col..][..n_cols]);
         }
     }
 
@@ -258,6 +257,16 @@ fn load<S: Simd, const V: usize>(simd: S, from: &[f32]) -> [S::f32s; V] {
             all[0] = simd.partial_load_f32s(tail);
             all
         }
+    }
+}
+
+#[inline(always)]
+fn store<S: Simd, const V: usize>(values: [S::f32s; V], to: &mut [f32]) {
+    let (vectors, _) = S::as_mut_simd_f32s(to);
+    if let Ok(vectors) = <&mut [S::f32s; V]>::try_from(vectors) {
+        *vectors = values;
+    } else {
+        to.copy_from_slice(&bytemuck::cast_slice(&values)[..to.len()]);
     }
 }
 

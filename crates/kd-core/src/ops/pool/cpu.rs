@@ -72,6 +72,7 @@ impl Windows {
     }
 
     /// The pixels of output pixel `pixel`'s window: number within the window, place in the image.
+    #[inline(always)]
     fn window(&self, pixel: usize) -> impl Iterator<Item = (usize, usize)> {
         let Self { size, kernel, stride, padding, channels, .. } = *self;
         let start = [pixel / self.out_size[1] * stride, pixel % self.out_size[1] * stride];
@@ -92,38 +93,59 @@ impl Windows {
         let (mut y, mut winners) = (Buffer::take(n_values), vec![0; n_values]);
         let out = y.par_chunks_mut(self.out_len()).zip(winners.par_chunks_mut(self.out_len()));
         out.zip(x.par_chunks(self.image_len())).for_each(|((y, winners), x)| {
-            let pixels = y.chunks_exact_mut(self.channels);
-            let pixels = pixels.zip(winners.chunks_exact_mut(self.channels)).enumerate();
-            for (pixel, (y, winners)) in pixels {
-                for (i, (number, place)) in self.window(pixel).enumerate() {
-                    let values = &x[place..place + self.channels];
-                    vectorized(
-                        #[inline(always)]
-                        || keep_larger(y, winners, values, number as u8, i == 0),
-                    );
-                }
-            }
+            vectorized(
+                #[inline(always)]
+                || self.max_of_image(x, y, winners),
+            );
         });
         (y, winners)
     }
 
+    #[inline(always)]
+    fn max_of_image(&self, x: &[f32], y: &mut [f32], winners: &mut [u8]) {
+        let pixels = y.chunks_exact_mut(self.channels);
+        let pixels = pixels.zip(winners.chunks_exact_mut(self.channels)).enumerate();
+        for (pixel, (y, winners)) in pixels {
+            for (i, (number, place)) in self.window(pixel).enumerate() {
+                let values = &x[place..place + self.channels];
+                keep_larger(y, winners, values, number as u8, i == 0);
+            }
+        }
+    }
+
     /// Each output value's gradient goes to the pixel that it came from.
     pub(super) fn max_backward(&self, grad: &[f32], winners: &[u8]) -> Buffer {
-        let mut to = Buffer::zeros(self.n * self.image_len());
+        let mut to = Buffer::take(self.n * self.image_len());
         let out = grad.par_chunks(self.out_len()).zip(winners.par_chunks(self.out_len()));
         to.par_chunks_mut(self.image_len()).zip(out).for_each(|(to, (grad, winners))| {
-            let pixels = grad.chunks_exact(self.channels).zip(winners.chunks_exact(self.channels));
-            for (pixel, (grad, winners)) in pixels.enumerate() {
-                for (number, place) in self.window(pixel) {
-                    let to = &mut to[place..place + self.channels];
-                    vectorized(
-                        #[inline(always)]
-                        || add_where(to, grad, winners, number as u8),
-                    );
-                }
-            }
+            vectorized(
+                #[inline(always)]
+                || self.spread(to, grad, winners),
+            );
         });
         to
+    }
+
+    /// The gradient of one image. Where windows tile it, every pixel is written just once.
+    #[inline(always)]
+    fn spread(&self, to: &mut [f32], grad: &[f32], winners: &[u8]) {
+        let tiled = (0..2).all(|axis| self.out_size[axis] * self.stride == self.size[axis])
+            && self.kernel == [self.stride; 2]
+            && self.padding == 0;
+        if !tiled {
+            to.fill(0.0);
+        }
+        let pixels = grad.chunks_exact(self.channels).zip(winners.chunks_exact(self.channels));
+        for (pixel, (grad, winners)) in pixels.enumerate() {
+            for (number, place) in self.window(pixel) {
+                let to = &mut to[place..place + self.channels];
+                if tiled {
+                    put_where(to, grad, winners, number as u8);
+                } else {
+                    add_where(to, grad, winners, number as u8);
+                }
+            }
+        }
     }
 
     fn area(&self) -> f32 {
@@ -166,6 +188,14 @@ fn keep_larger(y: &mut [f32], winners: &mut [u8], values: &[f32], number: u8, fi
         let wins = first | (*value > *y) | value.is_nan();
         *y = if wins { *value } else { *y };
         *winner = if wins { number } else { *winner };
+    }
+}
+
+/// The gradients whose winner has this number, and zeros.
+#[inline(always)]
+fn put_where(to: &mut [f32], grad: &[f32], winners: &[u8], number: u8) {
+    for ((to, g), winner) in to.iter_mut().zip(grad).zip(winners) {
+        *to = if *winner == number { *g } else { 0.0 };
     }
 }
 

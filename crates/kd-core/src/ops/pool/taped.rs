@@ -2,7 +2,7 @@
 
 use super::Pool;
 use super::cpu::Windows;
-use crate::tape::Buffer;
+use crate::tape::{Buffer, Made};
 use crate::{Act, Error, Result, Tape};
 
 impl Tape {
@@ -17,9 +17,13 @@ impl Tape {
             return self.max_pool2d_cuda((x, values), windows);
         }
         let (values, winners) = windows.max(x.values());
+        // The largest of a ReLU's outputs is one itself, and where it is zero all are.
+        let values = Made::after(values, x.made().relu());
         let y = self.output(&windows.out_dims(), values, &[x]);
         let x = x.clone();
-        self.record(&y, move |grad, grads| grads.add(&x, windows.max_backward(&grad, &winners)));
+        self.record(&y, move |grad, grads| {
+            grads.add_through_relu(&x, windows.max_backward(&grad, &winners))
+        });
         Ok(y)
     }
 

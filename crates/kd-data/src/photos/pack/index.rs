@@ -37,7 +37,7 @@ struct Header {
 pub(super) struct Plan {
     pub(super) settings: PackSettings,
     pub(super) on_bad_image: OnBadImage,
-    /// Identity of the photographs: names and sizes.
+    /// Identity of the photographs: names and sizes, or contents where they have checksums.
     pub(super) source: DataFile,
 }
 

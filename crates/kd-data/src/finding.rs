@@ -24,7 +24,7 @@ pub enum Fault {
     Misplaced,
     /// An image is there twice.
     Duplicate,
-    /// A file is empty, or begins neither as JPEG nor as PNG.
+    /// A file is empty, begins neither as JPEG nor as PNG, or is not that of its checksum.
     Corrupt,
 }
 
@@ -54,11 +54,11 @@ pub struct Finding {
 }
 
 impl Finding {
-    pub(super) fn new(fault: Fault, file: impl Into<String>, detail: impl Into<String>) -> Self {
+    pub(crate) fn new(fault: Fault, file: impl Into<String>, detail: impl Into<String>) -> Self {
         Self { fault, file: file.into(), detail: detail.into() }
     }
 
-    pub(super) fn missing(file: impl Into<String>) -> Self {
+    pub(crate) fn missing(file: impl Into<String>) -> Self {
         Self::new(Fault::Missing, file, "")
     }
 
@@ -81,7 +81,7 @@ impl fmt::Display for Finding {
 ///
 /// # Errors
 /// [`Error::Folder`].
-pub(super) fn refuse(folder: &Path, findings: &[Finding], advice: &str) -> Result<()> {
+pub(crate) fn refuse(folder: &Path, findings: &[Finding], advice: &str) -> Result<()> {
     if findings.is_empty() {
         return Ok(());
     }

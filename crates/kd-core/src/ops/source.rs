@@ -1,0 +1,118 @@
+//! What a convolution reads: values in memory, or computed from them on their way into the cache.
+//!
+//! Key decision: batch norm's two maps, `relu(scale v + shift)` in the forward and
+//! `a g + b v + c` in the backward, write nothing of their own. The convolution that reads their
+//! result copies each block of images into the cache anyway, with margins, and computes them then.
+
+use rayon::prelude::*;
+
+use crate::ops::batch_norm::cpu::{Affine, Slope};
+use crate::ops::channels::{mask, task_len, widened};
+use crate::simd::vectorized;
+use crate::tape::Buffer;
+
+/// Values of images, `(N, H, W, C)`.
+pub(crate) enum Source<'a> {
+    /// As they are.
+    Plain(&'a [f32]),
+    /// `max(scale v + shift, floor)` for each channel.
+    Norm { rows: &'a [f32], scale: Vec<f32>, shift: Vec<f32>, floor: f32 },
+    /// `a g + b v + c` for each channel: the gradient of what was normalized.
+    NormGrad { grad: &'a [f32], rows: &'a [f32], abc: [Vec<f32>; 3] },
+}
+
+impl<'a> Source<'a> {
+    /// `relu?(affine(rows))`.
+    pub(crate) fn norm(rows: &'a [f32], affine: &Affine, relu: bool) -> Self {
+        let (scale, shift) = (widened(&affine.scale), widened(&affine.shift));
+        Self::Norm { rows, scale, shift, floor: if relu { 0.0 } else { f32::NEG_INFINITY } }
+    }
+
+    /// The gradient of `rows`, which were normalized, from that of the result.
+    pub(crate) fn norm_grad(grad: &'a [f32], rows: &'a [f32], slope: &Slope) -> Self {
+        Self::NormGrad { grad, rows, abc: [&slope.a, &slope.b, &slope.c].map(|v| widened(v)) }
+    }
+
+    /// Number of values.
+    pub(crate) fn len(&self) -> usize {
+        match self {
+            Self::Plain(values) | Self::Norm { rows: values, .. } => values.len(),
+            Self::NormGrad { grad, .. } => grad.len(),
+        }
+    }
+
+    /// All values, of `n_channels` channels.
+    pub(crate) fn to_buffer(&self, n_channels: usize) -> Buffer {
+        let mut out = Buffer::take(self.len());
+        let len = task_len(n_channels);
+        out.par_chunks_mut(len).enumerate().for_each(|(i, out)| {
+            vectorized(
+                #[inline(always)]
+                || self.copy(i * len, out),
+            );
+        });
+        out
+    }
+
+    /// Zeros in `grad`, which belongs to the values from `first` on, where these are not positive:
+    /// the way through the ReLU that made them.
+    pub(crate) fn mask(&self, first: usize, grad: &mut [f32]) {
+        let range = first..first + grad.len();
+        vectorized(
+            #[inline(always)]
+            || match self {
+                Self::Plain(values) => mask(grad, &values[range]),
+                Self::Norm { rows, scale, shift, .. } => {
+                    mask_norm(grad, &rows[range], scale, shift)
+                }
+                Self::NormGrad { .. } => {}
+            },
+        );
+    }
+
+    /// Writes the values from `first` on, which begins a pixel, to `to`; for loops that are
+    /// vectorized.
+    #[inline(always)]
+    pub(crate) fn copy(&self, first: usize, to: &mut [f32]) {
+        let range = first..first + to.len();
+        match self {
+            Self::Plain(values) => to.copy_from_slice(&values[range]),
+            Self::Norm { rows, scale, shift, floor } => {
+                norm(&rows[range], (scale, shift), *floor, to);
+            }
+            Self::NormGrad { grad, rows, abc } => {
+                norm_grad(&grad[range.clone()], &rows[range], abc, to);
+            }
+        }
+    }
+}
+
+#[inline(always)]
+fn norm(rows: &[f32], (scale, shift): (&[f32], &[f32]), floor: f32, to: &mut [f32]) {
+    for (to, rows) in to.chunks_mut(scale.len()).zip(rows.chunks(scale.len())) {
+        for ((to, v), (scale, shift)) in to.iter_mut().zip(rows).zip(scale.iter().zip(shift)) {
+            *to = v.mul_add(*scale, *shift).max(floor);
+        }
+    }
+}
+
+/// A loop of its own: values that are computed only to be compared are not stored.
+#[inline(always)]
+fn mask_norm(grad: &mut [f32], rows: &[f32], scale: &[f32], shift: &[f32]) {
+    for (grad, rows) in grad.chunks_mut(scale.len()).zip(rows.chunks(scale.len())) {
+        for ((g, v), (scale, shift)) in grad.iter_mut().zip(rows).zip(scale.iter().zip(shift)) {
+            *g = if v.mul_add(*scale, *shift) > 0.0 { *g } else { 0.0 };
+        }
+    }
+}
+
+#[inline(always)]
+fn norm_grad(grad: &[f32], rows: &[f32], [a, b, c]: &[Vec<f32>; 3], to: &mut [f32]) {
+    let chunks = grad.chunks(a.len()).zip(rows.chunks(a.len()));
+    for (to, (grad, rows)) in to.chunks_mut(a.len()).zip(chunks) {
+        let abc = a.iter().zip(b).zip(c);
+        for ((to, (g, v)), ((a, b), c)) in to.iter_mut().zip(grad.iter().zip(rows)).zip(abc) {
+            *to = a.mul_add(*g, b.mul_add(*v, *c));
+        }
+    }
+}
