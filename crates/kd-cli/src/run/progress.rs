@@ -73,9 +73,10 @@ fn speed(counters: &Counters, n_steps: u64, elapsed: Duration) -> String {
         let digits = if images < 10.0 { 1 } else { 0 };
         return format!("{images:.digits$} images/s, {waiting:.0} % waiting for data");
     }
-    match steps < 1.0 {
-        true => format!("{:.1} s a step", 1.0 / steps.max(1e-9)),
-        false => format!("{steps:.0} steps/s"),
+    match steps {
+        0.0 => "no step done yet".into(),
+        0.0..1.0 => format!("{:.1} s a step", 1.0 / steps),
+        _ => format!("{steps:.0} steps/s"),
     }
 }
 
@@ -102,5 +103,6 @@ mod tests {
         counters.images.store(0, Ordering::Relaxed);
         assert_eq!(speed(&counters, 100, elapsed), "5 steps/s");
         assert_eq!(speed(&counters, 5, elapsed), "4.0 s a step");
+        assert_eq!(speed(&counters, 0, elapsed), "no step done yet");
     }
 }
