@@ -41,9 +41,9 @@ bench() {
     local case=$1 precision=$2 round
     for round in 1 2; do
         "$bin/kd" bench --case "$case" --device cuda --precision "$precision" --json
-        python3 "$here/../peer/cuda.py" --case "$case" --mode "$precision"
+        python3 "$here/../peer/gpu.py" --case "$case" --mode "$precision"
     done >"$log/$case-$precision.json" 2>"$log/$case-$precision.log"
-    python3 "$here/../peer/cuda.py" --case "$case" --mode "$precision" --compile \
+    python3 "$here/../peer/gpu.py" --case "$case" --mode "$precision" --compile \
         >>"$log/$case-$precision.json" 2>>"$log/$case-$precision.log"
     python3 - "$case" "$precision" "$log/$case-$precision.json" <<'END'
 import json, statistics, sys

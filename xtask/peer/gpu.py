@@ -1,6 +1,6 @@
 """The PyTorch side of the speed bench on a GPU: training steps of 128 images.
 
-    python xtask/peer/cuda.py --case resnet18-step --mode tf32 --json
+    python xtask/peer/gpu.py --case resnet18-step --mode tf32 --json
 
 Modes: f32, tf32 (matrix products and convolutions), amp (bf16 autocast); --compile adds torch.compile.
 Networks are channels_last, optimizers fused, cuDNN may measure its algorithms (cudnn.benchmark); crops, flips
