@@ -41,27 +41,25 @@ pub(crate) fn finish(
     residual: Option<&[f32]>,
     relu: bool,
 ) {
-    let floor = if relu { 0.0 } else { f32::NEG_INFINITY };
     let shift = shift.map(widened);
     vectorized(
         #[inline(always)]
         || {
             if let Some(shift) = &shift {
-                let floor = if residual.is_none() { floor } else { f32::NEG_INFINITY };
                 for row in rows.chunks_mut(shift.len()) {
                     for (y, b) in row.iter_mut().zip(shift) {
-                        *y = (*y + b).max(floor);
+                        *y += b;
                     }
                 }
             }
             if let Some(residual) = residual {
                 for (y, r) in rows.iter_mut().zip(residual) {
-                    *y = (*y + r).max(floor);
+                    *y += r;
                 }
             }
-            if shift.is_none() && residual.is_none() {
+            if relu {
                 for y in rows {
-                    *y = y.max(floor);
+                    *y = y.max(0.0);
                 }
             }
         },
