@@ -2,10 +2,10 @@
 
 use std::sync::OnceLock;
 
+#[cfg(feature = "cuda")]
 use candle_core::Tensor;
 
 use super::{Buffer, Values};
-use crate::Result;
 use crate::ops::batch_norm::cpu::Affine;
 use crate::ops::source::Source;
 
@@ -20,31 +20,25 @@ pub(crate) struct Made {
 
 #[derive(Debug)]
 enum Kind {
-    Plain(Buffer),
+    Plain(Values),
     /// `relu?(affine(rows))`, computed where a convolution reads it, or for all else once.
     Normed {
         rows: Buffer,
         affine: Affine,
-        made: OnceLock<Buffer>,
+        made: OnceLock<Values>,
     },
-    /// In a GPU's memory.
-    Gpu(Tensor),
 }
 
 impl<V: Into<Values>> From<V> for Made {
     fn from(values: V) -> Self {
-        let kind = match values.into() {
-            Values::Host(values) => Kind::Plain(values),
-            Values::Gpu(values) => Kind::Gpu(values),
-        };
-        Self { kind, relu: false }
+        Self { kind: Kind::Plain(values.into()), relu: false }
     }
 }
 
 impl Made {
     /// Values that a ReLU may have made.
     pub(crate) fn after(values: Buffer, relu: bool) -> Self {
-        Self { kind: Kind::Plain(values), relu }
+        Self { kind: Kind::Plain(values.into()), relu }
     }
 
     /// `relu?(affine(rows) + residual)`; without a residual nothing is computed yet.
@@ -54,7 +48,8 @@ impl Made {
         residual: Option<&[f32]>,
         relu: bool,
     ) -> Self {
-        let made = residual.map(|residual| affine.apply_and_add(&rows, residual, relu));
+        let made =
+            residual.map(|residual| Values::Host(affine.apply_and_add(&rows, residual, relu)));
         let made = made.map_or_else(OnceLock::new, OnceLock::from);
         Self { kind: Kind::Normed { rows, affine, made }, relu }
     }
@@ -64,43 +59,42 @@ impl Made {
         self.relu
     }
 
-    /// Those on a GPU.
-    pub(crate) fn gpu(&self) -> Option<&Tensor> {
+    /// The values, wherever they are.
+    pub(crate) fn values(&self) -> &Values {
         match &self.kind {
-            Kind::Gpu(values) => Some(values),
-            _ => None,
+            Kind::Plain(values) => values,
+            Kind::Normed { rows, affine, made } => {
+                made.get_or_init(|| affine.apply(rows, self.relu).into())
+            }
+        }
+    }
+
+    pub(crate) fn into_values(self) -> Values {
+        match self.kind {
+            Kind::Plain(values) => values,
+            Kind::Normed { rows, affine, made } => {
+                made.into_inner().unwrap_or_else(|| affine.apply(&rows, self.relu).into())
+            }
         }
     }
 
     /// Those in CPU memory.
     ///
     /// # Panics
-    /// On a GPU: an operation asks [`Made::gpu`] first.
+    /// On a GPU: an operation asks where they are first.
     pub(crate) fn get(&self) -> &[f32] {
-        match &self.kind {
-            Kind::Plain(values) => values,
-            Kind::Normed { rows, affine, made } => {
-                made.get_or_init(|| affine.apply(rows, self.relu))
-            }
-            Kind::Gpu(_) => unreachable!("{ASKED}"),
+        match self.values() {
+            Values::Host(values) => values,
+            Values::Gpu(_) => unreachable!("invariant: the operation has asked where its input is"),
         }
     }
 
-    /// A copy; on a GPU too.
-    pub(crate) fn copy(&self) -> Result<Values> {
+    /// Those on a GPU.
+    #[cfg(feature = "cuda")]
+    pub(crate) fn gpu(&self) -> Option<&Tensor> {
         match &self.kind {
-            Kind::Gpu(values) => Ok(Values::Gpu(values.copy()?)),
-            _ => Ok(Values::Host(Buffer::copy_of(self.get()))),
-        }
-    }
-
-    pub(crate) fn into_values(self) -> Values {
-        match self.kind {
-            Kind::Plain(values) => Values::Host(values),
-            Kind::Normed { rows, affine, made } => {
-                Values::Host(made.into_inner().unwrap_or_else(|| affine.apply(&rows, self.relu)))
-            }
-            Kind::Gpu(values) => Values::Gpu(values),
+            Kind::Plain(Values::Gpu(values)) => Some(values),
+            _ => None,
         }
     }
 
@@ -110,9 +104,8 @@ impl Made {
     /// As [`Made::get`].
     pub(crate) fn rows(&self) -> &[f32] {
         match &self.kind {
-            Kind::Plain(values) => values,
             Kind::Normed { rows, .. } => rows,
-            Kind::Gpu(_) => unreachable!("{ASKED}"),
+            Kind::Plain(_) => self.get(),
         }
     }
 
@@ -129,5 +122,3 @@ impl Made {
         }
     }
 }
-
-const ASKED: &str = "invariant: the operation has asked where its input is";

@@ -71,10 +71,7 @@ impl Act {
 
     /// The values, as a tensor of their own.
     fn tensor(&self) -> Result<Tensor> {
-        match self.made.gpu() {
-            Some(values) => Ok(values.reshape(self.dims())?),
-            None => Ok(Tensor::from_slice(self.values(), self.dims(), &Device::Cpu)?),
-        }
+        self.made.values().tensor(self.dims())
     }
 }
 
@@ -233,8 +230,8 @@ impl Tape {
         if x.dims != y.dims {
             return Err(Error::shape("y", format!("{:?}", x.dims), &y.dims));
         }
-        let mut sum = x.made.copy()?;
-        sum.add(&y.made.copy()?)?;
+        let mut sum = x.made.values().copy()?;
+        sum.add(y.made.values())?;
         let sum = self.output(&x.dims, sum, &[x, y]);
         let (x, y) = (x.clone(), y.clone());
         self.record_any(&sum, move |grad, grads| {
@@ -301,7 +298,8 @@ fn anchors(device: &Device, mode: Mode) -> Result<[Tensor; 2]> {
 }
 
 fn into_values(act: Act) -> Result<Values> {
-    Arc::try_unwrap(act.made).map_or_else(|shared| shared.copy(), |made| Ok(made.into_values()))
+    Arc::try_unwrap(act.made)
+        .map_or_else(|shared| shared.values().copy(), |made| Ok(made.into_values()))
 }
 
 /// A tape that has run, as candle's graph keeps it.
