@@ -8,6 +8,7 @@
 //! What it deliberately does not do: no model, no data set, no training loop, no global
 //! state but a pool of memory and, for each GPU in use, its compiled kernels.
 
+mod act;
 mod argmax;
 pub mod checkpoint;
 mod contract;
@@ -17,26 +18,24 @@ pub mod device;
 mod error;
 pub mod fsx;
 mod gemm;
+pub mod graph;
 pub mod init;
 mod interval;
-mod layer;
 pub mod ops;
 mod param;
 pub mod record;
 mod registry;
 pub mod rng;
 mod simd;
-mod tape;
 pub mod testing;
 
 pub use argmax::argmax;
 pub use contract::{Batch, BatchSource, Classifier, Mode, Perturb};
 pub use error::{Error, Result, in_range};
+pub use graph::Graph;
 pub use interval::wilson;
-pub use layer::{BatchNorm2d, Conv2d, ConvInit, ConvNorm, ConvSpec, Linear};
 pub use param::{Grad, Param, Params};
 pub use rng::Stream;
-pub use tape::{Act, Tape, taped, taped_with};
 
 /// A file of golden values, made by an independent implementation (`tests/golden`).
 #[cfg(test)]

@@ -4,8 +4,8 @@
 ///
 /// Each type is its own configuration and implementation: plain serde data with `Default` (the
 /// source's values) that implements the family's trait. The enum gets `NAMES`, `name()`,
-/// `as_dyn()`, and `all()`, the list that conformance tests walk, so that an entry cannot skip
-/// them.
+/// `as_dyn()`, `From` each entry, and `all()`, the list that conformance tests walk, so that an
+/// entry cannot skip them.
 #[macro_export]
 macro_rules! registry {
     ($(#[$doc:meta])* pub enum $family:ident: dyn $contract:path {
@@ -37,5 +37,11 @@ macro_rules! registry {
                 match self { $(Self::$variant(entry) => entry),+ }
             }
         }
+
+        $(impl From<$type> for $family {
+            fn from(entry: $type) -> Self {
+                Self::$variant(entry)
+            }
+        })+
     };
 }

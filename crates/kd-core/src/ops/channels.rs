@@ -1,4 +1,4 @@
-//! Arithmetic on activations whose channels are contiguous: biases, sums, ReLU.
+//! Arithmetic on activations whose channels are contiguous: biases, sums, clamps.
 //!
 //! Key decision: where channels are few, several rows are taken as one (`widened`). A loop over 16
 //! values is all overhead, and a sum of 16 channels waits for itself in every row.
@@ -8,6 +8,7 @@ pub(crate) mod cuda;
 
 use rayon::prelude::*;
 
+use crate::act::Clamp;
 use crate::simd::vectorized;
 
 /// Values that one task takes.
@@ -34,12 +35,12 @@ pub(super) fn narrowed(wide: &[f32], n_channels: usize) -> Vec<f32> {
     sums
 }
 
-/// `row = relu?(row + shift + residual)`, in place; `shift` has one value a channel.
+/// `row = clamp(row + shift + residual)`, in place; `shift` has one value a channel.
 pub(crate) fn finish(
     rows: &mut [f32],
     shift: Option<&[f32]>,
     residual: Option<&[f32]>,
-    relu: bool,
+    clamp: Clamp,
 ) {
     let shift = shift.map(widened);
     vectorized(
@@ -57,21 +58,9 @@ pub(crate) fn finish(
                     *y += r;
                 }
             }
-            if relu {
-                for y in rows {
-                    *y = y.max(0.0);
-                }
-            }
+            clamp.apply(rows);
         },
     );
-}
-
-/// `grad = 0` where the ReLU's output `y` is not positive; for loops that are vectorized.
-#[inline(always)]
-pub(super) fn mask(grad: &mut [f32], y: &[f32]) {
-    for (g, y) in grad.iter_mut().zip(y) {
-        *g = if *y > 0.0 { *g } else { 0.0 };
-    }
 }
 
 /// `sum += values`.
@@ -81,13 +70,12 @@ pub(crate) fn add(sum: &mut [f32], values: &[f32]) {
     });
 }
 
-/// The gradient before a ReLU whose output is `y`, in place; the derivative at 0 is 0, as in
-/// PyTorch.
-pub(crate) fn through_relu(grad: &mut [f32], y: &[f32]) {
+/// The gradient before a clamp whose output is `y`, in place.
+pub(crate) fn through_clamp(grad: &mut [f32], y: &[f32], clamp: Clamp) {
     grad.par_chunks_mut(TASK).zip(y.par_chunks(TASK)).for_each(|(grad, y)| {
         vectorized(
             #[inline(always)]
-            || mask(grad, y),
+            || clamp.mask(grad, y),
         );
     });
 }

@@ -7,7 +7,7 @@ use candle_core::{CpuStorage, CustomOp1, Layout, Result as CandleResult, Shape, 
 use rayon::prelude::*;
 
 use super::slices;
-use crate::{Act, Error, Result, Tape};
+use crate::{Error, Result};
 
 /// `(N, C, H, W)` -> `(N, H, W, C)`, with gradient.
 ///
@@ -29,20 +29,6 @@ pub fn nchw(x: &Tensor) -> Result<Tensor> {
         return Err(Error::shape("x", "(N, H, W, C)", x.dims()));
     };
     swap(x, Swap { inner: [h * w, c], out: [n, c, h, w] })
-}
-
-impl Tape {
-    /// `(N, H, W, C)` -> `(N, C*H*W)`, in PyTorch's order.
-    ///
-    /// # Errors
-    /// [`Error::Shape`] for another number of dimensions.
-    pub fn flatten(&mut self, x: &Act) -> Result<Act> {
-        #[cfg(feature = "cuda")]
-        if let Some(values) = x.gpu() {
-            return self.flatten_cuda(x, values);
-        }
-        self.tensor_op(x, |x| Ok(nchw(x)?.flatten_from(1)?))
-    }
 }
 
 fn swap(x: &Tensor, op: Swap) -> Result<Tensor> {

@@ -4,35 +4,90 @@
 //! operation; `cpu.rs` the arithmetic on slices, dispatched at run time to AVX-512, AVX2 or scalar
 //! code. Gradients of untracked arguments are never computed.
 
+mod activation;
+mod add;
+pub(crate) mod affine;
 pub(crate) mod batch_norm;
+mod channel_shuffle;
 pub(crate) mod channels;
+mod concat;
 pub(crate) mod conv2d;
 pub mod crop;
 pub(crate) mod deposit;
 mod dropout;
+mod flatten;
+mod layer_norm;
 pub(crate) mod layout;
 mod linear;
+mod mul;
+mod normalize;
 mod objective;
+pub(crate) mod operation;
 mod optimizer;
 mod pool;
-mod relu;
+mod slice_channels;
 pub(crate) mod slices;
+mod softmax;
 pub(crate) mod source;
+pub(crate) mod step;
+mod subsample_pad;
 
-pub use batch_norm::{BatchStats, batch_norm};
-pub use conv2d::{Conv, conv2d};
-pub use dropout::dropout;
+pub use activation::{Clip, Gelu, HardSigmoid, HardSwish, LeakyRelu, Relu, Sigmoid, Silu};
+pub use add::Add;
+pub use batch_norm::{BatchNorm, BatchStats};
+pub use channel_shuffle::ChannelShuffle;
+pub use concat::Concat;
+pub use conv2d::{Conv, Conv2d};
+pub use dropout::Dropout;
 #[cfg(feature = "cuda")]
 pub(crate) use dropout::mask as dropout_mask;
+pub use flatten::Flatten;
+pub use layer_norm::LayerNorm;
 pub use layout::{nchw, nhwc};
-pub use linear::{Activation, linear, linear_into};
+pub use linear::{Activation, Linear};
+pub use mul::Mul;
+pub use normalize::Normalize;
 pub use objective::{
     Count, Counted, Reduction, SoftTargets, check_soft, check_temperature, cross_entropy,
     cross_entropy_at, distillation,
 };
+pub use operation::{Checked, Init, Operation, ParamSpec};
 pub use optimizer::{Adam, AdamState, Moments, Sgd, SgdState};
-pub use pool::{Pool, avg_pool2d, global_avg_pool, max_pool2d};
-pub use relu::relu;
+pub use pool::{AvgPool, GlobalAvgPool, MaxPool};
+pub use slice_channels::SliceChannels;
+pub use softmax::Softmax;
+pub use subsample_pad::SubsamplePad;
+
+crate::registry! {
+    /// An operation of a network.
+    pub enum Op: dyn Operation {
+        "normalize" => Normalize(Normalize),
+        "conv2d" => Conv2d(Conv2d),
+        "batch-norm" => BatchNorm(BatchNorm),
+        "layer-norm" => LayerNorm(LayerNorm),
+        "linear" => Linear(Linear),
+        "relu" => Relu(Relu),
+        "leaky-relu" => LeakyRelu(LeakyRelu),
+        "clip" => Clip(Clip),
+        "hard-sigmoid" => HardSigmoid(HardSigmoid),
+        "hard-swish" => HardSwish(HardSwish),
+        "sigmoid" => Sigmoid(Sigmoid),
+        "silu" => Silu(Silu),
+        "gelu" => Gelu(Gelu),
+        "softmax" => Softmax(Softmax),
+        "add" => Add(Add),
+        "mul" => Mul(Mul),
+        "concat" => Concat(Concat),
+        "slice-channels" => SliceChannels(SliceChannels),
+        "channel-shuffle" => ChannelShuffle(ChannelShuffle),
+        "subsample-pad" => SubsamplePad(SubsamplePad),
+        "max-pool" => MaxPool(MaxPool),
+        "avg-pool" => AvgPool(AvgPool),
+        "global-avg-pool" => GlobalAvgPool(GlobalAvgPool),
+        "flatten" => Flatten(Flatten),
+        "dropout" => Dropout(Dropout),
+    }
+}
 
 #[cfg(test)]
 mod cuda_tests;

@@ -1,31 +1,31 @@
 //! What a convolution reads: values in memory, or computed from them on their way into the cache.
 //!
-//! Key decision: batch norm's two maps, `relu(scale v + shift)` in the forward and
+//! Key decision: batch norm's two maps, `clamp(scale v + shift)` in the forward and
 //! `a g + b v + c` in the backward, write nothing of their own. The convolution that reads their
 //! result copies each block of images into the cache anyway, with margins, and computes them then.
 
 use rayon::prelude::*;
 
-use crate::ops::batch_norm::cpu::{Affine, Slope};
-use crate::ops::channels::{mask, task_len, widened};
+use crate::act::{Buffer, Clamp};
+use crate::ops::affine::{Affine, Slope};
+use crate::ops::channels::{task_len, widened};
 use crate::simd::vectorized;
-use crate::tape::Buffer;
 
 /// Values of images, `(N, H, W, C)`.
 pub(crate) enum Source<'a> {
-    /// As they are.
-    Plain(&'a [f32]),
-    /// `max(scale v + shift, floor)` for each channel.
-    Norm { rows: &'a [f32], scale: Vec<f32>, shift: Vec<f32>, floor: f32 },
+    /// As they are, after `clamp`.
+    Plain(&'a [f32], Clamp),
+    /// `clamp(scale v + shift)` for each channel.
+    Norm { rows: &'a [f32], scale: Vec<f32>, shift: Vec<f32>, clamp: Clamp },
     /// `a g + b v + c` for each channel: the gradient of what was normalized.
     NormGrad { grad: &'a [f32], rows: &'a [f32], abc: [Vec<f32>; 3] },
 }
 
 impl<'a> Source<'a> {
-    /// `relu?(affine(rows))`.
-    pub(crate) fn norm(rows: &'a [f32], affine: &Affine, relu: bool) -> Self {
+    /// `clamp(affine(rows))`.
+    pub(crate) fn norm(rows: &'a [f32], affine: &Affine, clamp: Clamp) -> Self {
         let (scale, shift) = (widened(&affine.scale), widened(&affine.shift));
-        Self::Norm { rows, scale, shift, floor: if relu { 0.0 } else { f32::NEG_INFINITY } }
+        Self::Norm { rows, scale, shift, clamp }
     }
 
     /// The gradient of `rows`, which were normalized, from that of the result.
@@ -36,7 +36,7 @@ impl<'a> Source<'a> {
     /// Number of values.
     pub(crate) fn len(&self) -> usize {
         match self {
-            Self::Plain(values) | Self::Norm { rows: values, .. } => values.len(),
+            Self::Plain(values, _) | Self::Norm { rows: values, .. } => values.len(),
             Self::NormGrad { grad, .. } => grad.len(),
         }
     }
@@ -54,16 +54,16 @@ impl<'a> Source<'a> {
         out
     }
 
-    /// Zeros in `grad`, which belongs to the values from `first` on, where these are not positive:
-    /// the way through the ReLU that made them.
+    /// Zeros in `grad`, which belongs to the values from `first` on, where these lie at an end of the
+    /// clamp that made them.
     pub(crate) fn mask(&self, first: usize, grad: &mut [f32]) {
         let range = first..first + grad.len();
         vectorized(
             #[inline(always)]
             || match self {
-                Self::Plain(values) => mask(grad, &values[range]),
-                Self::Norm { rows, scale, shift, .. } => {
-                    mask_norm(grad, &rows[range], scale, shift)
+                Self::Plain(values, clamp) => clamp.mask(grad, &values[range]),
+                Self::Norm { rows, scale, shift, clamp } => {
+                    mask_norm(grad, &rows[range], (scale, shift), *clamp);
                 }
                 Self::NormGrad { .. } => {}
             },
@@ -76,9 +76,9 @@ impl<'a> Source<'a> {
     pub(crate) fn copy(&self, first: usize, to: &mut [f32]) {
         let range = first..first + to.len();
         match self {
-            Self::Plain(values) => to.copy_from_slice(&values[range]),
-            Self::Norm { rows, scale, shift, floor } => {
-                norm(&rows[range], (scale, shift), *floor, to);
+            Self::Plain(values, _) => to.copy_from_slice(&values[range]),
+            Self::Norm { rows, scale, shift, clamp } => {
+                norm(&rows[range], (scale, shift), *clamp, to);
             }
             Self::NormGrad { grad, rows, abc } => {
                 norm_grad(&grad[range.clone()], &rows[range], abc, to);
@@ -88,20 +88,26 @@ impl<'a> Source<'a> {
 }
 
 #[inline(always)]
-fn norm(rows: &[f32], (scale, shift): (&[f32], &[f32]), floor: f32, to: &mut [f32]) {
+fn norm(rows: &[f32], (scale, shift): (&[f32], &[f32]), clamp: Clamp, to: &mut [f32]) {
     for (to, rows) in to.chunks_mut(scale.len()).zip(rows.chunks(scale.len())) {
         for ((to, v), (scale, shift)) in to.iter_mut().zip(rows).zip(scale.iter().zip(shift)) {
-            *to = v.mul_add(*scale, *shift).max(floor);
+            *to = v.mul_add(*scale, *shift).max(clamp.low).min(clamp.high);
         }
     }
 }
 
 /// A loop of its own: values that are computed only to be compared are not stored.
 #[inline(always)]
-fn mask_norm(grad: &mut [f32], rows: &[f32], scale: &[f32], shift: &[f32]) {
+fn mask_norm(
+    grad: &mut [f32],
+    rows: &[f32],
+    (scale, shift): (&[f32], &[f32]),
+    Clamp { low, high }: Clamp,
+) {
     for (grad, rows) in grad.chunks_mut(scale.len()).zip(rows.chunks(scale.len())) {
         for ((g, v), (scale, shift)) in grad.iter_mut().zip(rows).zip(scale.iter().zip(shift)) {
-            *g = if v.mul_add(*scale, *shift) > 0.0 { *g } else { 0.0 };
+            let y = v.mul_add(*scale, *shift);
+            *g = if (y > low) & (y < high) { *g } else { 0.0 };
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Batch norm's passes over activations: statistics, normalization, and the two of the backward.
+//! Batch norm's statistics of activations, and the sums of its backward.
 //!
 //! Sums are formed in f32 within a task of fixed size, and in f64 over tasks in the order of the
 //! rows: the result does not depend on the thread count.
@@ -7,9 +7,7 @@ use rayon::prelude::*;
 
 use super::BatchStats;
 use crate::ops::channels::{narrowed, task_len, widened};
-use crate::ops::source::Source;
 use crate::simd::vectorized;
-use crate::tape::Buffer;
 
 /// Number, mean and sum of squared deviations of each channel over some rows.
 #[derive(Debug, Clone, PartialEq)]
@@ -94,75 +92,6 @@ pub(crate) fn join_all(parts: &[Moments], n_channels: usize) -> Moments {
     rest.iter().fold(first.clone(), Moments::join)
 }
 
-/// What multiplies and what is added to each channel.
-#[derive(Debug, Clone)]
-pub(crate) struct Affine {
-    pub(crate) scale: Vec<f32>,
-    pub(crate) shift: Vec<f32>,
-}
-
-impl Affine {
-    /// `y -> gamma (y - mean) / sqrt(variance + eps) + beta`.
-    pub(crate) fn new(
-        (gamma, beta): (&[f32], &[f32]),
-        (mean, variance): (&[f32], &[f32]),
-        eps: f32,
-    ) -> Self {
-        let scale: Vec<f32> =
-            gamma.iter().zip(variance).map(|(gamma, v)| gamma / (v + eps).sqrt()).collect();
-        let shift = beta.iter().zip(mean).zip(&scale).map(|((b, m), s)| b - m * s).collect();
-        Self { scale, shift }
-    }
-
-    /// `values` times the scale of their channel, in place: the gradient of [`Affine::apply`].
-    pub(crate) fn scale(&self, rows: &mut [f32]) {
-        rows.par_chunks_mut(task_len(self.scale.len())).for_each(|rows| {
-            for row in rows.chunks_exact_mut(self.scale.len()) {
-                row.iter_mut().zip(&self.scale).for_each(|(value, scale)| *value *= scale);
-            }
-        });
-    }
-
-    /// `relu?(scale y + shift)`, for all rows.
-    pub(crate) fn apply(&self, rows: &[f32], relu: bool) -> Buffer {
-        Source::norm(rows, self, relu).to_buffer(self.scale.len())
-    }
-
-    /// `relu?(scale y + shift + residual)`, for all rows.
-    pub(crate) fn apply_and_add(&self, rows: &[f32], residual: &[f32], relu: bool) -> Buffer {
-        let len = task_len(self.scale.len());
-        let mut out = Buffer::take(rows.len());
-        let wide = [&self.scale, &self.shift].map(|values| widened(values));
-        let inputs = rows.par_chunks(len).zip(residual.par_chunks(len));
-        out.par_chunks_mut(len).zip(inputs).for_each(|(out, inputs)| {
-            vectorized(
-                #[inline(always)]
-                || add_task(&wide, inputs, relu, out),
-            );
-        });
-        out
-    }
-}
-
-/// Loops, not closures: what is not inlined here is not compiled for the processor's vectors.
-#[inline(always)]
-fn add_task(
-    [scale, shift]: &[Vec<f32>; 2],
-    (rows, residual): (&[f32], &[f32]),
-    relu: bool,
-    out: &mut [f32],
-) {
-    let floor = if relu { 0.0 } else { f32::NEG_INFINITY };
-    let inputs = rows.chunks(scale.len()).zip(residual.chunks(scale.len()));
-    for (out, (row, residual)) in out.chunks_mut(scale.len()).zip(inputs) {
-        let affine = scale.iter().zip(shift);
-        let values = out.iter_mut().zip(row).zip(residual);
-        for (((out, y), r), (scale, shift)) in values.zip(affine) {
-            *out = (y.mul_add(*scale, *shift) + r).max(floor);
-        }
-    }
-}
-
 /// For each channel the sums of `g` and of `g (y - mean)` over all rows.
 pub(crate) fn grad_sums(grad: &[f32], rows: &[f32], mean: &[f32]) -> [Vec<f32>; 2] {
     let n_channels = mean.len();
@@ -191,21 +120,5 @@ fn add_rows([sum_g, sum_gy]: &mut [Vec<f32>; 2], rows: &[f32], grad: &[f32], mea
             *sum_g += g;
             *sum_gy += g * (y - mean);
         }
-    }
-}
-
-/// `g, v -> a g + b v + c` for each channel: from the gradient of what was normalized to that of
-/// the values `v` before.
-#[derive(Debug, Clone)]
-pub(crate) struct Slope {
-    pub(crate) a: Vec<f32>,
-    pub(crate) b: Vec<f32>,
-    pub(crate) c: Vec<f32>,
-}
-
-impl Slope {
-    /// For all rows.
-    pub(crate) fn apply(&self, grad: &[f32], rows: &[f32]) -> Buffer {
-        Source::norm_grad(grad, rows, self).to_buffer(self.a.len())
     }
 }

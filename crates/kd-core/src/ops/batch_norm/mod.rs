@@ -7,14 +7,11 @@
 pub(crate) mod cpu;
 #[cfg(feature = "cuda")]
 pub(crate) mod cuda;
+mod op;
 
-use std::sync::{Arc, OnceLock};
+pub use op::BatchNorm;
 
-use candle_core::{CpuStorage, CustomOp3, Layout, Result as CandleResult, Shape, Tensor};
-use cpu::{Affine, Slope};
-
-use super::slices;
-use crate::{Error, Result};
+use super::affine::Slope;
 
 /// Statistics of a batch, by channel.
 #[derive(Debug, Clone, PartialEq)]
@@ -33,39 +30,6 @@ impl BatchStats {
         let factor = self.n as f32 / (self.n as f32 - 1.0).max(1.0);
         self.variance.iter().map(|v| v * factor).collect()
     }
-}
-
-/// `y = gamma (x - mean) / sqrt(variance + eps) + beta`, with the batch's own mean and (biased)
-/// variance of each channel; also returns these. As PyTorch's `batch_norm` in training.
-///
-/// # Shapes
-/// `x`: `(.., C)`; `gamma`, `beta`: `(C,)`; returns `(.., C)`; all f32.
-///
-/// # Gradient
-/// Flows to each argument that is tracked, through mean and variance too.
-///
-/// # Errors
-/// [`Error::Shape`] when the shapes do not fit.
-pub fn batch_norm(
-    x: &Tensor,
-    gamma: &Tensor,
-    beta: &Tensor,
-    eps: f32,
-) -> Result<(Tensor, BatchStats)> {
-    let n_channels = x.dims().last().copied().unwrap_or(0);
-    check_channels("gamma", gamma, n_channels)?;
-    check_channels("beta", beta, n_channels)?;
-    let stats = Arc::new(OnceLock::new());
-    let op = BatchNorm { eps, stats: stats.clone() };
-    let y = x.contiguous()?.apply_op3(&gamma.contiguous()?, &beta.contiguous()?, op)?;
-    Ok((y, stats.get().expect("the forward has run").clone()))
-}
-
-fn check_channels(name: &str, tensor: &Tensor, n_channels: usize) -> Result<()> {
-    if tensor.dims() == [n_channels] {
-        return Ok(());
-    }
-    Err(Error::shape(name, format!("({n_channels},)"), tensor.dims()))
 }
 
 /// How the gradient flows back through a batch's normalization.
@@ -95,56 +59,3 @@ pub(crate) fn gradients(
     let to_gamma = channels().map(|c| centered_sum[c] * inverse(c)).collect();
     Gradients { slope: Slope { a, b, c }, to_gamma, to_beta }
 }
-
-struct BatchNorm {
-    eps: f32,
-    stats: Arc<OnceLock<BatchStats>>,
-}
-
-impl CustomOp3 for BatchNorm {
-    fn name(&self) -> &'static str {
-        "batch-norm"
-    }
-
-    fn cpu_fwd(
-        &self,
-        x: &CpuStorage,
-        x_layout: &Layout,
-        gamma: &CpuStorage,
-        gamma_layout: &Layout,
-        beta: &CpuStorage,
-        beta_layout: &Layout,
-    ) -> CandleResult<(CpuStorage, Shape)> {
-        let (x, gamma) = (slices::of(x, x_layout)?, slices::of(gamma, gamma_layout)?);
-        let beta = slices::of(beta, beta_layout)?;
-        let stats = self.stats.get_or_init(|| cpu::moments(x, gamma.len()).finish());
-        let affine = Affine::new((gamma, beta), (&stats.mean, &stats.variance), self.eps);
-        let y = affine.apply(x, false).into_vec();
-        Ok((CpuStorage::F32(y), x_layout.shape().clone()))
-    }
-
-    fn bwd(
-        &self,
-        x: &Tensor,
-        gamma: &Tensor,
-        beta: &Tensor,
-        _y: &Tensor,
-        grad: &Tensor,
-    ) -> CandleResult<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
-        let stats = self.stats.get().expect("the forward has run");
-        let rows: Vec<f32> = x.flatten_all()?.to_vec1()?;
-        let grad: Vec<f32> = grad.flatten_all()?.to_vec1()?;
-        let with_gamma = (&gamma.to_vec1::<f32>()?[..], self.eps);
-        let Gradients { slope, to_gamma, to_beta } = gradients(&grad, &rows, stats, with_gamma);
-        let tensor = |values: Vec<f32>, like: &Tensor| {
-            like.track_op()
-                .then(|| Tensor::from_vec(values, like.shape(), like.device()))
-                .transpose()
-        };
-        let to_x = slope.apply(&grad, &rows).into_vec();
-        Ok((tensor(to_x, x)?, tensor(to_gamma, gamma)?, tensor(to_beta, beta)?))
-    }
-}
-
-#[cfg(test)]
-mod tests;

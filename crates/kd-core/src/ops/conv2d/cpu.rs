@@ -13,8 +13,8 @@ use std::cell::RefCell;
 use pulp::Arch;
 use rayon::prelude::*;
 
+use crate::act::Buffer;
 use crate::simd::vectorized;
-use crate::tape::Buffer;
 
 use super::geometry::{Gather, Geometry, Padded, Run};
 use super::pack::{Direction, pack};
@@ -179,7 +179,7 @@ pub(super) fn with_margins(
     (first, n_images): (usize, usize),
     f: impl FnOnce(&[f32]),
 ) {
-    if let (Source::Plain(values), false) = (source, padded.has_margins()) {
+    if let (Source::Plain(values, _), false) = (source, padded.has_margins()) {
         return f(&values[first * padded.image_len()..][..n_images * padded.image_len()]);
     }
     let len = n_images * padded.len();

@@ -10,7 +10,7 @@ use std::cell::Cell;
 use pulp::Arch;
 use rayon::prelude::*;
 
-use crate::tape::Buffer;
+use crate::act::Buffer;
 
 use super::cpu::with_margins;
 use super::geometry::{Geometry, Padded, Run};

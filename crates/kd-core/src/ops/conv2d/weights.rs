@@ -10,8 +10,8 @@ use super::cpu::{Sum, grad_input, images_per_block, places, with_margins};
 use super::geometry::{Gather, Geometry, Run};
 use super::scatter;
 use super::tile::WeightSum;
+use crate::act::{Buffer, Clamp};
 use crate::ops::source::Source;
-use crate::tape::Buffer;
 
 /// Values of all partial weight gradients of a chunk of images together.
 const PARTIALS: usize = 1 << 21;
@@ -60,7 +60,7 @@ pub(crate) fn gradients(
         for (images, to_x) in blocks.zip(to_x.chunks_mut(division.block * len)) {
             with_margins(geometry.output(), grad, images, |g| {
                 partial.add(x, g, images);
-                let (padded, g) = (sums[0].gather.source, Source::Plain(g));
+                let (padded, g) = (sums[0].gather.source, Source::Plain(g, Clamp::NONE));
                 with_margins(padded, &g, (0, images.1), |g| {
                     for (sum, places) in sums.iter().zip(&places) {
                         sum.apply(g, places, geometry.channels, to_x);

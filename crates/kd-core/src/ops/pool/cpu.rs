@@ -2,10 +2,8 @@
 
 use rayon::prelude::*;
 
-use super::Pool;
+use crate::act::Buffer;
 use crate::simd::vectorized;
-use crate::tape::Buffer;
-use crate::{Error, Result};
 
 /// The windows of a pooling on images of one size.
 #[derive(Debug, Clone, Copy)]
@@ -15,52 +13,22 @@ pub(super) struct Windows {
     pub(super) out_size: [usize; 2],
     pub(super) channels: usize,
     pub(super) kernel: [usize; 2],
-    pub(super) stride: usize,
-    pub(super) padding: usize,
+    pub(super) stride: [usize; 2],
+    /// Pixels above and to the left.
+    pub(super) before: [usize; 2],
 }
 
-/// The number of a winner within its window is kept in a byte.
-const MAX_KERNEL: usize = 16;
-
 impl Windows {
-    pub(super) fn new(x: &[usize], pool: Pool) -> Result<Self> {
-        let &[n, height, width, channels] = x else {
-            return Err(Error::shape("x", "(N, H, W, C)", x));
-        };
-        let Pool { kernel, stride, padding } = pool;
-        if stride == 0 || !(1..=MAX_KERNEL).contains(&kernel) || padding > kernel / 2 {
-            let reason = format!("{pool:?}: 1 <= kernel <= 16, stride >= 1, padding <= kernel / 2");
-            return Err(Error::config("pool", reason));
-        }
-        let side = |size: usize| Some((size + 2 * padding).checked_sub(kernel)? / stride + 1);
-        match (side(height), side(width)) {
-            (Some(out_height), Some(out_width)) if height * width * channels > 0 => Ok(Self {
-                n,
-                size: [height, width],
-                out_size: [out_height, out_width],
-                channels,
-                kernel: [kernel; 2],
-                stride,
-                padding,
-            }),
-            _ => Err(Error::shape("x", format!("(N, H, W, C) with H, W >= {kernel}"), x)),
-        }
+    /// Windows on images `(N, H, W, C)` that make images `(N, OH, OW, C)`.
+    pub(super) fn new(x: &[usize], out_size: [usize; 2], kernel: [usize; 2]) -> Self {
+        let [n, height, width, channels] = [x[0], x[1], x[2], x[3]];
+        let size = [height, width];
+        Self { n, size, out_size, channels, kernel, stride: [1; 2], before: [0; 2] }
     }
 
     /// One window over the whole image.
-    pub(super) fn whole(x: &[usize]) -> Result<Self> {
-        let &[n, height, width, channels] = x else {
-            return Err(Error::shape("x", "(N, H, W, C)", x));
-        };
-        if height * width * channels == 0 {
-            return Err(Error::shape("x", "(N, H, W, C) with pixels", x));
-        }
-        let size = [height, width];
-        Ok(Self { n, size, out_size: [1; 2], channels, kernel: size, stride: 1, padding: 0 })
-    }
-
-    pub(super) fn out_dims(&self) -> [usize; 4] {
-        [self.n, self.out_size[0], self.out_size[1], self.channels]
+    pub(super) fn whole(x: &[usize]) -> Self {
+        Self::new(x, [1; 2], [x[1], x[2]])
     }
 
     fn image_len(&self) -> usize {
@@ -74,10 +42,10 @@ impl Windows {
     /// The pixels of output pixel `pixel`'s window: number within the window, place in the image.
     #[inline(always)]
     fn window(&self, pixel: usize) -> impl Iterator<Item = (usize, usize)> {
-        let Self { size, kernel, stride, padding, channels, .. } = *self;
-        let start = [pixel / self.out_size[1] * stride, pixel % self.out_size[1] * stride];
+        let Self { size, kernel, stride, before, channels, .. } = *self;
+        let start = [pixel / self.out_size[1] * stride[0], pixel % self.out_size[1] * stride[1]];
         let inside = move |axis: usize, k: usize| {
-            (start[axis] + k).checked_sub(padding).filter(|place| *place < size[axis])
+            (start[axis] + k).checked_sub(before[axis]).filter(|place| *place < size[axis])
         };
         (0..kernel[0]).flat_map(move |ky| {
             (0..kernel[1]).filter_map(move |kx| {
@@ -129,9 +97,9 @@ impl Windows {
     /// The gradient of one image. Where windows tile it, every pixel is written just once.
     #[inline(always)]
     fn spread(&self, to: &mut [f32], grad: &[f32], winners: &[u8]) {
-        let tiled = (0..2).all(|axis| self.out_size[axis] * self.stride == self.size[axis])
-            && self.kernel == [self.stride; 2]
-            && self.padding == 0;
+        let tiled = (0..2).all(|axis| self.out_size[axis] * self.stride[axis] == self.size[axis])
+            && self.kernel == self.stride
+            && self.before == [0; 2];
         if !tiled {
             to.fill(0.0);
         }

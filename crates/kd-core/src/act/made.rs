@@ -2,26 +2,23 @@
 
 use std::sync::OnceLock;
 
-#[cfg(feature = "cuda")]
-use candle_core::Tensor;
-
-use super::{Buffer, Values};
-use crate::ops::batch_norm::cpu::Affine;
+use super::{Buffer, Clamp, Values};
+use crate::ops::affine::Affine;
 use crate::ops::source::Source;
 
 /// The values of an activation, and how they came to be.
 #[derive(Debug)]
-pub(crate) struct Made {
+pub struct Made {
     kind: Kind,
-    /// Whether they are the output of a ReLU in CPU memory: then no gradient flows where they are
-    /// zero. On a GPU each operation sees to it itself.
-    relu: bool,
+    /// What they went through last, in CPU memory: no gradient flows where they lie at its ends. On a
+    /// GPU each operation sees to it itself.
+    clamp: Clamp,
 }
 
 #[derive(Debug)]
 enum Kind {
     Plain(Values),
-    /// `relu?(affine(rows))`, computed where a convolution reads it, or for all else once.
+    /// `clamp(affine(rows))`, computed where a convolution reads it, or for all else once.
     Normed {
         rows: Buffer,
         affine: Affine,
@@ -31,32 +28,32 @@ enum Kind {
 
 impl<V: Into<Values>> From<V> for Made {
     fn from(values: V) -> Self {
-        Self { kind: Kind::Plain(values.into()), relu: false }
+        Self { kind: Kind::Plain(values.into()), clamp: Clamp::NONE }
     }
 }
 
 impl Made {
-    /// Values that a ReLU may have made.
-    pub(crate) fn after(values: Buffer, relu: bool) -> Self {
-        Self { kind: Kind::Plain(values.into()), relu }
+    /// Values that went through `clamp`.
+    pub(crate) fn after(values: Buffer, clamp: Clamp) -> Self {
+        Self { kind: Kind::Plain(values.into()), clamp }
     }
 
-    /// `relu?(affine(rows) + residual)`; without a residual nothing is computed yet.
+    /// `clamp(affine(rows) + residual)`; without a residual nothing is computed yet.
     pub(crate) fn normed(
         rows: Buffer,
         affine: Affine,
         residual: Option<&[f32]>,
-        relu: bool,
+        clamp: Clamp,
     ) -> Self {
         let made =
-            residual.map(|residual| Values::Host(affine.apply_and_add(&rows, residual, relu)));
+            residual.map(|residual| Values::Host(affine.apply_and_add(&rows, residual, clamp)));
         let made = made.map_or_else(OnceLock::new, OnceLock::from);
-        Self { kind: Kind::Normed { rows, affine, made }, relu }
+        Self { kind: Kind::Normed { rows, affine, made }, clamp }
     }
 
-    /// Whether they are the output of a ReLU.
-    pub(crate) fn relu(&self) -> bool {
-        self.relu
+    /// What they went through last.
+    pub(crate) fn clamp(&self) -> Clamp {
+        self.clamp
     }
 
     /// The values, wherever they are.
@@ -64,7 +61,7 @@ impl Made {
         match &self.kind {
             Kind::Plain(values) => values,
             Kind::Normed { rows, affine, made } => {
-                made.get_or_init(|| affine.apply(rows, self.relu).into())
+                made.get_or_init(|| normed(rows, affine, self.clamp))
             }
         }
     }
@@ -73,7 +70,7 @@ impl Made {
         match self.kind {
             Kind::Plain(values) => values,
             Kind::Normed { rows, affine, made } => {
-                made.into_inner().unwrap_or_else(|| affine.apply(&rows, self.relu).into())
+                made.into_inner().unwrap_or_else(|| normed(&rows, &affine, self.clamp))
             }
         }
     }
@@ -86,15 +83,6 @@ impl Made {
         match self.values() {
             Values::Host(values) => values,
             Values::Gpu(_) => unreachable!("invariant: the operation has asked where its input is"),
-        }
-    }
-
-    /// Those on a GPU.
-    #[cfg(feature = "cuda")]
-    pub(crate) fn gpu(&self) -> Option<&Tensor> {
-        match &self.kind {
-            Kind::Plain(Values::Gpu(values)) => Some(values),
-            _ => None,
         }
     }
 
@@ -116,9 +104,14 @@ impl Made {
     pub(crate) fn source(&self) -> Source<'_> {
         match &self.kind {
             Kind::Normed { rows, affine, made } if made.get().is_none() => {
-                Source::norm(rows, affine, self.relu)
+                Source::norm(rows, affine, self.clamp)
             }
-            _ => Source::Plain(self.get()),
+            _ => Source::Plain(self.get(), self.clamp),
         }
     }
+}
+
+/// `clamp(affine(rows))`, in memory.
+fn normed(rows: &[f32], affine: &Affine, clamp: Clamp) -> Values {
+    Source::norm(rows, affine, clamp).to_buffer(affine.scale.len()).into()
 }

@@ -7,7 +7,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 /// f32 values whose memory comes from a pool and returns to it: fresh memory would be zeroed, and
 /// fetched from the operating system page by page, in every step.
 #[derive(Debug, Default)]
-pub(crate) struct Buffer(Vec<f32>);
+pub struct Buffer(Vec<f32>);
 
 impl Buffer {
     /// `len` values left from an earlier use: whoever takes them writes all.
@@ -71,7 +71,7 @@ struct Pool {
     n_runs: u64,
 }
 
-/// Runs of tapes after which memory that nobody took is given back to the operating system.
+/// Runs of networks after which memory that nobody took is given back to the operating system.
 const KEPT_RUNS: u64 = 64;
 
 static POOL: Mutex<Pool> = Mutex::new(Pool { free: BTreeMap::new(), n_runs: 0 });
@@ -81,7 +81,7 @@ fn pool() -> MutexGuard<'static, Pool> {
 }
 
 /// Counts a run, and frees what has not been used for long, such as a finished training's memory.
-pub(super) fn next_run() {
+pub(crate) fn next_run() {
     let mut pool = pool();
     pool.n_runs += 1;
     let n_runs = pool.n_runs;

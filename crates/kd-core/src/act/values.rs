@@ -8,7 +8,7 @@ use crate::{Error, Result};
 
 /// f32 values, row-major.
 #[derive(Debug)]
-pub(crate) enum Values {
+pub enum Values {
     /// In CPU memory.
     Host(Buffer),
     /// On a GPU: contiguous and not tracked.
@@ -29,7 +29,7 @@ impl From<Tensor> for Values {
 
 impl Values {
     /// Those of `tensor`; on a GPU its memory is shared.
-    pub(super) fn of(tensor: &Tensor) -> Result<Self> {
+    pub(crate) fn of(tensor: &Tensor) -> Result<Self> {
         let tensor = tensor.contiguous()?;
         match tensor.device() {
             Device::Cpu => Ok(Self::Host(slices::with(&tensor, |x| Ok(Buffer::copy_of(x)))?)),
@@ -38,7 +38,7 @@ impl Values {
     }
 
     /// A copy of those of `tensor`.
-    pub(super) fn copy_of(tensor: &Tensor) -> Result<Self> {
+    pub(crate) fn copy_of(tensor: &Tensor) -> Result<Self> {
         match Self::of(tensor)? {
             Self::Gpu(shared) => Ok(Self::Gpu(shared.copy()?)),
             copied => Ok(copied),
@@ -54,7 +54,7 @@ impl Values {
     }
 
     /// `self += other`.
-    pub(super) fn add(&mut self, other: &Self) -> Result<()> {
+    pub(crate) fn add(&mut self, other: &Self) -> Result<()> {
         match (self, other) {
             (Self::Host(sum), Self::Host(values)) => channels::add(sum, values),
             (Self::Gpu(sum), Self::Gpu(values)) => *sum = (&*sum + values)?,
@@ -79,6 +79,18 @@ impl Values {
     /// # Errors
     /// [`Error::Config`] in CPU memory.
     #[cfg(feature = "cuda")]
+    pub(crate) fn gpu(&self) -> Result<&Tensor> {
+        match self {
+            Self::Gpu(values) => Ok(values),
+            Self::Host(_) => Err(elsewhere()),
+        }
+    }
+
+    /// Those on a GPU.
+    ///
+    /// # Errors
+    /// [`Error::Config`] in CPU memory.
+    #[cfg(feature = "cuda")]
     pub(crate) fn on_gpu(self) -> Result<Tensor> {
         match self {
             Self::Gpu(values) => Ok(values),
@@ -87,7 +99,7 @@ impl Values {
     }
 
     /// As a tensor; those in CPU memory are copied.
-    pub(super) fn tensor(&self, dims: &[usize]) -> Result<Tensor> {
+    pub(crate) fn tensor(&self, dims: &[usize]) -> Result<Tensor> {
         match self {
             Self::Host(values) => Ok(Tensor::from_slice(values, dims, &Device::Cpu)?),
             Self::Gpu(values) => Ok(values.reshape(dims)?),
@@ -95,7 +107,7 @@ impl Values {
     }
 
     /// As a tensor whose memory does not return to the pool.
-    pub(super) fn into_tensor(self, dims: &[usize]) -> Result<Tensor> {
+    pub(crate) fn into_tensor(self, dims: &[usize]) -> Result<Tensor> {
         match self {
             Self::Host(values) => Ok(Tensor::from_vec(values.into_vec(), dims, &Device::Cpu)?),
             Self::Gpu(values) => Ok(values.reshape(dims)?),
@@ -104,5 +116,5 @@ impl Values {
 }
 
 fn elsewhere() -> Error {
-    Error::config("device", "a step of a network has its values in CPU memory and on a GPU")
+    Error::config("device", "a step of a network has values in CPU memory and on a GPU")
 }

@@ -1,0 +1,114 @@
+//! Pooling as operations of a network.
+
+use serde::{Deserialize, Serialize};
+
+use crate::ops::operation::{Checked, Operation, chw, n_windows};
+
+/// The largest value of each window.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MaxPool {
+    /// Height and width of a window.
+    pub kernel: [usize; 2],
+    /// Rows and columns from one window to the next.
+    pub stride: [usize; 2],
+    /// Pixels above, to the left, below and to the right, which are never the largest.
+    pub padding: [usize; 4],
+}
+
+impl MaxPool {
+    /// Square windows with this stride and so much padding on each side.
+    pub fn new(kernel: usize, stride: usize, padding: usize) -> Self {
+        Self { kernel: [kernel; 2], stride: [stride; 2], padding: [padding; 4] }
+    }
+}
+
+impl Default for MaxPool {
+    fn default() -> Self {
+        Self::new(2, 2, 0)
+    }
+}
+
+impl Operation for MaxPool {
+    fn shape(&self, inputs: &[&[usize]]) -> Checked<Vec<usize>> {
+        windows(inputs[0], self.kernel, self.stride, self.padding)
+    }
+}
+
+/// The mean of each window.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AvgPool {
+    /// Height and width of a window.
+    pub kernel: [usize; 2],
+    /// Rows and columns from one window to the next.
+    pub stride: [usize; 2],
+    /// Pixels above, to the left, below and to the right.
+    pub padding: [usize; 4],
+    /// Whether the padding counts as zeros, as by default in PyTorch; else the mean is that of the
+    /// pixels within the image.
+    pub count_padding: bool,
+}
+
+impl AvgPool {
+    /// Square windows with this stride, no padding.
+    pub fn new(kernel: usize, stride: usize) -> Self {
+        Self { kernel: [kernel; 2], stride: [stride; 2], padding: [0; 4], count_padding: true }
+    }
+}
+
+impl Default for AvgPool {
+    fn default() -> Self {
+        Self::new(2, 2)
+    }
+}
+
+impl Operation for AvgPool {
+    fn shape(&self, inputs: &[&[usize]]) -> Checked<Vec<usize>> {
+        windows(inputs[0], self.kernel, self.stride, self.padding)
+    }
+}
+
+/// The mean over all pixels: `[C, H, W]` -> `[C, 1, 1]`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GlobalAvgPool {}
+
+impl Operation for GlobalAvgPool {
+    fn shape(&self, inputs: &[&[usize]]) -> Checked<Vec<usize>> {
+        let [channels, ..] = chw(inputs[0])?;
+        Ok(vec![channels, 1, 1])
+    }
+}
+
+/// The number of a winner within its window is kept in a byte.
+const MAX_KERNEL: usize = 16;
+
+fn windows(
+    input: &[usize],
+    kernel: [usize; 2],
+    stride: [usize; 2],
+    [top, left, bottom, right]: [usize; 4],
+) -> Checked<Vec<usize>> {
+    let [channels, height, width] = chw(input)?;
+    let fits = |axis: usize, before: usize, after: usize| {
+        (1..=MAX_KERNEL).contains(&kernel[axis])
+            && stride[axis] > 0
+            && before < kernel[axis]
+            && after < kernel[axis]
+    };
+    if !fits(0, top, bottom) || !fits(1, left, right) {
+        return Err(format!(
+            "windows of {kernel:?} at {stride:?}: sides of 1 to {MAX_KERNEL} pixels, a stride of at \
+             least 1 and less padding than the window are needed"
+        ));
+    }
+    let sides = (
+        n_windows(height, (top, bottom), kernel[0], stride[0]),
+        n_windows(width, (left, right), kernel[1], stride[1]),
+    );
+    match sides {
+        (Some(height), Some(width)) => Ok(vec![channels, height, width]),
+        _ => Err(format!("{height}x{width} pixels are fewer than a window's")),
+    }
+}
