@@ -29,6 +29,7 @@ mod slice_channels;
 pub(crate) mod slices;
 mod softmax;
 pub(crate) mod source;
+#[expect(unreachable_pub, reason = "operations are implemented in this crate only")]
 pub(crate) mod step;
 mod subsample_pad;
 
@@ -88,7 +89,5 @@ crate::registry! {
     }
 }
 
-#[cfg(test)]
-mod cuda_tests;
 #[cfg(test)]
 mod golden_tests;

@@ -17,7 +17,6 @@ pub type Checked<T> = std::result::Result<T, String>;
 ///
 /// Shapes are those of one example: `[C, H, W]` for images and maps of features, `[F]` for
 /// vectors.
-#[expect(private_interfaces, reason = "operations are implemented in this crate only")]
 pub trait Operation {
     /// The least and the greatest number of inputs.
     fn n_inputs(&self) -> (usize, usize) {

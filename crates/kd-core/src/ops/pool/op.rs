@@ -2,7 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::cpu::Windows;
+use crate::Result;
+use crate::act::{Act, Buffer, Made};
 use crate::ops::operation::{Checked, Operation, chw, n_windows};
+use crate::ops::step::{Backward, Forward, Reads};
 
 /// The largest value of each window.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,6 +37,53 @@ impl Operation for MaxPool {
     fn shape(&self, inputs: &[&[usize]]) -> Checked<Vec<usize>> {
         windows(inputs[0], self.kernel, self.stride, self.padding)
     }
+
+    fn forward(&self, step: &mut Forward<'_>) -> Result<Made> {
+        let x = step.input(0);
+        let (values, winners) = self.windows(x).max(x.values());
+        step.save(winners);
+        // The largest of a clamp's outputs is one itself.
+        Ok(Made::after(values, x.made().clamp()))
+    }
+
+    fn backward(&self, grad: Buffer, step: &mut Backward<'_>) -> Result<()> {
+        let (x, winners) = (step.input(0), step.saved::<Vec<u8>>()?);
+        let to_x = self.windows(x).max_backward(&grad, &winners);
+        step.grads.add_through_clamp(x, to_x)
+    }
+
+    fn reads(&self) -> Reads {
+        Reads { inputs: false, output: false }
+    }
+
+    fn keeps_clamp(&self) -> bool {
+        true
+    }
+}
+
+impl MaxPool {
+    fn windows(&self, x: &Act) -> Windows {
+        let (out, [top, left, ..]) =
+            (out_size(x, self.kernel, self.stride, self.padding), self.padding);
+        Windows {
+            stride: self.stride,
+            before: [top, left],
+            ..Windows::new(x.dims(), out, self.kernel)
+        }
+    }
+}
+
+fn out_size(
+    x: &Act,
+    kernel: [usize; 2],
+    stride: [usize; 2],
+    [top, left, bottom, right]: [usize; 4],
+) -> [usize; 2] {
+    let d = x.dims();
+    [
+        (d[1] + top + bottom - kernel[0]) / stride[0] + 1,
+        (d[2] + left + right - kernel[1]) / stride[1] + 1,
+    ]
 }
 
 /// The mean of each window.
@@ -78,6 +129,20 @@ impl Operation for GlobalAvgPool {
     fn shape(&self, inputs: &[&[usize]]) -> Checked<Vec<usize>> {
         let [channels, ..] = chw(inputs[0])?;
         Ok(vec![channels, 1, 1])
+    }
+
+    fn forward(&self, step: &mut Forward<'_>) -> Result<Made> {
+        let x = step.input(0);
+        Ok(Windows::whole(x.dims()).mean(x.values()).into())
+    }
+
+    fn backward(&self, grad: Buffer, step: &mut Backward<'_>) -> Result<()> {
+        let to_x = Windows::whole(step.input(0).dims()).mean_backward(&grad);
+        step.add(0, to_x)
+    }
+
+    fn reads(&self) -> Reads {
+        Reads { inputs: false, output: false }
     }
 }
 
