@@ -30,7 +30,9 @@ pub(crate) mod slices;
 mod softmax;
 pub(crate) mod source;
 pub(crate) mod step;
+pub(crate) mod strips;
 mod subsample_pad;
+pub(crate) mod transpose;
 
 pub use activation::{Clip, Gelu, HardSigmoid, HardSwish, LeakyRelu, Relu, Sigmoid, Silu};
 pub use add::Add;
