@@ -16,6 +16,7 @@ pub mod crop;
 pub(crate) mod deposit;
 mod dropout;
 mod flatten;
+pub(crate) mod lanes;
 mod layer_norm;
 pub(crate) mod layout;
 mod linear;
@@ -95,3 +96,7 @@ crate::registry! {
 mod cuda_tests;
 #[cfg(test)]
 mod golden_tests;
+#[cfg(test)]
+mod op_tests;
+#[cfg(test)]
+pub(crate) mod runner;
