@@ -23,6 +23,7 @@ mod gemm;
 pub mod graph;
 pub mod init;
 mod interval;
+mod math;
 pub mod ops;
 mod param;
 pub mod record;

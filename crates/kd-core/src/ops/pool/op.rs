@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::cpu::Windows;
 use crate::Result;
-use crate::act::{Act, Buffer, Made};
+use crate::act::{Buffer, Made};
 use crate::ops::operation::{Checked, Operation, chw, n_windows};
 use crate::ops::step::{Backward, Forward, Reads};
 
@@ -25,6 +25,10 @@ impl MaxPool {
     pub fn new(kernel: usize, stride: usize, padding: usize) -> Self {
         Self { kernel: [kernel; 2], stride: [stride; 2], padding: [padding; 4] }
     }
+
+    fn windows(&self, x: &[usize]) -> Windows {
+        Windows::new(x, self.kernel, self.stride, self.padding)
+    }
 }
 
 impl Default for MaxPool {
@@ -35,55 +39,31 @@ impl Default for MaxPool {
 
 impl Operation for MaxPool {
     fn shape(&self, inputs: &[&[usize]]) -> Checked<Vec<usize>> {
-        windows(inputs[0], self.kernel, self.stride, self.padding)
+        out_shape(inputs[0], self.kernel, self.stride, self.padding)
     }
 
     fn forward(&self, step: &mut Forward<'_>) -> Result<Made> {
         let x = step.input(0);
-        let (values, winners) = self.windows(x).max(x.values());
+        let (values, winners) = self.windows(x.dims()).max(x.values());
         step.save(winners);
-        // The largest of a clamp's outputs is one itself.
+        // The largest of a ReLU's outputs is one itself, and where it is zero all are.
         Ok(Made::after(values, x.made().clamp()))
     }
 
     fn backward(&self, grad: Buffer, step: &mut Backward<'_>) -> Result<()> {
-        let (x, winners) = (step.input(0), step.saved::<Vec<u8>>()?);
-        let to_x = self.windows(x).max_backward(&grad, &winners);
+        let winners = step.saved::<Vec<u8>>()?;
+        let x = step.input(0);
+        let to_x = self.windows(x.dims()).max_backward(&grad, &winners);
         step.grads.add_through_clamp(x, to_x)
-    }
-
-    fn reads(&self) -> Reads {
-        Reads { inputs: false, output: false }
     }
 
     fn keeps_clamp(&self) -> bool {
         true
     }
-}
 
-impl MaxPool {
-    fn windows(&self, x: &Act) -> Windows {
-        let (out, [top, left, ..]) =
-            (out_size(x, self.kernel, self.stride, self.padding), self.padding);
-        Windows {
-            stride: self.stride,
-            before: [top, left],
-            ..Windows::new(x.dims(), out, self.kernel)
-        }
+    fn reads(&self) -> Reads {
+        Reads { inputs: false, output: false }
     }
-}
-
-fn out_size(
-    x: &Act,
-    kernel: [usize; 2],
-    stride: [usize; 2],
-    [top, left, bottom, right]: [usize; 4],
-) -> [usize; 2] {
-    let d = x.dims();
-    [
-        (d[1] + top + bottom - kernel[0]) / stride[0] + 1,
-        (d[2] + left + right - kernel[1]) / stride[1] + 1,
-    ]
 }
 
 /// The mean of each window.
@@ -106,6 +86,10 @@ impl AvgPool {
     pub fn new(kernel: usize, stride: usize) -> Self {
         Self { kernel: [kernel; 2], stride: [stride; 2], padding: [0; 4], count_padding: true }
     }
+
+    fn windows(&self, x: &[usize]) -> Windows {
+        Windows::new(x, self.kernel, self.stride, self.padding)
+    }
 }
 
 impl Default for AvgPool {
@@ -116,7 +100,21 @@ impl Default for AvgPool {
 
 impl Operation for AvgPool {
     fn shape(&self, inputs: &[&[usize]]) -> Checked<Vec<usize>> {
-        windows(inputs[0], self.kernel, self.stride, self.padding)
+        out_shape(inputs[0], self.kernel, self.stride, self.padding)
+    }
+
+    fn forward(&self, step: &mut Forward<'_>) -> Result<Made> {
+        let x = step.input(0);
+        Ok(self.windows(x.dims()).mean(x.values(), self.count_padding).into())
+    }
+
+    fn backward(&self, grad: Buffer, step: &mut Backward<'_>) -> Result<()> {
+        let windows = self.windows(step.input(0).dims());
+        step.add(0, windows.mean_backward(grad, self.count_padding))
+    }
+
+    fn reads(&self) -> Reads {
+        Reads { inputs: false, output: false }
     }
 }
 
@@ -133,12 +131,12 @@ impl Operation for GlobalAvgPool {
 
     fn forward(&self, step: &mut Forward<'_>) -> Result<Made> {
         let x = step.input(0);
-        Ok(Windows::whole(x.dims()).mean(x.values()).into())
+        Ok(Windows::whole(x.dims()).mean(x.values(), true).into())
     }
 
     fn backward(&self, grad: Buffer, step: &mut Backward<'_>) -> Result<()> {
-        let to_x = Windows::whole(step.input(0).dims()).mean_backward(&grad);
-        step.add(0, to_x)
+        let windows = Windows::whole(step.input(0).dims());
+        step.add(0, windows.mean_backward(grad, true))
     }
 
     fn reads(&self) -> Reads {
@@ -149,7 +147,7 @@ impl Operation for GlobalAvgPool {
 /// The number of a winner within its window is kept in a byte.
 const MAX_KERNEL: usize = 16;
 
-fn windows(
+fn out_shape(
     input: &[usize],
     kernel: [usize; 2],
     stride: [usize; 2],
