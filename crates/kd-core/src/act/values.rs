@@ -8,7 +8,7 @@ use crate::{Error, Result};
 
 /// f32 values, row-major.
 #[derive(Debug)]
-pub enum Values {
+pub(crate) enum Values {
     /// In CPU memory.
     Host(Buffer),
     /// On a GPU: contiguous and not tracked.
@@ -95,14 +95,6 @@ impl Values {
         match self {
             Self::Gpu(values) => Ok(values),
             Self::Host(_) => Err(elsewhere()),
-        }
-    }
-
-    /// As a tensor; those in CPU memory are copied.
-    pub(crate) fn tensor(&self, dims: &[usize]) -> Result<Tensor> {
-        match self {
-            Self::Host(values) => Ok(Tensor::from_slice(values, dims, &Device::Cpu)?),
-            Self::Gpu(values) => Ok(values.reshape(dims)?),
         }
     }
 

@@ -17,6 +17,7 @@ pub type Checked<T> = std::result::Result<T, String>;
 ///
 /// Shapes are those of one example: `[C, H, W]` for images and maps of features, `[F]` for
 /// vectors.
+#[expect(private_interfaces, reason = "operations are implemented in this crate only")]
 pub trait Operation {
     /// The least and the greatest number of inputs.
     fn n_inputs(&self) -> (usize, usize) {
@@ -66,6 +67,18 @@ pub trait Operation {
     fn clamp(&self) -> Option<Clamp> {
         None
     }
+
+    /// Whether the output of a clamp, as input, makes the output that of the same clamp: a maximum
+    /// does.
+    fn keeps_clamp(&self) -> bool {
+        false
+    }
+
+    /// Applies the operation to `values` in place, if it is a function of each value alone; says
+    /// whether it is. For blocks of values that are in the cache.
+    fn map(&self, _values: &mut [f32]) -> bool {
+        false
+    }
 }
 
 /// A tensor that belongs to an operation.
@@ -77,6 +90,9 @@ pub struct ParamSpec {
     pub shape: Vec<usize>,
     /// How it begins.
     pub init: Init,
+    /// How many values a value of the output is made from, and one of the input goes to, as PyTorch
+    /// counts them: what initial values depend on.
+    pub fans: [usize; 2],
     /// Whether it is trained; running statistics are not.
     pub trained: bool,
 }
@@ -84,7 +100,12 @@ pub struct ParamSpec {
 impl ParamSpec {
     /// A trained tensor.
     pub(crate) fn trained(name: &'static str, shape: &[usize], init: Init) -> Self {
-        Self { name, shape: shape.to_vec(), init, trained: true }
+        Self { name, shape: shape.to_vec(), init, fans: [1; 2], trained: true }
+    }
+
+    /// With this fan-in and fan-out.
+    pub(crate) fn fans(self, fan_in: usize, fan_out: usize) -> Self {
+        Self { fans: [fan_in, fan_out], ..self }
     }
 
     /// A tensor that belongs to the weights but is not trained.
@@ -106,7 +127,7 @@ pub enum Init {
     /// `N(0, 2 / fan_out)`, as torchvision's ResNets.
     KaimingFanOut,
     /// `N(0, std^2)`.
-    Normal(f32),
+    Normal(f64),
     /// Zeros.
     Zeros,
     /// Ones.

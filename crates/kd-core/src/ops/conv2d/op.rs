@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::Conv;
 use crate::ops::operation::{Checked, Init, Operation, ParamSpec, chw, n_windows};
 
 /// Cross-correlation, as PyTorch's `conv2d`: parameters `weight` `(O, C/groups, kh, kw)` and, where
@@ -70,6 +71,11 @@ impl Conv2d {
         Self { weight_init, ..self }
     }
 
+    /// How its windows lie on the image.
+    pub(crate) fn conv(&self) -> Conv {
+        Conv { stride: self.stride[0], padding: self.padding[0], groups: self.groups }
+    }
+
     fn check(&self, channels: usize) -> Checked<()> {
         let sizes = [self.kernel, self.stride, self.dilation].concat();
         if sizes.contains(&0) || self.groups == 0 || self.out_channels == 0 {
@@ -103,11 +109,12 @@ impl Operation for Conv2d {
     fn params(&self, inputs: &[&[usize]]) -> Vec<ParamSpec> {
         let [kh, kw] = self.kernel;
         let shape = [self.out_channels, inputs[0][0] / self.groups, kh, kw];
+        let (fan_in, fan_out) = (shape[1] * kh * kw, shape[0] * kh * kw);
         let mut params = vec![ParamSpec::trained("weight", &shape, self.weight_init)];
         if self.bias {
             params.push(ParamSpec::trained("bias", &[self.out_channels], self.bias_init));
         }
-        params
+        params.into_iter().map(|param| param.fans(fan_in, fan_out)).collect()
     }
 
     fn multiply_adds(&self, inputs: &[&[usize]], output: &[usize]) -> u64 {
