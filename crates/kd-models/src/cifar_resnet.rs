@@ -51,7 +51,8 @@ impl Network for CifarResNet {
         };
         let mut net = Graph::new(image_shape);
         stages(&mut net, self.depth, [16, 16, 32, 64], (Init::KaimingFanIn, shortcut));
-        let head = Linear::new(n_classes).init(Init::KaimingFanIn, Init::Pytorch);
+        let kaiming = Init::Normal((2.0 / 64f64).sqrt());
+        let head = Linear::new(n_classes).init(kaiming, Init::Pytorch);
         pool_and_head(net, "linear", head)
     }
 

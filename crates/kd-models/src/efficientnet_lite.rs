@@ -111,7 +111,7 @@ fn pointwise(n_out: usize) -> Conv2d {
 }
 
 fn depthwise(net: &Graph, n: usize, kernel: usize, stride: usize) -> Result<Conv2d> {
-    let std = (2.0 / (kernel * kernel) as f32).sqrt();
+    let std = (2.0 / (kernel * kernel) as f64).sqrt();
     let conv = Conv2d::new(n, kernel).stride(stride).groups(n).init(Init::Normal(std));
     same_padding(net, conv)
 }

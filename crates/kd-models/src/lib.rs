@@ -21,7 +21,8 @@ mod vgg;
 pub mod weights;
 mod wide_resnet;
 
-use kd_core::{Graph, Result, registry};
+use candle_core::Device;
+use kd_core::{Graph, Net, Result, Stream, registry};
 
 pub use cifar_resnet::{CifarResNet, CifarResNetX4, ShortcutOption};
 pub use efficientnet_lite::EfficientNetLite;
@@ -44,6 +45,20 @@ pub trait Network {
     /// [`kd_core::Error::Config`] for settings that describe no network, or for images that are
     /// too small for it.
     fn graph(&self, image_shape: [usize; 3], n_classes: usize) -> Result<Graph>;
+
+    /// The network with initial values from `stream`.
+    ///
+    /// # Errors
+    /// Those of [`Network::graph`]; when candle cannot allocate.
+    fn build(
+        &self,
+        image_shape: [usize; 3],
+        n_classes: usize,
+        stream: Stream,
+        device: &Device,
+    ) -> Result<Net> {
+        Net::new(self.graph(image_shape, n_classes)?, stream, device)
+    }
 
     /// The network of this family that `name` stands for; `self` only says which family.
     fn named(&self, name: &str) -> Option<ModelSpec>;

@@ -83,12 +83,15 @@ impl Mlp {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use candle_core::{Device, Tensor};
     use kd_core::testing::random;
+    use kd_core::{Classifier, Mode, Net, Stream};
 
-    fn mnist(hidden: &[usize]) -> MlpNetwork {
+    use super::*;
+
+    fn mnist(hidden: &[usize]) -> Net {
         let config = Mlp { hidden: hidden.to_vec(), ..Mlp::default() };
-        MlpNetwork::new(&config, [1, 28, 28], 10, Stream::new(1), &Device::Cpu).unwrap()
+        config.build([1, 28, 28], 10, Stream::new(1), &Device::Cpu).unwrap()
     }
 
     #[test]
@@ -103,7 +106,7 @@ mod tests {
     #[test]
     fn initial_values_do_not_depend_on_the_other_layers() {
         let (deep, shallow) = (mnist(&[30, 30]), mnist(&[30]));
-        let weight = |net: &MlpNetwork| {
+        let weight = |net: &Net| {
             let weight = net.params().get("fc1.weight").unwrap().constant();
             weight.to_vec2::<f32>().unwrap()
         };
@@ -114,10 +117,11 @@ mod tests {
     fn features_are_the_hidden_layers() {
         let net = mnist(&[40, 30]);
         let images = random(Stream::new(2), &[5, 1, 28, 28]);
-        let (logits, features) = net.features(&images, Mode::Eval).unwrap();
+        let taps = ["fc1.relu", "fc2.relu"];
+        let (logits, features) = net.forward_with_taps(&images, Mode::Eval, &taps).unwrap();
         assert_eq!(logits.dims(), [5, 10]);
         let shapes: Vec<_> = features.iter().map(|(n, t)| (n.as_str(), t.dims())).collect();
-        assert_eq!(shapes, [("fc1", &[5, 40][..]), ("fc2", &[5, 30])]);
+        assert_eq!(shapes, [("fc1.relu", &[5, 40][..]), ("fc2.relu", &[5, 30])]);
         let plain = net.forward(&images, Mode::Eval).unwrap();
         assert_eq!(plain.to_vec2::<f32>().unwrap(), logits.to_vec2::<f32>().unwrap());
     }
@@ -129,7 +133,7 @@ mod tests {
         let golden: serde_json::Value =
             serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
         let config = Mlp { hidden: vec![5, 4], dropout: 0.0, input_dropout: 0.0 };
-        let net = MlpNetwork::new(&config, [1, 2, 3], 3, Stream::new(0), &Device::Cpu).unwrap();
+        let net = config.build([1, 2, 3], 3, Stream::new(0), &Device::Cpu).unwrap();
         let layers = golden["layers"].as_array().unwrap();
         let values = layers.iter().enumerate().flat_map(|(i, layer)| {
             ["weight", "bias"].map(|part| (format!("fc{}.{part}", i + 1), tensor(&layer[part])))
@@ -177,13 +181,12 @@ mod tests {
 
     #[test]
     fn wrong_settings_and_images_are_refused() {
-        let build = |config: &Mlp| {
-            MlpNetwork::new(config, [1, 28, 28], 10, Stream::new(1), &Device::Cpu).map(|_| ())
-        };
-        assert!(build(&Mlp { hidden: vec![3, 0], ..Mlp::default() }).is_err());
-        assert!(build(&Mlp { hidden: vec![usize::MAX, 2], ..Mlp::default() }).is_err());
-        assert!(build(&Mlp { hidden: vec![1 << 20, 1 << 20], ..Mlp::default() }).is_err());
-        assert!(build(&Mlp { dropout: 1.0, ..Mlp::default() }).is_err());
+        let refused = |config: Mlp| assert!(config.graph([1, 28, 28], 10).is_err(), "{config:?}");
+        refused(Mlp { hidden: vec![3, 0], ..Mlp::default() });
+        refused(Mlp { hidden: vec![usize::MAX, 2], ..Mlp::default() });
+        refused(Mlp { hidden: vec![1 << 20, 1 << 20], ..Mlp::default() });
+        refused(Mlp { dropout: 1.0, ..Mlp::default() });
+        refused(Mlp { input_dropout: f32::NAN, ..Mlp::default() });
         let images = random(Stream::new(2), &[5, 1, 27, 28]);
         let error = mnist(&[3]).forward(&images, Mode::Eval).unwrap_err();
         assert!(matches!(error, Error::Shape { .. }));
