@@ -169,6 +169,7 @@ FILES = {
     "residual.folded": Variant("torchscript", 17, True, "folded"),
     "residual.training": Variant("torchscript", 17, True, "training"),
     "fresh.kept": Variant("torchscript", 17, True, "kept"),
+    "mobile.old": Variant("torchscript", 9, True, "folded"),
     "mobile.half": Variant("torchscript", 13, False, "kept", half=True),
     "mobile.dynamo": Variant("dynamo", 18, True, "kept", external_data=True),
     "gated.kept": Variant("torchscript", 13, True, "kept"),
