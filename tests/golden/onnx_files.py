@@ -14,6 +14,7 @@ import onnx
 import onnxruntime
 import onnxscript
 import torch
+from onnx import numpy_helper
 from torch import nn
 from torch.onnx import TrainingMode
 
@@ -124,6 +125,17 @@ def export(network: nn.Module, images: torch.Tensor, path: Path, variant: Varian
         warnings.simplefilter("ignore")
         write(network, images, path, variant)
     onnx.checker.check_model(str(path), full_check=True)
+
+
+@torch.no_grad()
+def reread(network: nn.Module, path: Path) -> nn.Module:
+    """With the tensors of a file, where they have PyTorch's names: rounded to float16, or with the running
+    statistics that tracing in training mode moved on."""
+    tensors = {tensor.name: numpy_helper.to_array(tensor) for tensor in onnx.load(str(path)).graph.initializer}
+    network = copy.deepcopy(network).eval()
+    for name, values in network.state_dict().items():
+        values.copy_(torch.tensor(tensors.get(name, values.numpy())))
+    return network
 
 
 def run(path: Path, images: torch.Tensor) -> np.ndarray:

@@ -7,9 +7,11 @@ about 5 GB in DIR; takes about ten minutes. For every network it writes the fold
 
     model.VARIANT.onnx      (see `VARIANTS`), one of them with its weights in a file of their own
     reference.safetensors   `images` (N, 3, H, W) in [0, 1] and `logits`, onnxruntime's of the first variant;
-                            for those in `TRAINED` also a training step in float64 without dropout: `train.images`,
-                            `train.labels`, `train.loss` (cross entropy, mean over the batch), `grad.PARAMETER` of
-                            every parameter and `running.BUFFER`, batch norm's statistics afterwards
+                            for those in `TRAINED` also `logits.ts17.training` and `logits.ts17.half`, PyTorch's
+                            in evaluation mode and float32 with that file's tensors, and a training step in float64
+                            without dropout: `train.images`, `train.labels`, `train.loss` (cross entropy, mean over
+                            the batch), `grad.PARAMETER` of every parameter and `running.BUFFER`, batch norm's
+                            statistics afterwards
     reference.json          versions, how each variant was written, which names of PyTorch's its initializers
                             do not have, how far its logits lie from PyTorch's in float64, and how far PyTorch's
                             float32 gradients lie from `grad.*`
@@ -20,6 +22,7 @@ import copy
 import dataclasses
 import json
 import sys
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -32,7 +35,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "golden"))
-from onnx_files import Variant, enliven, export, run, step, versions  # noqa: E402
+from onnx_files import Variant, enliven, export, reread, run, step, versions  # noqa: E402
 
 SEED = 20150309
 CLASSES = 10
@@ -141,7 +144,7 @@ def difference(got: dict, want: dict) -> float:
 def in_float32(network: nn.Module, images: torch.Tensor, labels: torch.Tensor) -> list[dict]:
     """One step in two ways of rounding."""
     one = step(network, images, labels, torch.float32)
-    with torch.backends.mkldnn.flags(enabled=False):
+    with warnings.catch_warnings(action="ignore"), torch.backends.mkldnn.flags(enabled=False):
         return [one, step(network, images, labels, torch.float32)]
 
 
@@ -176,38 +179,47 @@ def written(network: nn.Module, images: torch.Tensor, path: Path, variant: Varia
     return body, run(path, images)
 
 
+def write_variants(name: str, network: nn.Module, images: torch.Tensor, folder: Path) -> tuple[dict, dict]:
+    """Tensors of logits, and what is told of every variant."""
+    with torch.no_grad():
+        want = copy.deepcopy(network).double()(images.double()).float().numpy()
+    tensors, body = {}, {}
+    for label, variant in variants(name).items():
+        path = folder / f"model.{label}.onnx"
+        body[label], logits = written(network, images, path, variant)
+        tensors.setdefault("logits", torch.from_numpy(logits))
+        if variant.norms != "training":
+            body[label]["logits_differ_by"] = differ(f"{name} {label}", logits, want, 0.05 if variant.half else 1e-4)
+        if label in MORE:
+            with torch.no_grad():
+                tensors[f"logits.{label}"] = reread(network, path)(images)
+    if name == "resnet18":
+        pixels, path = Normalized(network).eval(), folder / "model.ts17.normalized.onnx"
+        body["ts17.normalized"], logits = written(pixels, images, path, VARIANTS["ts17.kept"])
+        tensors["logits.ts17.normalized"] = torch.from_numpy(logits)
+    return tensors, body
+
+
+def spread(name: str, logits: torch.Tensor) -> dict:
+    std, between = logits.std().item(), (logits[0] - logits[1]).abs().max().item()
+    assert 0.1 < std < 100 and between > 0.1 * std, f"{name}: dull or wild logits, {std} and {between}"
+    return {"std": std, "largest_difference_of_two_images": between}
+
+
 def make(name: str, folder: Path) -> None:
     torch.manual_seed(SEED)
     side = 224 if name == "vgg11_bn" else 64  # adaptive pooling to 7 x 7 exports only from multiples of 7
     folder.mkdir(parents=True, exist_ok=True)
     network = enliven(build(name), pictures(16, side))
     images = pictures(2, side)
-    with torch.no_grad():
-        want = copy.deepcopy(network).double()(images.double()).float().numpy()
-    made = {label: (network, variant) for label, variant in variants(name).items()}
-    if name == "resnet18":
-        made["ts17.normalized"] = (Normalized(network).eval(), VARIANTS["ts17.kept"])
-    tensors, body = {"images": images}, {}
-    for label, (exported, variant) in made.items():
-        body[label], logits = written(exported, images, folder / f"model.{label}.onnx", variant)
-        tensors.setdefault("logits", torch.from_numpy(logits))
-        if label == "ts17.normalized":
-            tensors["logits.normalized"] = torch.from_numpy(logits)
-        elif variant.norms != "training":
-            body[label]["logits_differ_by"] = differ(f"{name} {label}", logits, want, 0.05 if variant.half else 1e-4)
-    training = {}
-    if name in TRAINED:
-        more, training = trained(network, side)
-        tensors |= more
-    save_file(tensors, folder / "reference.safetensors")
-    between = float(np.abs(want[0] - want[1]).max())
-    spread = {"std": float(want.std()), "largest_difference_of_two_images": between}
-    assert 0.1 < spread["std"] < 100 and between > 0.1 * want.std(), f"{name}: dull or wild logits {spread}"
+    tensors, body = write_variants(name, network, images, folder)
+    more, training = trained(network, side) if name in TRAINED else ({}, {})
+    save_file({"images": images, **tensors, **more}, folder / "reference.safetensors")
     versioned = {**versions(), "torchvision": torchvision.__version__, "timm": timm.__version__}
     header = {"written_by": "tests/python/make_networks.py", **versioned, "seed": SEED}
-    content = {"header": header, "logits": spread, "training": training, "variants": body}
+    content = {"header": header, "logits": spread(name, tensors["logits"]), "training": training, "variants": body}
     (folder / "reference.json").write_text(json.dumps(content, indent=1) + "\n")
-    print(name, spread, training, flush=True)
+    print(name, content["logits"], training, flush=True)
 
 
 def differ(what: str, got: np.ndarray, want: np.ndarray, tolerance: float) -> float:
