@@ -148,22 +148,29 @@ def in_float32(network: nn.Module, images: torch.Tensor, labels: torch.Tensor) -
         return [one, step(network, images, labels, torch.float32)]
 
 
+def attempt(network: nn.Module, side: int) -> dict:
+    """A step on a new batch, and how far float32 lies from it."""
+    images, labels = pictures(4, side), torch.tensor([3, 0, 7, 3])
+    exact = step(network, images, labels, torch.float64)
+    singles = in_float32(network, images, labels)
+    far = max(difference(single["grads"], exact["grads"]) for single in singles)
+    return {"images": images, "labels": labels, **exact, "single_loss": singles[0]["loss"], "far": far}
+
+
 def trained(network: nn.Module, side: int) -> tuple[dict, dict]:
     """Tensors, and how exact float32 is. A ReLU whose input is zero but for rounding changes gradients by a
-    percent, so the batch is one without: the first of many in which float32 agrees with float64."""
-    labels = torch.tensor([3, 0, 7, 3])
-    for draw in range(60):
-        images = pictures(4, side)
-        exact = step(network, images, labels, torch.float64)
-        singles = in_float32(network, images, labels)
-        far = max(difference(single["grads"], exact["grads"]) for single in singles)
-        if far < 2e-4:
+    percent, so the batch is one without: the first in which float32 agrees with float64, or the best of many."""
+    best = attempt(network, side)
+    for _ in range(19):
+        if best["far"] < 2e-4:
             break
-    tensors = {"train.images": images, "train.labels": labels, "train.loss": exact["loss"].float()}
-    tensors |= {f"grad.{name}": grad.float().contiguous() for name, grad in exact["grads"].items()}
-    tensors |= {f"running.{name}": values.float() for name, values in exact["running"].items()}
-    loss = {"loss": exact["loss"].item(), "loss_in_float32": singles[0]["loss"].item()}
-    return tensors, {**loss, "gradients_in_float32_differ_by": far, "batches_drawn": draw + 1}
+        best = min(best, attempt(network, side), key=lambda found: found["far"])
+    tensors = {f"train.{name}": best[name] for name in ("images", "labels")}
+    tensors |= {"train.loss": best["loss"].float()}
+    tensors |= {f"grad.{name}": grad.float().contiguous() for name, grad in best["grads"].items()}
+    tensors |= {f"running.{name}": values.float() for name, values in best["running"].items()}
+    losses = {"loss": best["loss"].item(), "loss_in_float32": best["single_loss"].item()}
+    return tensors, {**losses, "gradients_in_float32_differ_by": best["far"]}
 
 
 def written(network: nn.Module, images: torch.Tensor, path: Path, variant: Variant) -> tuple[dict, np.ndarray]:
