@@ -3,7 +3,7 @@
     python tests/python/make_networks.py DIR [NETWORK ...]
 
 needs torch, torchvision, timm, onnx, onnxscript, onnxruntime, numpy and safetensors, no network access, and
-about 5 GB in DIR; takes about ten minutes. For every network it writes the folder DIR/NETWORK with
+about 5 GB in DIR; takes about twenty minutes. For every network it writes the folder DIR/NETWORK with
 
     model.VARIANT.onnx      (see `VARIANTS`), one of them with its weights in a file of their own
     reference.safetensors   `images` (N, 3, H, W) in [0, 1] and `logits`, onnxruntime's of the first variant;
