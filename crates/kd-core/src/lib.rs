@@ -8,6 +8,7 @@
 //! What it deliberately does not do: no model, no data set, no training loop, no global
 //! state but a pool of memory and, for each GPU in use, its compiled kernels.
 
+#[expect(unreachable_pub, reason = "operations are implemented in this crate only")]
 mod act;
 mod argmax;
 pub mod checkpoint;
@@ -22,6 +23,7 @@ mod gemm;
 pub mod graph;
 pub mod init;
 mod interval;
+mod math;
 pub mod ops;
 mod param;
 pub mod record;

@@ -7,7 +7,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 /// f32 values whose memory comes from a pool and returns to it: fresh memory would be zeroed, and
 /// fetched from the operating system page by page, in every step.
 #[derive(Debug, Default)]
-pub(crate) struct Buffer(Vec<f32>);
+pub struct Buffer(Vec<f32>);
 
 impl Buffer {
     /// `len` values left from an earlier use: whoever takes them writes all.

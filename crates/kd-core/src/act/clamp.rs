@@ -3,7 +3,7 @@
 /// `min(max(x, low), high)`: ReLU is `[0, inf)`, ReLU6 `[0, 6]`; its gradient is 0 at and beyond the
 /// ends, so that it can be told from the output alone.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) struct Clamp {
+pub struct Clamp {
     pub(crate) low: f32,
     pub(crate) high: f32,
 }

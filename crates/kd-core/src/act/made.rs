@@ -8,7 +8,7 @@ use crate::ops::source::Source;
 
 /// The values of an activation, and how they came to be.
 #[derive(Debug)]
-pub(crate) struct Made {
+pub struct Made {
     kind: Kind,
     /// What they went through last, in CPU memory: no gradient flows where they lie at its ends. On a
     /// GPU each operation sees to it itself.

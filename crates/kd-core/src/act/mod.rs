@@ -18,17 +18,17 @@ use std::sync::Arc;
 #[cfg(feature = "cuda")]
 use candle_core::Tensor;
 
-pub(crate) use buffer::Buffer;
+pub use buffer::Buffer;
 pub(crate) use buffer::next_run;
-pub(crate) use clamp::Clamp;
-pub(crate) use made::Made;
-pub(crate) use values::Values;
+pub use clamp::Clamp;
+pub use made::Made;
+pub use values::Values;
 
 use crate::Result;
 
 /// Activations of a batch. Cloning shares the values.
 #[derive(Debug, Clone)]
-pub(crate) struct Act {
+pub struct Act {
     id: usize,
     dims: Vec<usize>,
     /// Gone when nothing reads them any more.
@@ -107,7 +107,7 @@ impl Act {
 
 /// The gradients of activations that are known so far.
 #[derive(Default)]
-pub(crate) struct Grads(BTreeMap<usize, Grad>);
+pub struct Grads(BTreeMap<usize, Grad>);
 
 /// A gradient of an activation.
 pub(crate) struct Grad {

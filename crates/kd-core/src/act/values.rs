@@ -8,7 +8,7 @@ use crate::{Error, Result};
 
 /// f32 values, row-major.
 #[derive(Debug)]
-pub(crate) enum Values {
+pub enum Values {
     /// In CPU memory.
     Host(Buffer),
     /// On a GPU: contiguous and not tracked.

@@ -15,3 +15,6 @@ mod single;
 
 pub use net::Net;
 pub use single::apply;
+
+#[cfg(test)]
+mod tests;

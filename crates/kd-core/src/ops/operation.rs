@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::Result;
 use crate::act::{Buffer, Clamp, Made};
 use crate::ops::step::{Backward, Forward, Reads};
+use crate::simd::vectorized;
 
 /// What was asked for, or why it cannot be, in words; the node's name is added further out.
 pub type Checked<T> = std::result::Result<T, String>;
@@ -17,7 +18,6 @@ pub type Checked<T> = std::result::Result<T, String>;
 ///
 /// Shapes are those of one example: `[C, H, W]` for images and maps of features, `[F]` for
 /// vectors.
-#[expect(private_interfaces, reason = "operations are implemented in this crate only")]
 pub trait Operation {
     /// The least and the greatest number of inputs.
     fn n_inputs(&self) -> (usize, usize) {
@@ -74,10 +74,18 @@ pub trait Operation {
         false
     }
 
-    /// Applies the operation to `values` in place, if it is a function of each value alone; says
-    /// whether it is. For blocks of values that are in the cache.
-    fn map(&self, _values: &mut [f32]) -> bool {
-        false
+    /// Applies the operation to `values` in place, if it is a function of each value alone; false if
+    /// it is not, and nothing has happened then. Other operations call it for blocks that are in the
+    /// cache.
+    fn map(&self, values: &mut [f32]) -> bool {
+        let clamp = self.clamp();
+        if let Some(clamp) = clamp {
+            vectorized(
+                #[inline(always)]
+                || clamp.apply(values),
+            );
+        }
+        clamp.is_some()
     }
 }
 

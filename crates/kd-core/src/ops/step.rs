@@ -10,7 +10,7 @@ use crate::{Error, Mode, Result};
 
 /// A tensor that belongs to a step, and where its gradient goes.
 #[derive(Debug, Clone)]
-pub(crate) struct Weight {
+pub struct Weight {
     /// Shares memory with the network's parameter.
     pub(crate) value: Tensor,
     /// Nothing for what is not trained.
@@ -18,7 +18,7 @@ pub(crate) struct Weight {
 }
 
 /// One step forward.
-pub(crate) struct Forward<'a> {
+pub struct Forward<'a> {
     pub(crate) inputs: &'a [&'a Act],
     /// In the order of the operation's `params`.
     pub(crate) weights: &'a [Weight],
@@ -45,7 +45,7 @@ impl<'a> Forward<'a> {
 }
 
 /// One step backward.
-pub(crate) struct Backward<'a> {
+pub struct Backward<'a> {
     /// With values only where the operation reads them, see `Reads`.
     pub(crate) inputs: &'a [&'a Act],
     /// As the inputs.
@@ -92,7 +92,7 @@ impl<'a> Backward<'a> {
 
 /// Which values an operation's backward reads; all others are given up after the forward.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Reads {
+pub struct Reads {
     /// Those of its inputs.
     pub(crate) inputs: bool,
     /// Those of its output.

@@ -5,6 +5,7 @@ mod gelu;
 mod hard_sigmoid;
 mod hard_swish;
 mod leaky_relu;
+mod map;
 mod relu;
 mod sigmoid;
 mod silu;
