@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::Conv;
 use crate::ops::operation::{Checked, Init, Operation, ParamSpec, chw, n_windows};
 
 /// Cross-correlation, as PyTorch's `conv2d`: parameters `weight` `(O, C/groups, kh, kw)` and, where
@@ -70,6 +71,12 @@ impl Conv2d {
         Self { weight_init, ..self }
     }
 
+    /// How its windows lie on the image.
+    pub fn conv(&self) -> Conv {
+        let Self { stride, padding, dilation, groups, .. } = *self;
+        Conv { stride, padding, dilation, groups }
+    }
+
     fn check(&self, channels: usize) -> Checked<()> {
         let sizes = [self.kernel, self.stride, self.dilation].concat();
         if sizes.contains(&0) || self.groups == 0 || self.out_channels == 0 {
@@ -88,12 +95,12 @@ impl Operation for Conv2d {
     fn shape(&self, inputs: &[&[usize]]) -> Checked<Vec<usize>> {
         let [channels, height, width] = chw(inputs[0])?;
         self.check(channels)?;
-        let [top, left, bottom, right] = self.padding;
-        let side = |size: usize, padding: (usize, usize), axis: usize| {
-            let reach = (self.kernel[axis] - 1).checked_mul(self.dilation[axis])?.checked_add(1)?;
-            n_windows(size, padding, reach, self.stride[axis])
+        let conv = self.conv();
+        let side = |size: usize, axis: usize| {
+            let reach = conv.reach(axis, self.kernel[axis])?;
+            n_windows(size, conv.padding_of(axis), reach, self.stride[axis])
         };
-        let sides = (side(height, (top, bottom), 0), side(width, (left, right), 1));
+        let sides = (side(height, 0), side(width, 1));
         match sides {
             (Some(height), Some(width)) => Ok(vec![self.out_channels, height, width]),
             _ => Err(format!("{height}x{width} pixels are fewer than the kernel's")),
