@@ -13,6 +13,9 @@ use crate::simd::vectorized;
 /// Values of the images that a task takes, with margins, input and output together.
 const BLOCK: usize = 1 << 18;
 
+/// The same for rows of an image that is larger.
+const ROWS: usize = 1 << 16;
+
 /// Images whose input and output fit the cache together.
 pub(super) fn images_per_block(len: usize) -> usize {
     (BLOCK / len.max(1)).max(1)
@@ -67,7 +70,7 @@ impl Blocks {
         let out_row = out_len / n_out_rows;
         let per_row = first.in_rows * in_row + first.out_rows * out_row;
         let margin = reach(gathers).saturating_sub(first.in_rows) * in_row;
-        let rows = ((BLOCK / 2).saturating_sub(margin) / per_row).clamp(1, first.size[0]);
+        let rows = (ROWS.saturating_sub(margin) / per_row).clamp(1, first.size[0]);
         Self { rows, out_row, ..Self::images(1, first, out_len) }
     }
 
@@ -113,18 +116,23 @@ fn reach(gathers: &[&Gather]) -> usize {
     gathers.iter().map(|gather| gather.reach).max().unwrap_or(0)
 }
 
+/// Values of a line of the cache.
+const LINE: usize = 16;
+
 thread_local! {
     /// Buffers for blocks of images, kept from call to call.
     static BUFFERS: RefCell<Vec<Vec<f32>>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Calls `f` with `len` values of any kind.
+/// Calls `f` with `len` values of any kind, which begin a line of the cache: a vector across two
+/// lines takes twice as long.
 pub(super) fn with_buffer(len: usize, f: impl FnOnce(&mut [f32])) {
     let mut buffer = BUFFERS.with_borrow_mut(Vec::pop).unwrap_or_default();
-    if buffer.len() < len {
-        buffer.resize(len, 0.0);
+    if buffer.len() < len + LINE {
+        buffer.resize(len + LINE, 0.0);
     }
-    f(&mut buffer[..len]);
+    let start = buffer.as_ptr().align_offset(LINE * size_of::<f32>()).min(LINE);
+    f(&mut buffer[start..start + len]);
     BUFFERS.with_borrow_mut(|free| free.push(buffer));
 }
 

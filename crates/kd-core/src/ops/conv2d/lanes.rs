@@ -35,33 +35,49 @@ impl WithSimd for LaneSum<'_> {
         assert!(furthest(self.in_offsets) + furthest(self.taps) + n <= self.x.len());
         assert!(furthest(self.out_offsets) + n <= self.out.len());
         assert_eq!(self.taps.len() * n, self.weights.len());
-        let (from, to) = (self.in_offsets, self.out_offsets);
-        for (from, to) in from.chunks(HEIGHT).zip(to.chunks(HEIGHT)) {
-            macro_rules! heights {
-                ($($n:literal)*) => {
-                    match from.len() {
-                        $($n => {
-                            let (from, to) = (from.first_chunk(), to.first_chunk());
-                            let (Some(from), Some(to)) = (from, to) else { return };
-                            self.tile::<S, $n>(simd, from, to);
-                        })*
-                        _ => {}
-                    }
-                };
+        for channels in chunks(n) {
+            let (from, to) = (self.in_offsets, self.out_offsets);
+            for (from, to) in from.chunks(HEIGHT).zip(to.chunks(HEIGHT)) {
+                macro_rules! heights {
+                    ($($n:literal)*) => {
+                        match from.len() {
+                            $($n => {
+                                let (from, to) = (from.first_chunk(), to.first_chunk());
+                                let (Some(from), Some(to)) = (from, to) else { return };
+                                self.tile::<S, $n>(simd, from, to, channels);
+                            })*
+                            _ => {}
+                        }
+                    };
+                }
+                heights!(1 2 3 4 5 6);
             }
-            heights!(1 2 3 4 5 6);
         }
     }
 }
 
+/// Channels that are taken together: a window's pixels and their neighbors then stay in the
+/// first-level cache.
+const CHUNK: usize = 64;
+
+/// First channel of each chunk, and the first behind it.
+fn chunks(n_channels: usize) -> impl Iterator<Item = (usize, usize)> {
+    (0..n_channels).step_by(CHUNK).map(move |first| (first, n_channels.min(first + CHUNK)))
+}
+
 impl LaneSum<'_> {
     #[inline(always)]
-    fn tile<S: Simd, const R: usize>(&mut self, simd: S, from: &[usize; R], to: &[usize; R]) {
-        let (n, lanes) = (self.n_channels, S::F32_LANES);
+    fn tile<S: Simd, const R: usize>(
+        &mut self,
+        simd: S,
+        from: &[usize; R],
+        to: &[usize; R],
+        (mut channel, n): (usize, usize),
+    ) {
+        let lanes = S::F32_LANES;
         if n < lanes {
             return self.narrow::<S, R>(simd, from, to);
         }
-        let mut channel = 0;
         while channel + 2 * lanes <= n {
             self.block::<S, R, 2>(simd, from, to, channel);
             channel += 2 * lanes;
