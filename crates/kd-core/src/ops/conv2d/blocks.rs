@@ -11,10 +11,10 @@ use crate::ops::source::Source;
 use crate::simd::vectorized;
 
 /// Values of the images that a task takes, with margins, input and output together.
-const BLOCK: usize = 1 << 18;
+pub(super) const BLOCK: usize = 1 << 18;
 
-/// The same for rows of an image that is larger.
-const ROWS: usize = 1 << 16;
+/// The same where the weights are few and every value is used a few times only.
+pub(super) const SMALL_BLOCK: usize = 1 << 16;
 
 /// Images whose input and output fit the cache together.
 pub(super) fn images_per_block(len: usize) -> usize {
@@ -55,22 +55,23 @@ impl Blocks {
         Self { n_images, rows, image_rows, out_len, out_row, out_rows }
     }
 
-    /// Blocks of the sums `gathers`, which read the same source, and of which the first has the most
-    /// pixels. A row of the source has `in_row` values in the cache.
+    /// Blocks of at most `len` values of the sums `gathers`, which read the same source, and of which
+    /// the first has the most pixels. A row of the source has `in_row` values in the cache.
     pub(super) fn new(
         gathers: &[&Gather],
         in_row: usize,
         (out_len, n_out_rows): (usize, usize),
+        len: usize,
     ) -> Self {
         let first = gathers[0];
-        let in_len = first.source.n_rows() * in_row;
-        if in_len + out_len <= BLOCK || first.size[0] == 1 {
-            return Self::images(images_per_block(in_len + out_len), first, out_len);
+        let image_len = first.source.n_rows() * in_row + out_len;
+        if image_len <= len || first.size[0] == 1 {
+            return Self::images((len / image_len).max(1), first, out_len);
         }
         let out_row = out_len / n_out_rows;
         let per_row = first.in_rows * in_row + first.out_rows * out_row;
         let margin = reach(gathers).saturating_sub(first.in_rows) * in_row;
-        let rows = (ROWS.saturating_sub(margin) / per_row).clamp(1, first.size[0]);
+        let rows = (SMALL_BLOCK.saturating_sub(margin) / per_row).clamp(1, first.size[0]);
         Self { rows, out_row, ..Self::images(1, first, out_len) }
     }
 

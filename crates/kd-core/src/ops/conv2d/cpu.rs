@@ -14,7 +14,7 @@ use rayon::prelude::*;
 use crate::act::Buffer;
 use crate::ops::source::Source;
 
-use super::blocks::{Block, Blocks, images_per_block, with_block};
+use super::blocks::{BLOCK, Block, Blocks, SMALL_BLOCK, images_per_block, with_block};
 use super::geometry::{Gather, Geometry, Padded, Run};
 use super::lanes::LaneSum;
 use super::pack::{Direction, pack};
@@ -173,17 +173,17 @@ impl Sum {
 fn blocks(sums: &[Sum], out: Padded) -> Blocks {
     let gathers = gathers(sums);
     let in_row = gathers[0].source.offset([1, 0]);
-    let in_row = match &sums[0].weights {
+    let (in_row, len) = match &sums[0].weights {
         Weights::Transformed(winograd) => {
             let fitting = images_per_block(gathers[0].source.len() + out.len());
             let n_images = fitting.max(winograd.images_per_block());
             return Blocks::images(n_images, gathers[0], out.len());
         }
-        Weights::Direct(_) => in_row,
-        Weights::Lanes(lanes) if lanes.spread.is_none() => in_row,
-        Weights::Lanes(lanes) => in_row + lanes.spread.len(in_row),
+        Weights::Direct(_) => (in_row, BLOCK),
+        Weights::Lanes(lanes) if lanes.spread.is_none() => (in_row, SMALL_BLOCK),
+        Weights::Lanes(lanes) => (in_row + lanes.spread.len(in_row), SMALL_BLOCK),
     };
-    Blocks::new(&gathers, in_row, (out.len(), out.size[0]))
+    Blocks::new(&gathers, in_row, (out.len(), out.size[0]), len)
 }
 
 fn gathers(sums: &[Sum]) -> Vec<&Gather> {

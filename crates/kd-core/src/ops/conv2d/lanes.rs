@@ -35,7 +35,7 @@ impl WithSimd for LaneSum<'_> {
         assert!(furthest(self.in_offsets) + furthest(self.taps) + n <= self.x.len());
         assert!(furthest(self.out_offsets) + n <= self.out.len());
         assert_eq!(self.taps.len() * n, self.weights.len());
-        for channels in chunks(n) {
+        for channels in chunks(n, CHUNK) {
             let (from, to) = (self.in_offsets, self.out_offsets);
             for (from, to) in from.chunks(HEIGHT).zip(to.chunks(HEIGHT)) {
                 macro_rules! heights {
@@ -61,8 +61,8 @@ impl WithSimd for LaneSum<'_> {
 const CHUNK: usize = 64;
 
 /// First channel of each chunk, and the first behind it.
-fn chunks(n_channels: usize) -> impl Iterator<Item = (usize, usize)> {
-    (0..n_channels).step_by(CHUNK).map(move |first| (first, n_channels.min(first + CHUNK)))
+fn chunks(n_channels: usize, chunk: usize) -> impl Iterator<Item = (usize, usize)> {
+    (0..n_channels).step_by(chunk).map(move |first| (first, n_channels.min(first + chunk)))
 }
 
 impl LaneSum<'_> {
@@ -163,40 +163,64 @@ impl WithSimd for LaneWeightSum<'_> {
         assert!(furthest(self.in_offsets) + furthest(self.taps) + n <= self.x.len());
         assert!(self.in_offsets.len() * n <= self.g.len());
         assert_eq!(self.taps.len() * n, self.out.len());
+        for channels in chunks(n, WEIGHT_CHUNK) {
+            for first in (0..self.in_offsets.len()).step_by(STRIP) {
+                let pixels = (first, STRIP.min(self.in_offsets.len() - first));
+                self.strip(simd, pixels, channels);
+            }
+        }
+    }
+}
+
+/// Channels and pixels of a weight gradient that are taken together: they stay in the first-level
+/// cache for all taps.
+const WEIGHT_CHUNK: usize = 32;
+const STRIP: usize = 64;
+
+impl LaneWeightSum<'_> {
+    #[inline(always)]
+    fn strip<S: Simd>(&mut self, simd: S, pixels: (usize, usize), channels: (usize, usize)) {
         let n_taps = self.taps.len().div_ceil(self.taps.len().div_ceil(TAPS).max(1)).max(1);
         for first in (0..self.taps.len()).step_by(n_taps) {
             let count = n_taps.min(self.taps.len() - first);
             macro_rules! counts {
                 ($($n:literal)*) => {
-                    match count { $($n => self.taps::<S, $n>(simd, first),)* _ => {} }
+                    match count {
+                        $($n => self.taps::<S, $n>(simd, first, pixels, channels),)*
+                        _ => {}
+                    }
                 };
             }
             counts!(1 2 3 4 5 6);
         }
     }
-}
 
-impl LaneWeightSum<'_> {
     #[inline(always)]
-    fn taps<S: Simd, const T: usize>(&mut self, simd: S, first: usize) {
-        let (n, lanes) = (self.n_channels, S::F32_LANES);
+    fn taps<S: Simd, const T: usize>(
+        &mut self,
+        simd: S,
+        first: usize,
+        pixels: (usize, usize),
+        (mut channel, n): (usize, usize),
+    ) {
+        let lanes = S::F32_LANES;
         let Some(taps) = self.taps[first..].first_chunk::<T>() else { return };
+        let taps = (first, taps);
         if n < lanes {
-            return self.narrow::<S, T>(simd, (first, taps));
+            return self.narrow::<S, T>(simd, taps, pixels);
         }
-        let mut channel = 0;
         while channel + 2 * lanes <= n {
-            self.block::<S, T, 2>(simd, (first, taps), (channel, 0));
+            self.block::<S, T, 2>(simd, taps, pixels, (channel, 0));
             channel += 2 * lanes;
         }
         if n - channel > lanes {
-            self.block::<S, T, 1>(simd, (first, taps), (channel, 0));
+            self.block::<S, T, 1>(simd, taps, pixels, (channel, 0));
             channel += lanes;
         }
         // The last vector may overlap the one before, whose channels are not added twice.
         if channel < n {
             let start = n - lanes;
-            self.block::<S, T, 1>(simd, (first, taps), (start, channel - start));
+            self.block::<S, T, 1>(simd, taps, pixels, (start, channel - start));
         }
     }
 
@@ -206,6 +230,7 @@ impl LaneWeightSum<'_> {
         &mut self,
         simd: S,
         (first, taps): (usize, &[usize; T]),
+        pixels: (usize, usize),
         (channel, skip): (usize, usize),
     ) {
         let n = self.n_channels;
@@ -214,9 +239,9 @@ impl LaneWeightSum<'_> {
         // SAFETY: channel + V vectors are within the n channels of a pixel, all of which lie within
         // `x` and `g`, as `with_simd` has asserted.
         unsafe {
-            let mut g = self.g.as_ptr().add(channel);
+            let mut g = self.g.as_ptr().add(pixels.0 * n + channel);
             let x = taps.map(|tap| self.x.as_ptr().add(tap + channel));
-            for &place in self.in_offsets {
+            for &place in &self.in_offsets[pixels.0..][..pixels.1] {
                 let values = read::<S, V>(g);
                 for t in 0..T {
                     let x = read::<S, V>(x[t].add(place));
@@ -227,8 +252,10 @@ impl LaneWeightSum<'_> {
                 g = g.wrapping_add(n);
             }
         }
-        for (t, sums) in sums.iter().enumerate() {
-            let sums: &[f32] = &bytemuck::cast_slice(sums)[skip..];
+        for t in 0..T {
+            // By value: the sums would leave their registers if their address were taken.
+            let sums = sums[t];
+            let sums: &[f32] = &bytemuck::cast_slice(&sums)[skip..];
             let out = &mut self.out[(first + t) * n + channel + skip..][..sums.len()];
             out.iter_mut().zip(sums).for_each(|(out, sum)| *out += sum);
         }
@@ -236,10 +263,16 @@ impl LaneWeightSum<'_> {
 
     /// All channels, where they are fewer than a vector has places.
     #[inline(always)]
-    fn narrow<S: Simd, const T: usize>(&mut self, simd: S, (first, taps): (usize, &[usize; T])) {
+    fn narrow<S: Simd, const T: usize>(
+        &mut self,
+        simd: S,
+        (first, taps): (usize, &[usize; T]),
+        pixels: (usize, usize),
+    ) {
         let n = self.n_channels;
         let mut sums = [simd.splat_f32s(0.0); T];
-        for (&place, g) in self.in_offsets.iter().zip(self.g.chunks_exact(n)) {
+        let places = self.in_offsets.iter().zip(self.g.chunks_exact(n));
+        for (&place, g) in places.skip(pixels.0).take(pixels.1) {
             let g = simd.partial_load_f32s(g);
             for t in 0..T {
                 let x = simd.partial_load_f32s(&self.x[place + taps[t]..][..n]);
