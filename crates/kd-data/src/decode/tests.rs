@@ -1,25 +1,64 @@
-use ::png::ColorType;
+use image::ExtendedColorType;
 use kd_core::Stream;
 
-use super::fixture::{GOLDEN, golden, picture, png, resized_header};
+use super::fixture::{GOLDEN, Golden, golden, golden_pictures, picture, png, resized_header};
 use super::*;
 
 fn decode(bytes: &[u8]) -> Result<Rgb, Fault> {
     Picture::open(bytes)?.rgb()
 }
 
+/// What Pillow reads and `image` does not, or not to the same values.
+const REFUSED: [(&str, &str); 2] = [("palette.tif", ""), ("jpeg.tif", "")];
+
 #[test]
-fn all_color_types_become_rgb() {
-    let rgb = |color, pixels: &[u8]| decode(&png([1, 2], color, pixels)).unwrap().pixels;
-    assert_eq!(rgb(ColorType::Grayscale, &[7, 9]), [7, 7, 7, 9, 9, 9]);
-    assert_eq!(rgb(ColorType::GrayscaleAlpha, &[7, 0, 9, 255]), [7, 7, 7, 9, 9, 9]);
-    assert_eq!(rgb(ColorType::Rgba, &[1, 2, 3, 0, 4, 5, 6, 255]), [1, 2, 3, 4, 5, 6]);
-    let mut deep = Vec::new();
-    let mut encoder = ::png::Encoder::new(&mut deep, 1, 1);
-    encoder.set_depth(::png::BitDepth::Sixteen);
-    encoder.set_color(ColorType::Rgb);
-    encoder.write_header().unwrap().write_image_data(&[1, 255, 2, 0, 3, 128]).unwrap();
-    assert_eq!(decode(&deep).unwrap().pixels, [1, 2, 3]);
+fn pictures_of_every_format_decode_as_by_pillow() {
+    let mut faults = Vec::new();
+    for Golden { name, file, size, rgb } in golden_pictures() {
+        let got = decode(&file);
+        if let Some((_, reason)) = REFUSED.iter().find(|(refused, _)| *refused == name) {
+            if !got.as_ref().is_err_and(|fault| fault.contains(reason)) {
+                faults.push(format!("{name}: {got:?}"));
+            }
+            continue;
+        }
+        match got {
+            Err(reason) => faults.push(format!("{name}: {reason}")),
+            Ok(got) if got.size != size => faults.push(format!("{name}: {:?}", got.size)),
+            Ok(got) if got.pixels != rgb => {
+                let worst = got.pixels.iter().zip(&rgb).map(|(a, b)| a.abs_diff(*b)).max();
+                let n = got.pixels.iter().zip(&rgb).filter(|(a, b)| a != b).count();
+                faults.push(format!("{name}: {n} bytes differ, by up to {worst:?}"));
+            }
+            Ok(_) => {}
+        }
+    }
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
+}
+
+#[test]
+fn a_cut_picture_is_refused_or_whole() {
+    let mut faults = Vec::new();
+    for Golden { name, file, .. } in golden_pictures() {
+        let whole = decode(&file);
+        let wrong: Vec<usize> = (0..file.len())
+            .filter(|&cut| decode(&file[..cut]).is_ok_and(|rgb| Ok(&rgb) != whole.as_ref()))
+            .collect();
+        if let (Some(first), Some(last)) = (wrong.first(), wrong.last()) {
+            faults.push(format!("{name}: {first} ..= {last} of {}", file.len()));
+        }
+    }
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
+}
+
+#[test]
+fn of_a_damaged_deep_picture_the_rows_before_the_fault_are_used() {
+    let all = golden_pictures();
+    for name in ["gray-16.png", "rgb-16.png"] {
+        let Golden { file, rgb, size, .. } = all.iter().find(|golden| golden.name == name).unwrap();
+        let got = lenient(&file[..file.len() * 3 / 4]).unwrap();
+        assert_eq!((got.size, &got.pixels[..3 * 13]), (*size, &rgb[..3 * 13]), "{name}");
+    }
 }
 
 #[test]
@@ -45,6 +84,11 @@ fn a_huge_image_is_refused_by_its_header() {
     png[29..33].copy_from_slice(&crc.to_be_bytes());
     for (bytes, size) in [
         (png, "65536x65536"),
+        (b"P6 65536 65536 255 ".to_vec(), "65536x65536"),
+        (b"P1 16385 1 ".to_vec(), "16385x1"),
+        (b"GIF89a\xff\xff\xff\xff\0\0\0".to_vec(), "65535x65535"),
+        (with_bytes("rgb.bmp", 18, &[255, 255, 0, 0, 255, 255, 0, 0]), "65535x65535"),
+        (with_bytes("lossless.webp", 21, &[0xff, 0xff, 0xff, 0x0f]), "16384x16384"),
         (resized_header("color420", [65_500, 65_500]), "65500x65500"),
         (resized_header("progressive", [65_535, 65_535]), "65535x65535"),
         (resized_header("color420", [1, 16_385]), "16385x1"),
@@ -54,6 +98,14 @@ fn a_huge_image_is_refused_by_its_header() {
         assert!(reason.contains(size), "{reason}");
     }
     assert!(Picture::open(&resized_header("color420", [9459, 9459])).is_ok());
+}
+
+/// A golden picture with other bytes at `at`.
+fn with_bytes(name: &str, at: usize, bytes: &[u8]) -> Vec<u8> {
+    let golden = golden_pictures().into_iter().find(|golden| golden.name == name);
+    let mut file = golden.unwrap().file;
+    file[at..at + bytes.len()].copy_from_slice(bytes);
+    file
 }
 
 /// The checksum of a PNG chunk, bit by bit.
@@ -86,7 +138,9 @@ fn a_preview_within_a_file_does_not_hide_that_it_is_cut_off() {
 #[test]
 fn changed_files_are_decoded_in_their_size_or_refused() {
     let mut rng = Stream::new(2).rng();
-    for whole in GOLDEN.map(|name| golden(name)[0].clone()).into_iter().chain([picture(0)]) {
+    let jpegs = GOLDEN.map(|name| golden(name)[0].clone());
+    let others = golden_pictures().into_iter().map(|golden| golden.file);
+    for whole in jpegs.into_iter().chain(others) {
         for _ in 0..1000 {
             let mut bytes = whole.clone();
             bytes[rng.below(whole.len() as u32) as usize] ^= 1 << rng.below(8);
@@ -118,7 +172,7 @@ fn of_a_damaged_file_what_is_whole_is_used() {
     for (name, tolerance) in GOLDEN.map(|name| (name, 40)).into_iter().chain([("png", 0)]) {
         let [mut file, rgb] = golden(if name == "png" { "color444" } else { name });
         if name == "png" {
-            file = png([21, 37], ColorType::Rgb, &rgb);
+            file = png([21, 37], ExtendedColorType::Rgb8, &rgb);
         }
         let cut = &file[..file.len() * 9 / 10];
         assert!(decode(cut).is_err());
@@ -134,9 +188,18 @@ fn of_a_damaged_file_what_is_whole_is_used() {
 
 #[test]
 fn what_is_no_image_is_refused() {
-    for bytes in
-        [&b""[..], b"GIF89a", b"\xff\xd8", b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", &[0; 100]]
-    {
+    for bytes in [
+        &b""[..],
+        b"GIF89a",
+        b"BM",
+        b"P5 1",
+        b"II*\0",
+        b"RIFF\0\0\0\0WEBP",
+        b"\xff\xd8",
+        b"\xff\xd8\xff",
+        b"\x89PNG\r\n\x1a\n",
+        &[0; 100],
+    ] {
         assert!(Picture::open(bytes).is_err());
     }
 }
