@@ -176,6 +176,7 @@ def tiffs() -> dict[str, bytes]:
         "bits.tif": saved(image("L").convert("1"), "TIFF"),
         "bits-fax.tif": saved(image("L").convert("1"), "TIFF", compression="group4"),
         "cmyk.tif": saved(image("RGB").convert("CMYK"), "TIFF"),
+        "cmyk-black.tif": saved(Image.fromarray(np.asarray(image("RGBA")), "CMYK"), "TIFF"),
         "palette.tif": saved(pixels.quantize(20), "TIFF"),
         "jpeg.tif": saved(pixels, "TIFF", compression="jpeg", quality=90),
     }

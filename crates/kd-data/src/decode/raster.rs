@@ -3,11 +3,15 @@
 //! `image` gives samples as they are in the file; Pillow's `convert("RGB")` makes bytes of them by
 //! rules of its own, which are here: gray samples of 16 bits are clipped at 255, those of colors
 //! keep their high byte, those of PPM and PGM files are scaled to what a byte can hold.
+//!
+//! Differs from Pillow: TIFF files with a palette, gray with alpha, YCbCr or samples of 32 bits
+//! are refused, and where BMP files have 16 bits a pixel, or TIFF files four inks or JPEG within,
+//! values may be one off.
 
 use std::io::Cursor;
 
 use image::codecs::pnm::PnmDecoder;
-use image::{ColorType, ImageDecoder, ImageFormat, ImageReader, Limits};
+use image::{ColorType, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits};
 
 use super::{Fault, check_size, damaged, gif, whole};
 
@@ -46,7 +50,14 @@ fn open(bytes: &[u8], format: ImageFormat) -> Result<Opened<'_>, Fault> {
     let mut limits = Limits::no_limits();
     limits.max_alloc = Some(MAX_ALLOC);
     reader.limits(limits);
-    Ok(Opened { bytes, format, decoder: Box::new(reader.into_decoder().map_err(damaged)?) })
+    Ok(Opened { bytes, format, decoder: Box::new(reader.into_decoder().map_err(fault)?) })
+}
+
+fn fault(error: ImageError) -> Fault {
+    match error {
+        ImageError::Unsupported(error) => format!("is not read, save it as PNG: {error}"),
+        other => damaged(other),
+    }
 }
 
 impl Opened<'_> {
@@ -61,7 +72,7 @@ impl Opened<'_> {
         let color = self.decoder.color_type();
         let depth = self.depth(color)?;
         let mut content = vec![0; height * width * usize::from(color.bytes_per_pixel())];
-        let fault = self.decoder.read_image(&mut content).err().map(damaged);
+        let fault = self.decoder.read_image(&mut content).err().map(fault);
         if fault.is_some() && self.format == ImageFormat::Png && depth != Depth::Byte {
             // Where `image` meets a fault it leaves them as PNG has them, high byte first.
             content.as_chunks_mut::<2>().0.iter_mut().for_each(|pair| pair.reverse());
@@ -76,7 +87,7 @@ impl Opened<'_> {
         let is_deep = match color.bytes_per_pixel() / color.channel_count() {
             1 => false,
             2 => true,
-            _ => return Err("has samples of 32 bits, which are not read".into()),
+            _ => return Err("is not read, save it as PNG: its samples have 32 bits".into()),
         };
         // Of one gray that counts as transparent `image` makes an alpha channel.
         let is_gray = color == ColorType::L16

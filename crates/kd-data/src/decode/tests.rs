@@ -8,47 +8,38 @@ fn decode(bytes: &[u8]) -> Result<Rgb, Fault> {
     Picture::open(bytes)?.rgb()
 }
 
-/// What Pillow reads and `image` does not, or not to the same values.
-const REFUSED: [(&str, &str); 2] = [("palette.tif", ""), ("jpeg.tif", "")];
+/// What Pillow reads and `image` does not.
+const REFUSED: [&str; 2] = ["gray-alpha.tif", "palette.tif"];
+/// Where `image` rounds otherwise, by one.
+const NEAR: [&str; 3] = ["555.bmp", "565.bmp", "cmyk-black.tif"];
 
 #[test]
 fn pictures_of_every_format_decode_as_by_pillow() {
-    let mut faults = Vec::new();
     for Golden { name, file, size, rgb } in golden_pictures() {
-        let got = decode(&file);
-        if let Some((_, reason)) = REFUSED.iter().find(|(refused, _)| *refused == name) {
-            if !got.as_ref().is_err_and(|fault| fault.contains(reason)) {
-                faults.push(format!("{name}: {got:?}"));
-            }
+        let name = name.as_str();
+        if REFUSED.contains(&name) {
+            let reason = decode(&file).unwrap_err();
+            assert!(reason.starts_with("is not read, save it as PNG: "), "{name}: {reason}");
             continue;
         }
-        match got {
-            Err(reason) => faults.push(format!("{name}: {reason}")),
-            Ok(got) if got.size != size => faults.push(format!("{name}: {:?}", got.size)),
-            Ok(got) if got.pixels != rgb => {
-                let worst = got.pixels.iter().zip(&rgb).map(|(a, b)| a.abs_diff(*b)).max();
-                let n = got.pixels.iter().zip(&rgb).filter(|(a, b)| a != b).count();
-                faults.push(format!("{name}: {n} bytes differ, by up to {worst:?}"));
-            }
-            Ok(_) => {}
-        }
+        let got = decode(&file).unwrap_or_else(|reason| panic!("{name}: {reason}"));
+        assert_eq!(got.size, size, "{name}");
+        let worst = got.pixels.iter().zip(&rgb).map(|(a, b)| a.abs_diff(*b)).max();
+        assert_eq!(worst, Some(u8::from(NEAR.contains(&name))), "{name}");
     }
-    assert!(faults.is_empty(), "{}", faults.join("\n"));
 }
 
 #[test]
 fn a_cut_picture_is_refused_or_whole() {
-    let mut faults = Vec::new();
     for Golden { name, file, .. } in golden_pictures() {
         let whole = decode(&file);
-        let wrong: Vec<usize> = (0..file.len())
-            .filter(|&cut| decode(&file[..cut]).is_ok_and(|rgb| Ok(&rgb) != whole.as_ref()))
-            .collect();
-        if let (Some(first), Some(last)) = (wrong.first(), wrong.last()) {
-            faults.push(format!("{name}: {first} ..= {last} of {}", file.len()));
+        // Nothing tells that the last number of a text is not whole.
+        let end = if name == "rgb-text.ppm" { file.len() - 4 } else { file.len() };
+        for cut in 0..end {
+            let part = decode(&file[..cut]);
+            assert!(part.is_err() || part == whole, "{name}, cut at {cut} of {}", file.len());
         }
     }
-    assert!(faults.is_empty(), "{}", faults.join("\n"));
 }
 
 #[test]
@@ -86,7 +77,7 @@ fn a_huge_image_is_refused_by_its_header() {
         (png, "65536x65536"),
         (b"P6 65536 65536 255 ".to_vec(), "65536x65536"),
         (b"P1 16385 1 ".to_vec(), "16385x1"),
-        (b"GIF89a\xff\xff\xff\xff\0\0\0".to_vec(), "65535x65535"),
+        (with_bytes("palette.gif", 6, &[255; 4]), "65535x65535"),
         (with_bytes("rgb.bmp", 18, &[255, 255, 0, 0, 255, 255, 0, 0]), "65535x65535"),
         (with_bytes("lossless.webp", 21, &[0xff, 0xff, 0xff, 0x0f]), "16384x16384"),
         (resized_header("color420", [65_500, 65_500]), "65500x65500"),
@@ -138,12 +129,30 @@ fn a_preview_within_a_file_does_not_hide_that_it_is_cut_off() {
 #[test]
 fn changed_files_are_decoded_in_their_size_or_refused() {
     let mut rng = Stream::new(2).rng();
-    let jpegs = GOLDEN.map(|name| golden(name)[0].clone());
-    let others = golden_pictures().into_iter().map(|golden| golden.file);
-    for whole in jpegs.into_iter().chain(others) {
+    for whole in GOLDEN.map(|name| golden(name)[0].clone()).into_iter().chain([picture(0)]) {
         for _ in 0..1000 {
             let mut bytes = whole.clone();
             bytes[rng.below(whole.len() as u32) as usize] ^= 1 << rng.below(8);
+            check_any(&bytes);
+        }
+    }
+}
+
+#[test]
+fn changed_pictures_of_every_format_are_decoded_in_their_size_or_refused() {
+    let mut rng = Stream::new(3).rng();
+    for whole in golden_pictures().into_iter().map(|golden| golden.file) {
+        for i in 0..500 {
+            let mut bytes = whole.clone();
+            for _ in 0..1 + i % 3 {
+                let at = rng.below(whole.len() as u32) as usize;
+                bytes[at] = match rng.below(4) {
+                    0 => rng.below(256) as u8,
+                    1 => [0, 1, 127, 128, 255][rng.below(5) as usize],
+                    _ => bytes[at] ^ 1 << rng.below(8),
+                };
+            }
+            bytes.truncate(whole.len() - (i % 5 / 4) * rng.below(whole.len() as u32) as usize);
             check_any(&bytes);
         }
     }
