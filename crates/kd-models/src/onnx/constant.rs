@@ -73,15 +73,22 @@ impl Constant {
 
     /// One number for each of `channels`, where it is that for activations of `n_dims` axes whose
     /// channels are on `axis`: broadcast as ONNX does, from the last axis on.
-    pub(super) fn per_channel(&self, n_dims: usize, axis: usize, channels: usize) -> Option<Vec<f32>> {
+    pub(super) fn per_channel(
+        &self,
+        n_dims: usize,
+        axis: usize,
+        channels: usize,
+    ) -> Option<Vec<f32>> {
         let values = self.as_floats().ok()?;
         if values.len() == 1 {
             return Some(vec![values[0]; channels]);
         }
         let before = n_dims.checked_sub(self.dims.len())?;
-        let others_are_one = self.dims.iter().enumerate().all(|(i, &dim)| {
-            if before + i == axis { dim == channels } else { dim == 1 }
-        });
+        let others_are_one = self
+            .dims
+            .iter()
+            .enumerate()
+            .all(|(i, &dim)| if before + i == axis { dim == channels } else { dim == 1 });
         (others_are_one && values.len() == channels).then(|| values.to_vec())
     }
 }

@@ -66,9 +66,8 @@ impl Tensors {
 
     /// The bytes of `proto` in a file beside the model.
     fn external(&mut self, proto: &TensorProto) -> Checked<Vec<u8>> {
-        let entry = |key: &str| {
-            proto.external_data.iter().find(|e| e.key == key).map(|e| e.value.as_str())
-        };
+        let entry =
+            |key: &str| proto.external_data.iter().find(|e| e.key == key).map(|e| e.value.as_str());
         let number = |key: &str| {
             let parse = |text: &str| text.parse::<u64>().map_err(|_| format!("{key} is `{text}`"));
             entry(key).map(parse).transpose()
@@ -83,9 +82,9 @@ impl Tensors {
         let (source, left) = self.files.get_mut(&path).ok_or("external data is not open")?;
         let offset = number("offset")?.unwrap_or(0);
         let length = number("length")?.unwrap_or_else(|| source.len().saturating_sub(offset));
-        *left = left
-            .checked_sub(length)
-            .ok_or_else(|| format!("more external data than the {} bytes of the file", source.len()))?;
+        *left = left.checked_sub(length).ok_or_else(|| {
+            format!("more external data than the {} bytes of the file", source.len())
+        })?;
         source.read(offset, length).map_err(|e| e.to_string())
     }
 }
@@ -142,9 +141,7 @@ fn typed(proto: &TensorProto, dims: &[usize]) -> Checked<Constant> {
     let dtype = dtype(proto.data_type)?;
     Ok(match dtype {
         Dtype::F32 => Constant::floats(dims, proto.float_data.clone()),
-        Dtype::F64 => {
-            Constant::floats(dims, proto.double_data.iter().map(|v| *v as f32).collect())
-        }
+        Dtype::F64 => Constant::floats(dims, proto.double_data.iter().map(|v| *v as f32).collect()),
         Dtype::F16 | Dtype::Bf16 => {
             Constant::floats(dims, dtype.to_f32(&bits()).unwrap_or_default())
         }

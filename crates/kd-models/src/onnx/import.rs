@@ -108,7 +108,8 @@ fn folded(
 fn agree(a: &Folded, b: &Folded) -> std::result::Result<(), Fault> {
     let differs = |node: &Node| Fault::at(node, "computes with the number of images in the batch");
     for (node, other) in a.nodes.iter().zip(&b.nodes) {
-        let read = &node.inputs[..node.inputs.len().min(if node.op_type == "Reshape" { 1 } else { 64 })];
+        let read =
+            &node.inputs[..node.inputs.len().min(if node.op_type == "Reshape" { 1 } else { 64 })];
         let same = |name: &String| a.known.constants.get(name) == b.known.constants.get(name);
         let rest = |folded: &Folded| {
             let dims = folded.known.dims.get(node.outputs.first()?)?;

@@ -9,7 +9,9 @@
 mod constant;
 mod convert;
 mod dims;
+mod encode;
 mod eval;
+mod export;
 mod file;
 mod fold;
 mod import;
@@ -21,6 +23,7 @@ mod scope;
 mod simplify;
 mod window;
 
+pub use export::{ExportInfo, save};
 pub use import::{ImportOptions, Imported, import};
 
 #[cfg(test)]

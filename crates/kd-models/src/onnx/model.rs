@@ -86,7 +86,8 @@ pub(super) fn refused(path: &Path, reason: impl Into<String>) -> Error {
 
 fn opset(proto: &ModelProto) -> Checked<i64> {
     let standard = |domain: &Option<String>| domain.as_deref().is_none_or(is_standard);
-    let version = proto.opset_import.iter().find(|set| standard(&set.domain)).map(|set| set.version);
+    let version =
+        proto.opset_import.iter().find(|set| standard(&set.domain)).map(|set| set.version);
     match version {
         Some(version) if OPSETS.contains(&version) => Ok(version),
         Some(version) => {
@@ -128,7 +129,9 @@ fn input(
     };
     if !file::is_float(tensor.elem_type) {
         let (name, kind) = (&input.name, tensor.elem_type);
-        return Err(format!("the input `{name}` has ONNX's type {kind}, no floating-point numbers"));
+        return Err(format!(
+            "the input `{name}` has ONNX's type {kind}, no floating-point numbers"
+        ));
     }
     let dims = tensor.shape.iter().flat_map(|shape| &shape.dim);
     let size = |value: Option<i64>| value.and_then(|value| usize::try_from(value).ok());
@@ -147,7 +150,8 @@ fn read_node(proto: NodeProto, tensors: &mut Tensors) -> Checked<Node> {
     };
     let mut attributes = BTreeMap::new();
     for attribute in proto.attribute {
-        let at = |reason: String| format!("node `{name}`, attribute `{}`: {reason}", attribute.name);
+        let at =
+            |reason: String| format!("node `{name}`, attribute `{}`: {reason}", attribute.name);
         let value = read_attribute(&attribute, tensors).map_err(at)?;
         attributes.insert(attribute.name, value);
     }
@@ -185,7 +189,10 @@ fn checked_order(
         }
         for made in node.outputs.iter().filter(|made| !made.is_empty()) {
             if !known.insert(made) {
-                return Err(format!("node `{}` defines `{made}`, which is there already", node.name));
+                return Err(format!(
+                    "node `{}` defines `{made}`, which is there already",
+                    node.name
+                ));
             }
         }
     }

@@ -56,8 +56,10 @@ impl Window {
         let pads = scope.ints("pads")?.unwrap_or(&[0; 4]);
         let upper = match scope.text("auto_pad", "NOTSET")? {
             "NOTSET" => {
-                let sizes: Option<Vec<usize>> =
-                    pads.iter().map(|p| usize::try_from(*p).ok().filter(|p| *p < 1 << 32)).collect();
+                let sizes: Option<Vec<usize>> = pads
+                    .iter()
+                    .map(|p| usize::try_from(*p).ok().filter(|p| *p < 1 << 32))
+                    .collect();
                 let sizes: Option<[usize; 4]> = sizes.and_then(|sizes| sizes.try_into().ok());
                 return sizes.ok_or_else(|| format!("`pads` is {pads:?}; four are supported"));
             }

@@ -75,7 +75,8 @@ fn apply(builder: &mut Builder, scope: &Scope<'_>, by: By, constant: usize) -> C
     };
     let values = scope.needed(constant)?.per_channel(dims.len(), axis, x.shape[0]);
     let values = values.ok_or("its constant is neither one number nor one for each channel")?;
-    let is_normalization = matches!(builder.own_node(&x).map(|node| &node.op), Some(Op::Normalize(_)));
+    let is_normalization =
+        matches!(builder.own_node(&x).map(|node| &node.op), Some(Op::Normalize(_)));
     if x.node == IMAGES {
         let channels = x.shape[0];
         let mut op = Normalize { mean: vec![0.0; channels], std: vec![1.0; channels] };
@@ -86,6 +87,8 @@ fn apply(builder: &mut Builder, scope: &Scope<'_>, by: By, constant: usize) -> C
         if let Some(Op::Normalize(op)) = builder.own_node(&x).map(|node| &mut node.op) {
             normalize(op, by, &values);
         }
+        let x = builder.rename(scope, x);
+        return builder.define(scope, x);
     } else if !builder.absorb(&x, by, &values) {
         return Err("a constant is supported at the input, and right behind a convolution, a \
                     linear layer or a norm"

@@ -165,7 +165,8 @@ impl Builder {
             (&[_, c, h, w], shape, Layout::ChannelsFirst) if shape.len() == 3 => shape == [c, h, w],
             (&[_, h, w, c], shape, Layout::ChannelsLast) if shape.len() == 3 => shape == [c, h, w],
             (&[_, ref rest @ ..], &[f], _) => {
-                rest.iter().product::<usize>() == f && rest.iter().filter(|side| **side > 1).count() < 2
+                rest.iter().product::<usize>() == f
+                    && rest.iter().filter(|side| **side > 1).count() < 2
             }
             _ => false,
         };
@@ -181,6 +182,18 @@ impl Builder {
     /// Adds the numbers of a parameter.
     fn weight(&mut self, node: &str, part: &str, dims: &[usize], values: Vec<f32>) {
         self.weights.insert(format!("{node}.{part}"), (dims.to_vec(), values));
+    }
+
+    /// Calls the node that makes `symbol` after the operator, which became a part of it.
+    fn rename(&mut self, scope: &Scope<'_>, symbol: Symbol) -> Symbol {
+        let name = self.names.unique(&names::of_node(&scope.node.name, false));
+        match self.own_node(&symbol) {
+            Some(node) => {
+                node.name.clone_from(&name);
+                Symbol { node: name, ..symbol }
+            }
+            None => symbol,
+        }
     }
 
     /// The node that makes `symbol`, where nothing else reads it: it may be changed.

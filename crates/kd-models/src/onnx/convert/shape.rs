@@ -157,7 +157,8 @@ fn pad_channels(
         op.n_zeros = n_zeros;
         let mut shape = x.shape.clone();
         shape[0] += 2 * n_zeros;
-        return builder.define(scope, Symbol { shape, ..x });
+        let padded = builder.rename(scope, Symbol { shape, ..x });
+        return builder.define(scope, padded);
     }
     builder.push(scope, SubsamplePad { stride: 1, n_zeros }, &[&x])
 }

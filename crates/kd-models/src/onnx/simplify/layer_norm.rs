@@ -13,8 +13,7 @@ pub(super) fn layer_norm(pattern: &Pattern<'_>, node: &Node) -> Option<Rewrite> 
     let quotient = pattern.made_by(quotient, "Div")?;
     let x = centered(pattern, quotient.inputs.first()?)?;
     let root = pattern.made_by(quotient.inputs.get(1)?, "Sqrt")?;
-    let (variance, eps) =
-        pattern.with_scalar(pattern.made_by(root.inputs.first()?, "Add")?)?;
+    let (variance, eps) = pattern.with_scalar(pattern.made_by(root.inputs.first()?, "Add")?)?;
     let power = pattern.made_by(mean_of(pattern, variance)?, "Pow")?;
     let is_square = pattern.scalar(power.inputs.get(1)?) == Some(2.0);
     let same = centered(pattern, power.inputs.first()?) == Some(x);

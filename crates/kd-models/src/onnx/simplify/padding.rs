@@ -13,7 +13,10 @@ pub(super) fn joined(pattern: &Pattern<'_>, node: &Node) -> Option<Rewrite> {
     };
     let pad = pattern.made_by(node.inputs.first()?, "Pad")?;
     let own = own_pads(pattern, node)?;
-    if op_type == "AveragePool" && own == [0; 4] || counts_padding(pattern, node) || op_type == "Conv" {
+    if op_type == "AveragePool" && own == [0; 4]
+        || counts_padding(pattern, node)
+        || op_type == "Conv"
+    {
         let pads = zeros(pattern, pad)?.iter().zip(own).map(|(a, b)| a + b).collect();
         let mut inputs = node.inputs.clone();
         inputs[0].clone_from(pad.inputs.first()?);

@@ -65,9 +65,7 @@ pub(super) fn hard_sigmoid(pattern: &Pattern<'_>, node: &Node) -> Option<Rewrite
     let x = shifted_clip(pattern, clip)?;
     let sixth = Attribute::Float(1.0 / 6.0);
     close(product.number, 1.0 / 6.0).then(|| {
-        Rewrite::new("HardSigmoid", &[x])
-            .with("alpha", sixth)
-            .with("beta", Attribute::Float(0.5))
+        Rewrite::new("HardSigmoid", &[x]).with("alpha", sixth).with("beta", Attribute::Float(0.5))
     })
 }
 

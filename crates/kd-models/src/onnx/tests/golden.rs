@@ -74,7 +74,8 @@ fn short(grad: &Tensor) -> [f64; 2] {
 #[test]
 fn a_training_step_equals_pytorchs() {
     let answers = answers();
-    let labels: Vec<u32> = numbers(&answers["header"]["labels"]).iter().map(|l| *l as u32).collect();
+    let labels: Vec<u32> =
+        numbers(&answers["header"]["labels"]).iter().map(|l| *l as u32).collect();
     let labels = Tensor::new(labels, &Device::Cpu).unwrap();
     for file in ["residual.kept", "fresh.kept", "gated.kept", "shuffled.kept", "dense.kept"] {
         let path = folder().join(format!("{file}.onnx"));
