@@ -49,11 +49,7 @@ pub(super) fn in_place(f: &impl Function, values: &mut [f32]) -> bool {
 }
 
 /// [`Operation::backward`] of a function.
-pub(super) fn backward(
-    f: &impl Function,
-    mut grad: Buffer,
-    step: &mut Backward<'_>,
-) -> Result<()> {
+pub(super) fn backward(f: &impl Function, mut grad: Buffer, step: &mut Backward<'_>) -> Result<()> {
     let read = if f.reads().output { step.output } else { step.input(0) };
     let tasks = grad.par_chunks_mut(TASK).zip(read.values().par_chunks(TASK));
     tasks.for_each(|(grad, read)| {

@@ -59,19 +59,20 @@ pub(super) fn backward(
     let n_channels = weight.len();
     let len = task_len(n_channels);
     let tasks = grad.par_chunks_mut(len).zip(x.par_chunks(len));
-    let parts = tasks.zip(statistics.par_chunks(len / n_channels)).map(|((grad, x), statistics)| {
-        let mut sums = [0; 2].map(|_| vec![0.0; n_channels]);
-        vectorized(
-            #[inline(always)]
-            || {
-                let pixels = grad.chunks_exact_mut(n_channels).zip(x.chunks_exact(n_channels));
-                for ((grad, x), statistics) in pixels.zip(statistics) {
-                    undo(grad, x, weight, *statistics, &mut sums);
-                }
-            },
-        );
-        sums
-    });
+    let parts =
+        tasks.zip(statistics.par_chunks(len / n_channels)).map(|((grad, x), statistics)| {
+            let mut sums = [0; 2].map(|_| vec![0.0; n_channels]);
+            vectorized(
+                #[inline(always)]
+                || {
+                    let pixels = grad.chunks_exact_mut(n_channels).zip(x.chunks_exact(n_channels));
+                    for ((grad, x), statistics) in pixels.zip(statistics) {
+                        undo(grad, x, weight, *statistics, &mut sums);
+                    }
+                },
+            );
+            sums
+        });
     let parts: Vec<_> = parts.collect();
     // Added in the order of the pixels, whichever thread made them.
     [0, 1].map(|i| {
