@@ -69,7 +69,7 @@ impl<'a> Alone<'a> {
         let shapes: Vec<&[usize]> = shapes.iter().map(Vec::as_slice).collect();
         let specs = op.params(&shapes).into_iter().enumerate();
         let params = specs
-            .map(|(i, spec)| Data::random(Stream::new(7).index(i as u64), &spec.shape, 1.0))
+            .map(|(i, spec)| Data::random(Stream::new(7).number(i as u64), &spec.shape, 1.0))
             .collect();
         Self { op, inputs, params, mode: Mode::Train(Stream::new(1)) }
     }
@@ -103,8 +103,7 @@ impl<'a> Alone<'a> {
     pub(crate) fn output(&self) -> Data {
         let (acts, weights) = (self.acts(), self.weights());
         let inputs: Vec<&Act> = acts.iter().collect();
-        let mut step =
-            Forward { inputs: &inputs, weights: &weights, mode: self.mode, saved: None };
+        let mut step = Forward { inputs: &inputs, weights: &weights, mode: self.mode, saved: None };
         let values = self.op.forward(&mut step).unwrap().into_values().host().unwrap();
         Data::new(&self.output_dims(), &values)
     }
@@ -131,7 +130,8 @@ impl<'a> Alone<'a> {
         }
         let (inputs, mut grads) = (acts.iter().collect::<Vec<_>>(), Grads::default());
         let output = &output_act;
-        let mut step = Backward { inputs: &inputs, output, weights, mode, saved, grads: &mut grads };
+        let mut step =
+            Backward { inputs: &inputs, output, weights, mode, saved, grads: &mut grads };
         self.op.backward(buffer, &mut step).unwrap();
 
         let to_input = |act: &Act| {
@@ -160,7 +160,6 @@ pub(crate) fn check_gradients(op: &dyn Operation, inputs: Vec<Data>) {
         let Some(got) = got else { continue };
         compare(&format!("parameter {i}"), &alone, &grad, got, |a| &mut a.params[i].values);
     }
-
 }
 
 fn bits(values: &[f32]) -> Vec<u32> {
@@ -172,7 +171,7 @@ fn compare(
     alone: &Alone<'_>,
     grad: &[f32],
     got: &Data,
-    values: impl Fn(&mut Alone<'_>) -> &mut Vec<f32>,
+    values: impl for<'a, 'b> Fn(&'b mut Alone<'a>) -> &'b mut Vec<f32>,
 ) {
     let sum_at = |k: usize, moved_by: f32| {
         let (op, mode) = (alone.op, alone.mode);
