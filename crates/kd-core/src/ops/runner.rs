@@ -2,6 +2,7 @@
 
 use candle_core::{Device, Tensor};
 
+use super::channels;
 use super::operation::Operation;
 use super::step::{Backward, Forward, Weight};
 use crate::act::{Act, Buffer, Grads};
@@ -118,7 +119,7 @@ impl<'a> Alone<'a> {
         let (clamp, values) = (made.clamp(), made.get().to_vec());
         let mut output_act = Act::new(acts.len(), self.output_dims(), made, true);
         let mut buffer = Buffer::copy_of(grad);
-        clamp.mask(&mut buffer, &values);
+        channels::through_clamp(&mut buffer, &values, clamp);
 
         let reads = self.op.reads();
         if !reads.inputs {
@@ -170,7 +171,7 @@ fn compare(
     alone: &Alone<'_>,
     grad: &[f32],
     got: &Data,
-    values: impl for<'b, 'c> Fn(&'b mut Alone<'c>) -> &'b mut Vec<f32>,
+    values: impl for<'a, 'b> Fn(&'b mut Alone<'a>) -> &'b mut Vec<f32>,
 ) {
     let sum_at = |k: usize, moved_by: f32| {
         let (op, mode) = (alone.op, alone.mode);

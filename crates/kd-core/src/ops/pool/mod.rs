@@ -7,5 +7,3 @@ mod op;
 
 pub use op::{AvgPool, GlobalAvgPool, MaxPool};
 
-#[cfg(test)]
-mod tests;
