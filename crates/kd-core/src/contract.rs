@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use candle_core::{Device, Tensor};
 
-use crate::{Params, Result, Stream};
+use crate::{Error, Graph, Params, Result, Stream};
 
 /// Images with their labels, as a loader hands them over.
 #[derive(Debug, Clone)]
@@ -66,23 +66,44 @@ pub enum Mode {
 
 /// A network from images to logits.
 pub trait Classifier: Send + Sync {
-    /// `(N, C, H, W)` f32 -> raw logits `(N, K)`.
+    /// Pixels `(N, C, H, W)` f32 -> raw logits `(N, K)`.
     ///
     /// # Errors
     /// [`crate::Error::Shape`] when the images are not of the network's input shape.
-    fn forward(&self, images: &Tensor, mode: Mode) -> Result<Tensor>;
+    fn forward(&self, pixels: &Tensor, mode: Mode) -> Result<Tensor>;
 
-    /// Logits, and the output of each stage by name, for feature distillation.
+    /// Logits, and the outputs of the network's parts `taps` by name, for feature distillation.
     ///
     /// # Errors
-    /// As [`Classifier::forward`].
-    fn features(&self, images: &Tensor, mode: Mode) -> Result<(Tensor, BTreeMap<String, Tensor>)>;
+    /// As [`Classifier::forward`]; [`Error::Config`] for a name that is none of
+    /// [`Classifier::tap_names`].
+    fn forward_with_taps(
+        &self,
+        pixels: &Tensor,
+        mode: Mode,
+        taps: &[&str],
+    ) -> Result<(Tensor, BTreeMap<String, Tensor>)> {
+        match taps {
+            [] => Ok((self.forward(pixels, mode)?, BTreeMap::new())),
+            [tap, ..] => Err(Error::config(*tap, "this network has no parts by name")),
+        }
+    }
+
+    /// Names of the parts whose outputs can be asked for.
+    fn tap_names(&self) -> Vec<String> {
+        Vec::new()
+    }
 
     /// Number of classes, K.
     fn n_classes(&self) -> usize;
 
     /// The trainable parameters.
     fn params(&self) -> &Params;
+
+    /// What the network is, where it is known: for files and counts.
+    fn graph(&self) -> Option<&Graph> {
+        None
+    }
 }
 
 /// An attack as the training loop sees it: images in, perturbed images out.

@@ -3,36 +3,28 @@
 
 use candle_core::{Device, Tensor};
 
+use crate::ops::{Init, ParamSpec};
 use crate::{Result, Stream};
 
-/// Values uniform in `[-bound, bound)`.
+/// The initial values of a tensor.
 ///
 /// # Errors
 /// When candle cannot allocate.
-pub fn uniform(stream: Stream, shape: &[usize], bound: f64, device: &Device) -> Result<Tensor> {
+pub fn draw(spec: &ParamSpec, stream: Stream, device: &Device) -> Result<Tensor> {
     let mut rng = stream.rng();
-    let bound = bound as f32;
-    let n = shape.iter().product();
-    let values: Vec<f32> = (0..n).map(|_| rng.uniform_in(-bound, bound)).collect();
-    Ok(Tensor::from_vec(values, shape, device)?)
-}
-
-/// Values of `N(0, 2 / fan)`: He et al. 2015, for layers that ReLU follows; PyTorch's
-/// `kaiming_normal_` with `nonlinearity="relu"`.
-///
-/// # Errors
-/// When candle cannot allocate.
-pub fn kaiming_normal(
-    stream: Stream,
-    shape: &[usize],
-    fan: usize,
-    device: &Device,
-) -> Result<Tensor> {
-    let mut rng = stream.rng();
-    let std = (2.0 / fan.max(1) as f64).sqrt() as f32;
-    let n = shape.iter().product();
-    let values: Vec<f32> = (0..n).map(|_| std * rng.normal()).collect();
-    Ok(Tensor::from_vec(values, shape, device)?)
+    let [fan_in, fan_out] = spec.fans;
+    let bound = pytorch_bound(fan_in) as f32;
+    let kaiming = |fan: usize| (2.0 / fan.max(1) as f64).sqrt() as f32;
+    let mut value = || match spec.init {
+        Init::Zeros => 0.0,
+        Init::Ones => 1.0,
+        Init::Pytorch => rng.uniform_in(-bound, bound),
+        Init::KaimingFanIn => kaiming(fan_in) * rng.normal(),
+        Init::KaimingFanOut => kaiming(fan_out) * rng.normal(),
+        Init::Normal(std) => (std * f64::from(rng.normal())) as f32,
+    };
+    let values: Vec<f32> = (0..spec.shape.iter().product()).map(|_| value()).collect();
+    Ok(Tensor::from_vec(values, spec.shape.as_slice(), device)?)
 }
 
 /// The bound of PyTorch's default for linear layers and convolutions, weight and bias alike:
@@ -58,7 +50,8 @@ mod tests {
                 (case["bound"].as_f64().unwrap(), case["variance"].as_f64().unwrap());
             assert!((pytorch_bound(fan_in) - bound).abs() < 1e-9);
             let n = 200_000;
-            let values = uniform(Stream::new(1), &[n], pytorch_bound(fan_in), &Device::Cpu);
+            let spec = ParamSpec::trained("weight", &[n], Init::Pytorch).fans(fan_in, 1);
+            let values = draw(&spec, Stream::new(1), &Device::Cpu);
             let values: Vec<f64> =
                 values.unwrap().to_vec1::<f32>().unwrap().into_iter().map(f64::from).collect();
             let mean = values.iter().sum::<f64>() / n as f64;

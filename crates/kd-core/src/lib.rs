@@ -8,6 +8,7 @@
 //! What it deliberately does not do: no model, no data set, no training loop, no global
 //! state but a pool of memory and, for each GPU in use, its compiled kernels.
 
+#[expect(unreachable_pub, reason = "operations are implemented in this crate only")]
 mod act;
 mod argmax;
 pub mod checkpoint;
@@ -16,11 +17,13 @@ mod contract;
 mod cuda;
 pub mod device;
 mod error;
+mod exec;
 pub mod fsx;
 mod gemm;
 pub mod graph;
 pub mod init;
 mod interval;
+mod math;
 pub mod ops;
 mod param;
 pub mod record;
@@ -32,6 +35,7 @@ pub mod testing;
 pub use argmax::argmax;
 pub use contract::{Batch, BatchSource, Classifier, Mode, Perturb};
 pub use error::{Error, Result, in_range};
+pub use exec::{Net, apply};
 pub use graph::Graph;
 pub use interval::wilson;
 pub use param::{Grad, Param, Params};

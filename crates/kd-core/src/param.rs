@@ -27,8 +27,15 @@ impl Param {
     /// # Errors
     /// When candle cannot allocate.
     pub fn new(value: &Tensor) -> Result<Self> {
-        let grad = Grad { buffer: value.zeros_like()?, filled: AtomicBool::new(false) };
-        Ok(Self { var: Var::from_tensor(value)?, grad: Arc::new(grad) })
+        Self::of(Var::from_tensor(value)?)
+    }
+
+    /// The variable `var` of somebody else as a parameter; the memory is shared.
+    ///
+    /// # Errors
+    /// When candle cannot allocate.
+    pub fn of(var: Var) -> Result<Self> {
+        Ok(Self { grad: Arc::new(Grad::like(&var)?), var })
     }
 
     /// The value, tracked: for training.
@@ -55,6 +62,11 @@ pub struct Grad {
 }
 
 impl Grad {
+    /// A buffer for the gradient of `tensor`.
+    pub(crate) fn like(tensor: &Tensor) -> Result<Self> {
+        Ok(Self { buffer: tensor.zeros_like()?.detach(), filled: AtomicBool::new(false) })
+    }
+
     /// The sum of the gradients since the last [`Grad::clear`], or nothing if there was none.
     pub fn get(&self) -> Option<&Tensor> {
         self.filled.load(Ordering::Acquire).then_some(&self.buffer)

@@ -1,11 +1,10 @@
 //! The small ResNets of CIFAR-10.
 
-use candle_core::Device;
-use kd_core::{Classifier, ConvInit, ConvSpec, Error, Result, Stream};
+use kd_core::ops::{Init, Linear};
+use kd_core::{Error, Graph, Result};
 use serde::{Deserialize, Serialize};
 
-use crate::residual::{BasicBlock, Place, Shortcut, conv3x3};
-use crate::staged::{Block, Builder, Layer};
+use crate::layers::{Block, Shortcut, conv_norm_relu, conv3x3, end_stage, pool_and_head};
 use crate::{ModelSpec, Network};
 
 /// ResNet-8 to 110 with 16, 32 and 64 channels (He et al. 2016, arXiv:1512.03385, section 4.2),
@@ -35,7 +34,6 @@ pub enum ShortcutOption {
 }
 
 const DEPTHS: [usize; 7] = [8, 14, 20, 32, 44, 56, 110];
-const INIT: ConvInit = ConvInit::KaimingNormalFanIn;
 
 impl Default for CifarResNet {
     /// The smallest of the family.
@@ -44,47 +42,18 @@ impl Default for CifarResNet {
     }
 }
 
-impl CifarResNet {
-    fn block(&self, net: &mut Builder, place: Place) -> Result<Box<dyn Block>> {
-        let shortcut = match self.shortcut {
-            ShortcutOption::A => Shortcut::pad(place),
-            ShortcutOption::B => Shortcut::projection(net, "shortcut", place, place.width)?,
-        };
-        Ok(Box::new(BasicBlock::new(net, place, shortcut)?))
-    }
-}
-
 impl Network for CifarResNet {
-    fn build(
-        &self,
-        image_shape: [usize; 3],
-        n_classes: usize,
-        stream: Stream,
-        device: &Device,
-    ) -> Result<Box<dyn Classifier>> {
-        if !DEPTHS.contains(&self.depth) {
-            return Err(Error::config("depth", format!("{} is none of {DEPTHS:?}", self.depth)));
-        }
-        let mut net = Builder::new(image_shape, stream, device)?;
-        let spec = ConvSpec { init: INIT, ..conv3x3(net.n_channels(), 16, 1) };
-        let stem = Layer::ConvNormRelu(net.conv_norm(("conv1", "bn1"), spec)?);
-        net.stage("stem", vec![Box::new(stem)]);
-        let mut n_in = 16;
-        for (i, width) in [16, 32, 64].into_iter().enumerate() {
-            let (stage, mut blocks) = (format!("layer{}", i + 1), Vec::new());
-            for j in 0..(self.depth - 2) / 6 {
-                let stride = if i > 0 && j == 0 { 2 } else { 1 };
-                let name = format!("{stage}.{j}");
-                let place = Place { name: &name, n_in, width, stride, init: INIT };
-                blocks.push(self.block(&mut net, place)?);
-                n_in = width;
-            }
-            net.stage(&stage, blocks);
-        }
-        net.stage("pool", vec![Box::new(Layer::GlobalAvgPool)]);
-        let head = net.linear("linear", (n_in, n_classes))?;
-        net.draw_normal("linear.weight", (2.0 / n_in as f64).sqrt())?;
-        Ok(net.finish(head, n_classes))
+    fn graph(&self, image_shape: [usize; 3], n_classes: usize) -> Result<Graph> {
+        check_depth(self.depth)?;
+        let shortcut = match self.shortcut {
+            ShortcutOption::A => Shortcut::Pad,
+            ShortcutOption::B => Shortcut::Projection("shortcut"),
+        };
+        let mut net = Graph::new(image_shape);
+        stages(&mut net, self.depth, [16, 16, 32, 64], (Init::KaimingFanIn, shortcut));
+        let kaiming = Init::Normal((2.0 / 64f64).sqrt());
+        let head = Linear::new(n_classes).init(kaiming, Init::Pytorch);
+        pool_and_head(net, "linear", head)
     }
 
     /// `resnet20`, `resnet20-b`.
@@ -101,5 +70,72 @@ impl Network for CifarResNet {
     fn short_name(&self) -> String {
         let shortcut = if self.shortcut == ShortcutOption::B { "-b" } else { "" };
         format!("resnet{}{shortcut}", self.depth)
+    }
+}
+
+/// The wide CIFAR ResNets of RepDistiller: 32 channels in the stem, then 64, 128 and 256; teachers
+/// and students of the published comparisons (Tian et al. 2020, arXiv:1910.10699).
+///
+/// Names and initial values are RepDistiller's (`downsample`, `fc`; Kaiming normal by fan-out);
+/// shortcuts are of option B. Features as those of [`CifarResNet`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CifarResNetX4 {
+    /// 8 or 32 in the comparisons; 14, 20, 44, 56 and 110 as well.
+    pub depth: usize,
+}
+
+impl Default for CifarResNetX4 {
+    /// The comparisons' student.
+    fn default() -> Self {
+        Self { depth: 8 }
+    }
+}
+
+impl Network for CifarResNetX4 {
+    fn graph(&self, image_shape: [usize; 3], n_classes: usize) -> Result<Graph> {
+        check_depth(self.depth)?;
+        let shortcut = Shortcut::Projection("downsample");
+        let mut net = Graph::new(image_shape);
+        stages(&mut net, self.depth, [32, 64, 128, 256], (Init::KaimingFanOut, shortcut));
+        pool_and_head(net, "fc", Linear::new(n_classes))
+    }
+
+    /// `resnet8x4`.
+    fn named(&self, name: &str) -> Option<ModelSpec> {
+        let depth = name.strip_prefix("resnet")?.strip_suffix("x4")?.parse().ok()?;
+        DEPTHS.contains(&depth).then_some(ModelSpec::CifarResNetX4(Self { depth }))
+    }
+
+    fn short_name(&self) -> String {
+        format!("resnet{}x4", self.depth)
+    }
+}
+
+fn check_depth(depth: usize) -> Result<()> {
+    if DEPTHS.contains(&depth) {
+        return Ok(());
+    }
+    Err(Error::config("depth", format!("{depth} is none of {DEPTHS:?}")))
+}
+
+/// The stem and three stages of basic blocks, by their channels.
+fn stages(
+    net: &mut Graph,
+    depth: usize,
+    [stem, widths @ ..]: [usize; 4],
+    (init, shortcut): (Init, Shortcut),
+) {
+    conv_norm_relu(net, ["conv1", "bn1", "stem"], conv3x3(stem, 1).init(init));
+    let mut n_in = stem;
+    for (i, width) in widths.into_iter().enumerate() {
+        let stage = format!("layer{}", i + 1);
+        for j in 0..(depth - 2) / 6 {
+            let stride = if i > 0 && j == 0 { 2 } else { 1 };
+            let name = format!("{stage}.{j}");
+            Block { name, n_in, width, stride, init, shortcut }.basic(net);
+            n_in = width;
+        }
+        end_stage(net, &stage);
     }
 }

@@ -1,48 +1,64 @@
-//! Networks by name: each is a plain serde configuration that builds a [`Classifier`].
+//! Networks by name: each family is a function from a few plain settings to a [`Graph`].
 //!
 //! Key decision: parameter names are those of the PyTorch code whose weights are published, so
-//! that weights travel both ways without a map. Images are `(N, C, H, W)`; the features of
-//! convolutional stages are `(N, H, W, C)`, the layout of kd-core's operations, and those after
-//! pooling `(N, C)`.
+//! that weights travel both ways without a map. A node with parameters has their name; others are
+//! named after their place, and the last one of a stage after the stage, so that it is found as a
+//! feature.
 //! What it deliberately does not do: no training.
 
 mod cifar_resnet;
+mod efficientnet_lite;
+mod layers;
 mod mlp;
+mod mobilenet_v2;
 mod names;
 mod papernot;
-mod residual;
 mod resnet;
-mod staged;
+mod shufflenet_cifar;
+mod shufflenet_v2;
+mod squeezenet;
 mod vgg;
 pub mod weights;
 mod wide_resnet;
 
 use candle_core::Device;
-use kd_core::{Classifier, Result, Stream, registry};
+use kd_core::{Graph, Net, Result, Stream, registry};
 
-pub use cifar_resnet::{CifarResNet, ShortcutOption};
-pub use mlp::{Mlp, MlpNetwork};
+pub use cifar_resnet::{CifarResNet, CifarResNetX4, ShortcutOption};
+pub use efficientnet_lite::EfficientNetLite;
+pub use mlp::Mlp;
+pub use mobilenet_v2::{CifarMobileNetV2, MobileNetV2};
 pub use names::Names;
 pub use papernot::{Papernot, PapernotVariant};
 pub use resnet::{ResNet, Stem};
+pub use shufflenet_cifar::{CifarShuffleNetV1, CifarShuffleNetV2};
+pub use shufflenet_v2::ShuffleNetV2;
+pub use squeezenet::SqueezeNet;
 pub use vgg::Vgg;
 pub use wide_resnet::WideResNet;
 
-/// A family of networks: a configuration that can be built for a data set's shape.
+/// A family of networks: settings that describe one for a data set's shape.
 pub trait Network {
-    /// Builds the network for images of `image_shape` `[C, H, W]` and `n_classes` classes, with
-    /// initial values from `stream`.
+    /// The network for images of `image_shape` `[C, H, W]` and `n_classes` classes.
     ///
     /// # Errors
     /// [`kd_core::Error::Config`] for settings that describe no network, or for images that are
     /// too small for it.
+    fn graph(&self, image_shape: [usize; 3], n_classes: usize) -> Result<Graph>;
+
+    /// The network with initial values from `stream`.
+    ///
+    /// # Errors
+    /// Those of [`Network::graph`]; when candle cannot allocate.
     fn build(
         &self,
         image_shape: [usize; 3],
         n_classes: usize,
         stream: Stream,
         device: &Device,
-    ) -> Result<Box<dyn Classifier>>;
+    ) -> Result<Net> {
+        Net::new(self.graph(image_shape, n_classes)?, stream, device)
+    }
 
     /// The network of this family that `name` stands for; `self` only says which family.
     fn named(&self, name: &str) -> Option<ModelSpec>;
@@ -58,15 +74,25 @@ registry! {
         "mlp" => Mlp(mlp::Mlp),
         "resnet" => ResNet(resnet::ResNet),
         "cifar-resnet" => CifarResNet(cifar_resnet::CifarResNet),
+        "cifar-resnet-x4" => CifarResNetX4(cifar_resnet::CifarResNetX4),
         "wide-resnet" => WideResNet(wide_resnet::WideResNet),
         "vgg" => Vgg(vgg::Vgg),
+        "mobilenet-v2" => MobileNetV2(mobilenet_v2::MobileNetV2),
+        "cifar-mobilenet-v2" => CifarMobileNetV2(mobilenet_v2::CifarMobileNetV2),
+        "shufflenet-v2" => ShuffleNetV2(shufflenet_v2::ShuffleNetV2),
+        "cifar-shufflenet-v1" => CifarShuffleNetV1(shufflenet_cifar::CifarShuffleNetV1),
+        "cifar-shufflenet-v2" => CifarShuffleNetV2(shufflenet_cifar::CifarShuffleNetV2),
+        "efficientnet-lite" => EfficientNetLite(efficientnet_lite::EfficientNetLite),
+        "squeezenet" => SqueezeNet(squeezenet::SqueezeNet),
         "papernot" => Papernot(papernot::Papernot),
     }
 }
 
 impl ModelSpec {
     /// A network by its short name: `mlp-1200-1200` (the sizes of the hidden layers), `resnet18`,
-    /// `resnet18-cifar`, `resnet20`, `resnet20-b`, `wrn-16-2`, `vgg8`, `papernot-mnist`,
+    /// `resnet18-cifar`, `resnet20`, `resnet20-b`, `resnet8x4`, `wrn-16-2`, `vgg8`, `mobilenet-v2`,
+    /// `mobilenet-v2-w0.5`, `mobilenet-v2-cifar-w0.5`, `shufflenet-v2-x1.0`, `shufflenet-v1-cifar`,
+    /// `shufflenet-v2-cifar`, `efficientnet-lite0`, `squeezenet1.1`, `papernot-mnist`,
     /// `papernot-cifar10`.
     ///
     /// ResNets of 18, 34, 50, 101 and 152 layers are [`ResNet`]s, with the stem for large images

@@ -1,17 +1,16 @@
 //! Multilayer perceptrons: the networks of the paper's MNIST section.
 
-use std::collections::BTreeMap;
-
-use candle_core::{Device, Tensor};
-use kd_core::ops::{Activation, dropout};
-use kd_core::{Classifier, Error, Linear, Mode, Params, Result, Stream, taped};
+use kd_core::ops::{Flatten, Linear, Relu};
+use kd_core::{Error, Graph, Result};
 use serde::{Deserialize, Serialize};
 
+use crate::layers::{checked, dropout};
 use crate::{ModelSpec, Network};
 
 /// Linear layers with ReLU and dropout between them (Hinton et al. 2015, section 3).
 ///
-/// Parameters are named `fc1.weight`, `fc1.bias`, `fc2.weight`, ...
+/// Parameters are named `fc1.weight`, `fc1.bias`, `fc2.weight`, ...; features are `fc1.relu`,
+/// `fc2.relu`, ...
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Mlp {
@@ -33,14 +32,18 @@ impl Default for Mlp {
 }
 
 impl Network for Mlp {
-    fn build(
-        &self,
-        image_shape: [usize; 3],
-        n_classes: usize,
-        stream: Stream,
-        device: &Device,
-    ) -> Result<Box<dyn Classifier>> {
-        Ok(Box::new(MlpNetwork::new(self, image_shape, n_classes, stream, device)?))
+    fn graph(&self, image_shape: [usize; 3], n_classes: usize) -> Result<Graph> {
+        self.check(image_shape, n_classes)?;
+        let mut net = Graph::new(image_shape);
+        net.then("flatten", Flatten {});
+        dropout(&mut net, "dropout", self.input_dropout, 0);
+        for (i, n_units) in (1..).zip(&self.hidden) {
+            net.then(format!("fc{i}"), Linear::new(*n_units));
+            net.then(format!("fc{i}.relu"), Relu {});
+            dropout(&mut net, &format!("fc{i}.dropout"), self.dropout, i);
+        }
+        net.then(format!("fc{}", self.hidden.len() + 1), Linear::new(n_classes));
+        checked(net)
     }
 
     /// `mlp-1200-1200`.
@@ -55,162 +58,40 @@ impl Network for Mlp {
     }
 }
 
-/// A built [`Mlp`].
-#[derive(Debug)]
-pub struct MlpNetwork {
-    layers: Vec<Linear>,
-    params: Params,
-    n_in: usize,
-    n_classes: usize,
-    dropout: f32,
-    input_dropout: f32,
-}
-
-impl MlpNetwork {
-    /// Builds the network with PyTorch's default initial values.
-    ///
-    /// # Errors
-    /// [`Error::Config`] for a layer without units or a dropout outside `[0, 1)`.
-    pub fn new(
-        config: &Mlp,
-        image_shape: [usize; 3],
-        n_classes: usize,
-        stream: Stream,
-        device: &Device,
-    ) -> Result<Self> {
-        check(config)?;
-        let n_in = image_shape.iter().product();
-        let mut sizes = vec![n_in];
-        sizes.extend(&config.hidden);
-        sizes.push(n_classes);
-        check_size(&sizes)?;
-        let mut params = Params::default();
-        let layers = sizes
-            .windows(2)
-            .enumerate()
-            .map(|(i, size)| {
-                let name = format!("fc{}", i + 1);
-                Linear::new(&mut params, &name, (size[0], size[1]), stream, device)
-            })
-            .collect::<Result<_>>()?;
-        let (dropout, input_dropout) = (config.dropout, config.input_dropout);
-        Ok(Self { layers, params, n_in, n_classes, dropout, input_dropout })
-    }
-
-    /// Activation of hidden layer `i`.
-    fn activation(&self, i: usize, mode: Mode) -> Activation {
-        match mode {
-            Mode::Train(stream) if self.dropout > 0.0 => {
-                Activation::ReluDropout { p: self.dropout, stream: stream.number(i as u64 + 1) }
-            }
-            _ => Activation::Relu,
-        }
-    }
-
-    /// The images as rows, `(N, C, H, W)` -> `(N, C*H*W)`, with dropout in training.
-    fn rows(&self, images: &Tensor, mode: Mode) -> Result<Tensor> {
-        let x = images.flatten_from(1)?;
-        if x.dims()[1] != self.n_in {
-            let expected = format!("(N, C, H, W) with {} values an image", self.n_in);
-            return Err(Error::shape("images", expected, images.dims()));
-        }
-        match mode {
-            Mode::Train(stream) if self.input_dropout > 0.0 => {
-                dropout(&x, self.input_dropout, stream.number(0))
-            }
-            _ => Ok(x),
-        }
-    }
-
-    /// All layers as one node of candle's graph: on a GPU each node costs more than its arithmetic.
-    fn run_taped(&self, images: &Tensor, mode: Mode) -> Result<Tensor> {
-        let (last, hidden) = self.layers.split_last().expect("`new` adds the output layer");
-        taped(&self.rows(images, mode)?, mode, |tape, x| {
-            let mut x = x.clone();
-            for (i, layer) in hidden.iter().enumerate() {
-                x = layer.record(tape, &x, self.activation(i, mode))?;
-            }
-            last.record(tape, &x, Activation::Identity)
-        })
-    }
-
-    /// Calls `each(i, output)` with the output of each hidden layer and returns the logits.
-    fn run(
-        &self,
-        images: &Tensor,
-        mode: Mode,
-        mut each: impl FnMut(usize, &Tensor),
-    ) -> Result<Tensor> {
-        let mut x = self.rows(images, mode)?;
-        let (last, hidden) = self.layers.split_last().expect("`new` adds the output layer");
-        for (i, layer) in hidden.iter().enumerate() {
-            x = layer.forward(&x, self.activation(i, mode), mode)?;
-            each(i, &x);
-        }
-        last.forward(&x, Activation::Identity, mode)
-    }
-}
-
-fn check(config: &Mlp) -> Result<()> {
-    if config.hidden.contains(&0) {
-        return Err(Error::config("hidden", "each layer needs at least one unit"));
-    }
-    for (field, p) in [("dropout", config.dropout), ("input_dropout", config.input_dropout)] {
-        if !(0.0..1.0).contains(&p) {
-            return Err(Error::config(field, format!("{p} is not in [0, 1)")));
-        }
-    }
-    Ok(())
-}
-
 /// The most weights of a network, 4 GiB: far more than any here, and no slip of the finger.
 const MAX_WEIGHTS: usize = 1 << 30;
 
-fn check_size(sizes: &[usize]) -> Result<()> {
-    let n_weights =
-        sizes.windows(2).try_fold(0usize, |n, size| n.checked_add(size[0].checked_mul(size[1])?));
-    match n_weights {
-        Some(n) if n <= MAX_WEIGHTS => Ok(()),
-        _ => {
-            let reason = format!("layers of {sizes:?} have more than {MAX_WEIGHTS} weights");
-            Err(Error::config("hidden", reason))
+impl Mlp {
+    /// Refuses sizes whose products would overflow before their shapes are looked at.
+    fn check(&self, image_shape: [usize; 3], n_classes: usize) -> Result<()> {
+        if self.hidden.contains(&0) {
+            return Err(Error::config("hidden", "each layer needs at least one unit"));
         }
-    }
-}
-
-impl Classifier for MlpNetwork {
-    fn forward(&self, images: &Tensor, mode: Mode) -> Result<Tensor> {
-        if images.device().is_cuda() {
-            return self.run_taped(images, mode);
+        let sizes = [&[image_shape.iter().product()], &self.hidden[..], &[n_classes]].concat();
+        let n_weights = sizes
+            .windows(2)
+            .try_fold(0usize, |n, size| n.checked_add(size[0].checked_mul(size[1])?));
+        match n_weights {
+            Some(n) if n <= MAX_WEIGHTS => Ok(()),
+            _ => {
+                let reason = format!("layers of {sizes:?} have more than {MAX_WEIGHTS} weights");
+                Err(Error::config("hidden", reason))
+            }
         }
-        self.run(images, mode, |_, _| ())
-    }
-
-    fn features(&self, images: &Tensor, mode: Mode) -> Result<(Tensor, BTreeMap<String, Tensor>)> {
-        let mut features = BTreeMap::new();
-        let logits = self.run(images, mode, |i, x| {
-            features.insert(format!("fc{}", i + 1), x.clone());
-        })?;
-        Ok((logits, features))
-    }
-
-    fn n_classes(&self) -> usize {
-        self.n_classes
-    }
-
-    fn params(&self) -> &Params {
-        &self.params
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use candle_core::{Device, Tensor};
     use kd_core::testing::random;
+    use kd_core::{Classifier, Mode, Net, Stream};
 
-    fn mnist(hidden: &[usize]) -> MlpNetwork {
+    use super::*;
+
+    fn mnist(hidden: &[usize]) -> Net {
         let config = Mlp { hidden: hidden.to_vec(), ..Mlp::default() };
-        MlpNetwork::new(&config, [1, 28, 28], 10, Stream::new(1), &Device::Cpu).unwrap()
+        config.build([1, 28, 28], 10, Stream::new(1), &Device::Cpu).unwrap()
     }
 
     #[test]
@@ -225,7 +106,7 @@ mod tests {
     #[test]
     fn initial_values_do_not_depend_on_the_other_layers() {
         let (deep, shallow) = (mnist(&[30, 30]), mnist(&[30]));
-        let weight = |net: &MlpNetwork| {
+        let weight = |net: &Net| {
             let weight = net.params().get("fc1.weight").unwrap().constant();
             weight.to_vec2::<f32>().unwrap()
         };
@@ -236,10 +117,11 @@ mod tests {
     fn features_are_the_hidden_layers() {
         let net = mnist(&[40, 30]);
         let images = random(Stream::new(2), &[5, 1, 28, 28]);
-        let (logits, features) = net.features(&images, Mode::Eval).unwrap();
+        let taps = ["fc1.relu", "fc2.relu"];
+        let (logits, features) = net.forward_with_taps(&images, Mode::Eval, &taps).unwrap();
         assert_eq!(logits.dims(), [5, 10]);
         let shapes: Vec<_> = features.iter().map(|(n, t)| (n.as_str(), t.dims())).collect();
-        assert_eq!(shapes, [("fc1", &[5, 40][..]), ("fc2", &[5, 30])]);
+        assert_eq!(shapes, [("fc1.relu", &[5, 40][..]), ("fc2.relu", &[5, 30])]);
         let plain = net.forward(&images, Mode::Eval).unwrap();
         assert_eq!(plain.to_vec2::<f32>().unwrap(), logits.to_vec2::<f32>().unwrap());
     }
@@ -251,13 +133,14 @@ mod tests {
         let golden: serde_json::Value =
             serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
         let config = Mlp { hidden: vec![5, 4], dropout: 0.0, input_dropout: 0.0 };
-        let net = MlpNetwork::new(&config, [1, 2, 3], 3, Stream::new(0), &Device::Cpu).unwrap();
+        let net = config.build([1, 2, 3], 3, Stream::new(0), &Device::Cpu).unwrap();
         let layers = golden["layers"].as_array().unwrap();
         let values = layers.iter().enumerate().flat_map(|(i, layer)| {
             ["weight", "bias"].map(|part| (format!("fc{}.{part}", i + 1), tensor(&layer[part])))
         });
         net.params().load(&values.collect()).unwrap();
-        let images = candle_core::Var::from_tensor(&tensor(&golden["inputs"])).unwrap();
+        let images = tensor(&golden["inputs"]).reshape(((), 1, 2, 3)).unwrap();
+        let images = candle_core::Var::from_tensor(&images).unwrap();
         let logits = net.forward(&images, Mode::Train(Stream::new(0))).unwrap();
         let labels = numbers(&golden["labels"]).iter().map(|&x| x as u32).collect::<Vec<_>>();
         let labels = Tensor::new(labels, &Device::Cpu).unwrap();
@@ -299,13 +182,12 @@ mod tests {
 
     #[test]
     fn wrong_settings_and_images_are_refused() {
-        let build = |config: &Mlp| {
-            MlpNetwork::new(config, [1, 28, 28], 10, Stream::new(1), &Device::Cpu).map(|_| ())
-        };
-        assert!(build(&Mlp { hidden: vec![3, 0], ..Mlp::default() }).is_err());
-        assert!(build(&Mlp { hidden: vec![usize::MAX, 2], ..Mlp::default() }).is_err());
-        assert!(build(&Mlp { hidden: vec![1 << 20, 1 << 20], ..Mlp::default() }).is_err());
-        assert!(build(&Mlp { dropout: 1.0, ..Mlp::default() }).is_err());
+        let refused = |config: Mlp| assert!(config.graph([1, 28, 28], 10).is_err(), "{config:?}");
+        refused(Mlp { hidden: vec![3, 0], ..Mlp::default() });
+        refused(Mlp { hidden: vec![usize::MAX, 2], ..Mlp::default() });
+        refused(Mlp { hidden: vec![1 << 20, 1 << 20], ..Mlp::default() });
+        refused(Mlp { dropout: 1.0, ..Mlp::default() });
+        refused(Mlp { input_dropout: f32::NAN, ..Mlp::default() });
         let images = random(Stream::new(2), &[5, 1, 27, 28]);
         let error = mnist(&[3]).forward(&images, Mode::Eval).unwrap_err();
         assert!(matches!(error, Error::Shape { .. }));

@@ -1,11 +1,10 @@
 //! The two networks of defensive distillation.
 
-use candle_core::Device;
-use kd_core::ops::Pool;
-use kd_core::{Classifier, ConvSpec, Error, Result, Stream};
+use kd_core::ops::{Conv2d, Flatten, Init, Linear, MaxPool, Relu};
+use kd_core::{Graph, Result};
 use serde::{Deserialize, Serialize};
 
-use crate::staged::{Block, Builder, Layer};
+use crate::layers::{checked, dropout};
 use crate::{ModelSpec, Network};
 
 /// The networks of Papernot et al. 2016 (arXiv:1511.04508, table 2), which are those of the
@@ -13,7 +12,7 @@ use crate::{ModelSpec, Network};
 /// layers, all with ReLU.
 ///
 /// Parameters are named `conv1` ... `conv4` and `fc1` ... `fc3`, with PyTorch's default initial
-/// values. Features: `conv2` and `conv4` (before pooling), `fc1`, `fc2`.
+/// values. Features: `conv2.relu` and `conv4.relu` (before pooling), `fc1.relu`, `fc2.relu`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Papernot {
@@ -42,8 +41,6 @@ impl Default for Papernot {
     }
 }
 
-const HALVE: Pool = Pool { kernel: 2, stride: 2, padding: 0 };
-
 impl Papernot {
     /// Channels of the two pairs of convolutions, and units of a dense layer.
     fn sizes(&self) -> ([usize; 2], usize) {
@@ -54,44 +51,25 @@ impl Papernot {
     }
 }
 
-/// Pixels of an image's side that two 3x3 convolutions and 2x2 pooling leave over.
-fn left_over(side: usize) -> usize {
-    (side - 4) / 2
-}
-
-fn conv(net: &mut Builder, name: &str, n_in: usize, n_out: usize) -> Result<Box<dyn Block>> {
-    let spec = ConvSpec { bias: true, ..ConvSpec::new(n_in, n_out, 3) };
-    Ok(Box::new(Layer::ConvRelu(net.conv(name, spec)?)))
-}
-
 impl Network for Papernot {
-    fn build(
-        &self,
-        image_shape: [usize; 3],
-        n_classes: usize,
-        stream: Stream,
-        device: &Device,
-    ) -> Result<Box<dyn Classifier>> {
-        if !(0.0..1.0).contains(&self.dropout) {
-            return Err(Error::config("dropout", format!("{} is not in [0, 1)", self.dropout)));
-        }
+    fn graph(&self, image_shape: [usize; 3], n_classes: usize) -> Result<Graph> {
         let ([a, b], n_units) = self.sizes();
-        let mut net = Builder::new(image_shape, stream, device)?;
-        net.at_least(16)?;
-        let [n_in, height, width] = image_shape;
-        let first = vec![conv(&mut net, "conv1", n_in, a)?, conv(&mut net, "conv2", a, a)?];
-        net.stage("conv2", first);
-        let mut second: Vec<Box<dyn Block>> = vec![Box::new(Layer::MaxPool(HALVE))];
-        second.extend([conv(&mut net, "conv3", a, b)?, conv(&mut net, "conv4", b, b)?]);
-        net.stage("conv4", second);
-        let n_flat = b * left_over(left_over(height)) * left_over(left_over(width));
-        let dense = Layer::LinearRelu(net.linear("fc1", (n_flat, n_units))?, self.dropout);
-        let pool = Layer::MaxPool(HALVE);
-        net.stage("fc1", vec![Box::new(pool), Box::new(Layer::Flatten), Box::new(dense)]);
-        let dense = Layer::LinearRelu(net.linear("fc2", (n_units, n_units))?, 0.0);
-        net.stage("fc2", vec![Box::new(dense)]);
-        let head = net.linear("fc3", (n_units, n_classes))?;
-        Ok(net.finish(head, n_classes))
+        let mut net = Graph::new(image_shape);
+        for (i, n_out) in [(1, a), (2, a), (3, b), (4, b)] {
+            net.then(format!("conv{i}"), Conv2d::new(n_out, 3).bias(Init::Pytorch));
+            net.then(format!("conv{i}.relu"), Relu {});
+            if i % 2 == 0 {
+                net.then(format!("conv{i}.pool"), MaxPool::new(2, 2, 0));
+            }
+        }
+        net.then("flatten", Flatten {});
+        net.then("fc1", Linear::new(n_units));
+        net.then("fc1.relu", Relu {});
+        dropout(&mut net, "fc1.dropout", self.dropout, 0);
+        net.then("fc2", Linear::new(n_units));
+        net.then("fc2.relu", Relu {});
+        net.then("fc3", Linear::new(n_classes));
+        checked(net)
     }
 
     /// `papernot-mnist`, `papernot-cifar10`.

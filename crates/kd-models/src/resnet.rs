@@ -1,12 +1,10 @@
 //! ResNets for large images and, with another stem, for small ones.
 
-use candle_core::Device;
-use kd_core::ops::Pool;
-use kd_core::{Classifier, ConvInit, ConvSpec, Error, Result, Stream};
+use kd_core::ops::{Conv2d, Init, Linear, MaxPool};
+use kd_core::{Error, Graph, Result};
 use serde::{Deserialize, Serialize};
 
-use crate::residual::{BasicBlock, Bottleneck, Place, Shortcut, conv3x3};
-use crate::staged::{Block, Builder, Layer};
+use crate::layers::{Block, Shortcut, conv_norm_relu, conv3x3, end_stage, pool_and_head};
 use crate::{ModelSpec, Network};
 
 /// ResNet-18, 34, 50, 101 and 152 (He et al. 2016, arXiv:1512.03385), with torchvision's parameter
@@ -73,72 +71,49 @@ impl ResNet {
         self.depth >= 50
     }
 
-    fn stem(&self, net: &mut Builder) -> Result<Vec<Box<dyn Block>>> {
-        let n_in = net.n_channels();
-        let spec = match self.stem {
-            Stem::ImageNet => {
-                ConvSpec { stride: 2, padding: 3, ..ConvSpec::new(n_in, self.width, 7) }
-            }
-            Stem::Cifar => conv3x3(n_in, self.width, 1),
+    /// The images' way into the network.
+    fn stem(&self, net: &mut Graph) {
+        let conv = match self.stem {
+            Stem::ImageNet => Conv2d::new(self.width, 7).stride(2).padding(3),
+            Stem::Cifar => conv3x3(self.width, 1),
         };
-        let spec = ConvSpec { init: INIT, ..spec };
-        let conv = Layer::ConvNormRelu(net.conv_norm(("conv1", "bn1"), spec)?);
-        let mut blocks: Vec<Box<dyn Block>> = vec![Box::new(conv)];
+        conv_norm_relu(net, ["conv1", "bn1", "relu"], conv.init(INIT));
         if self.stem == Stem::ImageNet {
-            blocks.push(Box::new(Layer::MaxPool(Pool { kernel: 3, stride: 2, padding: 1 })));
+            net.then("maxpool", MaxPool::new(3, 2, 1));
         }
-        Ok(blocks)
-    }
-
-    /// The block at `place`, and the number of its output channels.
-    fn block(&self, net: &mut Builder, place: Place) -> Result<(Box<dyn Block>, usize)> {
-        let expansion = if self.has_bottlenecks() { Bottleneck::EXPANSION } else { 1 };
-        let n_out = expansion * place.width;
-        let shortcut = Shortcut::projection(net, "downsample", place, n_out)?;
-        let block: Box<dyn Block> = if self.has_bottlenecks() {
-            Box::new(Bottleneck::new(net, place, shortcut)?)
-        } else {
-            Box::new(BasicBlock::new(net, place, shortcut)?)
-        };
-        Ok((block, n_out))
+        end_stage(net, "stem");
     }
 }
 
-const INIT: ConvInit = ConvInit::KaimingNormalFanOut;
+const INIT: Init = Init::KaimingFanOut;
 
 impl Network for ResNet {
-    fn build(
-        &self,
-        image_shape: [usize; 3],
-        n_classes: usize,
-        stream: Stream,
-        device: &Device,
-    ) -> Result<Box<dyn Classifier>> {
+    fn graph(&self, image_shape: [usize; 3], n_classes: usize) -> Result<Graph> {
         let n_blocks = self.n_blocks()?;
         if !(1..=MAX_WIDTH).contains(&self.width) {
             let reason = format!("{} is not in 1..={MAX_WIDTH}", self.width);
             return Err(Error::config("width", reason));
         }
-        let mut net = Builder::new(image_shape, stream, device)?;
-        let stem = self.stem(&mut net)?;
-        net.stage("stem", stem);
+        let mut net = Graph::new(image_shape);
+        self.stem(&mut net);
         let mut n_in = self.width;
         for (i, n) in n_blocks.into_iter().enumerate() {
             let (stage, width) = (format!("layer{}", i + 1), self.width << i);
-            let mut blocks = Vec::with_capacity(n);
             for j in 0..n {
                 let stride = if i > 0 && j == 0 { 2 } else { 1 };
-                let name = format!("{stage}.{j}");
-                let place = Place { name: &name, n_in, width, stride, init: INIT };
-                let (block, n_out) = self.block(&mut net, place)?;
-                blocks.push(block);
-                n_in = n_out;
+                let (name, shortcut) = (format!("{stage}.{j}"), Shortcut::Projection("downsample"));
+                let block = Block { name, n_in, width, stride, init: INIT, shortcut };
+                if self.has_bottlenecks() {
+                    block.bottleneck(&mut net);
+                    n_in = Block::EXPANSION * width;
+                } else {
+                    block.basic(&mut net);
+                    n_in = width;
+                }
             }
-            net.stage(&stage, blocks);
+            end_stage(&mut net, &stage);
         }
-        net.stage("pool", vec![Box::new(Layer::GlobalAvgPool)]);
-        let head = net.linear("fc", (n_in, n_classes))?;
-        Ok(net.finish(head, n_classes))
+        pool_and_head(net, "fc", Linear::new(n_classes))
     }
 
     /// `resnet18`, `resnet18-cifar`, `resnet18-cifar-w16`.

@@ -1,12 +1,10 @@
 //! VGG networks for small images.
 
-use candle_core::Device;
-use kd_core::ops::Pool;
-use kd_core::{Classifier, ConvInit, ConvSpec, Error, Result, Stream};
+use kd_core::ops::{Init, Linear, MaxPool};
+use kd_core::{Error, Graph, Result};
 use serde::{Deserialize, Serialize};
 
-use crate::residual::conv3x3;
-use crate::staged::{Block, Builder, Layer};
+use crate::layers::{conv_norm_relu, conv3x3, end_stage, pool_and_head};
 use crate::{ModelSpec, Network};
 
 /// VGG-8 and VGG-13 with batch norm as RepDistiller has them for CIFAR (after Simonyan, Zisserman
@@ -34,7 +32,6 @@ impl Default for Vgg {
 }
 
 const WIDTHS: [usize; 5] = [64, 128, 256, 512, 512];
-const HALVE: Pool = Pool { kernel: 2, stride: 2, padding: 0 };
 
 impl Vgg {
     /// Number of convolutions of each block.
@@ -47,51 +44,26 @@ impl Vgg {
     }
 }
 
-/// Convolution `j` of a block, then its batch norm and ReLU.
-fn conv(
-    net: &mut Builder,
-    block: &str,
-    j: usize,
-    (n_in, n_out): (usize, usize),
-) -> Result<[Box<dyn Block>; 2]> {
-    // In PyTorch's `Sequential`, convolution, batch norm and ReLU have a number each.
-    let (conv, norm) = (format!("{block}.{}", 3 * j), format!("{block}.{}", 3 * j + 1));
-    let init = ConvInit::KaimingNormalFanOut;
-    let spec = ConvSpec { bias: true, init, ..conv3x3(n_in, n_out, 1) };
-    let layers = [Layer::Conv(net.conv(&conv, spec)?), Layer::NormRelu(net.norm(&norm, n_out)?)];
-    net.zero(&format!("{conv}.bias"))?;
-    Ok(layers.map(|layer| Box::new(layer) as Box<dyn Block>))
-}
-
 impl Network for Vgg {
-    fn build(
-        &self,
-        image_shape: [usize; 3],
-        n_classes: usize,
-        stream: Stream,
-        device: &Device,
-    ) -> Result<Box<dyn Classifier>> {
+    fn graph(&self, image_shape: [usize; 3], n_classes: usize) -> Result<Graph> {
         let n_convs = self.n_convs()?;
         let n_pools = if image_shape[1] == 64 { 4 } else { 3 };
-        let mut net = Builder::new(image_shape, stream, device)?;
-        net.at_least(1 << n_pools)?;
-        let mut n_in = net.n_channels();
+        let mut net = Graph::new(image_shape);
         for (i, n_out) in WIDTHS.into_iter().enumerate() {
-            let (stage, mut blocks) = (format!("block{i}"), Vec::<Box<dyn Block>>::new());
+            let block = format!("block{i}");
             if (1..=n_pools).contains(&i) {
-                blocks.push(Box::new(Layer::MaxPool(HALVE)));
+                net.then(format!("{block}.pool"), MaxPool::new(2, 2, 0));
             }
             for j in 0..n_convs {
-                blocks.extend(conv(&mut net, &stage, j, (n_in, n_out))?);
-                n_in = n_out;
+                // In PyTorch's `Sequential`, convolution, batch norm and ReLU have a number each.
+                let names = [3 * j, 3 * j + 1, 3 * j + 2].map(|i| format!("{block}.{i}"));
+                let conv = conv3x3(n_out, 1).bias(Init::Zeros).init(Init::KaimingFanOut);
+                conv_norm_relu(&mut net, names.each_ref().map(String::as_str), conv);
             }
-            net.stage(&stage, blocks);
+            end_stage(&mut net, &block);
         }
-        net.stage("pool", vec![Box::new(Layer::GlobalAvgPool)]);
-        let head = net.linear("classifier", (n_in, n_classes))?;
-        net.draw_normal("classifier.weight", 0.01)?;
-        net.zero("classifier.bias")?;
-        Ok(net.finish(head, n_classes))
+        let head = Linear::new(n_classes).init(Init::Normal(0.01), Init::Zeros);
+        pool_and_head(net, "classifier", head)
     }
 
     /// `vgg8`.

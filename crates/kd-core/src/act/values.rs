@@ -98,14 +98,6 @@ impl Values {
         }
     }
 
-    /// As a tensor; those in CPU memory are copied.
-    pub(crate) fn tensor(&self, dims: &[usize]) -> Result<Tensor> {
-        match self {
-            Self::Host(values) => Ok(Tensor::from_slice(values, dims, &Device::Cpu)?),
-            Self::Gpu(values) => Ok(values.reshape(dims)?),
-        }
-    }
-
     /// As a tensor whose memory does not return to the pool.
     pub(crate) fn into_tensor(self, dims: &[usize]) -> Result<Tensor> {
         match self {

@@ -12,10 +12,10 @@ use crate::act::Clamp;
 use crate::simd::vectorized;
 
 /// Values that one task takes.
-pub(super) const TASK: usize = 1 << 16;
+pub(crate) const TASK: usize = 1 << 16;
 
 /// The same in whole rows of `n_channels` values.
-pub(super) fn task_len(n_channels: usize) -> usize {
+pub(crate) fn task_len(n_channels: usize) -> usize {
     (TASK / n_channels.max(1)).max(1) * n_channels.max(1)
 }
 
@@ -23,12 +23,12 @@ pub(super) fn task_len(n_channels: usize) -> usize {
 const WIDE: usize = 128;
 
 /// One value per channel, repeated for as many rows as are taken as one.
-pub(super) fn widened(per_channel: &[f32]) -> Vec<f32> {
+pub(crate) fn widened(per_channel: &[f32]) -> Vec<f32> {
     per_channel.repeat(WIDE.div_ceil(per_channel.len().max(1)))
 }
 
 /// Sums of several rows taken as one, for each channel.
-pub(super) fn narrowed(wide: &[f32], n_channels: usize) -> Vec<f32> {
+pub(crate) fn narrowed(wide: &[f32], n_channels: usize) -> Vec<f32> {
     let mut rows = wide.chunks_exact(n_channels);
     let mut sums = rows.next().map_or(Vec::new(), <[f32]>::to_vec);
     rows.for_each(|row| sums.iter_mut().zip(row).for_each(|(sum, v)| *sum += v));
@@ -65,18 +65,13 @@ pub(crate) fn finish(
 
 /// `sum += values`.
 pub(crate) fn add(sum: &mut [f32], values: &[f32]) {
-    sum.par_chunks_mut(TASK).zip(values.par_chunks(TASK)).for_each(|(sum, values)| {
-        sum.iter_mut().zip(values).for_each(|(sum, value)| *sum += value);
-    });
+    add_and_clamp(sum, values, Clamp::NONE);
 }
 
-/// The gradient before a clamp whose output is `y`, in place.
-pub(crate) fn through_clamp(grad: &mut [f32], y: &[f32], clamp: Clamp) {
-    grad.par_chunks_mut(TASK).zip(y.par_chunks(TASK)).for_each(|(grad, y)| {
-        vectorized(
-            #[inline(always)]
-            || clamp.mask(grad, y),
-        );
+/// `sum = clamp(sum + values)`.
+pub(crate) fn add_and_clamp(sum: &mut [f32], values: &[f32], clamp: Clamp) {
+    sum.par_chunks_mut(TASK).zip(values.par_chunks(TASK)).for_each(|(sum, values)| {
+        finish(sum, None, Some(values), clamp);
     });
 }
 

@@ -1,12 +1,10 @@
 //! Convolution, batch norm and max-pooling against PyTorch (`tests/golden/make_golden_conv.py`).
 
-use std::collections::BTreeMap;
-
 use candle_core::{Device, Tensor, Var};
 use serde_json::Value;
 
-use super::{Conv, Pool, conv2d, max_pool2d, nchw, nhwc};
-use crate::{BatchNorm2d, Mode, Params, Stream, golden};
+use super::{Add, BatchNorm, Conv2d, Init, MaxPool, Relu};
+use crate::{Mode, Stream, apply, golden};
 
 fn cases(file: &str) -> (Vec<Value>, f64) {
     let golden = golden(file);
@@ -42,6 +40,18 @@ fn check(case: &Value, field: &str, got: Option<&Tensor>, tolerance: f64) {
     }
 }
 
+fn nhwc(x: &Tensor) -> Tensor {
+    x.permute((0, 2, 3, 1)).unwrap().contiguous().unwrap()
+}
+
+fn nchw(x: &Tensor) -> Tensor {
+    x.permute((0, 3, 1, 2)).unwrap().contiguous().unwrap()
+}
+
+fn train() -> Mode {
+    Mode::Train(Stream::new(0))
+}
+
 /// Gradients of `sum(grad_y * y)`, with `y` in PyTorch's order.
 fn backward(case: &Value, y: &Tensor) -> candle_core::backprop::GradStore {
     let loss = (y * tensor(&case["grad_y"]).unwrap()).unwrap().sum_all().unwrap();
@@ -56,9 +66,14 @@ fn convolutions_equal_pytorchs() {
         let [stride, padding, groups] = ["stride", "padding", "groups"].map(|f| number(case, f));
         let (x, weight) = (var(&case["x"]), var(&case["weight"]));
         let bias = tensor(&case["bias"]).map(|b| Var::from_tensor(&b).unwrap());
-        let conv = Conv { stride, padding, groups };
-        let y = conv2d(&nhwc(&x).unwrap(), &weight, bias.as_ref().map(Var::as_tensor), conv);
-        let y = nchw(&y.unwrap()).unwrap();
+        let [n_out, _, height, width] = weight.dims()[..] else { panic!("{weight:?}") };
+        let conv = Conv2d { kernel: [height, width], ..Conv2d::new(n_out, 1) };
+        let conv = conv.stride(stride).padding(padding).groups(groups);
+        let (op, params) = match &bias {
+            Some(bias) => (conv.bias(Init::Zeros), vec![weight.as_tensor(), bias.as_tensor()]),
+            None => (conv, vec![weight.as_tensor()]),
+        };
+        let y = nchw(&apply(op, &[&nhwc(&x)], &params, train()).unwrap());
         check(case, "y", Some(&y), tolerance);
         let grads = backward(case, &y);
         check(case, "grad_x", grads.get(&x), tolerance);
@@ -74,8 +89,8 @@ fn max_pooling_equals_pytorchs_at_ties_too() {
     for case in &cases {
         let [kernel, stride, padding] = ["kernel", "stride", "padding"].map(|f| number(case, f));
         let x = var(&case["x"]);
-        let y = max_pool2d(&nhwc(&x).unwrap(), Pool { kernel, stride, padding }).unwrap();
-        let y = nchw(&y).unwrap();
+        let op = MaxPool::new(kernel, stride, padding);
+        let y = nchw(&apply(op, &[&nhwc(&x)], &[], Mode::Eval).unwrap());
         check(case, "y", Some(&y), tolerance);
         check(case, "grad_x", backward(case, &y).get(&x), tolerance);
     }
@@ -87,31 +102,31 @@ fn batch_norm_and_its_running_statistics_equal_pytorchs() {
     assert_eq!(cases.len(), 12);
     for case in &cases {
         let mode = match case["mode"].as_str().unwrap() {
-            "train" => Mode::Train(Stream::new(0)),
+            "train" => train(),
             _ => Mode::Eval,
         };
         let (x, residual) = (var(&case["x"]), tensor(&case["residual"]));
         let residual = residual.map(|r| Var::from_tensor(&r).unwrap());
-        let mut params = Params::default();
-        let layer = BatchNorm2d::new(&mut params, "bn", x.dims()[1], &Device::Cpu).unwrap();
         let fields = ["weight", "bias", "running_mean", "running_var"];
-        let values = fields.map(|field| (format!("bn.{field}"), tensor(&case[field]).unwrap()));
-        params.load(&BTreeMap::from(values)).unwrap();
-        let added = residual.as_ref().map(|r| nhwc(r).unwrap());
-        let relu = case["relu"].as_bool().unwrap();
-        let y = layer.forward(&nhwc(&x).unwrap(), added.as_ref(), relu, mode).unwrap();
-        let y = nchw(&y).unwrap();
+        let params = fields.map(|field| var(&case[field]));
+        let params_ref: Vec<&Tensor> = params.iter().map(Var::as_tensor).collect();
+        let mut y = apply(BatchNorm::default(), &[&nhwc(&x)], &params_ref, mode).unwrap();
+        if let Some(residual) = &residual {
+            y = apply(Add {}, &[&y, &nhwc(residual)], &[], mode).unwrap();
+        }
+        if case["relu"].as_bool().unwrap() {
+            y = apply(Relu {}, &[&y], &[], mode).unwrap();
+        }
+        let y = nchw(&y);
         check(case, "y", Some(&y), tolerance);
-        let after = params.tensors();
-        check(case, "running_mean_after", after.get("bn.running_mean"), tolerance);
-        check(case, "running_var_after", after.get("bn.running_var"), tolerance);
+        check(case, "running_mean_after", Some(&params[2]), tolerance);
+        check(case, "running_var_after", Some(&params[3]), tolerance);
         let grads = backward(case, &y);
         check(case, "grad_x", grads.get(&x), tolerance);
         check(case, "grad_residual", residual.as_ref().and_then(|r| grads.get(r)), tolerance);
         if matches!(mode, Mode::Train(_)) {
-            let grad = |name| params.get(name).and_then(|p| p.grad().get());
-            check(case, "grad_weight", grad("bn.weight"), tolerance);
-            check(case, "grad_bias", grad("bn.bias"), tolerance);
+            check(case, "grad_weight", grads.get(&params[0]), tolerance);
+            check(case, "grad_bias", grads.get(&params[1]), tolerance);
         }
     }
 }

@@ -16,9 +16,10 @@ pub mod crop;
 pub(crate) mod deposit;
 mod dropout;
 mod flatten;
+pub(crate) mod lanes;
 mod layer_norm;
 pub(crate) mod layout;
-mod linear;
+pub(crate) mod linear;
 mod mul;
 mod normalize;
 mod objective;
@@ -29,8 +30,11 @@ mod slice_channels;
 pub(crate) mod slices;
 mod softmax;
 pub(crate) mod source;
+#[expect(unreachable_pub, reason = "operations are implemented in this crate only")]
 pub(crate) mod step;
+pub(crate) mod strips;
 mod subsample_pad;
+pub(crate) mod transpose;
 
 pub use activation::{Clip, Gelu, HardSigmoid, HardSwish, LeakyRelu, Relu, Sigmoid, Silu};
 pub use add::Add;
@@ -43,7 +47,6 @@ pub use dropout::Dropout;
 pub(crate) use dropout::mask as dropout_mask;
 pub use flatten::Flatten;
 pub use layer_norm::LayerNorm;
-pub use layout::{nchw, nhwc};
 pub use linear::{Activation, Linear};
 pub use mul::Mul;
 pub use normalize::Normalize;
@@ -90,6 +93,8 @@ crate::registry! {
 }
 
 #[cfg(test)]
-mod cuda_tests;
-#[cfg(test)]
 mod golden_tests;
+#[cfg(test)]
+mod op_tests;
+#[cfg(test)]
+pub(crate) mod runner;

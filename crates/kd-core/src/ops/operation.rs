@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::Result;
 use crate::act::{Buffer, Clamp, Made};
 use crate::ops::step::{Backward, Forward, Reads};
+use crate::simd::vectorized;
 
 /// What was asked for, or why it cannot be, in words; the node's name is added further out.
 pub type Checked<T> = std::result::Result<T, String>;
@@ -66,6 +67,26 @@ pub trait Operation {
     fn clamp(&self) -> Option<Clamp> {
         None
     }
+
+    /// Whether the output of a clamp, as input, makes the output that of the same clamp: a maximum
+    /// does.
+    fn keeps_clamp(&self) -> bool {
+        false
+    }
+
+    /// Applies the operation to `values` in place, if it is a function of each value alone; false if
+    /// it is not, and nothing has happened then. Other operations call it for blocks that are in the
+    /// cache.
+    fn map(&self, values: &mut [f32]) -> bool {
+        let clamp = self.clamp();
+        if let Some(clamp) = clamp {
+            vectorized(
+                #[inline(always)]
+                || clamp.apply(values),
+            );
+        }
+        clamp.is_some()
+    }
 }
 
 /// A tensor that belongs to an operation.
@@ -77,6 +98,9 @@ pub struct ParamSpec {
     pub shape: Vec<usize>,
     /// How it begins.
     pub init: Init,
+    /// How many values a value of the output is made from, and one of the input goes to, as PyTorch
+    /// counts them: what initial values depend on.
+    pub fans: [usize; 2],
     /// Whether it is trained; running statistics are not.
     pub trained: bool,
 }
@@ -84,7 +108,12 @@ pub struct ParamSpec {
 impl ParamSpec {
     /// A trained tensor.
     pub(crate) fn trained(name: &'static str, shape: &[usize], init: Init) -> Self {
-        Self { name, shape: shape.to_vec(), init, trained: true }
+        Self { name, shape: shape.to_vec(), init, fans: [1; 2], trained: true }
+    }
+
+    /// With this fan-in and fan-out.
+    pub(crate) fn fans(self, fan_in: usize, fan_out: usize) -> Self {
+        Self { fans: [fan_in, fan_out], ..self }
     }
 
     /// A tensor that belongs to the weights but is not trained.
@@ -106,7 +135,7 @@ pub enum Init {
     /// `N(0, 2 / fan_out)`, as torchvision's ResNets.
     KaimingFanOut,
     /// `N(0, std^2)`.
-    Normal(f32),
+    Normal(f64),
     /// Zeros.
     Zeros,
     /// Ones.

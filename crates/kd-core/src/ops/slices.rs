@@ -1,6 +1,8 @@
 //! The f32 values of tensors in CPU memory.
 
-use candle_core::{CpuStorage, Layout, Result, Storage, Tensor};
+use std::cell::Cell;
+
+use candle_core::{CpuStorage, InplaceOp1, Layout, Result, Storage, Tensor};
 
 use crate::Error;
 
@@ -10,6 +12,28 @@ pub(crate) fn with<R>(tensor: &Tensor, f: impl FnOnce(&[f32]) -> Result<R>) -> R
     match &*storage {
         Storage::Cpu(storage) => f(of(storage, layout)?),
         _ => Err(Error::config("device", "this operation has a CPU implementation only").into()),
+    }
+}
+
+/// Calls `f` with the values of `tensor`, to be written; as [`with`].
+pub(crate) fn with_mut(tensor: &Tensor, f: impl FnOnce(&mut [f32])) -> Result<()> {
+    tensor.inplace_op1(&Write(Cell::new(Some(f))))
+}
+
+/// candle lends a tensor's memory for writing only to operations.
+struct Write<F>(Cell<Option<F>>);
+
+impl<F: FnOnce(&mut [f32])> InplaceOp1 for Write<F> {
+    fn name(&self) -> &'static str {
+        "write"
+    }
+
+    fn cpu_fwd(&self, storage: &mut CpuStorage, layout: &Layout) -> Result<()> {
+        let values = of_mut(storage, layout)?;
+        if let Some(f) = self.0.take() {
+            f(values);
+        }
+        Ok(())
     }
 }
 

@@ -70,6 +70,13 @@ impl<'a> Source<'a> {
         );
     }
 
+    /// [`Source::mask`] for all values, of `n_channels` channels.
+    pub(crate) fn mask_all(&self, grad: &mut [f32], n_channels: usize) {
+        let len = task_len(n_channels);
+        let tasks = grad.par_chunks_mut(len).enumerate();
+        tasks.for_each(|(i, grad)| self.mask(i * len, grad));
+    }
+
     /// Writes the values from `first` on, which begins a pixel, to `to`; for loops that are
     /// vectorized.
     #[inline(always)]

@@ -24,7 +24,8 @@ pub struct Naming {
     pub key: Option<String>,
     /// What stands before every name.
     pub prefix: Prefix,
-    /// Whose names they are. Names that the network has are kept as they are.
+    /// Whose names they are. Names that the network has are kept as they are; and where not all
+    /// names fit, but all do with one other code base's, it is that one's.
     pub names: Names,
 }
 
@@ -78,6 +79,8 @@ impl Entry<'_> {
 pub struct Fit<'a> {
     source: &'a Source,
     wanted: &'a Shapes,
+    /// Whose names the file has: those that were given, or the only ones that fit.
+    pub names: Names,
     /// Every name in the file, in order.
     pub entries: Vec<Entry<'a>>,
     /// Names of the network that nothing in the file becomes.
@@ -96,18 +99,41 @@ impl<'a> Fit<'a> {
             Prefix::None | Prefix::DataParallel => "",
             Prefix::Given(prefix) => prefix,
         };
+        let with = |names| Self::with_names((source, weights), (prefix, names), wanted);
+        let given = with(naming.names);
+        if given.names_fit() {
+            return given;
+        }
+        let mut others = Names::ALL.iter().map(|(_, names)| with(*names)).filter(Self::names_fit);
+        match (others.next(), others.next()) {
+            (Some(only), None) => only,
+            _ => given,
+        }
+    }
+
+    fn with_names(
+        (source, weights): (&'a Source, &'a Dict),
+        (prefix, names): (&str, Names),
+        wanted: &'a Shapes,
+    ) -> Self {
         let mut missing: BTreeSet<&str> = wanted.keys().map(String::as_str).collect();
         let entry = |(name, node): (&'a String, &'a Node)| {
             let short = name.strip_prefix(prefix).unwrap_or(name);
             let target = match wanted.contains_key(short) {
                 true => short.to_owned(),
-                false => naming.names.import(short),
+                false => names.import(short),
             };
             let fate = fate(node, target, wanted, &mut missing);
             Entry { name, node, fate }
         };
         let entries = weights.iter().map(entry).collect();
-        Self { source, wanted, entries, missing: missing.into_iter().collect() }
+        Self { source, wanted, names, entries, missing: missing.into_iter().collect() }
+    }
+
+    /// Whether file and network have the same names, whatever the shapes.
+    fn names_fit(&self) -> bool {
+        let unknown = |entry: &Entry| matches!(entry.fate, Fate::Unknown(_));
+        self.missing.is_empty() && !self.entries.iter().any(unknown)
     }
 
     /// Whether every name of the file and of the network has its match.

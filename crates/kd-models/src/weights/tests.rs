@@ -181,6 +181,61 @@ fn li2018_names_become_ours_unless_the_network_has_them() {
     assert_eq!(fs::read(&path).unwrap(), bytes, "not byte-stable");
 }
 
+/// Zeros under the network's names, saved under another code base's.
+fn save_zeros(path: &Path, wanted: &Shapes, names: crate::Names) {
+    let zeros = wanted.iter().map(|(name, shape)| {
+        let tensor = candle_core::Tensor::zeros(&shape[..], candle_core::DType::F32, &Device::Cpu);
+        (name.clone(), tensor.unwrap())
+    });
+    save_for_pytorch(path, &zeros.collect(), names).unwrap();
+}
+
+fn wanted(name: &str, n_classes: usize) -> Shapes {
+    let spec = crate::ModelSpec::from_name(name).unwrap();
+    spec.as_dyn().graph([3, 32, 32], n_classes).unwrap().param_shapes().unwrap()
+}
+
+#[test]
+fn names_of_another_code_base_are_recognized() {
+    let lab = Lab::new();
+    let path = lab.0.path().join("a.safetensors");
+    for (name, names) in [
+        ("resnet8-b", crate::Names::Torchvision),
+        ("resnet8-b", crate::Names::RepDistiller),
+        ("resnet8x4", crate::Names::Li2018),
+        ("resnet18-cifar-w4", crate::Names::Li2018),
+        ("efficientnet-lite0", crate::Names::EfficientNetLite),
+    ] {
+        let wanted = wanted(name, 10);
+        save_zeros(&path, &wanted, names);
+        let file = WeightsFile::open(&path).unwrap();
+        let fit = file.fit(&Naming::default(), &wanted).unwrap();
+        fit.check().unwrap();
+        assert_eq!(fit.names, names, "{name}");
+    }
+}
+
+#[test]
+fn a_fault_beside_recognized_names_is_reported() {
+    let lab = Lab::new();
+    let path = lab.0.path().join("a.safetensors");
+    let ours = wanted("resnet8-b", 10);
+    let message = |saved: &Shapes| {
+        save_zeros(&path, saved, crate::Names::RepDistiller);
+        let file = WeightsFile::open(&path).unwrap();
+        let fit = file.fit(&Naming::default(), &ours).unwrap();
+        fit.check().unwrap_err().to_string()
+    };
+    let text = message(&wanted("resnet8-b", 100));
+    assert!(text.contains("2 of another shape (linear.bias: f32 [100], expected [10]"), "{text}");
+    assert!(!text.contains("missing"), "{text}");
+    let mut fewer = ours.clone();
+    fewer.remove("bn1.bias");
+    // No code base's names fit, so none is taken for another.
+    let text = message(&fewer);
+    assert!(text.contains("missing (bn1.bias, ") && text.contains("unknown"), "{text}");
+}
+
 #[test]
 fn every_cut_is_found() {
     let lab = Lab::new();

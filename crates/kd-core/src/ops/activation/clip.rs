@@ -2,7 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::clamped;
+use crate::Result;
+use crate::act::{Buffer, Clamp, Made};
 use crate::ops::operation::{Checked, Operation, same_shape};
+use crate::ops::step::{Backward, Forward, Reads};
 
 /// `min(max(x, low), high)`, with derivative 0 at and beyond both ends, as `hardtanh` in PyTorch:
 /// with 0 and 6, ReLU6.
@@ -25,5 +29,21 @@ impl Default for Clip {
 impl Operation for Clip {
     fn shape(&self, inputs: &[&[usize]]) -> Checked<Vec<usize>> {
         same_shape(inputs)
+    }
+
+    fn forward(&self, step: &mut Forward<'_>) -> Result<Made> {
+        Ok(clamped(step, Clamp { low: self.low, high: self.high }))
+    }
+
+    fn backward(&self, grad: Buffer, step: &mut Backward<'_>) -> Result<()> {
+        step.add(0, grad)
+    }
+
+    fn reads(&self) -> Reads {
+        Reads { inputs: false, output: false }
+    }
+
+    fn clamp(&self) -> Option<Clamp> {
+        Some(Clamp { low: self.low, high: self.high })
     }
 }

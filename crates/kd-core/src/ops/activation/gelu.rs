@@ -2,7 +2,12 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::map::{self, Function};
+use crate::Result;
+use crate::act::{Buffer, Made};
+use crate::math;
 use crate::ops::operation::{Checked, Operation, same_shape};
+use crate::ops::step::{Backward, Forward};
 
 /// `x Phi(x)` with the normal distribution function (Hendrycks, Gimpel 2016), by `erf`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
@@ -12,5 +17,31 @@ pub struct Gelu {}
 impl Operation for Gelu {
     fn shape(&self, inputs: &[&[usize]]) -> Checked<Vec<usize>> {
         same_shape(inputs)
+    }
+
+    fn forward(&self, step: &mut Forward<'_>) -> Result<Made> {
+        Ok(map::forward(self, step))
+    }
+
+    fn backward(&self, grad: Buffer, step: &mut Backward<'_>) -> Result<()> {
+        map::backward(self, grad, step)
+    }
+
+    fn map(&self, values: &mut [f32]) -> bool {
+        map::in_place(self, values)
+    }
+}
+
+impl Function for Gelu {
+    #[inline(always)]
+    fn value(&self, x: f32) -> f32 {
+        x * math::normal(x).0
+    }
+
+    #[inline(always)]
+    fn slope(&self, x: f32) -> f32 {
+        const INVERSE_ROOT_OF_TAU: f32 = 0.398_942_3;
+        let (below, bell) = math::normal(x);
+        below + x * bell * INVERSE_ROOT_OF_TAU
     }
 }

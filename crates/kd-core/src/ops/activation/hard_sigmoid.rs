@@ -2,7 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::map::{self, Function};
+use crate::Result;
+use crate::act::{Buffer, Made};
 use crate::ops::operation::{Checked, Operation, same_shape};
+use crate::ops::step::{Backward, Forward};
 
 /// `clip(slope x + shift, 0, 1)`: with 1/6 and 1/2, as in PyTorch.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -23,5 +27,33 @@ impl Default for HardSigmoid {
 impl Operation for HardSigmoid {
     fn shape(&self, inputs: &[&[usize]]) -> Checked<Vec<usize>> {
         same_shape(inputs)
+    }
+
+    fn forward(&self, step: &mut Forward<'_>) -> Result<Made> {
+        Ok(map::forward(self, step))
+    }
+
+    fn backward(&self, grad: Buffer, step: &mut Backward<'_>) -> Result<()> {
+        map::backward(self, grad, step)
+    }
+
+    fn map(&self, values: &mut [f32]) -> bool {
+        map::in_place(self, values)
+    }
+}
+
+impl Function for HardSigmoid {
+    #[inline(always)]
+    fn value(&self, x: f32) -> f32 {
+        let y = self.slope * x + self.shift;
+        // In this order of the comparison NaN stays NaN.
+        let y = if y < 0.0 { 0.0 } else { y };
+        if y > 1.0 { 1.0 } else { y }
+    }
+
+    #[inline(always)]
+    fn slope(&self, x: f32) -> f32 {
+        let y = self.slope * x + self.shift;
+        if (y > 0.0) & (y < 1.0) { self.slope } else { 0.0 }
     }
 }

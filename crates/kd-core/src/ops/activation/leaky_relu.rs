@@ -2,7 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::map::{self, Function};
+use crate::Result;
+use crate::act::{Buffer, Made};
 use crate::ops::operation::{Checked, Operation, same_shape};
+use crate::ops::step::{Backward, Forward};
 
 /// `x` where it is positive, `slope x` elsewhere.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -21,5 +25,29 @@ impl Default for LeakyRelu {
 impl Operation for LeakyRelu {
     fn shape(&self, inputs: &[&[usize]]) -> Checked<Vec<usize>> {
         same_shape(inputs)
+    }
+
+    fn forward(&self, step: &mut Forward<'_>) -> Result<Made> {
+        Ok(map::forward(self, step))
+    }
+
+    fn backward(&self, grad: Buffer, step: &mut Backward<'_>) -> Result<()> {
+        map::backward(self, grad, step)
+    }
+
+    fn map(&self, values: &mut [f32]) -> bool {
+        map::in_place(self, values)
+    }
+}
+
+impl Function for LeakyRelu {
+    #[inline(always)]
+    fn value(&self, x: f32) -> f32 {
+        if x > 0.0 { x } else { self.slope * x }
+    }
+
+    #[inline(always)]
+    fn slope(&self, x: f32) -> f32 {
+        if x > 0.0 { 1.0 } else { self.slope }
     }
 }

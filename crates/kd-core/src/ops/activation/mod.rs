@@ -5,6 +5,7 @@ mod gelu;
 mod hard_sigmoid;
 mod hard_swish;
 mod leaky_relu;
+mod map;
 mod relu;
 mod sigmoid;
 mod silu;
@@ -17,3 +18,16 @@ pub use leaky_relu::LeakyRelu;
 pub use relu::Relu;
 pub use sigmoid::Sigmoid;
 pub use silu::Silu;
+
+use rayon::prelude::*;
+
+use crate::act::{Buffer, Clamp, Made};
+use crate::ops::channels::{TASK, finish};
+use crate::ops::step::Forward;
+
+/// The step's input, clamped; its backward finds the gradient clamped too.
+fn clamped(step: &Forward<'_>, clamp: Clamp) -> Made {
+    let mut values = Buffer::copy_of(step.input(0).values());
+    values.par_chunks_mut(TASK).for_each(|values| finish(values, None, None, clamp));
+    Made::after(values, clamp)
+}

@@ -2,7 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::clamped;
+use crate::Result;
+use crate::act::{Buffer, Clamp, Made};
 use crate::ops::operation::{Checked, Operation, same_shape};
+use crate::ops::step::{Backward, Forward, Reads};
 
 /// `max(0, x)`, with derivative 0 at 0, as in PyTorch (candle has 1 there).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
@@ -12,5 +16,21 @@ pub struct Relu {}
 impl Operation for Relu {
     fn shape(&self, inputs: &[&[usize]]) -> Checked<Vec<usize>> {
         same_shape(inputs)
+    }
+
+    fn forward(&self, step: &mut Forward<'_>) -> Result<Made> {
+        Ok(clamped(step, Clamp::RELU))
+    }
+
+    fn backward(&self, grad: Buffer, step: &mut Backward<'_>) -> Result<()> {
+        step.add(0, grad)
+    }
+
+    fn reads(&self) -> Reads {
+        Reads { inputs: false, output: false }
+    }
+
+    fn clamp(&self) -> Option<Clamp> {
+        Some(Clamp::RELU)
     }
 }

@@ -59,3 +59,6 @@ pub(crate) fn gradients(
     let to_gamma = channels().map(|c| centered_sum[c] * inverse(c)).collect();
     Gradients { slope: Slope { a, b, c }, to_gamma, to_beta }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,8 +1,14 @@
 //! Channels of several activations, one after the other.
 
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
+use crate::Result;
+use crate::act::{Act, Buffer, Made};
+use crate::ops::channels::task_len;
 use crate::ops::operation::{Checked, Operation};
+use crate::ops::step::{Backward, Forward, Reads};
+use crate::ops::strips::Strip;
 
 /// The channels of all inputs in their order (the values, for vectors).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
@@ -24,4 +30,43 @@ impl Operation for Concat {
         }
         Ok(shape)
     }
+
+    fn forward(&self, step: &mut Forward<'_>) -> Result<Made> {
+        let strips = strips(step.inputs);
+        let n_values = step.inputs.iter().map(|input| input.values().len()).sum();
+        let mut out = Buffer::take(n_values);
+        let of = strips.last().map_or(1, |last| last.of);
+        out.par_chunks_mut(task_len(of)).enumerate().for_each(|(i, out)| {
+            for (strip, input) in strips.iter().zip(step.inputs) {
+                let first = i * strip.task_len(strip.count);
+                strip.write(&input.values()[first..], out);
+            }
+        });
+        Ok(out.into())
+    }
+
+    fn backward(&self, grad: Buffer, step: &mut Backward<'_>) -> Result<()> {
+        for (i, strip) in strips(step.inputs).into_iter().enumerate() {
+            if step.input(i).needs_grad() {
+                step.add(i, strip.read(&grad))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn reads(&self) -> Reads {
+        Reads { inputs: false, output: false }
+    }
+}
+
+/// Where each input's channels lie in the output.
+fn strips(inputs: &[&Act]) -> Vec<Strip> {
+    let of = inputs.iter().map(|input| input.n_channels()).sum();
+    let mut first = 0;
+    let strip = |input: &&Act| {
+        let strip = Strip { of, first, count: input.n_channels() };
+        first += strip.count;
+        strip
+    };
+    inputs.iter().map(strip).collect()
 }

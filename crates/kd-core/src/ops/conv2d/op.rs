@@ -110,11 +110,12 @@ impl Operation for Conv2d {
     fn params(&self, inputs: &[&[usize]]) -> Vec<ParamSpec> {
         let [kh, kw] = self.kernel;
         let shape = [self.out_channels, inputs[0][0] / self.groups, kh, kw];
+        let (fan_in, fan_out) = (shape[1] * kh * kw, shape[0] * kh * kw);
         let mut params = vec![ParamSpec::trained("weight", &shape, self.weight_init)];
         if self.bias {
             params.push(ParamSpec::trained("bias", &[self.out_channels], self.bias_init));
         }
-        params
+        params.into_iter().map(|param| param.fans(fan_in, fan_out)).collect()
     }
 
     fn multiply_adds(&self, inputs: &[&[usize]], output: &[usize]) -> u64 {

@@ -1,23 +1,12 @@
 //! Inverted dropout: `y = x * mask / (1 - p)`.
+//!
+//! The mask is a function of the stream and the value's position, so the backward draws it again
+//! instead of keeping it. Of each 32-bit random word, 16 bits are used: `p` is rounded to a multiple
+//! of 2^-16.
 
-pub(super) mod cpu;
+pub(crate) mod cpu;
 #[cfg(feature = "cuda")]
 mod cuda;
 mod op;
 
 pub use op::Dropout;
-
-use crate::{Error, Result, Stream};
-
-/// Which values are kept.
-pub(crate) fn mask(p: f32, stream: Stream) -> Result<cpu::Mask> {
-    check_p(p)?;
-    Ok(cpu::Mask::new(p, stream))
-}
-
-pub(super) fn check_p(p: f32) -> Result<()> {
-    if (0.0..1.0).contains(&p) {
-        return Ok(());
-    }
-    Err(Error::config("dropout", format!("{p} is not in [0, 1)")))
-}

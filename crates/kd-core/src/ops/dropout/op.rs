@@ -2,7 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::cpu::Mask;
+use crate::act::{Buffer, Made};
 use crate::ops::operation::{Checked, Operation};
+use crate::ops::step::{Backward, Forward, Reads};
+use crate::{Mode, Result};
 
 /// Inverted dropout: in training each value is kept with probability `1 - p` and then divided by it;
 /// in evaluation nothing happens.
@@ -27,5 +31,29 @@ impl Operation for Dropout {
             return Ok(inputs[0].to_vec());
         }
         Err(format!("p is {}, not in [0, 1)", self.p))
+    }
+
+    fn forward(&self, step: &mut Forward<'_>) -> Result<Made> {
+        let mut values = Buffer::copy_of(step.input(0).values());
+        self.drop_out(step.mode, &mut values);
+        Ok(values.into())
+    }
+
+    /// The mask is drawn again.
+    fn backward(&self, mut grad: Buffer, step: &mut Backward<'_>) -> Result<()> {
+        self.drop_out(step.mode, &mut grad);
+        step.add(0, grad)
+    }
+
+    fn reads(&self) -> Reads {
+        Reads { inputs: false, output: false }
+    }
+}
+
+impl Dropout {
+    fn drop_out(&self, mode: Mode, values: &mut [f32]) {
+        if let Mode::Train(stream) = mode {
+            Mask::new(self.p, stream.number(self.stream)).apply(values);
+        }
     }
 }

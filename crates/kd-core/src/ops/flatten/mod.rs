@@ -2,7 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::Result;
+use crate::act::{Act, Buffer, Made};
 use crate::ops::operation::{Checked, Operation};
+use crate::ops::step::{Backward, Forward, Reads};
+use crate::ops::transpose::transposed;
 
 /// `[C, H, W]` -> `[C H W]`, in PyTorch's order: channel by channel.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
@@ -13,4 +17,29 @@ impl Operation for Flatten {
     fn shape(&self, inputs: &[&[usize]]) -> Checked<Vec<usize>> {
         Ok(vec![inputs[0].iter().product()])
     }
+
+    fn forward(&self, step: &mut Forward<'_>) -> Result<Made> {
+        let x = step.input(0);
+        let [n_pixels, n_channels] = image(x);
+        Ok(transposed(x.values(), [n_pixels, n_channels]).into())
+    }
+
+    fn backward(&self, grad: Buffer, step: &mut Backward<'_>) -> Result<()> {
+        let [n_pixels, n_channels] = image(step.input(0));
+        if n_pixels == 1 || n_channels == 1 {
+            return step.add(0, grad);
+        }
+        step.add(0, transposed(&grad, [n_channels, n_pixels]))
+    }
+
+    fn reads(&self) -> Reads {
+        Reads { inputs: false, output: false }
+    }
+}
+
+/// Pixels of an image, and channels of a pixel.
+fn image(x: &Act) -> [usize; 2] {
+    let dims = x.dims();
+    let n_pixels = dims[1..dims.len() - 1].iter().product();
+    [n_pixels, x.n_channels()]
 }

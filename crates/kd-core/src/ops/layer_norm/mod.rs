@@ -1,8 +1,15 @@
 //! Layer norm over the channels of each pixel.
 
+mod cpu;
+
 use serde::{Deserialize, Serialize};
 
+use crate::Result;
+use crate::act::{Buffer, Made};
+use crate::ops::deposit::deposit;
 use crate::ops::operation::{Checked, Init, Operation, ParamSpec};
+use crate::ops::slices;
+use crate::ops::step::{Backward, Forward};
 
 /// `y = weight (x - mean) / sqrt(variance + eps) + bias`, with mean and (biased) variance over the
 /// channels of each pixel (Ba et al. 2016), as PyTorch's `LayerNorm` over the last axis of NHWC.
@@ -31,5 +38,28 @@ impl Operation for LayerNorm {
             ParamSpec::trained("weight", &shape, Init::Ones),
             ParamSpec::trained("bias", &shape, Init::Zeros),
         ]
+    }
+
+    fn forward(&self, step: &mut Forward<'_>) -> Result<Made> {
+        let x = step.input(0).values();
+        let (y, statistics) = slices::with(step.weight(0), |weight| {
+            slices::with(step.weight(1), |bias| Ok(cpu::forward(x, (weight, bias), self.eps)))
+        })?;
+        step.save(statistics);
+        Ok(y.into())
+    }
+
+    fn backward(&self, mut grad: Buffer, step: &mut Backward<'_>) -> Result<()> {
+        let statistics = step.saved()?;
+        let x = step.input(0).values();
+        let to_params = slices::with(step.weight(0), |weight| {
+            Ok(cpu::backward(&mut grad, x, weight, &statistics))
+        })?;
+        for (i, to_param) in to_params.iter().enumerate() {
+            if let Some(sink) = step.sink(i) {
+                deposit(sink, to_param)?;
+            }
+        }
+        step.add(0, grad)
     }
 }

@@ -11,7 +11,7 @@ use crate::ops::dropout::cpu::Mask;
 const PARALLEL_FROM: usize = 1 << 16;
 
 /// `y = activation(y + bias)` in place; `y` is `(N, O)`.
-pub(super) fn finish(y: &mut [f32], bias: &[f32], activation: Activation) {
+pub(crate) fn finish(y: &mut [f32], bias: &[f32], activation: Activation) {
     let n_out = bias.len().max(1);
     let rows = y.len() / n_out;
     let min_rows = if y.len() < PARALLEL_FROM { rows.max(1) } else { rows.div_ceil(8) };
@@ -43,28 +43,19 @@ fn bias_and_relu(row: &mut [f32], bias: &[f32], activation: Activation) {
     }
 }
 
-/// From the gradient of the output to that of `x Wᵀ + b`, and its sum over the batch.
+/// From the gradient of the output to that of `x Wᵀ + b`, in place, and its sum over the batch. `y`
+/// is the output, where a ReLU made it, and `scale` what dropout multiplied by.
 ///
 /// A positive output means that ReLU let the value pass and dropout kept it: no mask is stored.
-pub(super) fn undo(
-    grad: &[f32],
-    y: &[f32],
-    n_out: usize,
-    activation: Activation,
-) -> (Vec<f32>, Vec<f32>) {
-    let scale = activation.scale();
-    let mut g = vec![0.0; grad.len()];
+pub(crate) fn undo(grad: &mut [f32], y: Option<&[f32]>, n_out: usize, scale: f32) -> Vec<f32> {
     let mut sums = vec![0.0; n_out];
     vectorized(
         #[inline(always)]
         || {
-            let rows = g.chunks_exact_mut(n_out).zip(grad.chunks_exact(n_out));
-            for ((g, grad), y) in rows.zip(y.chunks_exact(n_out)) {
-                if activation == Activation::Identity {
-                    g.copy_from_slice(grad);
-                } else {
-                    for ((g, grad), y) in g.iter_mut().zip(grad).zip(y) {
-                        *g = if *y > 0.0 { grad * scale } else { 0.0 };
+            for (i, g) in grad.chunks_exact_mut(n_out).enumerate() {
+                if let Some(y) = y {
+                    for (g, y) in g.iter_mut().zip(&y[i * n_out..]) {
+                        *g = if *y > 0.0 { *g * scale } else { 0.0 };
                     }
                 }
                 for (sum, g) in sums.iter_mut().zip(&*g) {
@@ -73,5 +64,5 @@ pub(super) fn undo(
             }
         },
     );
-    (g, sums)
+    sums
 }

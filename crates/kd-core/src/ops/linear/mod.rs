@@ -3,6 +3,7 @@
 mod cpu;
 mod op;
 
+pub(crate) use cpu::{finish, undo};
 pub use op::Linear;
 
 use crate::Stream;

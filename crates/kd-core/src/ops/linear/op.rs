@@ -51,7 +51,7 @@ impl Operation for Linear {
         if self.bias {
             params.push(ParamSpec::trained("bias", &shape[..1], self.bias_init));
         }
-        params
+        params.into_iter().map(|param| param.fans(shape[1], shape[0])).collect()
     }
 
     fn multiply_adds(&self, inputs: &[&[usize]], output: &[usize]) -> u64 {

@@ -1,8 +1,13 @@
 //! The product of two activations, or of one and a factor for each channel.
 
+mod cpu;
+
 use serde::{Deserialize, Serialize};
 
+use crate::Result;
+use crate::act::{Buffer, Made};
 use crate::ops::operation::{Checked, Operation};
+use crate::ops::step::{Backward, Forward};
 
 /// `x y`, value by value; with `y` of shape `[C, 1, 1]` or `[C]`, one factor for each channel of
 /// `x`, as in squeeze-and-excitation.
@@ -22,5 +27,27 @@ impl Operation for Mul {
             return Ok(x.to_vec());
         }
         Err(format!("the factors {y:?} fit {x:?} neither value by value nor by channel"))
+    }
+
+    fn forward(&self, step: &mut Forward<'_>) -> Result<Made> {
+        let (x, y) = (step.input(0), step.input(1));
+        if x.values().len() == y.values().len() {
+            return Ok(cpu::product(x.values(), y.values()).into());
+        }
+        Ok(cpu::scaled(x.values(), y.values(), x.n_channels()).into())
+    }
+
+    fn backward(&self, mut grad: Buffer, step: &mut Backward<'_>) -> Result<()> {
+        let (x, y) = (step.input(0), step.input(1));
+        if x.values().len() == y.values().len() {
+            if y.needs_grad() {
+                step.add(1, cpu::product(&grad, x.values()))?;
+            }
+            cpu::multiply(&mut grad, y.values());
+            return step.add(0, grad);
+        }
+        let to_y = cpu::scaled_backward(&mut grad, x.values(), y.values(), x.n_channels());
+        step.add(1, to_y)?;
+        step.add(0, grad)
     }
 }

@@ -1,6 +1,7 @@
 //! Softmaxes, cross entropies and their gradients, sixteen examples side by side.
 
 use super::{Hard, Objective, Soft};
+use crate::math::exp;
 use crate::simd::vectorized;
 
 /// Examples that are computed side by side, one per SIMD lane.
@@ -156,47 +157,4 @@ fn softmax(z: &[Vector], inverse: f32, probs: &mut [Vector]) -> (Vector, Vector)
         }
     }
     (max, sum.map(f32::ln))
-}
-
-/// `e^x` for `x <= 0`, within 2 units in the last place; 0 below -87. Branch-free, so that it is
-/// computed for a whole SIMD register at a time (Cephes' expf).
-#[inline(always)]
-fn exp(x: f32) -> f32 {
-    const LN2_HIGH: f32 = 0.693_359_4;
-    const LN2_LOW: f32 = -2.121_944_4e-4;
-    // Adding and subtracting 1.5 * 2^23 rounds to the nearest integer.
-    const ROUND: f32 = 12_582_912.0;
-    let clamped = if x > -87.0 { x } else { -87.0 };
-    let n = (clamped * std::f32::consts::LOG2_E + ROUND) - ROUND;
-    let r = clamped - n * LN2_HIGH - n * LN2_LOW;
-    let mut p = 1.987_569_1e-4;
-    for c in [1.398_2e-3, 8.333_452e-3, 4.166_579_6e-2, 1.666_666_5e-1, 0.5] {
-        p = p * r + c;
-    }
-    let power = f32::from_bits(((n as i32 + 127) as u32) << 23);
-    // NaN stays NaN: a diverged network must be seen.
-    if x.is_nan() {
-        x
-    } else if x > -87.0 {
-        (p * r * r + r + 1.0) * power
-    } else {
-        0.0
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::exp;
-
-    #[test]
-    fn exp_is_within_two_units_in_the_last_place() {
-        for i in 0..870_000 {
-            let x = -(i as f32) * 1e-4;
-            let want = f64::from(x).exp();
-            let error = (f64::from(exp(x)) - want).abs() / want;
-            assert!(error < 2.0 * f64::from(f32::EPSILON), "exp({x}): relative error {error}");
-        }
-        assert_eq!((exp(0.0), exp(-87.5), exp(f32::NEG_INFINITY)), (1.0, 0.0, 0.0));
-        assert!(exp(f32::NAN).is_nan());
-    }
 }

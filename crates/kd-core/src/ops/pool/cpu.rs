@@ -19,16 +19,24 @@ pub(super) struct Windows {
 }
 
 impl Windows {
-    /// Windows on images `(N, H, W, C)` that make images `(N, OH, OW, C)`.
-    pub(super) fn new(x: &[usize], out_size: [usize; 2], kernel: [usize; 2]) -> Self {
-        let [n, height, width, channels] = [x[0], x[1], x[2], x[3]];
-        let size = [height, width];
-        Self { n, size, out_size, channels, kernel, stride: [1; 2], before: [0; 2] }
+    /// Windows on images `(N, H, W, C)`, with padding above, left, below and right.
+    pub(super) fn new(
+        x: &[usize],
+        kernel: [usize; 2],
+        stride: [usize; 2],
+        [top, left, bottom, right]: [usize; 4],
+    ) -> Self {
+        let size = [x[1], x[2]];
+        let n_windows = |axis: usize, before: usize, after: usize| {
+            (size[axis] + before + after).saturating_sub(kernel[axis]) / stride[axis] + 1
+        };
+        let out_size = [n_windows(0, top, bottom), n_windows(1, left, right)];
+        Self { n: x[0], size, out_size, channels: x[3], kernel, stride, before: [top, left] }
     }
 
     /// One window over the whole image.
     pub(super) fn whole(x: &[usize]) -> Self {
-        Self::new(x, [1; 2], [x[1], x[2]])
+        Self::new(x, [x[1], x[2]], [1; 2], [0; 4])
     }
 
     fn image_len(&self) -> usize {
@@ -116,35 +124,68 @@ impl Windows {
         }
     }
 
-    fn area(&self) -> f32 {
-        (self.kernel[0] * self.kernel[1]) as f32
-    }
-
-    pub(super) fn mean(&self, x: &[f32]) -> Buffer {
+    /// The mean of each window: of its pixels within the image, or with the padding as zeros.
+    pub(super) fn mean(&self, x: &[f32], count_padding: bool) -> Buffer {
         let mut y = Buffer::zeros(self.n * self.out_len());
         let images = y.par_chunks_mut(self.out_len()).zip(x.par_chunks(self.image_len()));
         images.for_each(|(y, x)| {
-            for (pixel, y) in y.chunks_exact_mut(self.channels).enumerate() {
-                for (_, place) in self.window(pixel) {
-                    y.iter_mut().zip(&x[place..]).for_each(|(y, x)| *y += x);
-                }
-                y.iter_mut().for_each(|y| *y /= self.area());
-            }
+            vectorized(
+                #[inline(always)]
+                || {
+                    for (pixel, y) in y.chunks_exact_mut(self.channels).enumerate() {
+                        for (_, place) in self.window(pixel) {
+                            add(y, &x[place..]);
+                        }
+                        divide(y, self.n_counted(pixel, count_padding));
+                    }
+                },
+            );
         });
         y
     }
 
-    pub(super) fn mean_backward(&self, grad: &[f32]) -> Buffer {
+    /// Each output value's gradient is shared by the pixels of its window.
+    pub(super) fn mean_backward(&self, mut grad: Buffer, count_padding: bool) -> Buffer {
         let mut to = Buffer::zeros(self.n * self.image_len());
-        let images = to.par_chunks_mut(self.image_len()).zip(grad.par_chunks(self.out_len()));
+        let images = to.par_chunks_mut(self.image_len()).zip(grad.par_chunks_mut(self.out_len()));
         images.for_each(|(to, grad)| {
-            for (pixel, grad) in grad.chunks_exact(self.channels).enumerate() {
-                for (_, place) in self.window(pixel) {
-                    to[place..].iter_mut().zip(grad).for_each(|(to, g)| *to += g / self.area());
-                }
-            }
+            vectorized(
+                #[inline(always)]
+                || {
+                    for (pixel, grad) in grad.chunks_exact_mut(self.channels).enumerate() {
+                        divide(grad, self.n_counted(pixel, count_padding));
+                        for (_, place) in self.window(pixel) {
+                            add(&mut to[place..][..self.channels], grad);
+                        }
+                    }
+                },
+            );
         });
         to
+    }
+
+    /// Number of pixels of which output pixel `pixel` is the mean.
+    #[inline(always)]
+    fn n_counted(&self, pixel: usize, count_padding: bool) -> f32 {
+        if count_padding {
+            (self.kernel[0] * self.kernel[1]) as f32
+        } else {
+            self.window(pixel).count() as f32
+        }
+    }
+}
+
+#[inline(always)]
+fn add(sum: &mut [f32], values: &[f32]) {
+    for (sum, value) in sum.iter_mut().zip(values) {
+        *sum += value;
+    }
+}
+
+#[inline(always)]
+fn divide(values: &mut [f32], divisor: f32) {
+    for value in values {
+        *value /= divisor;
     }
 }
 

@@ -6,3 +6,6 @@ mod cuda;
 mod op;
 
 pub use op::{AvgPool, GlobalAvgPool, MaxPool};
+
+#[cfg(test)]
+mod tests;

@@ -2,7 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::cpu::Windows;
+use crate::Result;
+use crate::act::{Buffer, Made};
 use crate::ops::operation::{Checked, Operation, chw, n_windows};
+use crate::ops::step::{Backward, Forward, Reads};
 
 /// The largest value of each window.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,6 +25,10 @@ impl MaxPool {
     pub fn new(kernel: usize, stride: usize, padding: usize) -> Self {
         Self { kernel: [kernel; 2], stride: [stride; 2], padding: [padding; 4] }
     }
+
+    fn windows(&self, x: &[usize]) -> Windows {
+        Windows::new(x, self.kernel, self.stride, self.padding)
+    }
 }
 
 impl Default for MaxPool {
@@ -31,7 +39,30 @@ impl Default for MaxPool {
 
 impl Operation for MaxPool {
     fn shape(&self, inputs: &[&[usize]]) -> Checked<Vec<usize>> {
-        windows(inputs[0], self.kernel, self.stride, self.padding)
+        out_shape(inputs[0], self.kernel, self.stride, self.padding)
+    }
+
+    fn forward(&self, step: &mut Forward<'_>) -> Result<Made> {
+        let x = step.input(0);
+        let (values, winners) = self.windows(x.dims()).max(x.values());
+        step.save(winners);
+        // The largest of a ReLU's outputs is one itself, and where it is zero all are.
+        Ok(Made::after(values, x.made().clamp()))
+    }
+
+    fn backward(&self, grad: Buffer, step: &mut Backward<'_>) -> Result<()> {
+        let winners = step.saved::<Vec<u8>>()?;
+        let x = step.input(0);
+        let to_x = self.windows(x.dims()).max_backward(&grad, &winners);
+        step.grads.add_through_clamp(x, to_x)
+    }
+
+    fn keeps_clamp(&self) -> bool {
+        true
+    }
+
+    fn reads(&self) -> Reads {
+        Reads { inputs: false, output: false }
     }
 }
 
@@ -55,6 +86,10 @@ impl AvgPool {
     pub fn new(kernel: usize, stride: usize) -> Self {
         Self { kernel: [kernel; 2], stride: [stride; 2], padding: [0; 4], count_padding: true }
     }
+
+    fn windows(&self, x: &[usize]) -> Windows {
+        Windows::new(x, self.kernel, self.stride, self.padding)
+    }
 }
 
 impl Default for AvgPool {
@@ -65,7 +100,21 @@ impl Default for AvgPool {
 
 impl Operation for AvgPool {
     fn shape(&self, inputs: &[&[usize]]) -> Checked<Vec<usize>> {
-        windows(inputs[0], self.kernel, self.stride, self.padding)
+        out_shape(inputs[0], self.kernel, self.stride, self.padding)
+    }
+
+    fn forward(&self, step: &mut Forward<'_>) -> Result<Made> {
+        let x = step.input(0);
+        Ok(self.windows(x.dims()).mean(x.values(), self.count_padding).into())
+    }
+
+    fn backward(&self, grad: Buffer, step: &mut Backward<'_>) -> Result<()> {
+        let windows = self.windows(step.input(0).dims());
+        step.add(0, windows.mean_backward(grad, self.count_padding))
+    }
+
+    fn reads(&self) -> Reads {
+        Reads { inputs: false, output: false }
     }
 }
 
@@ -79,12 +128,26 @@ impl Operation for GlobalAvgPool {
         let [channels, ..] = chw(inputs[0])?;
         Ok(vec![channels, 1, 1])
     }
+
+    fn forward(&self, step: &mut Forward<'_>) -> Result<Made> {
+        let x = step.input(0);
+        Ok(Windows::whole(x.dims()).mean(x.values(), true).into())
+    }
+
+    fn backward(&self, grad: Buffer, step: &mut Backward<'_>) -> Result<()> {
+        let windows = Windows::whole(step.input(0).dims());
+        step.add(0, windows.mean_backward(grad, true))
+    }
+
+    fn reads(&self) -> Reads {
+        Reads { inputs: false, output: false }
+    }
 }
 
 /// The number of a winner within its window is kept in a byte.
 const MAX_KERNEL: usize = 16;
 
-fn windows(
+fn out_shape(
     input: &[usize],
     kernel: [usize; 2],
     stride: [usize; 2],

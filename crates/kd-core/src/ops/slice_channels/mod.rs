@@ -2,7 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::Result;
+use crate::act::{Buffer, Made};
 use crate::ops::operation::{Checked, Operation};
+use crate::ops::step::{Backward, Forward, Reads};
+use crate::ops::strips::Strip;
 
 /// The channels `first..first + count` (the values, for vectors).
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -30,5 +34,25 @@ impl Operation for SliceChannels {
             }
             _ => Err(format!("{self:?} is not within {} channels", shape[0])),
         }
+    }
+
+    fn forward(&self, step: &mut Forward<'_>) -> Result<Made> {
+        let x = step.input(0);
+        Ok(self.strip(x.n_channels()).read(x.values()).into())
+    }
+
+    fn backward(&self, grad: Buffer, step: &mut Backward<'_>) -> Result<()> {
+        let strip = self.strip(step.input(0).n_channels());
+        step.add(0, strip.among_zeros(&grad))
+    }
+
+    fn reads(&self) -> Reads {
+        Reads { inputs: false, output: false }
+    }
+}
+
+impl SliceChannels {
+    fn strip(&self, of: usize) -> Strip {
+        Strip { of, first: self.first, count: self.count }
     }
 }

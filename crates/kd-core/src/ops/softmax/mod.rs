@@ -1,8 +1,13 @@
 //! Probabilities of classes.
 
+mod cpu;
+
 use serde::{Deserialize, Serialize};
 
+use crate::Result;
+use crate::act::{Buffer, Made};
 use crate::ops::operation::{Checked, Operation};
+use crate::ops::step::{Backward, Forward, Reads};
 
 /// `softmax(x / temperature)` of a vector.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -25,5 +30,20 @@ impl Operation for Softmax {
             [_] => Err(format!("temperature {} is not above 0", self.temperature)),
             other => Err(format!("needs a vector, got {other:?}")),
         }
+    }
+
+    fn forward(&self, step: &mut Forward<'_>) -> Result<Made> {
+        let x = step.input(0);
+        Ok(cpu::softmax(x.values(), x.n_channels(), 1.0 / self.temperature).into())
+    }
+
+    fn backward(&self, mut grad: Buffer, step: &mut Backward<'_>) -> Result<()> {
+        let y = step.output;
+        cpu::backward(&mut grad, y.values(), y.n_channels(), 1.0 / self.temperature);
+        step.add(0, grad)
+    }
+
+    fn reads(&self) -> Reads {
+        Reads { inputs: false, output: true }
     }
 }

@@ -1,8 +1,12 @@
 //! The shortcut without parameters of He et al. 2016 (option A).
 
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
+use crate::act::{Act, Buffer, Made};
 use crate::ops::operation::{Checked, Operation, chw};
+use crate::ops::step::{Backward, Forward, Reads};
+use crate::{Error, Result};
 
 /// Every `stride`-th pixel, with `n_zeros` zero channels before and after: `x[:, ::s, ::s]`.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -30,4 +34,50 @@ impl Operation for SubsamplePad {
         let sides = [height, width].map(|side| side.div_ceil(self.stride));
         Ok(vec![channels + n_zeros, sides[0], sides[1]])
     }
+
+    fn forward(&self, step: &mut Forward<'_>) -> Result<Made> {
+        let x = step.input(0);
+        let &[n, height, width, channels] = x.dims() else { return Err(not_images(x)) };
+        let n_out = channels + 2 * self.n_zeros;
+        let [out_height, out_width] = [height, width].map(|side| side.div_ceil(self.stride));
+        let mut y = Buffer::take(n * out_height * out_width * n_out);
+        let x = x.values();
+        y.par_chunks_mut(out_width * n_out).enumerate().for_each(|(row, to)| {
+            let from_row = row / out_height * height + row % out_height * self.stride;
+            let pixels = x[from_row * width * channels..].chunks_exact(channels);
+            to.fill(0.0);
+            for (to, from) in to.chunks_exact_mut(n_out).zip(pixels.step_by(self.stride)) {
+                to[self.n_zeros..][..channels].copy_from_slice(from);
+            }
+        });
+        Ok(y.into())
+    }
+
+    fn backward(&self, grad: Buffer, step: &mut Backward<'_>) -> Result<()> {
+        let x = step.input(0);
+        let &[n, height, width, channels] = x.dims() else { return Err(not_images(x)) };
+        let n_out = channels + 2 * self.n_zeros;
+        let [out_height, out_width] = [height, width].map(|side| side.div_ceil(self.stride));
+        let mut to_x = Buffer::take(n * height * width * channels);
+        to_x.par_chunks_mut(width * channels).enumerate().for_each(|(row, to)| {
+            to.fill(0.0);
+            let (image, row) = (row / height, row % height);
+            if row.is_multiple_of(self.stride) {
+                let from_row = image * out_height + row / self.stride;
+                let pixels = grad[from_row * out_width * n_out..].chunks_exact(n_out);
+                for (to, from) in to.chunks_exact_mut(channels).step_by(self.stride).zip(pixels) {
+                    to.copy_from_slice(&from[self.n_zeros..][..channels]);
+                }
+            }
+        });
+        step.add(0, to_x)
+    }
+
+    fn reads(&self) -> Reads {
+        Reads { inputs: false, output: false }
+    }
+}
+
+fn not_images(x: &Act) -> Error {
+    Error::shape("x", "(N, H, W, C)", x.dims())
 }

@@ -1,0 +1,204 @@
+//! `activation(batch_norm(conv(x)) + residual)`, in one pass over memory.
+//!
+//! Key decision: in training, batch norm's map is not computed where it stands but where the next
+//! convolution reads (`ops/source.rs`), and statistics are taken while the convolution's output is
+//! in the cache. In evaluation the map folds into the weights.
+
+use std::sync::{Mutex, PoisonError};
+
+use super::Block;
+use super::norm::{backward as norm_backward, learn, running_affine};
+use crate::act::{Act, Buffer, Clamp, Made};
+use crate::ops::affine::Affine;
+use crate::ops::batch_norm::cpu::{Moments, join_all};
+use crate::ops::conv2d::cpu;
+use crate::ops::conv2d::geometry::Geometry;
+use crate::ops::conv2d::weights::{grad_weight, gradients};
+use crate::ops::deposit::deposit;
+use crate::ops::source::Source;
+use crate::ops::step::{Backward, Forward, Reads};
+use crate::ops::{BatchNorm, BatchStats, Conv, Op, channels, slices};
+use crate::{Mode, Result};
+
+/// A convolution, and what is joined with it.
+pub(crate) struct ConvBlock {
+    pub(crate) conv: Conv,
+    pub(crate) bias: bool,
+    pub(crate) norm: Option<BatchNorm>,
+    pub(crate) residual: bool,
+    pub(crate) clamp: Clamp,
+    /// Another function of each value, in evaluation without gradients.
+    pub(crate) map: Option<Op>,
+}
+
+impl Block for ConvBlock {
+    fn forward(&self, step: &mut Forward<'_>) -> Result<Made> {
+        let geometry = self.geometry(step.input(0), step.weight(0).dims())?;
+        match (&self.norm, step.mode) {
+            (Some(norm), Mode::Train(_)) => self.normalize(norm, step, &geometry),
+            _ => self.convolve(step, &geometry),
+        }
+    }
+
+    fn backward(&self, grad: Buffer, step: &mut Backward<'_>) -> Result<()> {
+        let geometry = self.geometry(step.input(0), step.weight(0).dims())?;
+        match (&self.norm, step.mode) {
+            (Some(norm), Mode::Train(_)) => {
+                let stats = step.saved::<BatchStats>()?;
+                let rows = step.output.made().rows();
+                let slope = norm_backward(norm, step, 1, (&grad, rows), &stats)?;
+                let to_rows = Source::norm_grad(&grad, rows, &slope);
+                slices::with(step.weight(0), |weight| {
+                    Ok(backward(&to_rows, weight, &geometry, step)?)
+                })?;
+            }
+            (norm, _) => {
+                if let Some(sink) = step.sink(1).filter(|_| self.bias) {
+                    deposit(sink, &channels::sums(&grad, geometry.out_channels))?;
+                }
+                let plain = Source::Plain(&grad, Clamp::NONE);
+                if norm.is_some() {
+                    let weight = step.saved::<Vec<f32>>()?;
+                    backward(&plain, &weight, &geometry, step)?;
+                } else {
+                    slices::with(step.weight(0), |weight| {
+                        Ok(backward(&plain, weight, &geometry, step)?)
+                    })?;
+                }
+            }
+        }
+        if self.residual { step.add(1, grad) } else { Ok(()) }
+    }
+
+    /// In evaluation only what a clamp has made is read again, which is kept anyway.
+    fn reads(&self, trains: bool) -> Reads {
+        Reads { inputs: trains, output: trains && self.norm.is_some() }
+    }
+
+    fn is_clamped(&self) -> bool {
+        !self.clamp.is_none()
+    }
+}
+
+impl ConvBlock {
+    fn geometry(&self, x: &Act, weight: &[usize]) -> Result<Geometry> {
+        Geometry::new(x.dims(), weight, self.conv)
+    }
+
+    /// In training, with batch norm.
+    fn normalize(
+        &self,
+        norm: &BatchNorm,
+        step: &mut Forward<'_>,
+        geometry: &Geometry,
+    ) -> Result<Made> {
+        let source = step.input(0).made().source();
+        let (rows, stats) = slices::with(step.weight(0), |weight| {
+            Ok(convolve_and_measure(&source, weight, geometry))
+        })?;
+        let affine = learn(norm, &step.weights[1..], &stats)?;
+        step.save(stats);
+        let residual = self.residual.then(|| step.input(1).values());
+        Ok(Made::normed(rows, affine, residual, self.clamp))
+    }
+
+    /// Without batch norm, or with its map in the weights.
+    fn convolve(&self, step: &mut Forward<'_>, geometry: &Geometry) -> Result<Made> {
+        let bias = match self.bias {
+            true => Some(step.weight(1).to_vec1::<f32>()?),
+            false => None,
+        };
+        let Some(norm) = &self.norm else {
+            let values = slices::with(step.weight(0), |weight| {
+                Ok(self.run(step, weight, bias.as_deref(), geometry))
+            })?;
+            return Ok(Made::after(values, self.clamp));
+        };
+        let Affine { scale, mut shift } =
+            running_affine(norm, &step.weights[1 + usize::from(self.bias)..])?;
+        if let Some(bias) = bias {
+            shift.iter_mut().zip(&scale).zip(bias).for_each(|((shift, s), b)| *shift += s * b);
+        }
+        let weight = slices::with(step.weight(0), |weight| Ok(folded(weight, &scale)))?;
+        let values = self.run(step, &weight, Some(&shift), geometry);
+        step.save(weight);
+        Ok(Made::after(values, self.clamp))
+    }
+
+    fn run(
+        &self,
+        step: &Forward<'_>,
+        weight: &[f32],
+        shift: Option<&[f32]>,
+        geometry: &Geometry,
+    ) -> Buffer {
+        let residual = self.residual.then(|| step.input(1).values());
+        let len: usize = geometry.out_dims()[1..].iter().product();
+        cpu::forward(&step.input(0).made().source(), weight, geometry, |first, rows| {
+            let residual = residual.map(|residual| &residual[first * len..][..rows.len()]);
+            channels::finish(rows, shift, residual, self.clamp);
+            if let Some(map) = &self.map {
+                map.as_dyn().map(rows);
+            }
+        })
+    }
+}
+
+/// The convolution's output, and its statistics, taken while each block is in the cache.
+fn convolve_and_measure(x: &Source, weight: &[f32], geometry: &Geometry) -> (Buffer, BatchStats) {
+    let n_channels = geometry.out_channels;
+    let parts = Mutex::new(Vec::new());
+    let y = cpu::forward(x, weight, geometry, |first, rows| {
+        let moments = Moments::of(rows, n_channels);
+        parts.lock().unwrap_or_else(PoisonError::into_inner).push((first, moments));
+    });
+    let mut parts = parts.into_inner().unwrap_or_else(PoisonError::into_inner);
+    parts.sort_by_key(|(first, _)| *first);
+    let parts: Vec<_> = parts.into_iter().map(|(_, moments)| moments).collect();
+    (y, join_all(&parts, n_channels).finish())
+}
+
+/// Weights whose output channels are multiplied by `scale`.
+fn folded(weight: &[f32], scale: &[f32]) -> Vec<f32> {
+    let n = weight.len() / scale.len().max(1);
+    let channels = weight.chunks_exact(n.max(1)).zip(scale);
+    channels.flat_map(|(weight, scale)| weight.iter().map(move |w| w * scale)).collect()
+}
+
+/// Deposits the weights' gradient, where they are trained, and adds the gradient of the input, if
+/// that needs one, from that of the output. The sum with what is known of the latter and the way
+/// through the clamp that made the input are computed while each block is in the cache.
+fn backward(
+    grad: &Source,
+    weight: &[f32],
+    geometry: &Geometry,
+    step: &mut Backward<'_>,
+) -> Result<()> {
+    let (x, sink) = (step.input(0), step.sink(0));
+    let source = x.is_kept().then(|| x.made().source());
+    let trained = sink.zip(source.as_ref());
+    if !x.needs_grad() {
+        let to_weight = |(sink, x)| deposit(sink, &grad_weight(x, grad, geometry));
+        return Ok(trained.map_or(Ok(()), to_weight)?);
+    }
+    let known = step.grads.take(x).map(|grad| grad.values.host()).transpose()?;
+    let len: usize = x.dims()[1..].iter().product();
+    let finish = |image: usize, rows: &mut [f32]| {
+        if let Some(known) = &known {
+            let known = &known[image * len..][..rows.len()];
+            channels::finish(rows, None, Some(known), Clamp::NONE);
+        }
+        if let Some(source) = source.as_ref().filter(|_| !x.made().clamp().is_none()) {
+            source.mask(image * len, rows);
+        }
+    };
+    let to_x = match trained {
+        None => cpu::grad_input(grad, weight, geometry, finish),
+        Some((sink, source)) => {
+            let (to_weight, to_x) = gradients(source, grad, weight, geometry, finish);
+            deposit(sink, &to_weight)?;
+            to_x
+        }
+    };
+    step.grads.add_through_clamp(x, to_x)
+}

@@ -1,0 +1,171 @@
+//! A graph with its tensors: a network that classifies and learns.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use candle_core::{Device, Tensor};
+
+use super::border;
+use super::plan::{Plan, Purpose};
+use super::run::Run;
+use crate::act::{Act, Values};
+use crate::graph::{Graph, Shapes};
+use crate::ops::ParamSpec;
+use crate::ops::layout::{to_nchw, to_nhwc};
+use crate::ops::step::Weight;
+use crate::{Classifier, Error, Mode, Params, Result, Stream, init};
+
+/// A network from pixels in `[0, 1]` to logits.
+pub struct Net {
+    graph: Graph,
+    shapes: Shapes,
+    params: Params,
+    /// The tensors of each node.
+    weights: Vec<Vec<Weight>>,
+    n_classes: usize,
+    device: Device,
+    plans: Mutex<BTreeMap<(Purpose, Vec<String>), Arc<Plan>>>,
+}
+
+impl Net {
+    /// The network of `graph` with initial values from `stream`: each tensor from the stream of its
+    /// own name.
+    ///
+    /// # Errors
+    /// [`Error::Config`] when the graph is none, naming the node.
+    pub fn new(graph: Graph, stream: Stream, device: &Device) -> Result<Self> {
+        Self::build(graph, device, |name, spec| init::draw(spec, stream.at(name), device))
+    }
+
+    /// The network of `graph` with `values` by name.
+    ///
+    /// # Errors
+    /// As [`Net::new`] and [`Params::load`].
+    pub fn with_weights(
+        graph: Graph,
+        values: &BTreeMap<String, Tensor>,
+        device: &Device,
+    ) -> Result<Self> {
+        let zeros = |_: &str, spec: &ParamSpec| {
+            Ok(Tensor::zeros(spec.shape.as_slice(), candle_core::DType::F32, device)?)
+        };
+        let net = Self::build(graph, device, zeros)?;
+        net.params.load(values)?;
+        Ok(net)
+    }
+
+    fn build(
+        graph: Graph,
+        device: &Device,
+        value: impl Fn(&str, &ParamSpec) -> Result<Tensor>,
+    ) -> Result<Self> {
+        let (shapes, n_classes) = (graph.shapes()?, graph.n_classes()?);
+        let mut params = Params::default();
+        let mut weights = Vec::with_capacity(graph.nodes.len());
+        for node in &graph.nodes {
+            let specs = node.op.as_dyn().params(&shapes.inputs(node));
+            let mut weight = |spec: &ParamSpec| {
+                let name = format!("{}.{}", node.name, spec.name);
+                let value = value(&name, spec)?;
+                if !spec.trained {
+                    let buffer = params.insert_buffer(&name, &value)?;
+                    return Ok(Weight { value: buffer.as_detached_tensor(), grad: None });
+                }
+                let param = params.insert(&name, &value)?;
+                Ok(Weight { value: param.constant(), grad: Some(param.grad().clone()) })
+            };
+            weights.push(specs.iter().map(&mut weight).collect::<Result<Vec<_>>>()?);
+        }
+        let (device, plans) = (device.clone(), Mutex::default());
+        Ok(Self { graph, shapes, params, weights, n_classes, device, plans })
+    }
+
+    /// What the network is.
+    pub fn graph(&self) -> &Graph {
+        &self.graph
+    }
+
+    fn plan(&self, purpose: Purpose, taps: &[&str]) -> Result<Arc<Plan>> {
+        let taps: Vec<String> = taps.iter().map(|tap| (*tap).to_owned()).collect();
+        let mut plans = self.plans.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(plan) = plans.get(&(purpose, taps.clone())) {
+            return Ok(plan.clone());
+        }
+        let plan = Plan::new(&self.graph, &self.shapes, &self.weights, purpose, &taps)?;
+        Ok(plans.entry((purpose, taps)).or_insert(Arc::new(plan)).clone())
+    }
+
+    /// The outputs: logits, and those of the nodes `taps`.
+    fn run(&self, pixels: &Tensor, mode: Mode, taps: &[&str]) -> Result<Vec<Tensor>> {
+        let [channels, height, width] = self.graph.image_shape;
+        if pixels.dims().get(1..) != Some(&[channels, height, width]) {
+            let expected = format!("(N, {channels}, {height}, {width})");
+            return Err(Error::shape("images", expected, pixels.dims()));
+        }
+        let purpose = match mode {
+            Mode::Train(_) => Purpose::Train,
+            Mode::Eval if pixels.track_op() => Purpose::Gradient,
+            Mode::Eval => Purpose::Evaluate,
+        };
+        let images = Values::of(&to_nhwc(&pixels.detach())?)?;
+        let n = pixels.dims()[0];
+        let dims = [n, height, width, channels];
+        let images = Act::new(0, dims.to_vec(), images.into(), pixels.track_op());
+        let run = Run::forward(self.plan(purpose, taps)?, vec![images], mode)?;
+        if purpose == Purpose::Evaluate {
+            return border::untracked(run);
+        }
+        let backward = move |run: Run, of_outputs| {
+            let to_pixels = run.backward(of_outputs)?.swap_remove(0);
+            let to_pixels = to_pixels.map(|grad| to_nchw(&grad.into_tensor(&dims)?));
+            Ok(vec![to_pixels.transpose()?])
+        };
+        border::tracked(run, &[pixels], purpose == Purpose::Train, Box::new(backward))
+    }
+}
+
+impl Classifier for Net {
+    fn forward(&self, pixels: &Tensor, mode: Mode) -> Result<Tensor> {
+        Ok(self.run(pixels, mode, &[])?.swap_remove(0))
+    }
+
+    fn forward_with_taps(
+        &self,
+        pixels: &Tensor,
+        mode: Mode,
+        taps: &[&str],
+    ) -> Result<(Tensor, BTreeMap<String, Tensor>)> {
+        let mut outputs = self.run(pixels, mode, taps)?.into_iter();
+        let logits = outputs.next().expect("invariant: the first output is the logits");
+        let names = taps.iter().map(|tap| (*tap).to_owned());
+        Ok((logits, names.zip(outputs).collect()))
+    }
+
+    fn tap_names(&self) -> Vec<String> {
+        self.graph.nodes.iter().map(|node| node.name.clone()).collect()
+    }
+
+    fn n_classes(&self) -> usize {
+        self.n_classes
+    }
+
+    fn params(&self) -> &Params {
+        &self.params
+    }
+
+    fn graph(&self) -> Option<&Graph> {
+        Some(&self.graph)
+    }
+}
+
+impl From<Net> for Box<dyn Classifier> {
+    fn from(net: Net) -> Self {
+        Box::new(net)
+    }
+}
+
+impl std::fmt::Debug for Net {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Net").field("graph", &self.graph).field("device", &self.device).finish()
+    }
+}

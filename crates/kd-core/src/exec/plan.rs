@@ -1,0 +1,327 @@
+//! Which operations are joined to one step, and when an activation is read for the last time.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::blocks::{Block, ConvBlock, LinearBlock, NormBlock, SumBlock};
+use crate::act::Clamp;
+use crate::graph::{Graph, IMAGES, Node, Shapes};
+use crate::ops::Op;
+use crate::ops::step::Weight;
+use crate::{Error, Result};
+
+/// What a plan is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Purpose {
+    /// Forward and backward in training.
+    Train,
+    /// Forward and backward in evaluation: for the gradient of the images.
+    Gradient,
+    /// Forward only.
+    Evaluate,
+}
+
+/// An activation and the shape in which it is read: `[C, H, W]` or `[F]`.
+#[derive(Debug, Clone)]
+pub(super) struct Place {
+    pub(super) act: usize,
+    pub(super) shape: Vec<usize>,
+}
+
+/// Steps in the order in which they run.
+pub(super) struct Plan {
+    pub(super) purpose: Purpose,
+    pub(super) steps: Vec<Step>,
+    /// Number of activations; those that it reads come first.
+    pub(super) n_acts: usize,
+    /// The network's output, and then what was asked for beside it.
+    pub(super) outputs: Vec<Place>,
+}
+
+/// One step.
+pub(super) struct Step {
+    pub(super) block: Box<dyn Block>,
+    pub(super) inputs: Vec<Place>,
+    pub(super) output: Place,
+    pub(super) weights: Vec<Weight>,
+    /// Activations that nothing reads after this step.
+    pub(super) last_reads: Vec<usize>,
+}
+
+/// Nodes that are joined, before it is known what joins them further.
+struct Group {
+    head: Head,
+    /// Number of the last node, whose output is the group's.
+    tail: usize,
+    inputs: Vec<Place>,
+    weights: Vec<Weight>,
+    residual: bool,
+    clamp: Option<Clamp>,
+    map: Option<Op>,
+    dropout: Option<(f32, u64)>,
+}
+
+/// What a group begins with.
+enum Head {
+    Conv { conv: crate::ops::Conv2d, norm: Option<crate::ops::BatchNorm> },
+    Norm(crate::ops::BatchNorm),
+    Linear,
+    Sum,
+    Other(Op),
+}
+
+impl Plan {
+    /// The plan of `graph`, whose node number `i` has the tensors `weights[i]`, that also gives the
+    /// outputs of the nodes `taps`.
+    ///
+    /// # Errors
+    /// [`Error::Config`] for a tap that is no node.
+    pub(super) fn new(
+        graph: &Graph,
+        shapes: &Shapes,
+        weights: &[Vec<Weight>],
+        purpose: Purpose,
+        taps: &[String],
+    ) -> Result<Self> {
+        let mut planner = Planner::new(graph, shapes, purpose, taps)?;
+        for (i, node) in graph.nodes.iter().enumerate() {
+            planner.add(i, node, &weights[i]);
+        }
+        Ok(planner.finish(taps))
+    }
+
+    /// The plan of one operation.
+    pub(super) fn single(
+        op: Op,
+        inputs: &[&[usize]],
+        output: &[usize],
+        weights: Vec<Weight>,
+        purpose: Purpose,
+    ) -> Self {
+        let mut head = Group::new(&op, 0);
+        head.weights = weights;
+        let place = |(act, shape): (usize, &&[usize])| Place { act, shape: shape.to_vec() };
+        let inputs: Vec<Place> = inputs.iter().enumerate().map(place).collect();
+        let output = Place { act: inputs.len(), shape: output.to_vec() };
+        let (n_acts, weights) = (inputs.len() + 1, head.weights.clone());
+        let (block, outputs) = (head.block(), vec![output.clone()]);
+        let mut steps = vec![Step { block, inputs, output, weights, last_reads: Vec::new() }];
+        note_last_reads(&mut steps, &outputs, purpose);
+        Self { purpose, steps, n_acts, outputs }
+    }
+}
+
+struct Planner<'a> {
+    graph: &'a Graph,
+    shapes: &'a Shapes,
+    purpose: Purpose,
+    /// How often each node is read; what is tapped, once more.
+    n_reads: BTreeMap<&'a str, usize>,
+    /// Where each node's output is.
+    places: BTreeMap<&'a str, Place>,
+    groups: Vec<Group>,
+}
+
+impl<'a> Planner<'a> {
+    fn new(
+        graph: &'a Graph,
+        shapes: &'a Shapes,
+        purpose: Purpose,
+        taps: &'a [String],
+    ) -> Result<Self> {
+        let mut n_reads: BTreeMap<&str, usize> = BTreeMap::new();
+        let read = graph.nodes.iter().flat_map(|node| &node.inputs);
+        for name in read.chain(taps).chain([&graph.output]) {
+            *n_reads.entry(name).or_default() += 1;
+        }
+        let known = |tap: &&String| **tap == IMAGES || graph.node(tap).is_some();
+        if let Some(tap) = taps.iter().find(|tap| !known(tap)) {
+            return Err(Error::config(tap, "the network has no node of this name"));
+        }
+        // What is tapped must stay: no group goes on beyond it.
+        taps.iter().chain([&graph.output]).for_each(|tap| *n_reads.entry(tap).or_default() += 1);
+        let images = Place { act: 0, shape: graph.image_shape.to_vec() };
+        let places = BTreeMap::from([(IMAGES, images)]);
+        Ok(Self { graph, shapes, purpose, n_reads, places, groups: Vec::new() })
+    }
+
+    fn add(&mut self, i: usize, node: &'a Node, weights: &[Weight]) {
+        let shape = self.shapes.get(&node.name).to_vec();
+        if self.changes_nothing(node) {
+            let place = Place { shape, ..self.places[node.inputs[0].as_str()].clone() };
+            self.places.insert(&node.name, place);
+            return;
+        }
+        if !self.join(i, node, weights) {
+            let inputs = node.inputs.iter().map(|input| self.places[input.as_str()].clone());
+            let (inputs, weights) = (inputs.collect(), weights.to_vec());
+            self.groups.push(Group { inputs, weights, ..Group::new(&node.op, i) });
+        }
+        self.places.insert(&node.name, Place { act: i + 1, shape });
+    }
+
+    /// Dropout in evaluation, and what only calls the same values otherwise.
+    fn changes_nothing(&self, node: &Node) -> bool {
+        let input = self.shapes.inputs(node)[0];
+        match &node.op {
+            Op::Dropout(dropout) => self.purpose != Purpose::Train || dropout.p == 0.0,
+            Op::Flatten(_) => input.len() < 3 || input[0] == 1 || input[1..] == [1, 1],
+            _ => false,
+        }
+    }
+
+    /// Joins `node` with the group that makes its input, if it can.
+    fn join(&mut self, i: usize, node: &Node, weights: &[Weight]) -> bool {
+        let evaluates = self.purpose == Purpose::Evaluate;
+        let in_training = self.purpose == Purpose::Train;
+        let Some((at, other)) = self.joinable(node) else { return false };
+        let group = &mut self.groups[at];
+        let is_plain = !group.residual && group.clamp.is_none() && group.map.is_none();
+        let clamp = node.op.as_dyn().clamp();
+        match (&mut group.head, &node.op) {
+            (Head::Conv { conv, norm: norm @ None }, Op::BatchNorm(batch_norm))
+                if is_plain && !(conv.bias && in_training) =>
+            {
+                *norm = Some(*batch_norm);
+                group.weights.extend_from_slice(weights);
+            }
+            (Head::Conv { .. } | Head::Norm(_), Op::Add(_)) if is_plain => {
+                let Some(other) = other else { return false };
+                group.inputs.push(other);
+                group.residual = true;
+            }
+            (Head::Linear, Op::Dropout(dropout))
+                if group.dropout.is_none() && group.clamp.is_some() =>
+            {
+                group.dropout = Some((dropout.p, dropout.stream));
+            }
+            (Head::Linear, _)
+                if clamp == Some(Clamp::RELU)
+                    && group.clamp.is_none()
+                    && group.dropout.is_none() =>
+            {
+                group.clamp = clamp;
+            }
+            (Head::Conv { .. } | Head::Norm(_) | Head::Sum, _)
+                if clamp.is_some() && group.clamp.is_none() && group.map.is_none() =>
+            {
+                group.clamp = clamp;
+            }
+            (Head::Conv { .. }, op)
+                if evaluates
+                    && group.clamp.is_none()
+                    && group.map.is_none()
+                    && op.as_dyn().map(&mut []) =>
+            {
+                group.map = Some(op.clone());
+            }
+            _ => return false,
+        }
+        group.tail = i;
+        // It runs when its last input is there.
+        let group = self.groups.remove(at);
+        self.groups.push(group);
+        true
+    }
+
+    /// The latest group that `node` alone reads, and where the other input of a sum is.
+    fn joinable(&self, node: &Node) -> Option<(usize, Option<Place>)> {
+        let at = |input: &String| {
+            let tail = self.graph.nodes.iter().position(|node| node.name == *input)?;
+            let alone = self.n_reads.get(input.as_str()) == Some(&1);
+            self.groups.iter().position(|group| group.tail == tail).filter(|_| alone)
+        };
+        let place = |i: usize| self.places.get(node.inputs.get(i)?.as_str()).cloned();
+        match node.inputs.as_slice() {
+            [x] => Some((at(x)?, None)),
+            [x, y] => match (at(x), at(y)) {
+                (Some(i), j) if j.is_none_or(|j| j < i) => Some((i, place(1))),
+                (_, Some(j)) => Some((j, place(0))),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+
+    fn finish(self, taps: &[String]) -> Plan {
+        let outputs = [&self.graph.output].into_iter().chain(taps);
+        let outputs = outputs.map(|name| self.places[name.as_str()].clone()).collect::<Vec<_>>();
+        let n_acts = self.graph.nodes.len() + 1;
+        let (graph, shapes) = (self.graph, self.shapes);
+        let step = |group: Group| {
+            let shape = shapes.get(&graph.nodes[group.tail].name).to_vec();
+            let output = Place { act: group.tail + 1, shape };
+            let (inputs, weights) = (group.inputs.clone(), group.weights.clone());
+            Step { block: group.block(), inputs, output, weights, last_reads: Vec::new() }
+        };
+        let mut steps: Vec<Step> = self.groups.into_iter().map(step).collect();
+        note_last_reads(&mut steps, &outputs, self.purpose);
+        Plan { purpose: self.purpose, steps, n_acts, outputs }
+    }
+}
+
+impl Head {
+    fn of(op: &Op) -> Self {
+        match op {
+            Op::Conv2d(conv) => Self::Conv { conv: conv.clone(), norm: None },
+            Op::BatchNorm(norm) => Self::Norm(*norm),
+            Op::Linear(_) => Self::Linear,
+            Op::Add(_) => Self::Sum,
+            other => Self::Other(other.clone()),
+        }
+    }
+}
+
+impl Group {
+    fn new(op: &Op, tail: usize) -> Self {
+        Self {
+            head: Head::of(op),
+            tail,
+            inputs: Vec::new(),
+            weights: Vec::new(),
+            residual: false,
+            clamp: None,
+            map: None,
+            dropout: None,
+        }
+    }
+
+    fn block(self) -> Box<dyn Block> {
+        let (residual, clamp) = (self.residual, self.clamp.unwrap_or(Clamp::NONE));
+        match self.head {
+            Head::Conv { conv, norm } => Box::new(ConvBlock {
+                conv: conv.conv(),
+                bias: conv.bias,
+                norm,
+                residual,
+                clamp,
+                map: self.map,
+            }),
+            Head::Norm(norm) => Box::new(NormBlock { norm, residual, clamp }),
+            Head::Linear => {
+                Box::new(LinearBlock { relu: self.clamp.is_some(), dropout: self.dropout })
+            }
+            Head::Sum => Box::new(SumBlock { clamp }),
+            Head::Other(op) => Box::new(op),
+        }
+    }
+}
+
+/// Notes at each step which activations it is the last to read, forward and backward.
+fn note_last_reads(steps: &mut [Step], outputs: &[Place], purpose: Purpose) {
+    let mut kept: BTreeSet<usize> = outputs.iter().map(|place| place.act).collect();
+    if purpose != Purpose::Evaluate {
+        for step in &*steps {
+            let reads = step.block.reads(purpose == Purpose::Train);
+            if reads.inputs {
+                kept.extend(step.inputs.iter().map(|place| place.act));
+            }
+            if reads.output || step.block.is_clamped() {
+                kept.insert(step.output.act);
+            }
+        }
+    }
+    for step in steps.iter_mut().rev() {
+        let read = step.inputs.iter().map(|place| place.act).chain([step.output.act]);
+        step.last_reads = read.filter(|act| kept.insert(*act)).collect();
+    }
+}

@@ -1,0 +1,223 @@
+use std::collections::BTreeMap;
+
+use candle_core::{Device, Tensor, Var};
+
+use super::*;
+use crate::graph::{Graph, IMAGES};
+use crate::ops::{
+    Add, BatchNorm, Conv2d, Dropout, Flatten, GlobalAvgPool, Init, Linear, MaxPool, Op, Relu,
+};
+use crate::testing::{check_grad, random};
+use crate::{Classifier, Mode, Result, Stream};
+
+const BATCH: [usize; 4] = [3, 2, 7, 6];
+
+fn train() -> Mode {
+    Mode::Train(Stream::new(0))
+}
+
+fn floats(tensor: &Tensor) -> Vec<f32> {
+    tensor.flatten_all().unwrap().to_vec1().unwrap()
+}
+
+fn close(got: &[f32], want: &[f32], what: &str) {
+    let scale = want.iter().fold(1e-3f32, |m, w| m.max(w.abs()));
+    assert_eq!(got.len(), want.len(), "{what}");
+    for (got, want) in got.iter().zip(want) {
+        assert!((got - want).abs() <= 1e-4 * scale, "{what}: {got}, not {want}");
+    }
+}
+
+/// Two residual blocks, one with a projection, pooling and a hidden layer with dropout.
+fn graph() -> Graph {
+    let mut graph = Graph::new([2, 7, 6]);
+    graph.then("conv1", Conv2d::new(4, 3).padding(1));
+    graph.then("bn1", BatchNorm::default());
+    let x = graph.then("stem", Relu {});
+    graph.then("a.conv1", Conv2d::new(4, 3).padding(1));
+    graph.then("a.bn1", BatchNorm::default());
+    let y = graph.then("a.relu", Relu {});
+    graph.push("a.conv2", Conv2d::new(4, 3).padding(1).bias(Init::Pytorch), &[&y]);
+    let y = graph.then("a.bn2", BatchNorm::default());
+    graph.push("a.add", Add {}, &[&y, &x]);
+    let x = graph.then("a", Relu {});
+    graph.then("b.conv1", Conv2d::new(6, 3).stride(2).padding(1));
+    let y = graph.then("b.bn1", BatchNorm::default());
+    graph.push("b.proj", Conv2d::new(6, 1).stride(2), &[&x]);
+    let z = graph.then("b.projbn", BatchNorm::default());
+    graph.push("b.add", Add {}, &[&y, &z]);
+    graph.then("b", Relu {});
+    graph.then("max", MaxPool::new(2, 1, 0));
+    graph.then("pool", GlobalAvgPool {});
+    graph.then("flat", Flatten {});
+    graph.then("fc1", Linear::new(8));
+    graph.then("fc1.relu", Relu {});
+    graph.then("drop", Dropout { p: 0.25, stream: 3 });
+    graph.then("fc2", Linear::new(3));
+    graph
+}
+
+/// The network with lively values everywhere.
+fn net() -> Net {
+    let net = Net::new(graph(), Stream::new(3), &Device::Cpu).unwrap();
+    let lively = |(name, value): (String, Tensor)| {
+        let drawn = random(Stream::new(9).at(&name), value.dims());
+        let positive = name.ends_with("var") || (name.contains("bn") && name.ends_with("weight"));
+        let value = match positive {
+            true => (drawn.abs().unwrap() + 0.5).unwrap(),
+            false => (drawn * 0.5).unwrap(),
+        };
+        (name, value)
+    };
+    let values = net.params().tensors().into_iter().map(lively).collect();
+    net.params().load(&values).unwrap();
+    net
+}
+
+/// The same, one operation after the other, each a graph of one node.
+fn one_by_one(net: &Net, params: &BTreeMap<String, Tensor>, x: &Tensor, mode: Mode) -> Tensor {
+    let nhwc = x.permute((0, 2, 3, 1)).unwrap().contiguous().unwrap();
+    let mut known = BTreeMap::from([(IMAGES.to_owned(), nhwc)]);
+    let shapes = net.graph().shapes().unwrap();
+    for node in &net.graph().nodes {
+        let inputs: Vec<&Tensor> = node.inputs.iter().map(|name| &known[name]).collect();
+        let specs = node.op.as_dyn().params(&shapes.inputs(node));
+        let own = specs.iter().map(|spec| &params[&format!("{}.{}", node.name, spec.name)]);
+        let own: Vec<&Tensor> = own.collect();
+        let y = apply(node.op.clone(), &inputs, &own, mode).unwrap();
+        known.insert(node.name.clone(), y);
+    }
+    known[&net.graph().output].clone()
+}
+
+/// Output, gradient of the images, gradients by name.
+type Outcome = (Vec<f32>, Vec<f32>, BTreeMap<String, Vec<f32>>);
+
+fn joined(net: &Net, x: &Tensor, mode: Mode) -> Outcome {
+    let x = Var::from_tensor(x).unwrap();
+    let y = net.forward(&x, mode).unwrap();
+    let grads = y.sqr().unwrap().sum_all().unwrap().backward().unwrap();
+    let of = net.params().iter();
+    let of = of.filter_map(|(name, p)| Some((name.to_owned(), floats(p.grad().get()?))));
+    (floats(&y), floats(grads.get(&x).unwrap()), of.collect())
+}
+
+fn separate(net: &Net, x: &Tensor, mode: Mode) -> Outcome {
+    let x = Var::from_tensor(x).unwrap();
+    let params: BTreeMap<String, Var> = net
+        .params()
+        .tensors()
+        .into_iter()
+        .map(|(name, value)| (name, Var::from_tensor(&value).unwrap()))
+        .collect();
+    let tensors = params.iter().map(|(name, var)| (name.clone(), var.as_tensor().clone()));
+    let y = one_by_one(net, &tensors.collect(), &x, mode);
+    let grads = y.sqr().unwrap().sum_all().unwrap().backward().unwrap();
+    let of = params.iter().filter_map(|(name, var)| Some((name.clone(), floats(grads.get(var)?))));
+    (floats(&y), floats(grads.get(&x).unwrap()), of.collect())
+}
+
+#[test]
+fn joining_changes_no_value_and_no_gradient() {
+    let x = random(Stream::new(1), &BATCH);
+    for mode in [train(), Mode::Eval] {
+        let net = net();
+        let want = separate(&net, &x, mode);
+        let got = joined(&net, &x, mode);
+        close(&got.0, &want.0, "output");
+        close(&got.1, &want.1, "images");
+        assert_eq!(got.2.keys().collect::<Vec<_>>(), want.2.keys().collect::<Vec<_>>());
+        for (name, want) in &want.2 {
+            close(&got.2[name], want, name);
+        }
+    }
+}
+
+#[test]
+fn the_images_gradient_equals_central_differences() {
+    let net = net();
+    let x = [random(Stream::new(1), &BATCH)];
+    check_grad(&x, |t| net.forward(&t[0], Mode::Eval));
+    check_grad(&x, |t| net.forward(&t[0], train()));
+}
+
+#[test]
+fn taps_are_the_outputs_of_their_nodes_and_pass_gradients() {
+    let net = net();
+    let x = Var::from_tensor(&random(Stream::new(1), &BATCH)).unwrap();
+    let (logits, taps) = net.forward_with_taps(&x, train(), &["a", "stem", "bn1"]).unwrap();
+    assert_eq!(floats(&logits), floats(&net.forward(&x, train()).unwrap()));
+    assert_eq!(taps["a"].dims(), [3, 7, 6, 4]);
+    let want = taps["bn1"].relu().unwrap();
+    assert_eq!(floats(&taps["stem"]), floats(&want));
+    let loss = (taps["a"].sqr().unwrap().sum_all().unwrap() + logits.sum_all().unwrap()).unwrap();
+    net.params().clear_grads();
+    let grads = loss.backward().unwrap();
+    let cut = Net::with_weights(
+        net.graph().cut("a").unwrap(),
+        &below(&net, &["conv1", "bn1", "a"]),
+        &Device::Cpu,
+    );
+    assert!(cut.is_err(), "a map of features is no classifier");
+    assert!(grads.get(&x).is_some());
+    assert!(net.params().get("conv1.weight").unwrap().grad().get().is_some());
+    let error = net.forward_with_taps(&x, Mode::Eval, &["nowhere"]).unwrap_err().to_string();
+    assert!(error.contains("nowhere"), "{error}");
+}
+
+fn below(net: &Net, parts: &[&str]) -> BTreeMap<String, Tensor> {
+    let of = |name: &String| parts.iter().any(|part| name.starts_with(&format!("{part}.")));
+    net.params().tensors().into_iter().filter(|(name, _)| of(name)).collect()
+}
+
+#[test]
+fn evaluation_records_nothing_and_needs_no_gradient() {
+    let net = net();
+    let x = random(Stream::new(1), &BATCH);
+    let y = net.forward(&x, Mode::Eval).unwrap();
+    assert!(!y.track_op());
+    let again = net.forward(&Var::from_tensor(&x).unwrap(), Mode::Eval).unwrap();
+    assert_eq!(floats(&y), floats(&again));
+    assert!(net.params().iter().all(|(_, param)| param.grad().get().is_none()));
+}
+
+#[test]
+fn a_second_backward_is_refused() {
+    let net = net();
+    let y = net.forward(&random(Stream::new(1), &BATCH), train()).unwrap().sum_all().unwrap();
+    y.backward().unwrap();
+    assert!(y.backward().unwrap_err().to_string().contains("once"));
+}
+
+#[test]
+fn images_of_another_shape_are_named() {
+    let error = net().forward(&random(Stream::new(1), &[3, 2, 6, 7]), Mode::Eval).unwrap_err();
+    assert_eq!(error.to_string(), "images: expected shape (N, 2, 7, 6), got [3, 2, 6, 7]");
+}
+
+#[test]
+fn running_statistics_move_by_a_tenth() {
+    let mut graph = Graph::new([1, 1, 1]);
+    graph.then("bn", BatchNorm::default());
+    graph.then("flat", Flatten {});
+    let net = Net::new(graph, Stream::new(1), &Device::Cpu).unwrap();
+    let x = Tensor::new(&[1f32, 3.0], &Device::Cpu).unwrap().reshape((2, 1, 1, 1)).unwrap();
+    net.forward(&x, train()).unwrap();
+    let after = net.params().tensors();
+    close(&floats(&after["bn.running_mean"]), &[0.2], "mean");
+    // 0.9 + 0.1 * 2: the variance divided by n - 1.
+    close(&floats(&after["bn.running_var"]), &[1.1], "variance");
+}
+
+#[test]
+fn one_operation_on_tensors_names_what_does_not_fit() {
+    let x = random(Stream::new(1), &[2, 4, 4, 3]);
+    let op: Op = Conv2d::new(5, 3).into();
+    let error = |params: &[&Tensor]| {
+        let result: Result<Tensor> = apply(op.clone(), &[&x], params, Mode::Eval);
+        result.unwrap_err().to_string()
+    };
+    assert!(error(&[]).contains("weight"));
+    let wrong = random(Stream::new(2), &[5, 3, 3, 2]);
+    assert!(error(&[&wrong]).contains("weight: expected shape [5, 3, 3, 3]"));
+}
