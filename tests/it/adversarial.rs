@@ -6,7 +6,7 @@ use std::sync::{Arc, LazyLock};
 use candle_core::Device;
 use kd_adv::{AdversarialTraining, AttackSpec, Attacked, Examples, Fgsm, Pgd, Victim, attack};
 use kd_core::{BatchSource, Classifier, Perturb, Stream};
-use kd_data::{Augment, DataSpec, Dataset, Images, Loader, Normalize, SyntheticDigits};
+use kd_data::{Augment, Dataset, Images, Loader, SyntheticDigits};
 use kd_models::{Mlp, ModelSpec};
 use kd_train::{Cohort, LossSpec, Outcome, Student, prepare, train_step};
 
@@ -26,12 +26,8 @@ fn digits() -> SyntheticDigits {
     SyntheticDigits { n_train: 500, n_test: 100, seed: 3 }
 }
 
-fn normalize() -> Normalize {
-    DataSpec::SyntheticDigits(digits()).as_dyn().normalize()
-}
-
 fn victim(model: &dyn Classifier) -> Victim<'_> {
-    Victim::new(model, SHAPE, &normalize().mean, &normalize().std, &Device::Cpu).unwrap()
+    Victim::new(model, SHAPE, &Device::Cpu).unwrap()
 }
 
 /// The first test images.
@@ -51,8 +47,7 @@ fn pgd(n_steps: usize) -> AttackSpec {
 }
 
 fn against(attack: AttackSpec) -> Option<Box<dyn Perturb>> {
-    let Normalize { mean, std } = normalize();
-    Some(Box::new(AdversarialTraining::new(attack, mean, std).unwrap()))
+    Some(Box::new(AdversarialTraining::new(attack).unwrap()))
 }
 
 fn bits(values: &[f32]) -> Vec<u32> {
@@ -121,7 +116,7 @@ fn adversarial_training_keeps_the_promises_of_the_training_loop() {
 #[test]
 fn adversarial_training_makes_robust() {
     let stream = Stream::new(1);
-    let loader = Loader::new(DIGITS.0.clone(), Augment::default(), normalize(), stream).unwrap();
+    let loader = Loader::new(DIGITS.0.clone(), Augment::default(), stream).unwrap();
     let mut cohort = Cohort::new("robust", 1, students());
     for epoch in 0..6 {
         for (step, indices) in loader.order(epoch).chunks(50).enumerate() {

@@ -1,8 +1,8 @@
 //! Attacks on image classifiers, robustness evaluation, and an audit for gradient masking.
 //!
-//! Key decision: everything is in units of `[0, 1]` pixels, with the normalization inside the
-//! network under attack ([`Victim`]), and every example's result is a function of that example
-//! alone.
+//! Key decision: everything is in units of `[0, 1]` pixels, which is what networks take: their
+//! normalization is inside them, so that no wrong mean can change an attack's result. And every
+//! example's result is a function of that example alone.
 
 mod adversarial;
 mod attack;

@@ -2,7 +2,8 @@
 //!
 //! Key decision: a data set lies in memory as bytes ([`Images`]), and a batch is a pure function
 //! of `(stream, epoch, indices)` made from it: the same bits for any number of threads, nothing
-//! to save for an exact resume but the epoch and the step.
+//! to save for an exact resume but the epoch and the step. Loaders deliver pixels in `[0, 1]`; a
+//! network normalizes them in its graph, and [`Dataset::normalize`] says how a new one should.
 //!
 //! What it deliberately does not do: nothing is downloaded here; a reader that finds no data says
 //! what belongs where.
@@ -21,10 +22,10 @@ mod images;
 mod listing;
 mod loader;
 pub mod mnist;
-mod normalize;
 mod part;
 mod photo_folder;
 mod photos;
+mod pixels;
 mod resident;
 mod spec;
 mod sums;
@@ -40,7 +41,6 @@ pub use folder::Folder;
 pub use images::Images;
 pub use loader::Loader;
 pub use mnist::Mnist;
-pub use normalize::Normalize;
 pub use part::Part;
 pub use photo_folder::PhotoFolder;
 pub use photos::{OnBadImage, PackSettings, Packed, Packer, PhotoLoader, Photos, ResizedCrop};
