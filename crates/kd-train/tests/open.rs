@@ -247,10 +247,10 @@ fn an_objective_and_an_optimizer_of_ones_own_are_used_and_resumed() {
         student.optimizer = Box::new(SignOfMean::default());
         student
     };
-    let (cohort, losses) = train(folder.path(), student(), None, 6).unwrap();
-    assert!(losses[5] < 0.5 * losses[0], "{losses:?}");
+    let (cohort, losses) = train(folder.path(), student(), None, 12).unwrap();
+    assert!(losses[11] < 0.5 * losses[0], "{losses:?}");
     // It is finished: what the checkpoint holds is taken up, and nothing more is done.
-    let (resumed, _) = train(folder.path(), student(), None, 6).unwrap();
+    let (resumed, _) = train(folder.path(), student(), None, 12).unwrap();
     let state = |cohort: &Cohort| {
         let tensors = cohort.students[0].optimizer.tensors().unwrap().into_iter();
         let bits = |t: Tensor| t.flatten_all().unwrap().to_vec1::<f32>().unwrap();
@@ -264,13 +264,14 @@ fn an_objective_and_an_optimizer_of_ones_own_are_used_and_resumed() {
 /// et al. 2015), from the second epoch on.
 struct Hints {
     part: &'static str,
+    weight: f64,
 }
 
 impl Loss for Hints {
     fn loss(&self, input: &LossInput<'_>) -> Result<Tensor> {
         let difference = (input.tap(self.part)? - input.teacher_tap(self.part)?)?;
         assert_eq!(input.teacher()?.dims(), input.logits.dims());
-        let weight = if input.epoch > 0 { 1.0 } else { 0.0 };
+        let weight = if input.epoch > 0 { self.weight } else { 0.0 };
         let hints = (difference.sqr()?.mean_all()? * weight)?;
         Ok((cross_entropy(input.logits, input.labels, 0.0)? + hints)?)
     }
@@ -301,23 +302,26 @@ fn distance(one: &dyn Classifier, other: &dyn Classifier) -> f32 {
 #[test]
 fn a_students_parts_learn_from_its_teachers() {
     let teacher = perceptron(2);
-    let student = |part| Student::new("hinted", Box::new(perceptron(1)), Hints { part }, adam());
-    let distance_after = |n_epochs| {
+    let student = |part, weight| {
+        Student::new("hinted", Box::new(perceptron(1)), Hints { part, weight }, adam())
+    };
+    let distance_after = |weight| {
         let folder = tempfile::tempdir().unwrap();
-        let trained = train(folder.path(), student("relu"), Some(&teacher), n_epochs).unwrap().0;
-        assert_eq!(trained.teacher_rows(), (96 * n_epochs, 96 * n_epochs));
+        let student = student("relu", weight);
+        let trained = train(folder.path(), student, Some(&teacher), 20).unwrap().0;
+        assert_eq!(trained.teacher_rows(), (96 * 20, 96 * 20));
         distance(&*trained.students[0].model, &teacher)
     };
-    let (without, with) = (distance_after(1), distance_after(40));
-    assert!(with < 0.5 * without, "{with} after {without}");
+    let (without, with) = (distance_after(0.0), distance_after(10.0));
+    assert!(with < 0.2 * without, "{with}, without hints {without}");
 
-    let error = refused(student("relu"), None);
+    let error = refused(student("relu", 1.0), None);
     assert_eq!(error, "`hinted`: the objective needs a teacher, and there is none");
-    let error = refused(student("layer4"), Some(&teacher));
+    let error = refused(student("layer4", 1.0), Some(&teacher));
     let want = "`hinted`: the objective needs the student's part `layer4`; it has flatten, fc1";
     assert!(error.starts_with(want), "{error}");
     let (plain, _) = convolutional();
-    let error = refused(student("relu"), Some(&plain));
+    let error = refused(student("relu", 1.0), Some(&plain));
     assert!(error.contains("the teacher's part `relu`; it has none"), "{error}");
 }
 
