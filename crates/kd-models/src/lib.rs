@@ -1,10 +1,4 @@
-//! Networks by name: each family is a function from a few plain settings to a [`Graph`].
-//!
-//! Key decision: parameter names are those of the PyTorch code whose weights are published, so
-//! that weights travel both ways without a map. A node with parameters has their name; others are
-//! named after their place, and the last one of a stage after the stage, so that it is found as a
-//! feature.
-//! What it deliberately does not do: no training.
+#![doc = include_str!("../README.md")]
 
 mod cifar_resnet;
 mod efficientnet_lite;
@@ -61,6 +55,12 @@ pub trait Network {
         device: &Device,
     ) -> Result<Net> {
         Net::new(self.graph(image_shape, n_classes)?, stream, device)
+    }
+
+    /// `[C, H, W]` of the images and the number of classes that its source has it for: CIFAR-10's,
+    /// unless the family says otherwise.
+    fn usual_data(&self) -> ([usize; 3], usize) {
+        ([3, 32, 32], 10)
     }
 
     /// The network of this family that `name` stands for; `self` only says which family.
