@@ -1,5 +1,7 @@
 //! Pictures of images and of what an attack changes, as PNG.
 
+use image::codecs::png::{CompressionType, FilterType, PngEncoder};
+use image::{ExtendedColorType, ImageEncoder};
 use kd_core::{Error, Result};
 
 use crate::evaluation::round_to_byte;
@@ -95,32 +97,31 @@ fn encode(channels: usize, width: usize, height: usize, bytes: &[u8]) -> Result<
     let size = |side: usize| {
         u32::try_from(side).map_err(|_| Error::config("pictures", "too many for one picture"))
     };
+    let color = if channels == 1 { ExtendedColorType::L8 } else { ExtendedColorType::Rgb8 };
     let mut file = Vec::new();
-    let mut encoder = png::Encoder::new(&mut file, size(width)?, size(height)?);
-    encoder.set_color(if channels == 1 { png::ColorType::Grayscale } else { png::ColorType::Rgb });
-    encoder.set_depth(png::BitDepth::Eight);
-    let written = encoder.write_header().and_then(|mut writer| writer.write_image_data(bytes));
-    written.map_err(|e| Error::config("pictures", e.to_string()))?;
+    PngEncoder::new_with_quality(&mut file, CompressionType::Default, FilterType::Adaptive)
+        .write_image(bytes, size(width)?, size(height)?, color)
+        .map_err(|e| Error::config("pictures", e.to_string()))?;
     Ok(file)
 }
 
 #[cfg(test)]
 mod tests {
+    use image::{ColorType, ImageFormat};
+
     use super::*;
 
     /// Color type, width, height and bytes of a PNG.
-    fn decode(file: &[u8]) -> (png::ColorType, [u32; 2], Vec<u8>) {
-        let mut reader = png::Decoder::new(std::io::Cursor::new(file)).read_info().unwrap();
-        let mut bytes = vec![0; reader.output_buffer_size().unwrap()];
-        let info = reader.next_frame(&mut bytes).unwrap();
-        (info.color_type, [info.width, info.height], bytes)
+    fn decode(file: &[u8]) -> (ColorType, [u32; 2], Vec<u8>) {
+        let picture = image::load_from_memory_with_format(file, ImageFormat::Png).unwrap();
+        (picture.color(), [picture.width(), picture.height()], picture.into_bytes())
     }
 
     #[test]
     fn planes_become_colors_and_are_rounded() {
         let image = [0.0, 1.0, 0.5, 0.25, 0.9 / 255.0, 1.0 / 255.0];
         let (color, size, bytes) = decode(&encode_png([3, 1, 2], &image).unwrap());
-        assert_eq!((color, size), (png::ColorType::Rgb, [2, 1]));
+        assert_eq!((color, size), (ColorType::Rgb8, [2, 1]));
         assert_eq!(bytes, [0, 128, 1, 255, 64, 1]);
     }
 
@@ -131,7 +132,7 @@ mod tests {
         let file = picture_grid([1, 2, 2], &clean, &adversarial).unwrap();
         let (color, [width, height], bytes) = decode(&file);
         // 2 x 2 pixels, 32 times enlarged.
-        assert_eq!((color, width, height), (png::ColorType::Grayscale, 3 * 66 + 2, 2 * 66 + 2));
+        assert_eq!((color, width, height), (ColorType::L8, 3 * 66 + 2, 2 * 66 + 2));
         let at = |x: usize, y: usize| bytes[y * width as usize + x];
         assert_eq!([at(0, 0), at(66, 10), at(67, 66)], [255; 3], "gaps are white");
         for row in [2, 68] {

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use candle_core::Device;
-use kd_core::{Classifier, Result, Stream, checkpoint, fsx};
+use kd_core::{Classifier, Net, Result, Stream, checkpoint, fsx};
 use kd_models::ModelSpec;
 use kd_models::weights::{Naming, Prefix, WeightsFile, shapes};
 
@@ -14,7 +14,7 @@ pub(crate) fn load_model(
     path: &Path,
     (image_shape, n_classes): ([usize; 3], usize),
     device: &Device,
-) -> Result<Box<dyn Classifier>> {
+) -> Result<Net> {
     let build = || model.as_dyn().build(image_shape, n_classes, Stream::new(0), device);
     if path.is_dir() {
         let (tensors, _) = checkpoint::load::<serde_json::Value>(path, device)?;
@@ -25,7 +25,7 @@ pub(crate) fn load_model(
     let file = WeightsFile::open(path)?;
     let network = build()?;
     let naming = Naming { prefix: Prefix::DataParallel, ..Naming::default() };
-    let wanted = shapes(&*network);
+    let wanted = shapes(&network);
     network.params().load(&file.fit(&naming, &wanted)?.read(device)?)?;
     Ok(network)
 }

@@ -13,6 +13,13 @@ use crate::{Images, Splits};
 /// Converts a data set whose images, f32 in `[0, 1]`, are of `shape` = `[C, H, W]`, also when
 /// they are stored flat. Each pixel becomes the nearest byte. Never counts as official.
 ///
+/// ```no_run
+/// let fashion = candle_datasets::vision::fashion_mnist::load()?;
+/// let splits = kd_data::from_candle(&fashion, [1, 28, 28])?;
+/// assert_eq!(splits.train.shape(), [1, 28, 28]);
+/// # Ok::<(), kd_core::Error>(())
+/// ```
+///
 /// # Errors
 /// [`Error::Shape`] when the images are not of this shape; [`Error::Config`] when a pixel is
 /// outside `[0, 1]` or a label is not below the number of classes.
@@ -67,6 +74,27 @@ mod tests {
         assert_eq!(splits.train.pixels(), (0..12).collect::<Vec<u8>>());
         assert_eq!(splits.train.labels(), [0, 1, 2]);
         assert_eq!(splits.test.pixels(), [255; 4]);
+    }
+
+    #[test]
+    fn what_that_crate_reads_from_files_becomes_our_images() {
+        let dir = tempfile::tempdir().unwrap();
+        let write = |name: &str, header: &[u32], content: &[u8]| {
+            let header = header.iter().flat_map(|word| word.to_be_bytes());
+            let bytes = header.chain(content.iter().copied()).collect::<Vec<_>>();
+            std::fs::write(dir.path().join(name), bytes).unwrap();
+        };
+        let pixels: Vec<u8> = (0..=255).cycle().take(2 * 784).collect();
+        for (part, first) in [("train", 3), ("t10k", 7)] {
+            let images = format!("{part}-images-idx3-ubyte");
+            write(&images, &[2051, 2, 28, 28], &pixels);
+            write(&format!("{part}-labels-idx1-ubyte"), &[2049, 2], &[first, 9]);
+        }
+        let mnist = candle_datasets::vision::mnist::load_dir(dir.path()).unwrap();
+        let splits = from_candle(&mnist, [1, 28, 28]).unwrap();
+        assert_eq!((splits.train.shape(), splits.train.n_classes()), ([1, 28, 28], 10));
+        assert_eq!(splits.train.pixels(), pixels);
+        assert_eq!((splits.train.labels(), splits.test.labels()), (&[3, 9][..], &[7, 9][..]));
     }
 
     #[test]

@@ -20,6 +20,10 @@ const MAX_ENTRIES: usize = 4_000_000;
 /// The most images of one part, all classes together.
 const MAX_IMAGES: usize = 4_000_000;
 
+/// How the names of pictures end, in any case: those of torchvision's `ImageFolder`, and GIF.
+const EXTENSIONS: [&str; 10] =
+    ["jpg", "jpeg", "png", "ppm", "bmp", "pgm", "tif", "tiff", "webp", "gif"];
+
 /// The files of all classes, with their labels.
 #[derive(Debug)]
 pub(crate) struct Listing {
@@ -138,8 +142,9 @@ fn images(folder: &Path, class: &str) -> Result<Vec<Box<str>>> {
         return Err(stray(&folder, "has no images; remove the folder or fill it"));
     }
     if let Some(other) = entries.iter().find(|entry| !is_image(entry)) {
-        let reason = "is no .jpg, .jpeg or .png file; in a class folder is nothing else";
-        return Err(stray(&folder.join(&*other.name), reason));
+        let reason =
+            format!("is no .{} file; in a class folder is nothing else", EXTENSIONS.join(", ."));
+        return Err(stray(&folder.join(&*other.name), &reason));
     }
     Ok(entries.into_iter().map(|entry| entry.name).collect())
 }
@@ -178,7 +183,7 @@ fn visible(entry: &DirEntry) -> Result<Option<Entry>> {
 fn is_image(entry: &Entry) -> bool {
     let extension = Path::new(&*entry.name).extension().and_then(|extension| extension.to_str());
     let extension = extension.unwrap_or_default().to_ascii_lowercase();
-    ["jpg", "jpeg", "png"].contains(&extension.as_str()) && entry.kind.is_file()
+    EXTENSIONS.contains(&extension.as_str()) && entry.kind.is_file()
 }
 
 fn stray(path: &Path, reason: &str) -> Error {

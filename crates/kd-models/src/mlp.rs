@@ -139,7 +139,8 @@ mod tests {
             ["weight", "bias"].map(|part| (format!("fc{}.{part}", i + 1), tensor(&layer[part])))
         });
         net.params().load(&values.collect()).unwrap();
-        let images = candle_core::Var::from_tensor(&tensor(&golden["inputs"])).unwrap();
+        let images = tensor(&golden["inputs"]).reshape(((), 1, 2, 3)).unwrap();
+        let images = candle_core::Var::from_tensor(&images).unwrap();
         let logits = net.forward(&images, Mode::Train(Stream::new(0))).unwrap();
         let labels = numbers(&golden["labels"]).iter().map(|&x| x as u32).collect::<Vec<_>>();
         let labels = Tensor::new(labels, &Device::Cpu).unwrap();

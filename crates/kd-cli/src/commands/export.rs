@@ -5,9 +5,9 @@ use std::process::ExitCode;
 
 use candle_core::Device;
 use clap::ValueEnum;
-use kd_core::{Error, Result};
+use kd_core::{Classifier, Error, Result};
 use kd_models::Names;
-use kd_models::weights::{ExportConfig, ImageConfig, onnx, save_for_pytorch};
+use kd_models::weights::{ExportConfig, ImageConfig, save_for_pytorch};
 
 use super::exchange::{ImageArgs, names};
 use super::train::model;
@@ -59,7 +59,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
             save_for_pytorch(&args.out, &tensors, args.names)?;
             println!("{}", config.save_beside(&args.out)?.display());
         }
-        Format::Onnx => onnx::save_onnx(&args.out, &spec, &tensors, &config)?,
+        Format::Onnx => todo!(),
     }
     println!("{}", args.out.display());
     Ok(ExitCode::SUCCESS)

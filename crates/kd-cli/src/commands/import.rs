@@ -49,7 +49,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     };
     let ImageArgs { classes, image_shape } = args.images;
     let network = spec.as_dyn().build(image_shape, classes, Stream::new(0), &Device::Cpu)?;
-    let wanted = shapes(&*network);
+    let wanted = shapes(&network);
     let fit = file.fit(&naming(args), &wanted)?;
     match &args.out {
         Some(out) if !args.dry_run => write(&fit, out)?,

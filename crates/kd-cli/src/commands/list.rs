@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use candle_core::Device;
 use kd_adv::AttackSpec;
-use kd_core::Stream;
+use kd_core::{Classifier, Stream};
 use kd_data::DataSpec;
 use kd_models::ModelSpec;
 use kd_train::LossSpec;

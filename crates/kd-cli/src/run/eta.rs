@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use kd_adv::{AttackSpec, Audit};
 use kd_core::record::Record;
-use kd_core::{BatchSource, Classifier, Result, Stream};
+use kd_core::{BatchSource, Classifier, Net, Result, Stream};
 use kd_train::{Cohort, EvalSet, prepare, train_step};
 
 use super::robustness::{Job, jobs};
@@ -74,7 +74,8 @@ fn step_seconds(
     let (started, mut shortest) = (Instant::now(), f64::INFINITY);
     for _ in 0..ENOUGH.1 {
         let begun = Instant::now();
-        let prepared = prepare(train.batch(0, indices)?, teacher.as_deref())?;
+        let prepared =
+            prepare(train.batch(0, indices)?, teacher.as_ref().map(|net| net as &dyn Classifier))?;
         train_step(&mut cohort, &prepared, 0.0, Stream::new(0))?;
         shortest = shortest.min(begun.elapsed().as_secs_f64());
         if started.elapsed() > ENOUGH.0 {
@@ -85,7 +86,7 @@ fn step_seconds(
 }
 
 /// A network like the teacher, which may not be trained yet.
-fn stand_in(context: &Context<'_>, training: &TrainingSpec) -> Result<Option<Box<dyn Classifier>>> {
+fn stand_in(context: &Context<'_>, training: &TrainingSpec) -> Result<Option<Net>> {
     let (image_shape, n_classes) = context.sets.shape();
     let device = &context.setting.device;
     let build = |model: &kd_models::ModelSpec| {
@@ -126,7 +127,7 @@ fn pass_seconds(context: &Context<'_>, source: &Source) -> Result<f64> {
     let model = &context.spec.training(&source.training)?.model;
     let device = &context.setting.device;
     let network = model.as_dyn().build(image_shape, n_classes, Stream::new(0), device)?;
-    let victim = context.victim(&*network)?;
+    let victim = context.victim(&network)?;
     let images = examples::first(context.sets.test_images()?, N_TIMED);
     let started = Instant::now();
     victim.pullback(&images.pixels, |_, _, seeds| seeds[0] = 1.0)?;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use kd_adv::{AdversarialTraining, AttackSpec, Victim};
 use kd_core::record::Record;
-use kd_core::{Classifier, Perturb, Result, Stream, checkpoint};
+use kd_core::{Classifier, Net, Perturb, Result, Stream, checkpoint};
 use kd_train::{
     Cohort, Data, MetricsLog, Outcome, Run, SoftTargetStore, SoftTargets, Student, fit,
 };
@@ -39,7 +39,7 @@ impl Context<'_> {
     }
 
     /// The network that `source` ended with.
-    pub(crate) fn trained(&self, source: &Source, seed: u64) -> Result<Box<dyn Classifier>> {
+    pub(crate) fn trained(&self, source: &Source, seed: u64) -> Result<Net> {
         let model = &self.spec.training(&source.training)?.model;
         let path = self.folder.checkpoint(&source.training, seed, &source.model);
         weights::load_model(model, &path, self.sets.shape(), &self.setting.device)
@@ -103,7 +103,7 @@ pub(crate) fn run(
         train: &*train,
         test: &context.sets.test,
         holdout: context.sets.holdout.as_ref(),
-        teacher: teacher.as_deref(),
+        teacher: teacher.as_ref().map(|net| net as &dyn Classifier),
         soft_targets,
     };
     let mut run = Run {
@@ -153,7 +153,7 @@ pub(super) fn students(
     let build = |spec: &crate::suite::StudentSpec| {
         let model = training.model.as_dyn().build(image_shape, n_classes, stream, device)?;
         let optimizer = training.plan.optimizer;
-        let mut student = Student::new(&spec.name, model, spec.loss.clone(), optimizer);
+        let mut student = Student::new(&spec.name, model.into(), spec.loss.clone(), optimizer);
         student.perturb = spec.perturb.as_ref().map(|a| perturb(context, a)).transpose()?;
         Ok(student)
     };
@@ -165,11 +165,7 @@ fn perturb(context: &Context<'_>, attack: &AttackSpec) -> Result<Box<dyn Perturb
     Ok(Box::new(AdversarialTraining::new(attack.clone(), mean, std)?))
 }
 
-fn teacher(
-    context: &Context<'_>,
-    training: &TrainingSpec,
-    seed: u64,
-) -> Result<Option<Box<dyn Classifier>>> {
+fn teacher(context: &Context<'_>, training: &TrainingSpec, seed: u64) -> Result<Option<Net>> {
     match &training.teacher {
         None => Ok(None),
         Some(Teacher::Weights { path, model, .. }) => {

@@ -66,7 +66,8 @@ impl Shapes {
             y: result::create_tensor_descriptor()?,
             conv: result::create_convolution_descriptor()?,
         };
-        let (padding, stride) = (int(conv.padding), int(conv.stride));
+        let (padding, stride, dilation) =
+            (conv.padding.map(int), conv.stride.map(int), conv.dilation.map(int));
         let in_dims = [n, channels, size[0], size[1]].map(int);
         let out_dims = [n, out_channels, out_size[0], out_size[1]].map(int);
         let weight_dims = [out_channels, channels / conv.groups, kernel[0], kernel[1]].map(int);
@@ -79,12 +80,12 @@ impl Shapes {
             result::set_filter4d_descriptor(shapes.weight, float, format, weight_dims)?;
             result::set_convolution2d_descriptor(
                 shapes.conv,
-                padding,
-                padding,
-                stride,
-                stride,
-                1,
-                1,
+                padding[0],
+                padding[1],
+                stride[0],
+                stride[1],
+                dilation[0],
+                dilation[1],
                 mode,
                 float,
             )?;

@@ -74,6 +74,7 @@ pub(crate) fn convolution(
     if geometry.n == 0 {
         return Ok(());
     }
+    check_padding(geometry)?;
     let gpu = Gpu::of(trio.x)?;
     gpu.stream.context().bind_to_thread().w()?;
     let at = [address(trio.x)?, address(trio.weight)?, address(trio.y)?];
@@ -81,6 +82,19 @@ pub(crate) fn convolution(
     let plan = convolutions.plan(direction, geometry, gpu.precision)?;
     let workspace = convolutions.workspace(&gpu, plan.workspace)?;
     plan.run(convolutions.handle, at, workspace, write).map_err(refused)
+}
+
+/// cuDNN knows one number of zeros for both sides.
+fn check_padding(geometry: &Geometry) -> Result<()> {
+    let [top, left, bottom, right] = geometry.conv.padding;
+    if (top, left) == (bottom, right) {
+        return Ok(());
+    }
+    let reason = format!(
+        "cuDNN pads both sides alike, not {top} above and {bottom} below, {left} to the left and \
+         {right} to the right; run this network on the CPU"
+    );
+    Err(Error::config("padding", reason))
 }
 
 fn refused(error: CudnnError) -> Error {

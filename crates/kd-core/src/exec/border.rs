@@ -92,7 +92,7 @@ impl Arg {
         if let Some((run, backward)) = state.run.take() {
             let of_outputs = std::mem::take(&mut state.of_outputs);
             state.of_args = backward(run, of_outputs)?;
-        } else if state.of_args.is_empty() {
+        } else if state.of_args.get(self.index).is_none() {
             return Err(Error::config("backward", "a network runs backward once for each forward"));
         }
         Ok(state.of_args[self.index].take())

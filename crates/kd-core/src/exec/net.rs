@@ -158,6 +158,12 @@ impl Classifier for Net {
     }
 }
 
+impl From<Net> for Box<dyn Classifier> {
+    fn from(net: Net) -> Self {
+        Box::new(net)
+    }
+}
+
 impl std::fmt::Debug for Net {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Net").field("graph", &self.graph).field("device", &self.device).finish()

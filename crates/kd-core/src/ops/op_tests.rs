@@ -287,7 +287,7 @@ fn data(value: &Value) -> Data {
     let shape: Vec<usize> = numbers("shape").map(|n| n.as_u64().unwrap() as usize).collect();
     let values: Vec<f32> = numbers("values").map(|x| x.as_f64().unwrap() as f32).collect();
     let tensor = Tensor::from_vec(values, shape, &Device::Cpu).unwrap();
-    Data::of(&if tensor.rank() == 4 { nhwc(&tensor).unwrap() } else { tensor })
+    Data::of(&if tensor.rank() == 4 { super::layout::to_nhwc(&tensor).unwrap() } else { tensor })
 }
 
 fn all_data(values: &Value) -> Vec<Data> {

@@ -2,7 +2,6 @@
 
 use candle_core::{Device, Tensor};
 
-use super::channels;
 use super::operation::Operation;
 use super::step::{Backward, Forward, Weight};
 use crate::act::{Act, Buffer, Grads};
@@ -69,7 +68,7 @@ impl<'a> Alone<'a> {
         let shapes: Vec<&[usize]> = shapes.iter().map(Vec::as_slice).collect();
         let specs = op.params(&shapes).into_iter().enumerate();
         let params = specs
-            .map(|(i, spec)| Data::random(Stream::new(7).index(i as u64), &spec.shape, 1.0))
+            .map(|(i, spec)| Data::random(Stream::new(7).number(i as u64), &spec.shape, 1.0))
             .collect();
         Self { op, inputs, params, mode: Mode::Train(Stream::new(1)) }
     }
@@ -119,7 +118,7 @@ impl<'a> Alone<'a> {
         let (clamp, values) = (made.clamp(), made.get().to_vec());
         let mut output_act = Act::new(acts.len(), self.output_dims(), made, true);
         let mut buffer = Buffer::copy_of(grad);
-        channels::through_clamp(&mut buffer, &values, clamp);
+        clamp.mask(&mut buffer, &values);
 
         let reads = self.op.reads();
         if !reads.inputs {
@@ -171,7 +170,7 @@ fn compare(
     alone: &Alone<'_>,
     grad: &[f32],
     got: &Data,
-    values: impl Fn(&mut Alone<'_>) -> &mut Vec<f32>,
+    values: impl for<'b, 'c> Fn(&'b mut Alone<'c>) -> &'b mut Vec<f32>,
 ) {
     let sum_at = |k: usize, moved_by: f32| {
         let (op, mode) = (alone.op, alone.mode);

@@ -1,4 +1,5 @@
-//! JPEG and PNG to RGB bytes.
+//! Picture files to RGB bytes, as Pillow's `Image.open(file).convert("RGB")` gives them, which
+//! torchvision's `ImageFolder` calls.
 //!
 //! Key decision: a JPEG file is decoded to the same bytes as by libjpeg-turbo, which Pillow and
 //! torchvision use, because networks feel the difference: decoders that round otherwise when
@@ -6,13 +7,18 @@
 //! right answers by several in 10,000. It is also the fastest of those tried: 1.6 ms for one of
 //! 200 photographs of 0.2 million pixels and 110 kB on one core, zune-jpeg 1.95 ms, jpeg-decoder
 //! 3.1 ms. Most of that reads the Huffman codes, so that leaving out what a crop does not need
-//! saves next to nothing.
+//! saves next to nothing. All other formats are read by `image`.
 //!
 //! The format is told by a file's first bytes, since names are not reliable: ImageNet has a PNG
 //! file called `.JPEG`. Sizes are read from the header and bounded before anything is decoded.
+//! Of several pictures in a file the first counts.
 
+mod gif;
 mod jpeg;
-mod png;
+mod raster;
+mod whole;
+
+use image::ImageFormat;
 
 /// Greatest height and width.
 const MAX_SIDE: usize = 16_384;
@@ -80,22 +86,22 @@ pub(crate) struct Picture<'a> {
 
 enum Format<'a> {
     Jpeg(Box<libjpeg_turbo_rs::Decoder<'a>>),
-    Png,
+    Other(ImageFormat),
 }
 
 impl<'a> Picture<'a> {
     /// Reads the header.
     ///
     /// # Errors
-    /// When this is neither JPEG nor PNG, or its size is out of bounds.
+    /// When the format is none of those that are read, or the size is out of bounds.
     pub(crate) fn open(bytes: &'a [u8]) -> Result<Self, Fault> {
-        let (format, size) = match Kind::of(bytes)? {
-            Kind::Jpeg => {
+        let (format, size) = match format(bytes)? {
+            ImageFormat::Jpeg => {
                 let decoder = jpeg::open(bytes)?;
                 let size = jpeg::size(&decoder);
                 (Format::Jpeg(Box::new(decoder)), size)
             }
-            Kind::Png => (Format::Png, png::size(bytes)?),
+            other => (Format::Other(other), raster::size(bytes, other)?),
         };
         Ok(Self { bytes, format, size: check_size(size)? })
     }
@@ -105,14 +111,14 @@ impl<'a> Picture<'a> {
         self.size
     }
 
-    /// Decodes to RGB; an alpha channel is dropped, of 16 bits the high ones stay.
+    /// Decodes to RGB; an alpha channel is dropped.
     ///
     /// # Errors
     /// When the file is damaged or cut off.
     pub(crate) fn rgb(&self) -> Result<Rgb, Fault> {
         let pixels = match &self.format {
             Format::Jpeg(decoder) => jpeg::rgb(decoder, self.bytes)?,
-            Format::Png => png::rgb(self.bytes)?,
+            Format::Other(format) => raster::rgb(self.bytes, *format)?,
         };
         Rgb::new(self.size, pixels)
     }
@@ -123,27 +129,21 @@ impl<'a> Picture<'a> {
 /// # Errors
 /// When nothing can be decoded.
 pub(crate) fn lenient(bytes: &[u8]) -> Result<Rgb, Fault> {
-    match Kind::of(bytes)? {
-        Kind::Jpeg => jpeg::lenient(bytes),
-        Kind::Png => Rgb::new(check_size(png::size(bytes)?)?, png::lenient(bytes)?),
+    match format(bytes)? {
+        ImageFormat::Jpeg => jpeg::lenient(bytes),
+        other => {
+            let size = check_size(raster::size(bytes, other)?)?;
+            Rgb::new(size, raster::lenient(bytes, other)?)
+        }
     }
 }
 
-#[derive(Clone, Copy)]
-enum Kind {
-    Jpeg,
-    Png,
-}
-
-impl Kind {
-    fn of(bytes: &[u8]) -> Result<Self, Fault> {
-        if bytes.starts_with(&[0xff, 0xd8, 0xff]) {
-            Ok(Self::Jpeg)
-        } else if bytes.starts_with(b"\x89PNG\r\n\x1a\n") {
-            Ok(Self::Png)
-        } else {
-            Err("is neither a JPEG nor a PNG file".into())
-        }
+/// The format that a file's first bytes tell.
+fn format(bytes: &[u8]) -> Result<ImageFormat, Fault> {
+    use ImageFormat::{Bmp, Gif, Jpeg, Png, Pnm, Tiff, WebP};
+    match image::guess_format(bytes) {
+        Ok(format @ (Bmp | Gif | Jpeg | Png | Pnm | Tiff | WebP)) => Ok(format),
+        _ => Err("is no JPEG, PNG, BMP, GIF, PPM, TIFF or WebP file".into()),
     }
 }
 

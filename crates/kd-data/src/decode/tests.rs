@@ -1,25 +1,55 @@
-use ::png::ColorType;
+use image::ExtendedColorType;
 use kd_core::Stream;
 
-use super::fixture::{GOLDEN, golden, picture, png, resized_header};
+use super::fixture::{GOLDEN, Golden, golden, golden_pictures, picture, png, resized_header};
 use super::*;
 
 fn decode(bytes: &[u8]) -> Result<Rgb, Fault> {
     Picture::open(bytes)?.rgb()
 }
 
+/// What Pillow reads and `image` does not.
+const REFUSED: [&str; 2] = ["gray-alpha.tif", "palette.tif"];
+/// Where `image` rounds otherwise, by one.
+const NEAR: [&str; 3] = ["555.bmp", "565.bmp", "cmyk-black.tif"];
+
 #[test]
-fn all_color_types_become_rgb() {
-    let rgb = |color, pixels: &[u8]| decode(&png([1, 2], color, pixels)).unwrap().pixels;
-    assert_eq!(rgb(ColorType::Grayscale, &[7, 9]), [7, 7, 7, 9, 9, 9]);
-    assert_eq!(rgb(ColorType::GrayscaleAlpha, &[7, 0, 9, 255]), [7, 7, 7, 9, 9, 9]);
-    assert_eq!(rgb(ColorType::Rgba, &[1, 2, 3, 0, 4, 5, 6, 255]), [1, 2, 3, 4, 5, 6]);
-    let mut deep = Vec::new();
-    let mut encoder = ::png::Encoder::new(&mut deep, 1, 1);
-    encoder.set_depth(::png::BitDepth::Sixteen);
-    encoder.set_color(ColorType::Rgb);
-    encoder.write_header().unwrap().write_image_data(&[1, 255, 2, 0, 3, 128]).unwrap();
-    assert_eq!(decode(&deep).unwrap().pixels, [1, 2, 3]);
+fn pictures_of_every_format_decode_as_by_pillow() {
+    for Golden { name, file, size, rgb } in golden_pictures() {
+        let name = name.as_str();
+        if REFUSED.contains(&name) {
+            let reason = decode(&file).unwrap_err();
+            assert!(reason.starts_with("is not read, save it as PNG: "), "{name}: {reason}");
+            continue;
+        }
+        let got = decode(&file).unwrap_or_else(|reason| panic!("{name}: {reason}"));
+        assert_eq!(got.size, size, "{name}");
+        let worst = got.pixels.iter().zip(&rgb).map(|(a, b)| a.abs_diff(*b)).max();
+        assert_eq!(worst, Some(u8::from(NEAR.contains(&name))), "{name}");
+    }
+}
+
+#[test]
+fn a_cut_picture_is_refused_or_whole() {
+    for Golden { name, file, .. } in golden_pictures() {
+        let whole = decode(&file);
+        // Nothing tells that the last number of a text is not whole.
+        let end = if name == "rgb-text.ppm" { file.len() - 4 } else { file.len() };
+        for cut in 0..end {
+            let part = decode(&file[..cut]);
+            assert!(part.is_err() || part == whole, "{name}, cut at {cut} of {}", file.len());
+        }
+    }
+}
+
+#[test]
+fn of_a_damaged_deep_picture_the_rows_before_the_fault_are_used() {
+    let all = golden_pictures();
+    for name in ["gray-16.png", "rgb-16.png"] {
+        let Golden { file, rgb, size, .. } = all.iter().find(|golden| golden.name == name).unwrap();
+        let got = lenient(&file[..file.len() * 3 / 4]).unwrap();
+        assert_eq!((got.size, &got.pixels[..3 * 13]), (*size, &rgb[..3 * 13]), "{name}");
+    }
 }
 
 #[test]
@@ -45,6 +75,11 @@ fn a_huge_image_is_refused_by_its_header() {
     png[29..33].copy_from_slice(&crc.to_be_bytes());
     for (bytes, size) in [
         (png, "65536x65536"),
+        (b"P6 65536 65536 255 ".to_vec(), "65536x65536"),
+        (b"P1 16385 1 ".to_vec(), "16385x1"),
+        (with_bytes("palette.gif", 6, &[255; 4]), "65535x65535"),
+        (with_bytes("rgb.bmp", 18, &[255, 255, 0, 0, 255, 255, 0, 0]), "65535x65535"),
+        (with_bytes("lossless.webp", 21, &[0xff, 0xff, 0xff, 0x0f]), "16384x16384"),
         (resized_header("color420", [65_500, 65_500]), "65500x65500"),
         (resized_header("progressive", [65_535, 65_535]), "65535x65535"),
         (resized_header("color420", [1, 16_385]), "16385x1"),
@@ -54,6 +89,14 @@ fn a_huge_image_is_refused_by_its_header() {
         assert!(reason.contains(size), "{reason}");
     }
     assert!(Picture::open(&resized_header("color420", [9459, 9459])).is_ok());
+}
+
+/// A golden picture with other bytes at `at`.
+fn with_bytes(name: &str, at: usize, bytes: &[u8]) -> Vec<u8> {
+    let golden = golden_pictures().into_iter().find(|golden| golden.name == name);
+    let mut file = golden.unwrap().file;
+    file[at..at + bytes.len()].copy_from_slice(bytes);
+    file
 }
 
 /// The checksum of a PNG chunk, bit by bit.
@@ -95,6 +138,26 @@ fn changed_files_are_decoded_in_their_size_or_refused() {
     }
 }
 
+#[test]
+fn changed_pictures_of_every_format_are_decoded_in_their_size_or_refused() {
+    let mut rng = Stream::new(3).rng();
+    for whole in golden_pictures().into_iter().map(|golden| golden.file) {
+        for i in 0..500 {
+            let mut bytes = whole.clone();
+            for _ in 0..1 + i % 3 {
+                let at = rng.below(whole.len() as u32) as usize;
+                bytes[at] = match rng.below(4) {
+                    0 => rng.below(256) as u8,
+                    1 => [0, 1, 127, 128, 255][rng.below(5) as usize],
+                    _ => bytes[at] ^ 1 << rng.below(8),
+                };
+            }
+            bytes.truncate(whole.len() - (i % 5 / 4) * rng.below(whole.len() as u32) as usize);
+            check_any(&bytes);
+        }
+    }
+}
+
 /// Nothing else than an image or a reason comes of any bytes.
 fn check_any(bytes: &[u8]) {
     let Ok(picture) = Picture::open(bytes) else {
@@ -118,7 +181,7 @@ fn of_a_damaged_file_what_is_whole_is_used() {
     for (name, tolerance) in GOLDEN.map(|name| (name, 40)).into_iter().chain([("png", 0)]) {
         let [mut file, rgb] = golden(if name == "png" { "color444" } else { name });
         if name == "png" {
-            file = png([21, 37], ColorType::Rgb, &rgb);
+            file = png([21, 37], ExtendedColorType::Rgb8, &rgb);
         }
         let cut = &file[..file.len() * 9 / 10];
         assert!(decode(cut).is_err());
@@ -134,9 +197,18 @@ fn of_a_damaged_file_what_is_whole_is_used() {
 
 #[test]
 fn what_is_no_image_is_refused() {
-    for bytes in
-        [&b""[..], b"GIF89a", b"\xff\xd8", b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", &[0; 100]]
-    {
+    for bytes in [
+        &b""[..],
+        b"GIF89a",
+        b"BM",
+        b"P5 1",
+        b"II*\0",
+        b"RIFF\0\0\0\0WEBP",
+        b"\xff\xd8",
+        b"\xff\xd8\xff",
+        b"\x89PNG\r\n\x1a\n",
+        &[0; 100],
+    ] {
         assert!(Picture::open(bytes).is_err());
     }
 }

@@ -1,4 +1,4 @@
-//! Class folders: one folder of JPEG or PNG files per class, as torchvision's `ImageFolder`.
+//! Class folders: one folder of picture files per class, as torchvision's `ImageFolder`.
 //!
 //! Key decision: strict, where others skip. What is no image stops the reading and is named, so
 //! that a training never runs silently on less than was meant. Images are decoded on all threads
@@ -21,12 +21,13 @@ const MAX_FILE: u64 = 16 << 20;
 /// The most pixel bytes of one part.
 const MAX_BYTES: usize = 8 << 30;
 
-/// `PATH/train/CLASS/*.jpg` and `PATH/test/CLASS/*.jpg` (or `.jpeg`, `.png`; `val` also serves
-/// as `test`), or `PATH/CLASS/*.jpg` for one part alone.
+/// `PATH/train/CLASS/*.jpg` and `PATH/test/CLASS/*.jpg` (`val` also serves as `test`), or
+/// `PATH/CLASS/*.jpg` for one part alone; all formats of torchvision's `ImageFolder`, and GIF.
 ///
 /// Classes are numbered in the order of their folders' names, images lie in the order of class
-/// and file name; names that begin with a dot are passed over. All become RGB, an alpha channel
-/// is dropped, and all must be of one size. Where `SHA256SUMS` lies beside the class folders, as
+/// and file name; names that begin with a dot are passed over. All become RGB as Pillow's
+/// `Image.open(file).convert("RGB")` makes it: an alpha channel is dropped, gray of 16 bits is
+/// clipped at 255. All must be of one size. Where `SHA256SUMS` lies beside the class folders, as
 /// `kd data sums` writes it, an image that it does not agree with is an error.
 ///
 /// Never counts as official: decoding, and JPEG most of all, changes what was published.

@@ -1,7 +1,9 @@
 use std::fs;
 
+use image::ExtendedColorType;
+
 use super::*;
-use crate::decode::fixture::{picture, png};
+use crate::decode::fixture::{golden_pictures, picture, png};
 
 fn put(root: &Path, name: &str, content: &[u8]) {
     let path = root.join(name);
@@ -54,8 +56,8 @@ fn parts_have_folders_of_their_own() {
     put(dir.path(), "test/b/0.png", &picture(4));
     let splits = folder(dir.path()).load(None).unwrap();
     assert_eq!((splits.train.len(), splits.test.image(1)[0], splits.official), (2, 4, false));
-    put(dir.path(), "test/b/0.png", &png([1, 1], png::ColorType::Grayscale, &[7]));
-    put(dir.path(), "test/a/0.png", &png([1, 1], png::ColorType::Grayscale, &[7]));
+    put(dir.path(), "test/b/0.png", &png([1, 1], ExtendedColorType::L8, &[7]));
+    put(dir.path(), "test/a/0.png", &png([1, 1], ExtendedColorType::L8, &[7]));
     assert!(matches!(folder(dir.path()).load(None), Err(Error::Shape { .. })));
 }
 
@@ -83,12 +85,31 @@ fn the_content_and_not_the_name_decides_how_a_file_is_decoded() {
 }
 
 #[test]
+fn all_formats_are_read_whatever_the_case_of_their_names() {
+    let dir = tempfile::tempdir().unwrap();
+    let names = ["a.PPM", "b.Webp", "c.tif", "d.TIFF", "e.gif", "f.bmp", "g.pgm"];
+    let files = ["rgb.ppm", "lossless.webp", "rgb.tif", "rgb-deflate.tiff", "palette.gif"];
+    let golden = golden_pictures();
+    let find = |name: &str| golden.iter().find(|golden| golden.name == name).unwrap();
+    let pictures = files.into_iter().chain(["rgb.bmp", "gray.pgm"]).map(find);
+    for (name, golden) in names.iter().zip(pictures.clone()) {
+        put(dir.path(), &format!("class/{name}"), &golden.file);
+    }
+    let images = folder(dir.path()).load_split(None, Split::Test).unwrap();
+    for (i, golden) in pictures.enumerate() {
+        let green: Vec<u8> = golden.rgb.iter().skip(1).step_by(3).copied().collect();
+        assert_eq!(images.image(i)[green.len()..2 * green.len()], green, "{}", golden.name);
+    }
+}
+
+#[test]
 fn what_is_no_image_is_named() {
     for (name, content, reason) in [
-        ("a/1.jpg", &b"GIF89a"[..], "neither a JPEG nor a PNG"),
-        ("a/1.png", &[], "neither a JPEG nor a PNG"),
-        ("a/1.txt", b"text", "is no .jpg, .jpeg or .png file"),
-        ("a/b/1.png", &picture(0), "is no .jpg, .jpeg or .png file"),
+        ("a/1.jpg", &b"<html>"[..], "is no JPEG, PNG, BMP, GIF, PPM, TIFF or WebP file"),
+        ("a/1.png", &[], "is no JPEG, PNG, BMP, GIF, PPM, TIFF or WebP file"),
+        ("a/1.gif", b"GIF89a", "is damaged"),
+        ("a/1.txt", b"text", "is no .jpg, .jpeg, .png, "),
+        ("a/b/1.png", &picture(0), ".webp, .gif file"),
         ("1.png", &picture(0), "is no folder"),
     ] {
         let dir = tempfile::tempdir().unwrap();
@@ -108,7 +129,7 @@ fn another_size_is_refused_and_the_first_in_order_is_named() {
     let dir = tempfile::tempdir().unwrap();
     put(dir.path(), "a/0.png", &picture(0));
     for name in ["a/1.png", "b/0.png", "b/1.png"] {
-        put(dir.path(), name, &png([1, 1], png::ColorType::Grayscale, &[0]));
+        put(dir.path(), name, &png([1, 1], ExtendedColorType::L8, &[0]));
     }
     for n_threads in [1, 2, 5] {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(n_threads).build().unwrap();

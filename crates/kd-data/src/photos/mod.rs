@@ -43,8 +43,8 @@ const MAX_SIDE: usize = 4096;
 /// A network sees them as squares of side `crop` in RGB: for evaluation the center of the
 /// photograph whose shorter side was resized to `resize`, as torchvision's `Resize` and
 /// `CenterCrop`; see [`PhotoLoader`] for training. JPEG files are decoded to the bytes that
-/// libjpeg-turbo decodes them to, CMYK and gray ones become RGB as by Pillow, an EXIF orientation
-/// does not count, as with torchvision.
+/// libjpeg-turbo decodes them to, those of other formats as by Pillow; CMYK and gray ones become RGB
+/// as there. An EXIF orientation does not count, as with torchvision.
 #[derive(Debug, Clone)]
 pub struct Photos {
     source: Arc<Source>,
@@ -58,8 +58,8 @@ pub struct Photos {
 }
 
 impl Photos {
-    /// The photographs `PATH/CLASS/*.JPEG` (or `.jpg`, `.png`), classes and files in the order of
-    /// their names, as torchvision's `ImageFolder`. Lists them; decodes nothing.
+    /// The photographs `PATH/CLASS/*.JPEG`, or of another format of torchvision's `ImageFolder`,
+    /// classes and files in the order of their names as there. Lists them; decodes nothing.
     ///
     /// Strict where torchvision is not: in a class folder are images only, and only in it, and
     /// names are UTF-8. Names that begin with a dot are passed over. Where `PATH/SHA256SUMS` is, as

@@ -13,7 +13,7 @@
 mod config;
 mod dtype;
 mod fit;
-pub mod onnx;
+//ONNX pub mod onnx;
 mod pickle;
 mod safetensors;
 mod save;

@@ -6,7 +6,7 @@ use std::time::Instant;
 use candle_core::Device;
 use kd_adv::{AttackSpec, Examples, Victim, attack, census, observe, summarize, transfer};
 use kd_core::record::{AttackRecord, AuditRecord, PicturesRecord, TransferRecord};
-use kd_core::{Classifier, Error, Result, Stream};
+use kd_core::{Classifier, Error, Net, Result, Stream};
 use kd_data::{Images, Normalize};
 
 use super::Args;
@@ -27,8 +27,8 @@ pub(super) struct Task<'a> {
     images: Images,
     normalize: Normalize,
     device: Device,
-    network: Box<dyn Classifier>,
-    other: Option<Box<dyn Classifier>>,
+    network: Net,
+    other: Option<Net>,
 }
 
 impl<'a> Task<'a> {
@@ -52,8 +52,8 @@ impl<'a> Task<'a> {
 
     /// Does what is not done; nothing when it was interrupted.
     pub(super) fn run(&self, stop: &AtomicBool) -> Result<Option<Output>> {
-        let victim = self.victim(&*self.network)?;
-        let other = self.other.as_deref().map(|network| self.victim(network)).transpose()?;
+        let victim = self.victim(&self.network)?;
+        let other = self.other.as_ref().map(|network| self.victim(network)).transpose()?;
         let examples = match self.args.only_correct {
             true => examples::first_correct(&victim, &self.images, self.settings.n)?,
             false => examples::first(&self.images, self.settings.n),

@@ -67,7 +67,7 @@ pub(super) fn batches(n_steps: usize, device: &Device) -> Result<Vec<f64>> {
 }
 
 fn network(name: &str, shape: [usize; 3], device: &Device) -> Result<Box<dyn Classifier>> {
-    model(name)?.as_dyn().build(shape, 10, Stream::new(0), device)
+    Ok(model(name)?.as_dyn().build(shape, 10, Stream::new(0), device)?.into())
 }
 
 /// Pixels of mean 0 and standard deviation 1, near enough.

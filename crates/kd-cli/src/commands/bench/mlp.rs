@@ -91,5 +91,5 @@ fn students(case: Case, device: &Device) -> Result<Vec<Student>> {
 
 fn mlp(n_units: usize, dropout: f32, device: &Device) -> Result<Box<dyn Classifier>> {
     let config = Mlp { hidden: vec![n_units; 2], dropout, input_dropout: 0.0 };
-    config.build([1, 28, 28], 10, Stream::new(0), device)
+    Ok(config.build([1, 28, 28], 10, Stream::new(0), device)?.into())
 }

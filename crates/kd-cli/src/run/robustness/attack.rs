@@ -46,13 +46,11 @@ impl Bench<'_> {
         let others: Vec<&Source> = others.collect();
         let networks: Vec<_> =
             others.iter().map(|other| self.network(other)).collect::<Result<_>>()?;
-        let victims: Vec<_> = networks
-            .iter()
-            .map(|network| self.context.victim(&**network))
-            .collect::<Result<_>>()?;
+        let victims: Vec<_> =
+            networks.iter().map(|network| self.context.victim(network)).collect::<Result<_>>()?;
         let network = self.network(source)?;
         let mut state = self.state(&self.title(section, source, spec), victims.len())?;
-        if !self.fill(section, spec, (&*network, &victims), &mut state)? {
+        if !self.fill(section, spec, (&network, &victims), &mut state)? {
             self.save_state(&state)?;
             return Ok(None);
         }

@@ -7,7 +7,7 @@ use kd_adv::{
     worst_cases,
 };
 use kd_core::record::{AttackRecord, AuditRecord, CensusRecord, PicturesRecord, Record};
-use kd_core::{Classifier, Error, Result, Stream, fsx};
+use kd_core::{Error, Net, Result, Stream, fsx};
 
 use super::Job;
 use crate::examples;
@@ -48,7 +48,7 @@ impl Bench<'_> {
 
     fn census(&self, section: &CensusSpec, source: &Source) -> Result<Record> {
         let network = self.network(source)?;
-        let victim = self.context.victim(&*network)?;
+        let victim = self.context.victim(&network)?;
         let record = census(&victim, &self.examples(&section.images)?)?;
         Ok(Record::Census(CensusRecord {
             seed: self.seed,
@@ -61,14 +61,14 @@ impl Bench<'_> {
     fn audit(&self, section: &AuditSection, source: &Source) -> Result<Record> {
         eprintln!("{}: {source}", section.name);
         let network = self.network(source)?;
-        let victim = self.context.victim(&*network)?;
+        let victim = self.context.victim(&network)?;
         let others = section.transfer_from.iter().filter(|other| *other != source);
-        let others: Vec<(String, Box<dyn Classifier>)> = others
+        let others: Vec<(String, Net)> = others
             .map(|other| Ok((other.to_string(), self.network(other)?)))
             .collect::<Result<_>>()?;
         let others: Vec<(&str, Victim<'_>)> = others
             .iter()
-            .map(|(name, network)| Ok((name.as_str(), self.context.victim(&**network)?)))
+            .map(|(name, network)| Ok((name.as_str(), self.context.victim(network)?)))
             .collect::<Result<_>>()?;
         let others: Vec<(&str, &Victim<'_>)> =
             others.iter().map(|(name, victim)| (*name, victim)).collect();
@@ -90,7 +90,7 @@ impl Bench<'_> {
     /// The first images that the model classifies correctly, if it does any; before and after.
     fn pictures(&self, section: &AttackSection, source: &Source) -> Result<Record> {
         let network = self.network(source)?;
-        let victim = self.context.victim(&*network)?;
+        let victim = self.context.victim(&network)?;
         let examples = self.examples(&section.images)?;
         let mut rows = correct_rows(&victim, &examples)?;
         if rows.is_empty() {
@@ -159,7 +159,7 @@ impl Bench<'_> {
     }
 
     /// The network of `source` with its trained weights.
-    pub(super) fn network(&self, source: &Source) -> Result<Box<dyn Classifier>> {
+    pub(super) fn network(&self, source: &Source) -> Result<Net> {
         self.context.trained(source, self.seed)
     }
 
@@ -170,7 +170,7 @@ impl Bench<'_> {
             None => Ok(examples::first(test, images.n_images)),
             Some(source) => {
                 let network = self.network(source)?;
-                let victim = self.context.victim(&*network)?;
+                let victim = self.context.victim(&network)?;
                 let found = examples::first_correct(&victim, test, images.n_images)?;
                 if found.is_empty() {
                     let reason = format!("`{source}` classifies no test image correctly");

@@ -8,26 +8,23 @@
 //! buffer of the thread's own (and computes it there, see `source.rs`), and writes its own part of
 //! the output; nothing depends on which thread does it.
 
-use std::cell::RefCell;
-
 use pulp::Arch;
 use rayon::prelude::*;
 
 use crate::act::Buffer;
-use crate::simd::vectorized;
-
-use super::geometry::{Gather, Geometry, Padded, Run};
-use super::pack::{Direction, pack};
-use super::scatter;
-use super::tile::GatherSum;
-use super::winograd::Winograd;
 use crate::ops::source::Source;
 
-/// Values of the images that a task takes, with margins, input and output together.
-const BLOCK: usize = 1 << 18;
+use super::blocks::{BLOCK, Block, Blocks, SMALL_BLOCK, images_per_block, with_block};
+use super::geometry::{Gather, Geometry, Padded, Run};
+use super::lanes::LaneSum;
+use super::pack::{Direction, pack};
+use super::scatter;
+use super::spread::Spread;
+use super::tile::GatherSum;
+use super::winograd::Winograd;
 
 /// `(N, H, W, C)` -> `(N, OH, OW, O)`; `finish` is called on each finished block of output pixels
-/// with the number of its first image, while it is still in the cache.
+/// with the place of its first value in the output, while it is still in the cache.
 pub(crate) fn forward(
     x: &Source,
     weight: &[f32],
@@ -35,7 +32,7 @@ pub(crate) fn forward(
     finish: impl Fn(usize, &mut [f32]) + Sync,
 ) -> Buffer {
     let sums = [Sum::new(geometry, geometry.forward(), weight, Direction::Forward)];
-    run(&sums, geometry.out_channels, x, geometry.out_image_len(), finish)
+    run(&sums, x, geometry.output(), finish)
 }
 
 /// Gradient of the input, `(N, H, W, C)`, from that of the output; `finish` as in [`forward`].
@@ -49,22 +46,19 @@ pub(crate) fn grad_input(
         return scatter::grad_input(grad, weight, geometry, finish);
     }
     let sums = Sum::backward(geometry, weight);
-    run(&sums, geometry.channels, grad, geometry.image_len(), finish)
-}
-
-/// Images whose input and output fit the cache together.
-pub(crate) fn images_per_block(len: usize) -> usize {
-    (BLOCK / len.max(1)).max(1)
+    run(&sums, grad, geometry.input(), finish)
 }
 
 /// A gathering sum with its packed weights.
 pub(super) struct Sum {
     pub(super) gather: Gather,
+    n_channels: usize,
     weights: Weights,
 }
 
 enum Weights {
     Direct(Vec<Group>),
+    Lanes(Lanes),
     Transformed(Winograd),
 }
 
@@ -74,6 +68,43 @@ struct Group {
     panels: Vec<f32>,
 }
 
+/// The weights of small groups.
+struct Lanes {
+    spread: Spread,
+    gather: Gather,
+    taps: Vec<usize>,
+    weights: Vec<f32>,
+}
+
+impl Lanes {
+    fn new(
+        spread: Spread,
+        geometry: &Geometry,
+        gather: &Gather,
+        weight: &[f32],
+        direction: Direction,
+    ) -> Self {
+        let taps = spread.taps(gather);
+        let mut weights = vec![0.0; taps.len() * spread.n_channels()];
+        spread.each_weight(geometry, gather, direction, |to, from| weights[to] = weight[from]);
+        Self { spread, gather: spread.gather(gather), taps, weights }
+    }
+
+    fn apply(&self, x: &[f32], (from, to): (&[usize], &[usize]), out: &mut [f32]) {
+        self.spread.with(x, |x| {
+            Arch::new().dispatch(LaneSum {
+                x,
+                in_offsets: from,
+                out_offsets: to,
+                taps: &self.taps,
+                weights: &self.weights,
+                n_channels: self.spread.n_channels(),
+                out,
+            });
+        });
+    }
+}
+
 impl Sum {
     fn new(geometry: &Geometry, gather: Gather, weight: &[f32], direction: Direction) -> Self {
         let n_groups = geometry.conv.groups;
@@ -81,11 +112,18 @@ impl Sum {
             runs: gather.runs(group, n_groups),
             panels: pack(geometry, &gather, weight, (direction, group)),
         };
-        let weights = match Winograd::new(geometry, weight, direction) {
-            Some(transformed) => Weights::Transformed(transformed),
-            None => Weights::Direct((0..n_groups).map(group).collect()),
+        let n_channels = match direction {
+            Direction::Forward => geometry.out_channels,
+            Direction::Backward => geometry.channels,
         };
-        Self { gather, weights }
+        let weights = if let Some(transformed) = Winograd::new(geometry, weight, direction) {
+            Weights::Transformed(transformed)
+        } else if let Some(spread) = Spread::new(geometry, direction) {
+            Weights::Lanes(Lanes::new(spread, geometry, &gather, weight, direction))
+        } else {
+            Weights::Direct((0..n_groups).map(group).collect())
+        };
+        Self { gather, n_channels, weights }
     }
 
     /// The sums that make the input gradient together.
@@ -96,28 +134,26 @@ impl Sum {
 
     /// Where the pixels of `n_images` images lie; a transformed sum does not ask.
     pub(super) fn places(&self, n_images: usize, out_len: usize) -> Places {
-        match self.weights {
+        match &self.weights {
             Weights::Direct(_) => places(&self.gather, n_images, out_len),
+            Weights::Lanes(lanes) => places(&lanes.gather, n_images, out_len),
             Weights::Transformed(_) => Places::default(),
         }
     }
 
-    fn images_per_block(&self, out_len: usize) -> usize {
-        let fitting = images_per_block(self.gather.source.len() + out_len);
-        match &self.weights {
-            Weights::Direct(_) => fitting,
-            Weights::Transformed(winograd) => fitting.max(winograd.images_per_block()),
-        }
-    }
-
-    /// The sums of the images `x`, which have margins, at `places`, to `out`.
-    pub(super) fn apply(&self, x: &[f32], (from, to): &Places, n_channels: usize, out: &mut [f32]) {
+    /// The sums of the images or rows `x`, which have margins, at `places`, to `block.out`.
+    pub(super) fn apply(&self, x: &[f32], (from, to): &Places, block: &mut Block) {
+        let n_pixels = block.n_pixels(&self.gather);
         let groups = match &self.weights {
-            Weights::Transformed(winograd) => return winograd.apply(self.gather.source, x, out),
+            Weights::Transformed(winograd) => {
+                return winograd.apply(self.gather.source, x, block.out);
+            }
+            Weights::Lanes(lanes) => {
+                return lanes.apply(x, (&from[..n_pixels], &to[..n_pixels]), block.out);
+            }
             Weights::Direct(groups) => groups,
         };
-        let n_pixels = x.len() / self.gather.source.len() * self.gather.in_offsets.len();
-        let n_cols = n_channels / groups.len();
+        let n_cols = self.n_channels / groups.len();
         for (i, Group { runs, panels }) in groups.iter().enumerate() {
             Arch::new().dispatch(GatherSum {
                 x,
@@ -127,31 +163,52 @@ impl Sum {
                 panels,
                 n_cols,
                 first_col: i * n_cols,
-                out,
+                out: block.out,
             });
         }
     }
 }
 
+/// How the output of `sums` is divided.
+fn blocks(sums: &[Sum], out: Padded) -> Blocks {
+    let gathers = gathers(sums);
+    let in_row = gathers[0].source.offset([1, 0]);
+    let (in_row, len) = match &sums[0].weights {
+        Weights::Transformed(winograd) => {
+            let fitting = images_per_block(gathers[0].source.len() + out.len());
+            let n_images = fitting.max(winograd.images_per_block());
+            return Blocks::images(n_images, gathers[0], out.len());
+        }
+        Weights::Direct(_) => (in_row, BLOCK),
+        Weights::Lanes(lanes) if lanes.spread.is_none() => (in_row, SMALL_BLOCK),
+        Weights::Lanes(lanes) => (in_row + lanes.spread.len(in_row), SMALL_BLOCK),
+    };
+    Blocks::new(&gathers, in_row, (out.len(), out.size[0]), len)
+}
+
+fn gathers(sums: &[Sum]) -> Vec<&Gather> {
+    sums.iter().map(|sum| &sum.gather).collect()
+}
+
 fn run(
     sums: &[Sum],
-    n_channels: usize,
     source: &Source,
-    out_len: usize,
+    out: Padded,
     finish: impl Fn(usize, &mut [f32]) + Sync,
 ) -> Buffer {
-    let padded = sums[0].gather.source;
-    let block = sums[0].images_per_block(out_len);
-    let places: Vec<_> = sums.iter().map(|sum| sum.places(block, out_len)).collect();
-    let mut out = Buffer::take(source.len() / padded.image_len() * out_len);
-    out.par_chunks_mut(block * out_len).enumerate().for_each(|(i, out)| {
-        let n_images = out.len() / out_len;
-        with_margins(padded, source, (i * block, n_images), |x| {
+    let (blocks, out_len) = (blocks(sums, out), out.len());
+    let n_images = source.len() / sums[0].gather.source.image_len();
+    let places: Vec<_> =
+        sums.iter().map(|sum| sum.places(blocks.n_images().min(n_images), out_len)).collect();
+    let gathers = gathers(sums);
+    let mut out = Buffer::take(n_images * out_len);
+    blocks.split(&mut out).into_par_iter().for_each(|mut block| {
+        with_block(&gathers, source, block.images, block.rows, |x| {
             for (sum, places) in sums.iter().zip(&places) {
-                sum.apply(x, places, n_channels, out);
+                sum.apply(x, places, &mut block);
             }
         });
-        finish(i * block, out);
+        finish(block.first, block.out);
     });
     out
 }
@@ -165,32 +222,4 @@ pub(super) fn places(gather: &Gather, n_images: usize, out_len: usize) -> Places
         (0..n_images).flat_map(|i| offsets.iter().map(move |offset| i * len + offset)).collect()
     };
     (all(&gather.in_offsets, gather.source.len()), all(&gather.out_offsets, out_len))
-}
-
-thread_local! {
-    /// Buffers for images with margins, kept from call to call.
-    static MARGINS: RefCell<Vec<Vec<f32>>> = const { RefCell::new(Vec::new()) };
-}
-
-/// Calls `f` with `n_images` images of `source` from `first` on, with their margins, in the cache.
-pub(super) fn with_margins(
-    padded: Padded,
-    source: &Source,
-    (first, n_images): (usize, usize),
-    f: impl FnOnce(&[f32]),
-) {
-    if let (Source::Plain(values, _), false) = (source, padded.has_margins()) {
-        return f(&values[first * padded.image_len()..][..n_images * padded.image_len()]);
-    }
-    let len = n_images * padded.len();
-    let mut buffer = MARGINS.with_borrow_mut(Vec::pop).unwrap_or_default();
-    if buffer.len() < len {
-        buffer.resize(len, 0.0);
-    }
-    vectorized(
-        #[inline(always)]
-        || padded.copy(source, first, &mut buffer[..len]),
-    );
-    f(&buffer[..len]);
-    MARGINS.with_borrow_mut(|free| free.push(buffer));
 }

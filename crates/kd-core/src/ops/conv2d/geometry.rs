@@ -6,6 +6,7 @@
 //! remainder of the pixel's row and column, and no multiplication with an inserted zero remains.
 
 use super::Conv;
+use crate::ops::operation::n_windows;
 use crate::ops::source::Source;
 use crate::{Error, Result};
 
@@ -61,6 +62,13 @@ pub(super) struct Gather {
     pub(super) in_offsets: Vec<usize>,
     pub(super) out_offsets: Vec<usize>,
     pub(super) taps: Vec<Tap>,
+    /// Rows and columns of pixels.
+    pub(super) size: [usize; 2],
+    /// Source rows and output rows from one row of pixels to the next.
+    pub(super) in_rows: usize,
+    pub(super) out_rows: usize,
+    /// Source rows that a window touches.
+    pub(super) reach: usize,
 }
 
 impl Geometry {
@@ -72,9 +80,10 @@ impl Geometry {
         if height * width == 0 {
             return Err(Error::shape("x", "(N, H, W, C) with pixels", x));
         }
-        let Conv { stride, padding, groups } = conv;
-        if stride == 0 || groups == 0 {
-            return Err(Error::config("conv", "stride and groups must be at least 1"));
+        let groups = conv.groups;
+        if [conv.stride, conv.dilation].concat().contains(&0) || groups == 0 {
+            let reason = "stride, dilation and groups must be at least 1";
+            return Err(Error::config("conv", reason));
         }
         let expected = || format!("(O, {channels}/{groups}, kh, kw), O a multiple of {groups}");
         let &[out_channels, in_group, kh, kw] = weight else {
@@ -84,9 +93,16 @@ impl Geometry {
         if !fits || in_group != channels / groups || weight.contains(&0) {
             return Err(Error::shape("weight", expected(), weight));
         }
-        let side = |size: usize, k: usize| Some((size + 2 * padding).checked_sub(k)? / stride + 1);
-        let (Some(out_height), Some(out_width)) = (side(height, kh), side(width, kw)) else {
-            let least = format!("(N, H, W, C) of at least {kh}x{kw} pixels with the padding");
+        let side = |size: usize, k: usize, axis: usize| {
+            n_windows(size, conv.padding_of(axis), conv.reach(axis, k)?, conv.stride[axis])
+        };
+        let (Some(out_height), Some(out_width)) = (side(height, kh, 0), side(width, kw, 1)) else {
+            let [rows, cols] = [(0, kh), (1, kw)].map(|(axis, k)| conv.reach(axis, k));
+            let least = match (rows, cols) {
+                (Some(rows), Some(cols)) => format!("{rows}x{cols} pixels"),
+                _ => "fewer pixels than the dilation asks for".into(),
+            };
+            let least = format!("(N, H, W, C) of at least {least} with the padding");
             return Err(Error::shape("x", least, x));
         };
         let (size, out_size) = ([height, width], [out_height, out_width]);
@@ -98,9 +114,10 @@ impl Geometry {
         self.size[0] * self.size[1] * self.channels
     }
 
-    /// Values of an output image.
-    pub(super) fn out_image_len(&self) -> usize {
-        self.out_size[0] * self.out_size[1] * self.out_channels
+    /// The input, as images without margins.
+    pub(super) fn input(&self) -> Padded {
+        let (size, channels) = (self.size, self.channels);
+        Padded { size, channels, before: [0; 2], after: [0; 2] }
     }
 
     /// The output, as images without margins.
@@ -121,22 +138,28 @@ impl Geometry {
 
     /// The convolution itself: from the input to each output pixel.
     pub(super) fn forward(&self) -> Gather {
-        let Conv { stride, padding, .. } = self.conv;
+        let Conv { stride, padding, dilation, .. } = self.conv;
+        let before = [padding[0], padding[1]];
+        let reach = [0, 1].map(|axis| (self.kernel[axis] - 1) * dilation[axis] + 1);
         let after = [0, 1].map(|axis| {
-            let reach = (self.out_size[axis] - 1) * stride + self.kernel[axis];
-            reach.saturating_sub(self.size[axis] + padding)
+            let furthest = (self.out_size[axis] - 1) * stride[axis] + reach[axis];
+            furthest.saturating_sub(self.size[axis] + before[axis])
         });
-        let (size, channels) = (self.size, self.channels);
-        let source = Padded { size, channels, before: [padding; 2], after };
+        let source = Padded { size: self.size, channels: self.channels, before, after };
         let pixels = || grid(self.out_size);
+        let scaled = |[y, x]: [usize; 2], by: [usize; 2]| source.offset([y * by[0], x * by[1]]);
         Gather {
-            in_offsets: pixels().map(|[y, x]| source.offset([y * stride, x * stride])).collect(),
+            in_offsets: pixels().map(|pixel| scaled(pixel, stride)).collect(),
             out_offsets: (0..self.out_size[0] * self.out_size[1])
                 .map(|pixel| pixel * self.out_channels)
                 .collect(),
             taps: grid(self.kernel)
-                .map(|position| Tap { position, offset: source.offset(position) })
+                .map(|position| Tap { position, offset: scaled(position, dilation) })
                 .collect(),
+            size: self.out_size,
+            in_rows: stride[0],
+            out_rows: 1,
+            reach: reach[0],
             source,
         }
     }
@@ -144,10 +167,10 @@ impl Geometry {
     /// The input gradient: from the output's gradient to the input pixels, one sum for each
     /// remainder of row and column by the stride.
     ///
-    /// Input pixel `i = s t + r` meets tap `k` in output pixel `(i + padding - k) / s`, where that
-    /// is whole: at `t + (r + padding - k) / s`.
+    /// Input pixel `i = s t + r` meets tap `k`, `d` pixels from the next, in output pixel
+    /// `(i + padding - d k) / s`, where that is whole: at `t + (r + padding - d k) / s`.
     pub(super) fn backward(&self) -> Vec<Gather> {
-        let s = self.conv.stride;
+        let stride = self.conv.stride;
         let axes = [0, 1].map(|axis| self.backward_axis(axis));
         let source = Padded {
             size: self.out_size,
@@ -157,9 +180,11 @@ impl Geometry {
         };
         let phase = |[ry, rx]: [usize; 2]| {
             let (rows, cols) = (&axes[0].phases[ry], &axes[1].phases[rx]);
-            let pixels = || grid([rows.n_pixels, cols.n_pixels]);
-            let out_offset =
-                |[y, x]: [usize; 2]| ((y * s + ry) * self.size[1] + x * s + rx) * self.channels;
+            let size = [rows.n_pixels, cols.n_pixels];
+            let pixels = || grid(size);
+            let out_offset = |[y, x]: [usize; 2]| {
+                ((y * stride[0] + ry) * self.size[1] + x * stride[1] + rx) * self.channels
+            };
             let mut taps: Vec<Tap> = grid([rows.taps.len(), cols.taps.len()])
                 .map(|[i, j]| {
                     let ((ky, y), (kx, x)) = (rows.taps[i], cols.taps[j]);
@@ -172,19 +197,23 @@ impl Geometry {
                 in_offsets: pixels().map(|p| source.offset(p)).collect(),
                 out_offsets: pixels().map(out_offset).collect(),
                 taps,
+                size,
+                in_rows: 1,
+                out_rows: stride[0],
+                reach: rows.taps.iter().map(|(_, y)| y + 1).max().unwrap_or(0),
             }
         };
-        grid([s.min(self.size[0]), s.min(self.size[1])]).map(phase).collect()
+        grid([stride[0].min(self.size[0]), stride[1].min(self.size[1])]).map(phase).collect()
     }
 
     fn backward_axis(&self, axis: usize) -> Axis {
-        let (s, size, out) = (self.conv.stride, self.size[axis], self.out_size[axis]);
+        let (s, size, out) = (self.conv.stride[axis], self.size[axis], self.out_size[axis]);
+        let (padding, dilation) = (self.conv.padding[axis], self.conv.dilation[axis]);
         // (tap, distance) for each remainder; distances may be negative until margins are known.
         let taps_of = |r: usize| {
-            let whole = move |k: &usize| (r + self.conv.padding + s * k - k).is_multiple_of(s);
-            let distance =
-                move |k: usize| (r as isize + self.conv.padding as isize - k as isize) / s as isize;
-            (0..self.kernel[axis]).filter(whole).map(move |k| (k, distance(k)))
+            let way = move |k: usize| (r + padding) as isize - (k * dilation) as isize;
+            let whole = move |k: &usize| way(*k).rem_euclid(s as isize) == 0;
+            (0..self.kernel[axis]).filter(whole).map(move |k| (k, way(k) / s as isize))
         };
         let n_pixels = |r: usize| (size - r).div_ceil(s);
         let remainders = 0..s.min(size);
@@ -237,25 +266,38 @@ impl Padded {
         (y * width + x) * self.channels
     }
 
-    /// Copies images of `source` (without margins), from `first` on, to `to` (with margins); for
-    /// loops that are vectorized.
+    /// Rows of the image with its margins.
+    pub(super) fn n_rows(&self) -> usize {
+        self.before[0] + self.size[0] + self.after[0]
+    }
+
+    /// Copies rows of an image of `source` (without margins), from row `first` on, to `to` (with
+    /// margins, which rows are counted with); for loops that are vectorized.
     #[inline(always)]
-    pub(super) fn copy(&self, source: &Source, first: usize, to: &mut [f32]) {
+    pub(super) fn copy(&self, source: &Source, image: usize, first: usize, to: &mut [f32]) {
         let row = self.size[1] * self.channels;
         let stride = self.offset([1, 0]);
         let left = self.before[1] * self.channels;
-        let above = self.before[0] * stride;
-        for (image, to) in to.chunks_exact_mut(self.len()).enumerate() {
-            let (margin, rows) = to.split_at_mut(above);
-            let (rows, below) = rows.split_at_mut(self.size[0] * stride);
-            margin.fill(0.0);
-            below.fill(0.0);
-            let start = (first + image) * self.image_len();
-            for (y, to) in rows.chunks_exact_mut(stride).enumerate() {
-                to[..left].fill(0.0);
-                source.copy(start + y * row, &mut to[left..left + row]);
-                to[left + row..].fill(0.0);
+        let start = image * self.image_len();
+        if row == stride {
+            // Without margins to the sides all rows are one.
+            let n_rows = to.len() / row;
+            let above = self.before[0].saturating_sub(first).min(n_rows);
+            let skipped = first.saturating_sub(self.before[0]).min(self.size[0]);
+            let inside = (n_rows - above).min(self.size[0] - skipped);
+            to[..above * row].fill(0.0);
+            to[(above + inside) * row..].fill(0.0);
+            source.copy(start + skipped * row, &mut to[above * row..][..inside * row]);
+            return;
+        }
+        for (y, to) in (first..).zip(to.chunks_exact_mut(stride)) {
+            if y < self.before[0] || y >= self.before[0] + self.size[0] {
+                to.fill(0.0);
+                continue;
             }
+            to[..left].fill(0.0);
+            source.copy(start + (y - self.before[0]) * row, &mut to[left..left + row]);
+            to[left + row..].fill(0.0);
         }
     }
 

@@ -72,8 +72,9 @@ impl Conv2d {
     }
 
     /// How its windows lie on the image.
-    pub(crate) fn conv(&self) -> Conv {
-        Conv { stride: self.stride[0], padding: self.padding[0], groups: self.groups }
+    pub fn conv(&self) -> Conv {
+        let Self { stride, padding, dilation, groups, .. } = *self;
+        Conv { stride, padding, dilation, groups }
     }
 
     fn check(&self, channels: usize) -> Checked<()> {
@@ -94,12 +95,12 @@ impl Operation for Conv2d {
     fn shape(&self, inputs: &[&[usize]]) -> Checked<Vec<usize>> {
         let [channels, height, width] = chw(inputs[0])?;
         self.check(channels)?;
-        let [top, left, bottom, right] = self.padding;
-        let side = |size: usize, padding: (usize, usize), axis: usize| {
-            let reach = (self.kernel[axis] - 1).checked_mul(self.dilation[axis])?.checked_add(1)?;
-            n_windows(size, padding, reach, self.stride[axis])
+        let conv = self.conv();
+        let side = |size: usize, axis: usize| {
+            let reach = conv.reach(axis, self.kernel[axis])?;
+            n_windows(size, conv.padding_of(axis), reach, self.stride[axis])
         };
-        let sides = (side(height, (top, bottom), 0), side(width, (left, right), 1));
+        let sides = (side(height, 0), side(width, 1));
         match sides {
             (Some(height), Some(width)) => Ok(vec![self.out_channels, height, width]),
             _ => Err(format!("{height}x{width} pixels are fewer than the kernel's")),

@@ -12,7 +12,7 @@ use rayon::prelude::*;
 
 use crate::act::Buffer;
 
-use super::cpu::with_margins;
+use super::blocks::with_margins;
 use super::geometry::{Geometry, Padded, Run};
 use super::pack::panel_columns;
 use super::tile::GatherSum;
@@ -25,11 +25,12 @@ const FEW_CHANNELS: usize = 4;
 pub(super) fn suits(geometry: &Geometry) -> bool {
     geometry.conv.groups == 1
         && geometry.channels <= FEW_CHANNELS
+        && geometry.conv.dilation == [1; 2]
         && geometry.kernel.iter().product::<usize>() > 1
 }
 
 /// Gradient of the input, `(N, H, W, C)`, from that of the output; `finish` is called on each
-/// image's with the image's number.
+/// image's with the place of its first value.
 pub(super) fn grad_input(
     grad: &Source,
     weight: &[f32],
@@ -41,7 +42,7 @@ pub(super) fn grad_input(
     let mut out = Buffer::take(geometry.n * len);
     out.par_chunks_exact_mut(len.max(1)).enumerate().for_each(|(image, out)| {
         with_margins(geometry.output(), grad, (image, 1), |grad| windows.add(grad, out));
-        finish(image, out);
+        finish(image * len, out);
     });
     out
 }

@@ -1,104 +1,244 @@
+use super::geometry::Geometry;
+use super::weights::{grad_weight, gradients};
 use super::*;
 use crate::Stream;
-use crate::ops::{nchw, nhwc};
-use crate::testing::{check_grad, random};
+use crate::act::Clamp;
+use crate::ops::source::Source;
 
-/// `(N, H, W, C)`, kernel `(O, C / groups, kh, kw)`, stride, padding, groups.
-type Case = ([usize; 4], [usize; 4], [usize; 3]);
+/// `(N, H, W, C)`, kernel `(O, C / groups, kh, kw)`, stride, padding (top, left, bottom, right),
+/// dilation, groups.
+type Case = ([usize; 4], [usize; 4], [usize; 2], [usize; 4], [usize; 2], usize);
 
-/// Odd sizes, strides, paddings and groups; 12 and 32 are the sides of a tile. The last four are
-/// computed by transformed tiles, of which the very last has more than one chunk.
-const CASES: [Case; 16] = [
-    ([1, 1, 1, 1], [1, 1, 1, 1], [1, 0, 1]),
-    ([2, 5, 7, 3], [4, 3, 3, 3], [1, 1, 1]),
-    ([2, 7, 5, 3], [5, 3, 3, 3], [2, 1, 1]),
-    ([1, 9, 8, 2], [3, 2, 7, 7], [2, 3, 1]),
-    ([2, 6, 6, 5], [7, 5, 1, 1], [1, 0, 1]),
-    ([2, 7, 6, 5], [3, 5, 1, 1], [2, 0, 1]),
-    ([1, 8, 9, 4], [6, 2, 3, 3], [1, 1, 2]),
-    ([1, 9, 7, 6], [6, 1, 3, 3], [3, 2, 6]),
-    ([1, 6, 9, 2], [3, 2, 2, 4], [3, 0, 1]),
-    ([1, 4, 4, 1], [1, 1, 2, 2], [1, 3, 1]),
-    ([3, 4, 4, 17], [33, 17, 3, 3], [1, 1, 1]),
-    ([1, 5, 14, 16], [48, 16, 3, 3], [1, 1, 1]),
-    ([2, 6, 8, 64], [80, 64, 3, 3], [1, 1, 1]),
-    ([1, 8, 6, 64], [64, 64, 3, 3], [1, 0, 1]),
-    ([1, 4, 2, 64], [96, 64, 3, 3], [1, 2, 1]),
-    ([33, 4, 4, 64], [64, 64, 3, 3], [1, 1, 1]),
+/// Odd sizes, strides, margins and groups; 12 and 32 are the sides of a tile.
+const CASES: [Case; 46] = [
+    ([1, 1, 1, 1], [1, 1, 1, 1], [1, 1], [0; 4], [1, 1], 1),
+    ([2, 5, 7, 3], [4, 3, 3, 3], [1, 1], [1; 4], [1, 1], 1),
+    ([2, 7, 5, 3], [5, 3, 3, 3], [2, 2], [1; 4], [1, 1], 1),
+    ([1, 9, 8, 2], [3, 2, 7, 7], [2, 2], [3; 4], [1, 1], 1),
+    ([2, 6, 6, 5], [7, 5, 1, 1], [1, 1], [0; 4], [1, 1], 1),
+    ([2, 7, 6, 5], [3, 5, 1, 1], [2, 2], [0; 4], [1, 1], 1),
+    ([1, 6, 9, 2], [3, 2, 2, 4], [3, 3], [0; 4], [1, 1], 1),
+    ([1, 4, 4, 1], [1, 1, 2, 2], [1, 1], [3; 4], [1, 1], 1),
+    ([3, 4, 4, 17], [33, 17, 3, 3], [1, 1], [1; 4], [1, 1], 1),
+    ([1, 5, 14, 16], [48, 16, 3, 3], [1, 1], [1; 4], [1, 1], 1),
+    // By transformed tiles, the last with more than one chunk of them.
+    ([2, 6, 8, 64], [80, 64, 3, 3], [1, 1], [1; 4], [1, 1], 1),
+    ([1, 8, 6, 64], [64, 64, 3, 3], [1, 1], [0; 4], [1, 1], 1),
+    ([1, 4, 2, 64], [96, 64, 3, 3], [1, 1], [2; 4], [1, 1], 1),
+    ([1, 5, 5, 64], [64, 64, 3, 3], [1, 1], [0, 2, 1, 1], [1, 1], 1),
+    ([33, 4, 4, 64], [64, 64, 3, 3], [1, 1], [1; 4], [1, 1], 1),
+    // Each direction its own stride, margins and distance of taps.
+    ([2, 7, 9, 6], [5, 6, 3, 2], [1, 2], [0, 1, 2, 0], [1, 1], 1),
+    ([1, 8, 8, 3], [4, 3, 3, 3], [2, 2], [0, 0, 1, 1], [1, 1], 1),
+    ([1, 9, 9, 4], [4, 4, 3, 3], [1, 1], [2; 4], [2, 2], 1),
+    ([2, 9, 11, 4], [5, 4, 3, 2], [2, 3], [2, 0, 1, 3], [2, 3], 1),
+    ([1, 7, 7, 5], [3, 5, 4, 5], [3, 1], [1, 4, 3, 0], [1, 2], 1),
+    ([1, 2, 2, 3], [2, 3, 5, 5], [1, 1], [2; 4], [1, 1], 1),
+    ([1, 1, 3, 2], [2, 2, 1, 3], [1, 1], [0, 1, 0, 1], [1, 1], 1),
+    ([1, 6, 6, 3], [2, 3, 1, 1], [1, 2], [0, 5, 2, 0], [1, 1], 1),
+    ([1, 8, 9, 2], [2, 2, 2, 2], [1, 1], [0; 4], [3, 4], 1),
+    // Groups of every size.
+    ([1, 8, 9, 4], [6, 2, 3, 3], [1, 1], [1; 4], [1, 1], 2),
+    ([2, 5, 6, 12], [12, 4, 3, 3], [1, 1], [1; 4], [1, 1], 3),
+    ([2, 5, 6, 16], [16, 4, 3, 3], [2, 2], [1; 4], [1, 1], 4),
+    ([2, 5, 4, 6], [6, 2, 3, 3], [1, 1], [1; 4], [1, 1], 3),
+    ([1, 6, 5, 24], [24, 8, 3, 3], [2, 2], [1; 4], [1, 1], 3),
+    ([2, 4, 5, 20], [30, 10, 1, 1], [1, 1], [0; 4], [1, 1], 2),
+    ([2, 4, 5, 18], [9, 6, 1, 1], [1, 1], [0; 4], [1, 1], 3),
+    ([1, 5, 5, 64], [96, 32, 3, 3], [1, 1], [1; 4], [1, 1], 2),
+    ([1, 6, 7, 34], [6, 17, 2, 3], [1, 2], [0, 1, 1, 0], [2, 1], 2),
+    ([1, 6, 7, 6], [34, 3, 3, 2], [2, 1], [0, 1, 1, 0], [1, 2], 2),
+    // Depthwise.
+    ([1, 9, 7, 6], [6, 1, 3, 3], [3, 3], [2; 4], [1, 1], 6),
+    ([2, 6, 7, 5], [5, 1, 3, 3], [1, 1], [1; 4], [1, 1], 5),
+    ([2, 8, 7, 8], [8, 1, 3, 3], [2, 2], [1; 4], [1, 1], 8),
+    ([1, 7, 9, 17], [17, 1, 5, 5], [1, 1], [2; 4], [1, 1], 17),
+    ([1, 9, 9, 24], [24, 1, 5, 5], [2, 2], [1, 1, 2, 2], [1, 1], 24),
+    ([3, 8, 8, 40], [40, 1, 3, 3], [2, 2], [0, 0, 1, 1], [1, 1], 40),
+    ([1, 8, 9, 33], [33, 1, 4, 2], [1, 3], [1, 0, 2, 1], [2, 1], 33),
+    ([1, 3, 3, 9], [9, 1, 1, 1], [1, 1], [0; 4], [1, 1], 9),
+    ([2, 5, 6, 5], [10, 1, 3, 3], [1, 1], [1; 4], [1, 1], 5),
+    ([1, 6, 6, 7], [21, 1, 3, 3], [2, 2], [1; 4], [1, 1], 7),
+    ([1, 6, 6, 3], [27, 1, 3, 3], [2, 1], [1, 0, 1, 1], [1, 1], 3),
+    // Images larger than a block: rows of them are.
+    ([2, 70, 64, 48], [48, 1, 3, 3], [2, 2], [1; 4], [1, 1], 48),
 ];
 
-fn tensors((x, weight, [stride, padding, groups]): Case) -> ([Tensor; 3], Conv) {
-    let bias = random(Stream::new(3), &weight[..1]);
-    let tensors = [random(Stream::new(1), &x), random(Stream::new(2), &weight), bias];
-    (tensors, Conv { stride, padding, groups })
+/// Larger than a block, by other ways than the last case.
+const LARGE: [Case; 5] = [
+    ([1, 60, 70, 50], [50, 1, 5, 5], [1, 1], [2, 1, 2, 3], [1, 1], 50),
+    ([1, 67, 65, 40], [40, 4, 3, 3], [1, 1], [1; 4], [1, 1], 10),
+    ([1, 70, 64, 40], [33, 40, 3, 3], [3, 2], [1; 4], [1, 1], 1),
+    ([2, 66, 70, 36], [40, 36, 1, 1], [1, 1], [0; 4], [1, 1], 1),
+    ([1, 66, 70, 48], [48, 24, 2, 2], [2, 2], [0; 4], [1, 1], 2),
+];
+
+fn geometry((x, weight, stride, padding, dilation, groups): Case) -> Geometry {
+    Geometry::new(&x, &weight, Conv { stride, padding, dilation, groups }).unwrap()
 }
 
-fn floats(tensor: &Tensor) -> Vec<f32> {
-    tensor.flatten_all().unwrap().to_vec1().unwrap()
+fn random(stream: u64, len: usize) -> Vec<f32> {
+    let mut rng = Stream::new(stream).rng();
+    (0..len).map(|_| rng.uniform_in(-1.0, 1.0)).collect()
 }
 
-#[test]
-fn the_forward_equals_candles() {
-    for case in CASES {
-        let ([x, weight, bias], conv) = tensors(case);
-        if case.1[2] != case.1[3] && conv.stride > 1 {
-            continue;
-        }
-        let y = conv2d(&x, &weight, Some(&bias), conv).unwrap();
-        let want = nchw(&x).unwrap();
-        let want = want.conv2d(&weight, conv.padding, conv.stride, 1, conv.groups).unwrap();
-        let want = nhwc(&want).unwrap().broadcast_add(&bias).unwrap();
-        assert_eq!(y.dims(), want.dims(), "{case:?}");
-        for (y, want) in floats(&y).iter().zip(floats(&want)) {
-            assert!((y - want).abs() < 1e-4, "{case:?}: {y} {want}");
+/// Input, weights and the output's gradient.
+fn values(case: Case) -> [Vec<f32>; 3] {
+    let out: usize = geometry(case).out_dims().iter().product();
+    [(1, case.0.iter().product()), (2, case.1.iter().product()), (3, out)]
+        .map(|(s, n)| random(s, n))
+}
+
+/// Calls `f` with the places in `x`, `weight` and `y` of all products that the sums consist of.
+fn products(case: Case, mut f: impl FnMut(usize, usize, usize)) {
+    let ([_, height, width, n_in], [n_out, in_group, kh, kw], stride, padding, dilation, groups) =
+        case;
+    let [n, oh, ow, _] = geometry(case).out_dims();
+    let out_group = n_out / groups;
+    let at = |out: usize, tap: usize, axis: usize, size: usize| {
+        let place = (out * stride[axis] + tap * dilation[axis]).checked_sub(padding[axis])?;
+        (place < size).then_some(place)
+    };
+    for (image, oy, ox) in grid([n, oh, ow]) {
+        for (ky, kx, o) in grid([kh, kw, n_out]) {
+            let (Some(y), Some(x)) = (at(oy, ky, 0, height), at(ox, kx, 1, width)) else {
+                continue;
+            };
+            for i in 0..in_group {
+                let channel = o / out_group * in_group + i;
+                f(
+                    ((image * height + y) * width + x) * n_in + channel,
+                    ((o * in_group + i) * kh + ky) * kw + kx,
+                    ((image * oh + oy) * ow + ox) * n_out + o,
+                );
+            }
         }
     }
 }
 
+fn grid([a, b, c]: [usize; 3]) -> impl Iterator<Item = (usize, usize, usize)> {
+    (0..a).flat_map(move |i| (0..b).flat_map(move |j| (0..c).map(move |k| (i, j, k))))
+}
+
+/// `got` against `want`, relative to the largest of all values: an f32 sum of some thousand.
+fn compare(case: Case, what: &str, got: &[f32], want: &[f64]) {
+    assert_eq!(got.len(), want.len(), "{case:?}: {what}");
+    let largest = want.iter().fold(1.0, |largest: f64, v| largest.max(v.abs()));
+    for (i, (got, want)) in got.iter().zip(want).enumerate() {
+        let error = (f64::from(*got) - want).abs();
+        assert!(error < 3e-6 * largest, "{case:?}: {what} {i}: {got}, not {want}");
+    }
+}
+
 #[test]
-fn gradients_equal_central_differences() {
-    for case in CASES {
-        let (inputs, conv) = tensors(case);
-        check_grad(&inputs, |t| conv2d(&t[0], &t[1], Some(&t[2]), conv));
-        check_grad(&inputs[..2], |t| conv2d(&t[0], &t[1], None, conv));
+fn values_and_gradients_equal_the_plain_sums() {
+    for case in CASES.into_iter().chain(LARGE) {
+        let geometry = geometry(case);
+        let [x, weight, grad] = values(case);
+        let sums = [&grad, &x, &weight].map(|values| vec![0.0f64; values.len()]);
+        let [mut y, mut to_x, mut to_weight] = sums;
+        products(case, |i, j, k| {
+            let [x, weight, grad] = [x[i], weight[j], grad[k]].map(f64::from);
+            y[k] += x * weight;
+            to_x[i] += grad * weight;
+            to_weight[j] += grad * x;
+        });
+        let [source, grads] = [&x, &grad].map(|values| Source::Plain(values, Clamp::NONE));
+        let none = |_: usize, _: &mut [f32]| {};
+        compare(case, "y", &cpu::forward(&source, &weight, &geometry, none), &y);
+        compare(case, "grad_x", &cpu::grad_input(&grads, &weight, &geometry, none), &to_x);
+        let alone = grad_weight(&source, &grads, &geometry);
+        compare(case, "grad_weight", &alone, &to_weight);
+        let (both, to_x_too) = gradients(&source, &grads, &weight, &geometry, none);
+        assert_eq!(alone, both, "{case:?}");
+        compare(case, "grad_x with grad_weight", &to_x_too, &to_x);
+    }
+}
+
+#[test]
+fn every_finished_block_is_where_it_says() {
+    for case in CASES.into_iter().chain(LARGE) {
+        let geometry = geometry(case);
+        let [x, weight, grad] = values(case);
+        let [source, grads] = [&x, &grad].map(|values| Source::Plain(values, Clamp::NONE));
+        let number = |first: usize, values: &mut [f32]| {
+            values.iter_mut().zip(first..).for_each(|(value, place)| *value = place as f32);
+        };
+        let is_numbered = |values: &[f32]| values.iter().zip(0..).all(|(v, i)| *v == i as f32);
+        assert!(is_numbered(&cpu::forward(&source, &weight, &geometry, number)), "{case:?}");
+        assert!(is_numbered(&cpu::grad_input(&grads, &weight, &geometry, number)), "{case:?}");
+        let (_, to_x) = gradients(&source, &grads, &weight, &geometry, number);
+        assert!(is_numbered(&to_x), "{case:?}");
+    }
+}
+
+#[test]
+fn a_source_that_is_computed_on_the_way_gives_the_same_bits() {
+    for case in CASES.into_iter().chain(LARGE) {
+        let geometry = geometry(case);
+        let [x, weight, grad] = values(case);
+        let n = geometry.channels;
+        let (scale, shift) = (random(4, n).repeat(128_usize.div_ceil(n)), random(5, n));
+        let shift = shift.repeat(128_usize.div_ceil(n));
+        let norm = Source::Norm { rows: &x, scale, shift, clamp: Clamp::RELU };
+        let values = norm.to_buffer(n);
+        let plain = Source::Plain(&values, Clamp::RELU);
+        let grads = Source::Plain(&grad, Clamp::NONE);
+        let all = |source: &Source| {
+            let y = cpu::forward(source, &weight, &geometry, |_, _| {});
+            (y.to_vec(), gradients(source, &grads, &weight, &geometry, |_, _| {}).0)
+        };
+        assert!(all(&norm) == all(&plain), "{case:?}");
     }
 }
 
 #[test]
 fn neither_threads_nor_the_rest_of_the_batch_change_the_bits() {
-    let (x, weight) =
-        (random(Stream::new(1), &[9, 16, 16, 16]), random(Stream::new(2), &[40, 16, 3, 3]));
-    let conv = Conv { padding: 1, ..Conv::default() };
-    let geometry = Geometry::new(x.dims(), weight.dims(), conv).unwrap();
-    let all = |n_threads| {
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(n_threads).build().unwrap();
-        pool.install(|| {
-            let y = conv2d(&x, &weight, None, conv).unwrap();
-            let to_weight = grad_weight(&x, &y, &weight, &geometry).unwrap();
-            let to_x = grad_input(&x, &y, &weight, &geometry).unwrap();
-            [y, to_weight, to_x].map(|t| floats(&t))
-        })
-    };
-    assert_eq!(all(1), all(3));
-    let alone = conv2d(&x.narrow(0, 5, 1).unwrap(), &weight, None, conv).unwrap();
-    let whole = conv2d(&x, &weight, None, conv).unwrap();
-    assert_eq!(floats(&alone), floats(&whole.narrow(0, 5, 1).unwrap()));
+    let dense: Case = ([9, 16, 16, 16], [40, 16, 3, 3], [1, 1], [1; 4], [1, 1], 1);
+    let depthwise: Case = ([9, 16, 16, 40], [40, 1, 3, 3], [1, 1], [1; 4], [1, 1], 40);
+    let grouped: Case = ([9, 16, 16, 48], [48, 4, 3, 3], [1, 1], [1; 4], [1, 1], 12);
+    for case in [dense, depthwise, grouped, CASES[45], LARGE[1], LARGE[2]] {
+        let geometry = geometry(case);
+        let [x, weight, grad] = values(case);
+        let grads = Source::Plain(&grad, Clamp::NONE);
+        let source = Source::Plain(&x, Clamp::NONE);
+        let all = |n_threads| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(n_threads).build().unwrap();
+            pool.install(|| {
+                let y = cpu::forward(&source, &weight, &geometry, |_, _| {});
+                let (to_weight, to_x) = gradients(&source, &grads, &weight, &geometry, |_, _| {});
+                [y.to_vec(), to_weight, to_x.to_vec()]
+            })
+        };
+        let [whole, ..] = all(1);
+        assert!(all(1) == all(3), "{case:?}");
+        let (n_in, n_out) = (x.len() / geometry.n, whole.len() / geometry.n);
+        let last = Geometry { n: 1, ..geometry };
+        let source = Source::Plain(&x[x.len() - n_in..], Clamp::NONE);
+        let alone = cpu::forward(&source, &weight, &last, |_, _| {});
+        assert!(alone[..] == whole[whole.len() - n_out..], "{case:?}");
+    }
 }
 
 #[test]
 fn a_batch_of_none_and_wrong_shapes() {
     let conv = Conv::default();
-    let weight = random(Stream::new(2), &[4, 3, 3, 3]);
-    let none = Tensor::zeros((0, 5, 5, 3), candle_core::DType::F32, weight.device()).unwrap();
-    assert_eq!(conv2d(&none, &weight, None, conv).unwrap().dims(), [0, 3, 3, 4]);
-    let refused = |x: &[usize], conv| {
-        let x = Tensor::zeros(x, candle_core::DType::F32, weight.device()).unwrap();
-        conv2d(&x, &weight, None, conv).unwrap_err().to_string()
-    };
+    let of = |x: &[usize], conv| Geometry::new(x, &[4, 3, 3, 3], conv);
+    let none = of(&[0, 5, 5, 3], conv).unwrap();
+    assert_eq!(none.out_dims(), [0, 3, 3, 4]);
+    let weight = random(2, 4 * 27);
+    let source = Source::Plain(&[], Clamp::NONE);
+    assert!(cpu::forward(&source, &weight, &none, |_, _| {}).is_empty());
+    let (to_weight, to_x) = gradients(&source, &source, &weight, &none, |_, _| {});
+    assert!(to_weight == [0.0; 4 * 27] && to_x.is_empty());
+    let refused = |x: &[usize], conv| of(x, conv).unwrap_err().to_string();
     assert!(refused(&[1, 5, 5, 4], conv).contains("weight"));
     assert!(refused(&[1, 2, 5, 3], conv).contains("3x3 pixels"));
     assert!(refused(&[5, 5, 3], conv).contains("(N, H, W, C)"));
-    assert!(refused(&[1, 5, 5, 3], Conv { stride: 0, ..conv }).contains("stride"));
+    assert!(refused(&[1, 5, 5, 3], Conv { stride: [0, 1], ..conv }).contains("stride"));
     assert!(refused(&[1, 5, 5, 3], Conv { groups: 2, ..conv }).contains("weight"));
-    assert!(refused(&[1, 0, 0, 3], Conv { padding: 4, ..conv }).contains("pixels"));
+    assert!(refused(&[1, 0, 0, 3], Conv { padding: [4; 4], ..conv }).contains("pixels"));
+    assert!(refused(&[1, 5, 5, 3], Conv { dilation: [3, 1], ..conv }).contains("7x3 pixels"));
+    let wide = Conv { dilation: [usize::MAX, 1], ..conv };
+    assert!(refused(&[1, 5, 5, 3], wide).contains("dilation"));
 }

@@ -6,9 +6,13 @@
 use pulp::Arch;
 use rayon::prelude::*;
 
-use super::cpu::{Sum, grad_input, images_per_block, places, with_margins};
+use super::blocks::{Block, images_per_block, with_margins};
+use super::cpu::{Sum, grad_input, places};
 use super::geometry::{Gather, Geometry, Run};
+use super::lanes::LaneWeightSum;
+use super::pack::Direction;
 use super::scatter;
+use super::spread::Spread;
 use super::tile::WeightSum;
 use crate::act::{Buffer, Clamp};
 use crate::ops::source::Source;
@@ -26,8 +30,7 @@ pub(crate) fn grad_weight(x: &Source, grad: &Source, geometry: &Geometry) -> Vec
     let division = Division::new(geometry);
     let task = |i: usize| {
         let (chunk, part) = (i / division.n_parts(), i % division.n_parts());
-        let (group, cols) = division.part(part);
-        let mut partial = Partial::new(geometry, &division, group, cols);
+        let mut partial = Partial::new(&division, division.part(part));
         for images in division.blocks(division.images(chunk)) {
             with_margins(geometry.output(), grad, images, |g| partial.add(x, g, images));
         }
@@ -54,20 +57,22 @@ pub(crate) fn gradients(
     let sums = Sum::backward(geometry, weight);
     let places: Vec<_> = sums.iter().map(|sum| sum.places(division.block, len)).collect();
     let task = |(chunk, to_x): (usize, &mut [f32])| {
-        let (group, cols) = division.part(0);
-        let mut partial = Partial::new(geometry, &division, group, cols);
+        let mut partial = Partial::new(&division, division.part(0));
         let blocks = division.blocks(division.images(chunk));
         for (images, to_x) in blocks.zip(to_x.chunks_mut(division.block * len)) {
             with_margins(geometry.output(), grad, images, |g| {
                 partial.add(x, g, images);
                 let (padded, g) = (sums[0].gather.source, Source::Plain(g, Clamp::NONE));
+                let rows = (0, sums[0].gather.size[0]);
+                let first = images.0 * len;
+                let mut block = Block { images, rows, first, out: to_x };
                 with_margins(padded, &g, (0, images.1), |g| {
                     for (sum, places) in sums.iter().zip(&places) {
-                        sum.apply(g, places, geometry.channels, to_x);
+                        sum.apply(g, places, &mut block);
                     }
                 });
+                finish(first, block.out);
             });
-            finish(images.0, to_x);
         }
         partial.sums
     };
@@ -82,40 +87,39 @@ pub(crate) fn gradients(
 struct Division<'a> {
     geometry: &'a Geometry,
     gather: Gather,
+    spread: Option<Spread>,
     n_chunks: usize,
     /// Images that are in the cache at a time.
     block: usize,
-    /// Output channels of a group, and of a part of it.
-    out_group: usize,
+    /// Output channels of a part; all of them where there are groups.
     width: usize,
 }
 
 impl<'a> Division<'a> {
     fn new(geometry: &'a Geometry) -> Self {
         let gather = geometry.forward();
-        let groups = geometry.conv.groups;
-        let out_group = geometry.out_channels / groups;
+        let spread = Spread::new(geometry, Direction::Forward);
         let n_weights = geometry.weights_per_output() * geometry.out_channels;
         let n_chunks = (PARTIALS / n_weights.max(1)).clamp(1, MAX_CHUNKS).min(geometry.n.max(1));
-        let n_splits = MIN_TASKS.div_ceil(n_chunks * groups).min(out_group.div_ceil(32));
-        let width = out_group.div_ceil(n_splits).next_multiple_of(32).min(out_group);
+        let n_out = geometry.out_channels;
+        let width = if geometry.conv.groups > 1 {
+            n_out
+        } else {
+            let n_splits = MIN_TASKS.div_ceil(n_chunks).min(n_out.div_ceil(32));
+            n_out.div_ceil(n_splits).next_multiple_of(32).min(n_out)
+        };
         let block = images_per_block(gather.source.len() + geometry.output().len());
-        Self { geometry, gather, n_chunks, block, out_group, width }
-    }
-
-    fn parts_per_group(&self) -> usize {
-        self.out_group.div_ceil(self.width)
+        Self { geometry, gather, spread, n_chunks, block, width }
     }
 
     fn n_parts(&self) -> usize {
-        self.geometry.conv.groups * self.parts_per_group()
+        self.geometry.out_channels.div_ceil(self.width)
     }
 
-    /// The group of a part, its first output channel, and how many it has.
-    fn part(&self, part: usize) -> (usize, (usize, usize)) {
-        let (group, first) = (part / self.parts_per_group(), part % self.parts_per_group());
-        let first = first * self.width;
-        (group, (group * self.out_group + first, self.width.min(self.out_group - first)))
+    /// The first output channel of a part, and how many it has.
+    fn part(&self, part: usize) -> (usize, usize) {
+        let first = part * self.width;
+        (first, self.width.min(self.geometry.out_channels - first))
     }
 
     /// The first image of a chunk, and the first behind it.
@@ -153,12 +157,22 @@ impl<'a> Division<'a> {
                 }
             });
         }
-        let n_values = self.geometry.weights_per_output();
-        let mut weight = vec![0.0; n_values * self.geometry.out_channels];
+        let geometry = self.geometry;
+        let n_values = geometry.weights_per_output();
+        let mut weight = vec![0.0; n_values * geometry.out_channels];
+        if let Some(spread) = &self.spread {
+            let sums = &sums[0];
+            spread.each_weight(geometry, &self.gather, Direction::Forward, |from, to| {
+                weight[to] = sums[from];
+            });
+            return weight;
+        }
+        let of_group = geometry.out_channels / geometry.conv.groups;
         weight.par_chunks_mut(n_values).enumerate().for_each(|(o, weight)| {
-            let (group, col) = (o / self.out_group, o % self.out_group);
-            let part = group * self.parts_per_group() + col / self.width;
-            self.column(&sums[part], col % self.width, weight);
+            let (sums, col) = (&sums[o / self.width], o % self.width);
+            let n_cols = (sums.len() / n_values).min(of_group);
+            let group = &sums[col / n_cols * n_cols * n_values..][..n_cols * n_values];
+            self.column(group, col % n_cols, weight);
         });
         weight
     }
@@ -179,42 +193,73 @@ impl<'a> Division<'a> {
     }
 }
 
-/// The weight gradient of some images and output channels: a row for each value of the taps.
+/// The weight gradient of some images and output channels: for each group, a row for each value of
+/// the taps.
 struct Partial<'a> {
-    geometry: &'a Geometry,
-    gather: &'a Gather,
+    division: &'a Division<'a>,
     in_offsets: Vec<usize>,
-    runs: Vec<Run>,
     cols: (usize, usize),
+    windows: Windows,
     sums: Buffer,
 }
 
+/// What the windows read: runs of each group, or the taps of spread images.
+enum Windows {
+    Groups(Vec<Vec<Run>>),
+    Lanes(Spread, Vec<usize>),
+}
+
 impl<'a> Partial<'a> {
-    fn new(
-        geometry: &'a Geometry,
-        Division { gather, block, .. }: &'a Division,
-        group: usize,
-        cols: (usize, usize),
-    ) -> Self {
-        let (in_offsets, _) = places(gather, *block, geometry.output().len());
-        let runs = gather.runs(group, geometry.conv.groups);
+    fn new(division: &'a Division, cols: (usize, usize)) -> Self {
+        let Division { geometry, gather, block, .. } = division;
+        let n_groups = geometry.conv.groups;
+        let out_len = geometry.output().len();
+        let ((in_offsets, _), windows) = match division.spread {
+            Some(spread) => (
+                places(&spread.gather(gather), *block, out_len),
+                Windows::Lanes(spread, spread.taps(gather)),
+            ),
+            None => (
+                places(gather, *block, out_len),
+                Windows::Groups((0..n_groups).map(|group| gather.runs(group, n_groups)).collect()),
+            ),
+        };
         let sums = Buffer::zeros(geometry.weights_per_output() * cols.1);
-        Self { geometry, gather, in_offsets, runs, cols, sums }
+        Self { division, in_offsets, cols, windows, sums }
     }
 
     /// Adds the part of a block of images, with `g` the gradient of their output.
     fn add(&mut self, x: &Source, g: &[f32], images: (usize, usize)) {
-        let n_pixels = images.1 * self.gather.in_offsets.len();
-        with_margins(self.gather.source, x, images, |x| {
-            Arch::new().dispatch(WeightSum {
-                x,
-                in_offsets: &self.in_offsets[..n_pixels],
-                runs: &self.runs,
-                g,
-                n_channels: self.geometry.out_channels,
-                cols: self.cols,
-                out: &mut self.sums,
-            });
+        let Division { geometry, gather, .. } = self.division;
+        let in_offsets = &self.in_offsets[..images.1 * gather.in_offsets.len()];
+        let (n_channels, sums) = (geometry.out_channels, &mut self.sums[..]);
+        with_margins(gather.source, x, images, |x| match &self.windows {
+            Windows::Lanes(spread, taps) => spread.with(x, |x| {
+                Arch::new().dispatch(LaneWeightSum {
+                    x,
+                    in_offsets,
+                    taps,
+                    g,
+                    n_channels,
+                    out: sums,
+                });
+            }),
+            Windows::Groups(groups) => {
+                let width = self.cols.1 / groups.len();
+                let len = sums.len() / groups.len();
+                for ((i, runs), out) in groups.iter().enumerate().zip(sums.chunks_exact_mut(len)) {
+                    let cols = (self.cols.0 + i * width, width);
+                    Arch::new().dispatch(WeightSum {
+                        x,
+                        in_offsets,
+                        runs,
+                        g,
+                        n_channels,
+                        cols,
+                        out,
+                    });
+                }
+            }
         });
     }
 }

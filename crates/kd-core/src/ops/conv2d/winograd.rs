@@ -52,8 +52,9 @@ impl Winograd {
         };
         let whole = |n: usize, of: usize| n.is_multiple_of(of);
         let suits = geometry.kernel == [3, 3]
-            && (geometry.conv.stride, geometry.conv.groups) == (1, 1)
-            && geometry.conv.padding <= 2
+            && (geometry.conv.stride, geometry.conv.dilation) == ([1; 2], [1; 2])
+            && geometry.conv.groups == 1
+            && geometry.conv.padding.iter().all(|zeros| *zeros <= 2)
             && (whole(n_in, LANES) && whole(n_out, LANES))
             && (n_in.min(n_out) >= MIN_CHANNELS && n_in * n_out <= MAX_WEIGHTS)
             && (whole(out_size[0], 2) && whole(out_size[1], 2));

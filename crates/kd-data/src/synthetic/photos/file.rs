@@ -4,6 +4,8 @@
 //! progressive ones, and every kind of color subsampling; so has this one, in larger shares, so
 //! that a small set has them all.
 
+use image::codecs::png::{CompressionType, FilterType, PngEncoder};
+use image::{ExtendedColorType, ImageEncoder};
 use kd_core::{Error, Result};
 use libjpeg_turbo_rs::{Encoder, PixelFormat, Subsampling};
 
@@ -92,14 +94,12 @@ fn inks(pixel: [u8; 3]) -> [u8; 4] {
     [r, g, b, light]
 }
 
-fn png(picture: &Picture) -> std::result::Result<Vec<u8>, png::EncodingError> {
+fn png(picture: &Picture) -> image::ImageResult<Vec<u8>> {
     let [height, width] = picture.size.map(|side| side as u32);
     let mut bytes = Vec::new();
-    let mut encoder = png::Encoder::new(&mut bytes, width, height);
-    encoder.set_color(png::ColorType::Rgb);
-    let mut writer = encoder.write_header()?;
-    writer.write_image_data(&pixels(picture, rgb))?;
-    writer.finish()?;
+    let encoder =
+        PngEncoder::new_with_quality(&mut bytes, CompressionType::Default, FilterType::Adaptive);
+    encoder.write_image(&pixels(picture, rgb), width, height, ExtendedColorType::Rgb8)?;
     Ok(bytes)
 }
 
