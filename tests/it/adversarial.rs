@@ -125,7 +125,7 @@ fn adversarial_training_makes_robust() {
     let mut cohort = Cohort::new("robust", 1, students());
     for epoch in 0..6 {
         for (step, indices) in loader.order(epoch).chunks(50).enumerate() {
-            let prepared = prepare(loader.batch(epoch, indices).unwrap(), None).unwrap();
+            let prepared = prepare(loader.batch(epoch, indices).unwrap(), None, &[]).unwrap();
             let stream = stream.number(epoch).number(step as u64);
             train_step(&mut cohort, &prepared, 3e-3, stream).unwrap();
         }

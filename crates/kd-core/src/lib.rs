@@ -24,6 +24,7 @@ pub mod graph;
 pub mod init;
 mod interval;
 mod math;
+pub mod nn;
 pub mod ops;
 mod param;
 pub mod record;

@@ -12,6 +12,7 @@ mod layers;
 mod mlp;
 mod mobilenet_v2;
 mod names;
+pub mod onnx;
 mod papernot;
 mod resnet;
 mod shufflenet_cifar;

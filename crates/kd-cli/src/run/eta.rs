@@ -69,13 +69,14 @@ fn step_seconds(
 ) -> Result<f64> {
     let mut cohort = Cohort::new(&training.name, 0, students(context, training, 0)?);
     let teacher = stand_in(context, training)?;
+    let (teacher, taps) =
+        (teacher.as_ref().map(|net| net as &dyn Classifier), cohort.teacher_taps());
     let order = train.order(0);
     let indices = &order[..training.plan.batch_size.min(order.len())];
     let (started, mut shortest) = (Instant::now(), f64::INFINITY);
     for _ in 0..ENOUGH.1 {
         let begun = Instant::now();
-        let prepared =
-            prepare(train.batch(0, indices)?, teacher.as_ref().map(|net| net as &dyn Classifier))?;
+        let prepared = prepare(train.batch(0, indices)?, teacher, &taps)?;
         train_step(&mut cohort, &prepared, 0.0, Stream::new(0))?;
         shortest = shortest.min(begun.elapsed().as_secs_f64());
         if started.elapsed() > ENOUGH.0 {

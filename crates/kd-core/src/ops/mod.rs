@@ -23,6 +23,7 @@ pub(crate) mod linear;
 mod mul;
 mod normalize;
 mod objective;
+pub mod onnx;
 pub(crate) mod operation;
 mod optimizer;
 mod pool;

@@ -4,6 +4,8 @@ mod distill;
 mod label_smoothing;
 mod labels;
 
+use std::collections::BTreeMap;
+
 use candle_core::Tensor;
 use kd_core::{Error, Result, registry};
 
@@ -16,11 +18,54 @@ pub struct LossInput<'a> {
     pub teacher_logits: Option<&'a Tensor>,
     /// `(N,)` u32.
     pub labels: &'a Tensor,
+    /// Outputs of the student's parts [`Loss::taps`], by name.
+    pub taps: &'a BTreeMap<String, Tensor>,
+    /// Outputs of the teacher's parts [`Loss::teacher_taps`], by name.
+    pub teacher_taps: &'a BTreeMap<String, Tensor>,
+    /// The epoch, counted from 0.
+    pub epoch: u64,
+}
+
+impl<'a> LossInput<'a> {
+    /// Logits and labels in the first epoch, without a teacher or taps.
+    pub fn new(logits: &'a Tensor, labels: &'a Tensor) -> Self {
+        let none = const { &BTreeMap::new() };
+        Self { logits, teacher_logits: None, labels, taps: none, teacher_taps: none, epoch: 0 }
+    }
+
+    /// The student's part `name`.
+    ///
+    /// # Errors
+    /// [`Error::Config`] when [`Loss::taps`] did not ask for it.
+    pub fn tap(&self, name: &str) -> Result<&'a Tensor> {
+        let reason = "the objective did not ask for this part of the student";
+        self.taps.get(name).ok_or_else(|| Error::config(name, reason))
+    }
+
+    /// The teacher's part `name`.
+    ///
+    /// # Errors
+    /// [`Error::Config`] when [`Loss::teacher_taps`] did not ask for it.
+    pub fn teacher_tap(&self, name: &str) -> Result<&'a Tensor> {
+        let reason = "the objective did not ask for this part of the teacher";
+        self.teacher_taps.get(name).ok_or_else(|| Error::config(name, reason))
+    }
+
+    /// The teacher's logits.
+    ///
+    /// # Errors
+    /// [`Error::Config`] when there is no teacher.
+    pub fn teacher(&self) -> Result<&'a Tensor> {
+        self.teacher_logits.ok_or_else(|| Error::config("teacher", "this objective needs one"))
+    }
 }
 
 /// An objective: the mean over the batch, in nats.
-pub trait Loss {
-    /// The loss, a scalar; its gradient flows to the student's logits.
+///
+/// [`LossSpec`] has those that suite files name; any other type that implements this trait goes
+/// into a [`crate::Student`] just as well.
+pub trait Loss: Send + Sync {
+    /// The loss, a scalar; its gradient flows to the student's logits and taps.
     ///
     /// # Errors
     /// [`Error::Config`] when a teacher is needed and there is none; shapes that do not fit.
@@ -31,11 +76,23 @@ pub trait Loss {
         false
     }
 
+    /// Names of the student's parts whose outputs are needed, of [`kd_core::Classifier::tap_names`].
+    fn taps(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// The same of the teacher.
+    fn teacher_taps(&self) -> Vec<String> {
+        Vec::new()
+    }
+
     /// Refuses settings outside their domain.
     ///
     /// # Errors
     /// [`Error::Config`], naming the setting.
-    fn check(&self) -> Result<()>;
+    fn check(&self) -> Result<()> {
+        Ok(())
+    }
 }
 
 registry! {
@@ -51,8 +108,26 @@ pub use distill::Distill;
 pub use label_smoothing::LabelSmoothing;
 pub use labels::Labels;
 
-fn teacher<'a>(input: &LossInput<'a>) -> Result<&'a Tensor> {
-    input.teacher_logits.ok_or_else(|| Error::config("teacher", "this objective needs one"))
+impl Loss for LossSpec {
+    fn loss(&self, input: &LossInput<'_>) -> Result<Tensor> {
+        self.as_dyn().loss(input)
+    }
+
+    fn needs_teacher(&self) -> bool {
+        self.as_dyn().needs_teacher()
+    }
+
+    fn taps(&self) -> Vec<String> {
+        self.as_dyn().taps()
+    }
+
+    fn teacher_taps(&self) -> Vec<String> {
+        self.as_dyn().teacher_taps()
+    }
+
+    fn check(&self) -> Result<()> {
+        self.as_dyn().check()
+    }
 }
 
 #[cfg(test)]
@@ -76,7 +151,7 @@ mod tests {
         let logits = Var::from_tensor(logits).unwrap();
         let labels = (0..logits.dims()[0] as u32).collect::<Vec<_>>();
         let labels = Tensor::new(labels, &Device::Cpu).unwrap();
-        let input = LossInput { logits: &logits, teacher_logits: teacher, labels: &labels };
+        let input = LossInput { teacher_logits: teacher, ..LossInput::new(&logits, &labels) };
         let loss = spec.as_dyn().loss(&input).unwrap();
         let grads = loss.backward().unwrap();
         let grad = grads.get(&logits).unwrap().flatten_all().unwrap().to_vec1().unwrap();

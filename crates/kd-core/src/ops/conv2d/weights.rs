@@ -6,7 +6,7 @@
 use pulp::Arch;
 use rayon::prelude::*;
 
-use super::blocks::{Block, images_per_block, with_margins};
+use super::blocks::{Block, images_per_block, with_buffer, with_margins};
 use super::cpu::{Sum, grad_input, places};
 use super::geometry::{Gather, Geometry, Run};
 use super::lanes::LaneWeightSum;
@@ -247,18 +247,23 @@ impl<'a> Partial<'a> {
             Windows::Groups(groups) => {
                 let width = self.cols.1 / groups.len();
                 let len = sums.len() / groups.len();
-                for ((i, runs), out) in groups.iter().enumerate().zip(sums.chunks_exact_mut(len)) {
-                    let cols = (self.cols.0 + i * width, width);
-                    Arch::new().dispatch(WeightSum {
-                        x,
-                        in_offsets,
-                        runs,
-                        g,
-                        n_channels,
-                        cols,
-                        out,
-                    });
-                }
+                with_buffer(len, |so_far| {
+                    for ((i, runs), out) in
+                        groups.iter().enumerate().zip(sums.chunks_exact_mut(len))
+                    {
+                        let cols = (self.cols.0 + i * width, width);
+                        Arch::new().dispatch(WeightSum {
+                            x,
+                            in_offsets,
+                            runs,
+                            g,
+                            n_channels,
+                            cols,
+                            out,
+                            so_far: &mut *so_far,
+                        });
+                    }
+                });
             }
         });
     }

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::cpu::Mask;
 use crate::act::{Buffer, Made};
+use crate::ops::onnx::Operator;
 use crate::ops::operation::{Checked, Operation};
 use crate::ops::step::{Backward, Forward, Reads};
 use crate::{Mode, Result, Stream};
@@ -31,6 +32,10 @@ impl Operation for Dropout {
             return Ok(inputs[0].to_vec());
         }
         Err(format!("p is {}, not in [0, 1)", self.p))
+    }
+
+    fn onnx(&self, _: &[&[usize]]) -> Vec<Operator> {
+        Vec::new()
     }
 
     fn forward(&self, step: &mut Forward<'_>) -> Result<Made> {

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::Result;
 use crate::act::{Act, Buffer, Made};
+use crate::ops::onnx::Operator;
 use crate::ops::operation::{Checked, Operation};
 use crate::ops::step::{Backward, Forward, Reads};
 use crate::ops::transpose::transposed;
@@ -19,6 +20,10 @@ pub struct Flatten {}
 impl Operation for Flatten {
     fn shape(&self, inputs: &[&[usize]]) -> Checked<Vec<usize>> {
         Ok(vec![inputs[0].iter().product()])
+    }
+
+    fn onnx(&self, _: &[&[usize]]) -> Vec<Operator> {
+        vec![Operator::new("Flatten").with_int("axis", 1)]
     }
 
     fn forward(&self, step: &mut Forward<'_>) -> Result<Made> {

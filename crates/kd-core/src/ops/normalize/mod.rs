@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::Result;
 use crate::act::{Buffer, Made};
 use crate::ops::channels::{task_len, widened};
+use crate::ops::onnx::Operator;
 use crate::ops::operation::{Checked, Operation, chw};
 use crate::ops::step::{Backward, Forward, Reads};
 use crate::simd::vectorized;
@@ -34,6 +35,11 @@ impl Operation for Normalize {
             return Err("mean must be finite, and std finite and above 0".into());
         }
         Ok(inputs[0].to_vec())
+    }
+
+    fn onnx(&self, _: &[&[usize]]) -> Vec<Operator> {
+        let centered = Operator::new("Sub").per_channel(&self.mean);
+        vec![centered, Operator::after(0, "Div").per_channel(&self.std)]
     }
 
     fn forward(&self, step: &mut Forward<'_>) -> Result<Made> {

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::cpu::Windows;
 use crate::Result;
 use crate::act::{Buffer, Made};
+use crate::ops::onnx::Operator;
 use crate::ops::operation::{Checked, Operation, chw, n_windows};
 use crate::ops::step::{Backward, Forward, Reads};
 
@@ -40,6 +41,10 @@ impl Default for MaxPool {
 impl Operation for MaxPool {
     fn shape(&self, inputs: &[&[usize]]) -> Checked<Vec<usize>> {
         out_shape(inputs[0], self.kernel, self.stride, self.padding)
+    }
+
+    fn onnx(&self, _: &[&[usize]]) -> Vec<Operator> {
+        vec![windows("MaxPool", self.kernel, self.stride, self.padding)]
     }
 
     fn forward(&self, step: &mut Forward<'_>) -> Result<Made> {
@@ -108,6 +113,11 @@ impl Operation for AvgPool {
         out_shape(inputs[0], self.kernel, self.stride, self.padding)
     }
 
+    fn onnx(&self, _: &[&[usize]]) -> Vec<Operator> {
+        let operator = windows("AveragePool", self.kernel, self.stride, self.padding);
+        vec![operator.with_int("count_include_pad", self.count_padding.into())]
+    }
+
     fn forward(&self, step: &mut Forward<'_>) -> Result<Made> {
         let x = step.input(0);
         Ok(self.windows(x.dims()).mean(x.values(), self.count_padding).into())
@@ -134,6 +144,10 @@ impl Operation for GlobalAvgPool {
         Ok(vec![channels, 1, 1])
     }
 
+    fn onnx(&self, _: &[&[usize]]) -> Vec<Operator> {
+        vec![Operator::new("GlobalAveragePool")]
+    }
+
     fn forward(&self, step: &mut Forward<'_>) -> Result<Made> {
         let x = step.input(0);
         Ok(Windows::whole(x.dims()).mean(x.values(), true).into())
@@ -152,6 +166,17 @@ impl Operation for GlobalAvgPool {
     fn reads(&self) -> Reads {
         Reads { inputs: false, output: false }
     }
+}
+
+/// A pool with windows as an operator of ONNX.
+fn windows(
+    op_type: &'static str,
+    kernel: [usize; 2],
+    stride: [usize; 2],
+    padding: [usize; 4],
+) -> Operator {
+    let operator = Operator::new(op_type).with_sizes("kernel_shape", &kernel);
+    operator.with_sizes("strides", &stride).with_sizes("pads", &padding)
 }
 
 /// The number of a winner within its window is kept in a byte.
