@@ -70,6 +70,11 @@ impl Block for ConvBlock {
         if self.residual { step.add(1, grad) } else { Ok(()) }
     }
 
+    #[cfg(feature = "cuda")]
+    fn on_gpu(&self) -> Result<&dyn super::OnGpu> {
+        Ok(self)
+    }
+
     /// In evaluation only what a clamp has made is read again, which is kept anyway.
     fn reads(&self, trains: bool) -> Reads {
         Reads { inputs: trains, output: trains && self.norm.is_some() }
@@ -81,7 +86,7 @@ impl Block for ConvBlock {
 }
 
 impl ConvBlock {
-    fn geometry(&self, x: &Act, weight: &[usize]) -> Result<Geometry> {
+    pub(super) fn geometry(&self, x: &Act, weight: &[usize]) -> Result<Geometry> {
         Geometry::new(x.dims(), weight, self.conv)
     }
 
