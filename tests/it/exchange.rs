@@ -21,7 +21,7 @@ const CIFAR: [usize; 3] = [3, 32, 32];
 
 fn build(name: &str, shape: [usize; 3]) -> Box<dyn Classifier> {
     let spec = ModelSpec::from_name(name).unwrap();
-    spec.as_dyn().build(shape, 10, Stream::new(1), &Device::Cpu).unwrap()
+    spec.as_dyn().build(shape, 10, Stream::new(1), &Device::Cpu).unwrap().into()
 }
 
 fn golden(name: &str) -> PathBuf {
@@ -160,8 +160,12 @@ fn write_all(folder: &Path, name: &str, shape: [usize; 3]) {
     let tensors = network.params().tensors();
     save_for_pytorch(&at(".safetensors"), &tensors, Names::Torchvision).unwrap();
     let images_of = ImageConfig { input_size: shape, mean: None, std: None, num_classes: 10 };
-    let config =
-        ExportConfig { architecture: name.into(), num_classes: 10, pretrained_cfg: images_of };
+    let config = ExportConfig {
+        architecture: name.into(),
+        num_classes: 10,
+        label_names: Vec::new(),
+        pretrained_cfg: images_of,
+    };
     let spec = ModelSpec::from_name(name).unwrap();
     onnx::save_onnx(&at(".onnx"), &spec, &tensors, &config).unwrap();
     let data = [("images".to_owned(), images), ("logits".to_owned(), logits)].into();
