@@ -7,6 +7,7 @@ use candle_core::Device;
 use clap::ValueEnum;
 use kd_core::{Classifier, Error, Result};
 use kd_models::Names;
+use kd_models::onnx::{self, ExportInfo};
 use kd_models::weights::{ExportConfig, ImageConfig, save_for_pytorch};
 
 use super::exchange::{ImageArgs, names};
@@ -59,7 +60,16 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
             save_for_pytorch(&args.out, &tensors, args.names)?;
             println!("{}", config.save_beside(&args.out)?.display());
         }
-        Format::Onnx => todo!(),
+        Format::Onnx => {
+            let graph = spec.as_dyn().graph(args.images.image_shape, args.images.classes)?;
+            let graph = match (&args.mean, &args.std) {
+                (Some(mean), Some(std)) => graph.normalized(mean, std)?,
+                _ => graph,
+            };
+            let provenance = [("architecture".to_owned(), args.model.clone())].into();
+            let info = ExportInfo { provenance, ..ExportInfo::default() };
+            onnx::save(&args.out, &graph, &tensors, &info)?;
+        }
     }
     println!("{}", args.out.display());
     Ok(ExitCode::SUCCESS)
