@@ -28,7 +28,7 @@ const WEIGHTS: &str = "run/checkpoints/mlp-12-seed0/student";
 /// `kd attack` on that network.
 fn attack(at: &Path, flags: &[&str]) -> Command {
     let mut command = kd(at);
-    command.args(["attack", "--model", "mlp-12", "--weights", WEIGHTS]).args(flags);
+    command.args(["attack", "--weights", WEIGHTS]).args(flags);
     command
 }
 
@@ -180,10 +180,9 @@ fn rounded_images_are_classified_as_was_said() {
         let own = state["own"].as_array().unwrap();
         n_right += own.iter().filter(|outcome| outcome["rounded"] == outcome["label"]).count();
     }
-    let evaluate = ["eval", "--model", "mlp-12", "--weights", WEIGHTS];
-    let normalize = ["--mean", "0.4914,0.4822,0.4465", "--std", "0.2470,0.2435,0.2616"];
+    let evaluate = ["eval", "--weights", WEIGHTS];
     let data = ["--data", "folder:adv/fgsm-eps0.02-png"];
-    let evaluated = json(kd(at).args(evaluate).args(data).args(normalize));
+    let evaluated = json(kd(at).args(evaluate).args(data));
     assert_eq!((&evaluated["total"], &evaluated["correct"]), (&110.into(), &n_right.into()));
 }
 
@@ -219,7 +218,8 @@ fn bad_flags_are_refused_before_anything_is_written() {
         (&["--audit", "--eps", "-0.1"], "`eps`"),
         (&["--attack", "pgd", "--n", "0"], "`n`"),
         (&["--attack", "pgd", "--data", "walls"], "`walls`"),
-        (&["--attack", "pgd", "--mean", "0,0", "--std", "1,1"], "one mean and one std"),
+        (&["--attack", "pgd", "--mean", "0", "--std", "1"], "leave out --mean and --std"),
+        (&["--attack", "pgd", "--model", "mlp-13"], "leave out --model"),
         (&["--attack", "pgd", "--transfer", WEIGHTS, "--transfer-model", "walk"], "`walk`"),
     ] {
         let ended = end(attack(at, flags).args(["--out", "bad"]));

@@ -10,7 +10,7 @@ use kd_train::LossSpec;
 use serde_json::Value;
 
 use crate::mnist_files;
-use crate::program::{end, finals, kd, succeed};
+use crate::program::{end, finals, kd, refused, succeed};
 
 #[test]
 fn what_kd_train_writes_kd_eval_reads() {
@@ -20,7 +20,7 @@ fn what_kd_train_writes_kd_eval_reads() {
     succeed(kd(at).args(["train", "--model", "mlp-20", "--epochs", "2", "--out", "teacher"]));
     let weights = "teacher/checkpoints/mlp-20-seed0/student";
     let distill = ["train", "--model", "mlp-8", "--epochs", "2", "--out", "student"];
-    succeed(kd(at).args(distill).args(["--teacher", weights, "--teacher-model", "mlp-20"]));
+    succeed(kd(at).args(distill).args(["--teacher", weights]));
     assert!(finals(&at.join("student"))[0]["last"]["agreement"].is_number());
 
     let evaluate = |weights: &str| {
@@ -39,6 +39,69 @@ fn what_kd_train_writes_kd_eval_reads() {
     }
     assert_eq!((&result["model"], &result["split"]), (&"mlp-20".into(), &"test".into()));
     assert_eq!(result["parameters"], 784 * 20 + 20 + 20 * 10 + 10);
+}
+
+/// The normalization and the network are in the checkpoint: flags may repeat them, as for weights
+/// from elsewhere, which have neither.
+#[test]
+fn a_checkpoint_alone_gives_the_figures_that_flags_give() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    mnist_files::write(&at.join("data"), 200, 50);
+    let train = ["train", "--model", "mlp-20", "--dropout", "0.2", "--epochs", "2"];
+    let normalize = ["--mean", "0.2", "--std", "0.4"];
+    succeed(kd(at).args(train).args(normalize).args(["--out", "run"]));
+    let own = "run/checkpoints/mlp-20-seed0/student";
+    let elsewhere = format!("{own}/model.safetensors");
+    let flags = [&["--model", "mlp-20"][..], &normalize].concat();
+    let import = ["import", &elsewhere, "--image-shape", "1,28,28", "--out", "own.safetensors"];
+    succeed(kd(at).args(import).args(&flags));
+
+    let json = |command: &[&str], weights: &str, flags: &[&str]| {
+        let args = [command, &["--weights", weights, "--json"], flags].concat();
+        let mut value: Value = serde_json::from_str(&succeed(kd(at).args(args)).stdout).unwrap();
+        value.as_object_mut().unwrap().remove("images_per_second");
+        if let Some(attacks) = value.get_mut("attacks").and_then(Value::as_array_mut) {
+            attacks[0].as_object_mut().unwrap().remove("seconds");
+        }
+        value
+    };
+    let attack = ["attack", "--attack", "pgd", "--eps", "0.05", "--n", "40"];
+    for command in [&["eval"][..], &attack] {
+        let alone = json(command, own, &[]);
+        assert_eq!(alone, json(command, own, &flags), "{command:?}: repeated");
+        assert_eq!(alone, json(command, &elsewhere, &flags), "{command:?}: from elsewhere");
+        assert_eq!(alone, json(command, "own.safetensors", &[]), "{command:?}: imported");
+        let plain = json(command, &elsewhere, &["--model", "mlp-20"]);
+        assert_ne!(alone, plain, "{command:?}: normalized as the data set's");
+        for (flags, words) in [
+            (&["--mean", "0.2", "--std", "0.5"][..], "`normalize`"),
+            (&["--model", "mlp-21"], "`mlp-20`, not `mlp-21`"),
+        ] {
+            for weights in [own, "own.safetensors"] {
+                let args = [command, &["--weights", weights], flags].concat();
+                refused(&end(kd(at).args(args)), 78, words, &format!("{command:?} {weights}"));
+            }
+        }
+        let args = [command, &["--weights", &elsewhere]].concat();
+        refused(&end(kd(at).args(args)), 78, "name it by --model", "no network");
+    }
+    let export = |weights: &str, out: &str, flags: &[&str]| {
+        let args = ["export", "--format", "safetensors", "--weights", weights, "--out", out];
+        fs::create_dir(at.join(out).parent().unwrap()).unwrap();
+        succeed(kd(at).args(args).args(flags));
+        let config = at.join(out).with_file_name("config.json");
+        (fs::read(at.join(out)).unwrap(), fs::read(config).unwrap())
+    };
+    let alone = export(own, "a/net.safetensors", &[]);
+    let shape = ["--image-shape", "1,28,28"];
+    assert_eq!(alone, export(&elsewhere, "b/net.safetensors", &[&flags[..], &shape].concat()));
+    assert_eq!(alone, export("own.safetensors", "c/net.safetensors", &[]));
+    assert!(String::from_utf8(alone.1).unwrap().contains("0.2"));
+
+    let path = at.join(own).join("network.json");
+    let network: Value = serde_json::from_slice(&fs::read(path).unwrap()).unwrap();
+    assert_eq!((&network["name"], &network["class_names"][7]), (&"mlp-20".into(), &"7".into()));
 }
 
 /// Synthetic objects as one file of CIFAR-10's binary format.
@@ -77,9 +140,7 @@ fn a_convolutional_network_is_trained_and_evaluated_on_files() {
     }
     assert_eq!((&test["total"], &test["parameters"]), (&20.into(), &75_290.into()));
     // One file is enough for the part that it belongs to.
-    let normalize = ["--mean", "0.485,0.456,0.406", "--std", "0.229,0.224,0.225"];
-    let train = ["--data-dir", "other", "--split", "train"];
-    let other = evaluate(&[&train[..], &normalize].concat());
+    let other = evaluate(&["--data-dir", "other", "--split", "train"]);
     assert_eq!((&other["total"], &other["split"]), (&24.into(), &"train".into()));
 }
 
@@ -97,6 +158,16 @@ fn kd_list_names_every_entry() {
     assert_eq!(kinds("attacks"), AttackSpec::NAMES);
     assert_eq!(kinds("data"), DataSpec::NAMES);
     assert_eq!(list["models"][0]["parameters"], 2_395_210);
+    assert_eq!(list["models"][0]["multiply_adds"], 784 * 1200 + 1200 * 1200 + 1200 * 10);
+    // Settings in single precision are written in few digits.
+    let is_noise = |part: &str| part.len() > 9 && part.contains('.');
+    assert!(!text.split(|c: char| !c.is_ascii_digit() && c != '.').any(is_noise), "{text}");
+
+    let table = succeed(kd(folder.path()).arg("list")).stdout;
+    let words = |line: &str| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+    let first = words(table.lines().nth(1).unwrap());
+    let want = ["mlp", "mlp-1200-1200", "1x28x28", "10", "2,395,210", "2,392,800"];
+    assert_eq!(first, want, "{table}");
 }
 
 #[test]

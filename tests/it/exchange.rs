@@ -20,7 +20,7 @@ const CIFAR: [usize; 3] = [3, 32, 32];
 
 fn build(name: &str, shape: [usize; 3]) -> Box<dyn Classifier> {
     let spec = ModelSpec::from_name(name).unwrap();
-    spec.as_dyn().build(shape, 10, Stream::new(1), &Device::Cpu).unwrap()
+    spec.as_dyn().build(shape, 10, Stream::new(1), &Device::Cpu).unwrap().into()
 }
 
 fn golden(name: &str) -> PathBuf {

@@ -193,16 +193,19 @@ fn damaged_and_unsuitable_weights_are_refused() {
         end(kd(at).args(["eval", "--model", model, "--weights"]).arg(weights))
     };
     for model in ["mlp-9", "mlp-8-8"] {
-        refused(&eval(model, &weights), 78, "fc", model);
+        refused(&eval(model, &weights), 78, "leave out --model", model);
         let distill = ["train", "--model", "mlp-8", "--out", "out", "--teacher-model", model];
-        refused(&end(kd(at).args(distill).arg("--teacher").arg(&weights)), 78, "fc", model);
+        let ended = end(kd(at).args(distill).arg("--teacher").arg(&weights));
+        refused(&ended, 78, "leave out --model", model);
         assert!(!at.join("out").exists(), "an unsuitable teacher left a folder");
     }
     let args = ["eval", "--model", "mlp-8", "--mean", "0,0", "--std", "1,1", "--weights"];
-    refused(&end(kd(at).args(args).arg(&weights)), 78, "`normalize`", "two channels");
+    for file in [weights.clone(), weights.join("model.safetensors")] {
+        refused(&end(kd(at).args(args).arg(&file)), 78, "`normalize`", "two channels");
+    }
     refused(&eval("mlp-8", &at.join("run/spec.toml")), 65, "spec.toml", "not weights");
 
-    for name in ["model.safetensors", "state.json"] {
+    for name in ["model.safetensors", "network.json"] {
         let good = fs::read(weights.join(name)).unwrap();
         let mut bad = good.clone();
         bad[good.len() / 2] ^= 1;

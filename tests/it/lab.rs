@@ -6,8 +6,8 @@ use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use candle_core::{Device, Tensor};
-use kd_core::{Batch, BatchSource, Classifier, Error, Perturb, Result, Stream};
-use kd_data::{Augment, DataSpec, Dataset, Loader, SyntheticDigits};
+use kd_core::{Batch, BatchSource, Classifier, Error, Net, Perturb, Result, Stream};
+use kd_data::{Augment, Dataset, Loader, SyntheticDigits};
 use kd_models::{Mlp, ModelSpec};
 use kd_train::losses::Distill;
 use kd_train::{
@@ -52,18 +52,20 @@ struct Lab {
 }
 
 static LAB: LazyLock<Lab> = LazyLock::new(|| {
-    let digits = SyntheticDigits { n_train: 300, n_test: 100, seed: 0 };
-    let splits = digits.load(None).unwrap();
-    let normalize = DataSpec::SyntheticDigits(digits).as_dyn().normalize();
+    let splits = digits().load(None).unwrap();
     let augment = Augment { crop_padding: 2, ..Augment::default() };
     let (train, stream) = (Arc::new(splits.train), Stream::new(1).at("data"));
-    let test = Loader::in_order(Arc::new(splits.test), normalize.clone()).unwrap();
+    let test = Loader::in_order(Arc::new(splits.test));
     Lab {
-        train: Loader::new(train, augment, normalize, stream).unwrap(),
+        train: Loader::new(train, augment, stream).unwrap(),
         test: EvalSet::new(Arc::new(test)).unwrap(),
         teacher: build(&mlp(40, 0.0)),
     }
 });
+
+fn digits() -> SyntheticDigits {
+    SyntheticDigits { n_train: 300, n_test: 100, seed: 0 }
+}
 
 fn mlp(n_units: usize, dropout: f32) -> ModelSpec {
     ModelSpec::Mlp(Mlp { hidden: vec![n_units; 2], dropout, input_dropout: dropout / 2.0 })
@@ -71,7 +73,10 @@ fn mlp(n_units: usize, dropout: f32) -> ModelSpec {
 
 fn build(model: &ModelSpec) -> Box<dyn Classifier> {
     let stream = Stream::new(1).at("init");
-    model.as_dyn().build([1, 28, 28], 10, stream, &Device::Cpu).unwrap()
+    let normalize = digits().normalize();
+    let graph = model.as_dyn().graph([1, 28, 28], 10).unwrap();
+    let graph = graph.normalized(&normalize.mean, &normalize.std).unwrap();
+    Net::new(graph, stream, &Device::Cpu).unwrap().into()
 }
 
 /// A small MLP that has made no step.

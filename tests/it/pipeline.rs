@@ -188,8 +188,7 @@ fn a_teacher_from_a_file_takes_the_place_of_the_one_that_would_be_trained() {
     let first = succeed(&mut kd_run(at, "trained"));
     assert!(first.stderr.contains("tiny-cnn quick: For tests."), "{}", first.stderr);
     let weights = "trained/checkpoints/teacher-seed0/teacher";
-    let teacher = ["--teacher", weights, "--teacher-model", "resnet8"];
-    succeed(kd_run(at, "given").args(teacher));
+    succeed(kd_run(at, "given").args(["--teacher", weights]));
 
     let students = |out: &str| {
         let finals = finals(&at.join(out)).into_iter();
@@ -201,6 +200,6 @@ fn a_teacher_from_a_file_takes_the_place_of_the_one_that_would_be_trained() {
     let teacher = &spec["training"][0]["teacher"]["weights"];
     assert_eq!(teacher["path"].as_str(), Some(weights));
     assert_eq!(teacher["sha256"].as_str().map(str::len), Some(64));
-    assert_eq!(teacher["model"]["depth"].as_integer(), Some(8));
+    assert_eq!(teacher["network"].as_str(), Some("resnet8"));
     assert_eq!(spec["normalize"]["mean"][2].as_float(), Some(0.5));
 }

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use candle_core::Device;
-use kd_core::Stream;
+use kd_core::{Classifier, Stream};
 use kd_data::{Dataset, SyntheticPhotos};
 use kd_models::ModelSpec;
 use kd_models::weights::save_safetensors;

@@ -29,12 +29,13 @@ pub(crate) struct Args {
     #[arg(long, value_name = "N")]
     seeds: Option<u32>,
     /// Weights of a teacher, which is then not trained
-    #[arg(long, value_name = "FILE", requires = "teacher_model")]
+    #[arg(long, value_name = "PATH")]
     teacher: Option<PathBuf>,
-    /// The network in it, such as resnet56
+    /// The network in it, such as resnet56, where the weights are from elsewhere
     #[arg(long, value_name = "NAME", requires = "teacher")]
     teacher_model: Option<String>,
-    /// Mean of each channel, with which that teacher was trained
+    /// Mean of each channel by which trained networks normalize images, and that teacher where its
+    /// weights do not say it
     #[arg(long, value_name = "X,..", requires = "std")]
     mean: Option<String>,
     /// Standard deviation of each channel

@@ -3,7 +3,7 @@
 use candle_core::Tensor;
 use kd_core::{Batch, Classifier, Error, Perturb, Result, Stream};
 
-use crate::{AttackSpec, Examples, Victim};
+use crate::{Attack, Examples, Victim};
 
 /// Attacks the student with each batch before it learns from it, so that it minimizes
 /// `E[max_{|d| <= eps} J(x + d, y)]` (Madry et al. 2018, arXiv:1706.06083, eq. 2.1).
@@ -16,51 +16,56 @@ use crate::{AttackSpec, Examples, Victim};
 /// The student is attacked in evaluation mode: without dropout, batch norm with its running
 /// statistics. So an image's perturbation depends on the student, the image, its position in the
 /// data set and the stream, never on its batch mates.
-#[derive(Debug, Clone, PartialEq)]
 pub struct AdversarialTraining {
-    attack: AttackSpec,
-    mean: Vec<f32>,
-    std: Vec<f32>,
+    attack: Box<dyn Attack>,
 }
 
 impl AdversarialTraining {
-    /// `attack` on images that the loader normalizes to `(pixel - mean) / std`, one mean and one
-    /// std per channel.
+    /// Training against `attack`.
     ///
     /// # Errors
     /// [`Error::Config`] for settings of the attack outside their domain.
-    pub fn new(attack: AttackSpec, mean: Vec<f32>, std: Vec<f32>) -> Result<Self> {
-        attack.as_dyn().check()?;
-        Ok(Self { attack, mean, std })
+    pub fn new(attack: impl Attack + 'static) -> Result<Self> {
+        attack.check()?;
+        Ok(Self { attack: Box::new(attack) })
     }
 }
 
 impl Perturb for AdversarialTraining {
     /// # Errors
-    /// [`Error::Config`] when the images were not normalized with this mean and std, or a logit is
-    /// not finite.
+    /// [`Error::Config`] when the images are no pixels in `[0, 1]`, or a logit is not finite.
     fn perturb(&self, model: &dyn Classifier, batch: &Batch, stream: Stream) -> Result<Tensor> {
         let &[_, channels, height, width] = batch.images.dims() else {
             return Err(Error::shape("images", "(N, C, H, W)", batch.images.dims()));
         };
-        let shape = [channels, height, width];
-        let victim = Victim::new(model, shape, &self.mean, &self.std, batch.images.device())?;
+        let victim = Victim::new(model, [channels, height, width], batch.images.device())?;
         let examples = Examples {
-            pixels: victim.pixels(&batch.images)?,
+            pixels: pixels(&batch.images)?,
             labels: batch.labels.to_vec1()?,
             indices: batch.indices.clone(),
             targets: None,
         };
         examples.check(victim.n_pixels(), victim.n_classes())?;
-        victim.images(&self.attack.as_dyn().run(&victim, &examples, stream)?)
+        victim.images(&self.attack.run(&victim, &examples, stream)?)
     }
+}
+
+/// The pixels of images; what interpolation rounded out of `[0, 1]` is cut off.
+fn pixels(images: &Tensor) -> Result<Vec<f32>> {
+    const ROUNDING: f32 = 1e-5;
+    let cut = |pixel: f32| match pixel.clamp(0.0, 1.0) {
+        inside if (pixel - inside).abs() <= ROUNDING => inside,
+        _ => pixel,
+    };
+    Ok(images.flatten_all()?.to_vec1()?.into_iter().map(cut).collect())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::AttackSpec;
     use crate::attacks::{Fgsm, Pgd};
-    use crate::testing::{Mlp, N_PIXELS, SHAPE, bits, examples};
+    use crate::testing::{Mlp, N_PIXELS, bits, examples, victim};
     use candle_core::Device;
 
     const MEAN: [f32; 2] = [0.1307, 0.5];
@@ -76,11 +81,11 @@ mod tests {
     }
 
     fn training(attack: AttackSpec) -> AdversarialTraining {
-        AdversarialTraining::new(attack, MEAN.to_vec(), STD.to_vec()).unwrap()
+        AdversarialTraining::new(attack).unwrap()
     }
 
-    fn victim(model: &Mlp) -> Victim<'_> {
-        Victim::new(model, SHAPE, &MEAN, &STD, &Device::Cpu).unwrap()
+    fn model(seed: u64) -> Mlp {
+        Mlp::small(seed).normalized(&MEAN, &STD)
     }
 
     fn batch(victim: &Victim<'_>, examples: &Examples) -> Batch {
@@ -103,14 +108,14 @@ mod tests {
 
     #[test]
     fn images_stay_in_ball_and_box_and_the_loss_rises() {
-        let model = Mlp::small(1);
+        let model = model(1);
         let victim = victim(&model);
         let examples = examples(&victim, 30, (0.0, 1.0));
         let batch = batch(&victim, &examples);
         for attack in [pgd7(), fast()] {
             let images = training(attack).perturb(&model, &batch, Stream::new(1)).unwrap();
             assert_eq!(images.dims(), batch.images.dims());
-            let pixels = victim.pixels(&images).unwrap();
+            let pixels = values(&images);
             let distance = crate::Norm::Linf.distance(&pixels, &examples.pixels);
             assert!(distance <= f64::from(EPS) + 1e-6, "{distance}");
             let (before, after) = (&batch.images, &images);
@@ -121,7 +126,7 @@ mod tests {
 
     #[test]
     fn an_image_is_perturbed_the_same_way_in_every_batch() {
-        let model = Mlp::small(2);
+        let model = model(2);
         let victim = victim(&model);
         let examples = examples(&victim, 12, (0.0, 1.0));
         let perturb = |examples: &Examples, seed| {
@@ -135,32 +140,34 @@ mod tests {
     }
 
     #[test]
-    fn without_a_radius_the_images_stay_up_to_rounding() {
-        let model = Mlp::small(3);
+    fn without_a_radius_the_images_stay() {
+        let model = model(3);
         let victim = victim(&model);
         let batch = batch(&victim, &examples(&victim, 5, (0.0, 1.0)));
         let attack = pgd7().as_dyn().with_eps(0.0).unwrap();
         let images = training(attack).perturb(&model, &batch, Stream::new(1)).unwrap();
-        for (got, want) in values(&images).iter().zip(values(&batch.images)) {
-            assert!((got - want).abs() < 1e-5, "{got}, want {want}");
-        }
+        assert_eq!(bits(&values(&images)), bits(&values(&batch.images)));
+    }
+
+    #[test]
+    fn rounding_errors_of_interpolation_are_cut_off() {
+        let images = Tensor::new(&[-1e-7_f32, 1.000_000_1, 0.3, 1.1, -0.1], &Device::Cpu).unwrap();
+        assert_eq!(pixels(&images).unwrap(), [0.0, 1.0, 0.3, 1.1, -0.1]);
     }
 
     #[test]
     fn bad_settings_and_images_are_refused() {
         let fgsm = AttackSpec::Fgsm(Fgsm { eps: -0.1, ..Fgsm::default() });
-        assert!(AdversarialTraining::new(fgsm, MEAN.to_vec(), STD.to_vec()).is_err());
-        let model = Mlp::small(4);
+        assert!(AdversarialTraining::new(fgsm).is_err());
+        let model = model(4);
         let victim = victim(&model);
         let batch = batch(&victim, &examples(&victim, 3, (0.0, 1.0)));
         let refused = |training: AdversarialTraining, batch: &Batch, what: &str| {
             let error = training.perturb(&model, batch, Stream::new(1)).unwrap_err().to_string();
             assert!(error.contains(what), "{error}");
         };
-        let other = AdversarialTraining::new(pgd7(), vec![0.0; 2], vec![1.0; 2]).unwrap();
-        refused(other, &batch, "normalized otherwise");
-        let one_channel = AdversarialTraining::new(pgd7(), vec![0.0], vec![1.0]).unwrap();
-        refused(one_channel, &batch, "2 channels");
+        let normalized = Batch { images: (&batch.images * 3.0).unwrap(), ..batch.clone() };
+        refused(training(pgd7()), &normalized, "normalize inside the network");
         let images = batch.images.flatten_from(1).unwrap();
         refused(training(pgd7()), &Batch { images, ..batch.clone() }, "(N, C, H, W)");
     }

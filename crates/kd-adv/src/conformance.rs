@@ -59,7 +59,7 @@ fn settings_survive_serde_and_unknown_ones_are_refused() {
 
 #[test]
 fn a_radius_of_0_leaves_the_images_as_they_are() {
-    let victim = victim(&MODEL);
+    let victim = victim(&*MODEL);
     let examples = images(&victim);
     for spec in bounded().iter().map(|spec| spec.as_dyn().with_eps(0.0).unwrap()) {
         let pixels = run(&spec, &victim, &examples).pixels;
@@ -92,7 +92,7 @@ fn another_radius_is_kept_and_stays_acceptable() {
 /// `attack` itself checks the ball; here it is measured once more, from the images.
 #[test]
 fn images_stay_in_the_ball_and_in_the_box() {
-    let victim = victim(&MODEL);
+    let victim = victim(&*MODEL);
     let examples = images(&victim);
     for spec in all() {
         let pixels = run(&spec, &victim, &examples).pixels;
@@ -109,7 +109,7 @@ fn images_stay_in_the_ball_and_in_the_box() {
 /// The same bits from the same stream, on one thread and on two, and for an example alone.
 #[test]
 fn results_depend_on_the_example_and_the_stream_alone() {
-    let victim = victim(&MODEL);
+    let victim = victim(&*MODEL);
     let examples = images(&victim);
     let on_threads = |n: usize, spec: &AttackSpec| {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(n).build().unwrap();

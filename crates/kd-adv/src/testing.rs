@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use candle_core::{Device, Tensor};
-use kd_core::ops::Activation;
-use kd_core::{Classifier, Linear, Mode, Params, Result, Stream};
+use kd_core::ops::{Flatten, Linear, Relu};
+use kd_core::{Classifier, Graph, Mode, Net, Params, Result, Stream};
 use serde_json::Value;
 
 use crate::{Examples, Victim};
@@ -16,9 +16,7 @@ pub(crate) const N_PIXELS: usize = 24;
 
 /// Linear layers with ReLU between them; with one layer, logits are `W x + b`.
 pub(crate) struct Mlp {
-    layers: Vec<Linear>,
-    params: Params,
-    n_classes: usize,
+    net: Net,
     /// What is done to the logits last.
     output: fn(&Tensor) -> candle_core::Result<Tensor>,
 }
@@ -27,14 +25,25 @@ impl Mlp {
     /// Layers of `sizes` units, `sizes[0]` values going in and `sizes[n]` logits coming out, with
     /// random weights.
     pub(crate) fn new(sizes: &[usize], seed: u64) -> Self {
-        let mut params = Params::default();
-        let layers = sizes.windows(2).enumerate().map(|(i, size)| {
-            let (name, size) = (format!("fc{}", i + 1), (size[0], size[1]));
-            Linear::new(&mut params, &name, size, Stream::new(seed), &Device::Cpu).unwrap()
-        });
-        let layers = layers.collect();
-        let n_classes = *sizes.last().unwrap();
-        Self { layers, params, n_classes, output: |logits| Ok(logits.clone()) }
+        // As many values as a test has, in whatever shape; channels only where they are known.
+        let shape = if sizes[0] == N_PIXELS { SHAPE } else { [sizes[0], 1, 1] };
+        let mut graph = Graph::new(shape);
+        graph.then("flatten", Flatten {});
+        for (i, n_units) in (1..).zip(&sizes[1..]) {
+            if i > 1 {
+                graph.then(format!("relu{i}"), Relu {});
+            }
+            graph.then(format!("fc{i}"), Linear::new(*n_units));
+        }
+        let net = Net::new(graph, Stream::new(seed), &Device::Cpu).unwrap();
+        Self { net, output: |logits| Ok(logits.clone()) }
+    }
+
+    /// The same network, which normalizes its images of [`SHAPE`] first.
+    pub(crate) fn normalized(self, mean: &[f32], std: &[f32]) -> Self {
+        let graph = self.net.graph().clone().normalized(mean, std).unwrap();
+        let net = Net::with_weights(graph, &self.net.params().tensors(), &Device::Cpu).unwrap();
+        Self { net, ..self }
     }
 
     /// 24 values in, 30 hidden units, 5 classes; weights large enough for confident predictions.
@@ -54,7 +63,7 @@ impl Mlp {
             ("fc1.weight".to_owned(), tensor(weight, &[k, n_pixels])),
             ("fc1.bias".to_owned(), tensor(bias, &[k])),
         ];
-        net.params.load(&BTreeMap::from(values)).unwrap();
+        net.net.params().load(&BTreeMap::from(values)).unwrap();
         net
     }
 
@@ -65,10 +74,10 @@ impl Mlp {
         let flat = weights.into_iter().chain(biases);
         let names = ["fc1.weight", "fc2.weight", "fc1.bias", "fc2.bias"];
         let values = names.into_iter().zip(flat).map(|(name, values)| {
-            let shape = net.params.get(name).unwrap().var().dims();
+            let shape = net.net.params().get(name).unwrap().var().dims();
             (name.to_owned(), Tensor::from_slice(values, shape, &Device::Cpu).unwrap())
         });
-        net.params.load(&values.collect()).unwrap();
+        net.net.params().load(&values.collect()).unwrap();
         net
     }
 
@@ -85,14 +94,14 @@ impl Mlp {
     /// The same network with the weights and biases of its last layer multiplied by `factor`, and
     /// so its logits.
     pub(crate) fn scaled(self, factor: f64) -> Self {
-        let last = format!("fc{}.", self.layers.len());
-        let mut values = self.params.tensors();
+        let last = self.net.graph().output.clone() + ".";
+        let mut values = self.net.params().tensors();
         for (name, value) in &mut values {
             // A copy: the values share memory with the parameters.
             let factor = if name.starts_with(&last) { factor } else { 1.0 };
             *value = (&*value * factor).unwrap();
         }
-        self.params.load(&values).unwrap();
+        self.net.params().load(&values).unwrap();
         self
     }
 
@@ -103,38 +112,29 @@ impl Mlp {
 
     /// The rows of the first layer's weights, one vector an output.
     pub(crate) fn weight_rows(&self) -> Vec<Vec<f32>> {
-        self.params.get("fc1.weight").unwrap().constant().to_vec2().unwrap()
+        self.net.params().get("fc1.weight").unwrap().constant().to_vec2().unwrap()
     }
 }
 
 impl Classifier for Mlp {
     fn forward(&self, images: &Tensor, mode: Mode) -> Result<Tensor> {
-        // (N, C, H, W) -> (N, C*H*W)
-        let mut x = images.flatten_from(1)?;
-        for (i, layer) in self.layers.iter().enumerate() {
-            let last = i + 1 == self.layers.len();
-            let activation = if last { Activation::Identity } else { Activation::Relu };
-            x = layer.forward(&x, activation, mode)?;
-        }
-        Ok((self.output)(&x)?)
-    }
-
-    fn features(&self, images: &Tensor, mode: Mode) -> Result<(Tensor, BTreeMap<String, Tensor>)> {
-        Ok((self.forward(images, mode)?, BTreeMap::new()))
+        let [channels, height, width] = self.net.graph().image_shape;
+        let images = images.reshape(((), channels, height, width))?;
+        Ok((self.output)(&self.net.forward(&images, mode)?)?)
     }
 
     fn n_classes(&self) -> usize {
-        self.n_classes
+        self.net.n_classes()
     }
 
     fn params(&self) -> &Params {
-        &self.params
+        self.net.params()
     }
 }
 
-/// `model` on images of [`SHAPE`], without normalization.
-pub(crate) fn victim(model: &Mlp) -> Victim<'_> {
-    Victim::new(model, SHAPE, &[0.0; 2], &[1.0; 2], &Device::Cpu).unwrap()
+/// `model` on images of [`SHAPE`].
+pub(crate) fn victim(model: &dyn Classifier) -> Victim<'_> {
+    Victim::new(model, SHAPE, &Device::Cpu).unwrap()
 }
 
 /// `n` images of [`SHAPE`] with pixels in `[low, high)`, cut to `[0, 1]`, that the victim classifies

@@ -8,14 +8,13 @@ use candle_core::{Device, Tensor, Var};
 use kd_core::{Classifier, Error, Mode, Result};
 use rayon::prelude::*;
 
-/// A [`Classifier`] with its normalization inside: pixels in `[0, 1]`, row-major `(N, C, H, W)`, go
-/// in, raw logits come out, and gradients are taken for the pixels. The network runs in evaluation
-/// mode, where its parameters are constants: their gradients are never computed.
+/// A [`Classifier`] with the pullback of its logits: pixels in `[0, 1]`, row-major `(N, C, H, W)`, go
+/// in as they are, raw logits come out, and gradients are taken for the pixels. Whatever
+/// normalization the network needs is its own. It runs in evaluation mode, where its parameters are
+/// constants: their gradients are never computed.
 pub struct Victim<'a> {
     model: &'a dyn Classifier,
     image_shape: [usize; 3],
-    mean: Vec<f32>,
-    std: Vec<f32>,
     device: Device,
 }
 
@@ -32,33 +31,19 @@ pub struct Pullback {
 const N_ROWS: usize = 50;
 
 impl<'a> Victim<'a> {
-    /// `model` on images of `image_shape` = `[C, H, W]`; it expects `(pixel - mean) / std`, one
-    /// mean and one std per channel.
+    /// `model` on images of `image_shape` = `[C, H, W]`.
     ///
     /// # Errors
-    /// [`Error::Shape`] for images without pixels; [`Error::Config`] when the numbers of means and
-    /// stds differ from the channels', or a std is not above 0.
+    /// [`Error::Shape`] for images without pixels.
     pub fn new(
         model: &'a dyn Classifier,
         image_shape: [usize; 3],
-        mean: &[f32],
-        std: &[f32],
         device: &Device,
     ) -> Result<Self> {
-        let n_channels = image_shape[0];
         if image_shape.contains(&0) {
             return Err(Error::shape("images", "(N, C, H, W) with pixels", &image_shape));
         }
-        if mean.len() != n_channels || std.len() != n_channels {
-            let reason = format!("needs one mean and one std for each of {n_channels} channels");
-            return Err(Error::config("normalize", reason));
-        }
-        let good = |(mean, std): (&f32, &f32)| mean.is_finite() && *std > 0.0 && std.is_finite();
-        if !mean.iter().zip(std).all(good) {
-            return Err(Error::config("normalize", "mean must be finite and std above 0"));
-        }
-        let (mean, std) = (mean.to_vec(), std.to_vec());
-        Ok(Self { model, image_shape, mean, std, device: device.clone() })
+        Ok(Self { model, image_shape, device: device.clone() })
     }
 
     /// Values of one image, C * H * W.
@@ -157,12 +142,11 @@ impl<'a> Victim<'a> {
         rows.enumerate().for_each(|(i, (logits, seeds))| seed(first + i, logits, seeds));
         let seeds = Tensor::from_vec(seeds, output.shape(), &self.device)?;
         let grads = (output * seeds)?.sum_all()?.backward()?;
-        let mut grad = match grads.get(images.as_tensor()) {
+        let pixels = match grads.get(images.as_tensor()) {
             Some(grad) => grad.flatten_all()?.to_vec1()?,
             None => vec![0.0; pixels.len()],
         };
-        self.each_channel(&mut grad, |grad, _, std| *grad /= std);
-        Ok(Pullback { logits, pixels: grad })
+        Ok(Pullback { logits, pixels })
     }
 
     /// Groups of rows with the number of their first row.
@@ -174,45 +158,14 @@ impl<'a> Victim<'a> {
         parts.map(|(part, pixels)| (part * N_ROWS, pixels))
     }
 
-    /// The normalized images, `(N, C, H, W)`: what the network sees.
+    /// Rows of pixels as `(N, C, H, W)`.
     ///
     /// # Errors
     /// When candle cannot allocate.
-    pub fn images(&self, pixels: &[f32]) -> Result<Tensor> {
+    pub(crate) fn images(&self, pixels: &[f32]) -> Result<Tensor> {
         let [channels, height, width] = self.image_shape;
-        let mut values = pixels.to_vec();
-        self.each_channel(&mut values, |pixel, mean, std| *pixel = (*pixel - mean) / std);
         let shape = (pixels.len() / self.n_pixels(), channels, height, width);
-        Ok(Tensor::from_vec(values, shape, &self.device)?)
-    }
-
-    /// The pixels of normalized images, the inverse of [`Victim::images`]; rounding errors that
-    /// leave `[0, 1]` are cut off.
-    ///
-    /// # Errors
-    /// [`Error::Shape`] for images of another shape; [`Error::Config`] when a pixel is more than a
-    /// rounding error outside `[0, 1]`: the images were normalized in another way.
-    pub fn pixels(&self, images: &Tensor) -> Result<Vec<f32>> {
-        if images.dims().get(1..) != Some(&self.image_shape[..]) {
-            let expected = format!("(N, {:?})", self.image_shape);
-            return Err(Error::shape("images", expected, images.dims()));
-        }
-        let mut pixels: Vec<f32> = images.flatten_all()?.to_vec1()?;
-        self.each_channel(&mut pixels, |value, mean, std| *value = *value * std + mean);
-        if let Some(pixel) = pixels.iter().find(|p| !(-1e-3..=1.001).contains(*p)) {
-            let reason = format!("the images were normalized otherwise: one has pixel {pixel}");
-            return Err(Error::config("normalize", reason));
-        }
-        pixels.iter_mut().for_each(|pixel| *pixel = pixel.clamp(0.0, 1.0));
-        Ok(pixels)
-    }
-
-    fn each_channel(&self, values: &mut [f32], f: impl Fn(&mut f32, f32, f32)) {
-        let size = self.image_shape[1] * self.image_shape[2];
-        let moments = self.mean.iter().zip(&self.std).cycle();
-        for (plane, (&mean, &std)) in values.chunks_exact_mut(size).zip(moments) {
-            plane.iter_mut().for_each(|value| f(value, mean, std));
-        }
+        Ok(Tensor::from_slice(pixels, shape, &self.device)?)
     }
 }
 
@@ -233,14 +186,10 @@ fn finite(logits: Vec<f32>, first: usize, n_classes: usize) -> Result<Vec<f32>> 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{Mlp, N_PIXELS, SHAPE, bits, examples};
+    use crate::testing::{Mlp, N_PIXELS, bits, examples, victim};
 
     const MEAN: [f32; 2] = [0.1307, 0.5];
     const STD: [f32; 2] = [0.3081, 0.2];
-
-    fn victim(model: &Mlp) -> Victim<'_> {
-        Victim::new(model, SHAPE, &MEAN, &STD, &Device::Cpu).unwrap()
-    }
 
     /// Seeds that differ from row to row and depend on the logits.
     fn seed(i: usize, logits: &[f32], seeds: &mut [f32]) {
@@ -251,7 +200,7 @@ mod tests {
 
     #[test]
     fn the_pullback_of_a_linear_network_is_its_weights_over_the_std() {
-        let model = Mlp::random_linear(3, 1);
+        let model = Mlp::random_linear(3, 1).normalized(&MEAN, &STD);
         let victim = victim(&model);
         let pixels = examples(&victim, 2, (0.0, 1.0)).pixels;
         let rows = model.weight_rows();
@@ -265,7 +214,7 @@ mod tests {
 
     #[test]
     fn the_pullback_is_a_central_difference() {
-        let model = Mlp::small(1);
+        let model = Mlp::small(1).normalized(&MEAN, &STD);
         let victim = victim(&model);
         let pixels = examples(&victim, 3, (0.1, 0.9)).pixels;
         let pullback = victim.pullback(&pixels, seed).unwrap();
@@ -289,23 +238,16 @@ mod tests {
     }
 
     #[test]
-    fn normalization_is_inside() {
-        let model = Mlp::small(2);
-        let (plain, victim) = (crate::testing::victim(&model), victim(&model));
-        let pixels = examples(&victim, 4, (0.0, 1.0)).pixels;
-        let normalized: Vec<f32> = pixels
-            .iter()
-            .enumerate()
-            .map(|(at, pixel)| {
-                let channel = at % N_PIXELS / 12;
-                (pixel - MEAN[channel]) / STD[channel]
-            })
-            .collect();
-        let want = plain.logits(&normalized).unwrap();
-        assert_eq!(bits(&victim.logits(&pixels).unwrap()), bits(&want));
-        let back = victim.pixels(&victim.images(&pixels).unwrap()).unwrap();
-        assert!(back.iter().zip(&pixels).all(|(back, pixel)| (back - pixel).abs() < 1e-6));
-        assert!(victim.pixels(&plain.images(&[7.0; N_PIXELS]).unwrap()).is_err());
+    fn the_networks_normalization_is_part_of_it() {
+        let plain = Mlp::small(2);
+        let pixels = examples(&victim(&plain), 4, (0.0, 1.0)).pixels;
+        let normalized = pixels.iter().enumerate().map(|(at, pixel)| {
+            let channel = at % N_PIXELS / 12;
+            (pixel - MEAN[channel]) / STD[channel]
+        });
+        let want = victim(&plain).logits(&normalized.collect::<Vec<_>>()).unwrap();
+        let model = Mlp::small(2).normalized(&MEAN, &STD);
+        assert_eq!(bits(&victim(&model).logits(&pixels).unwrap()), bits(&want));
     }
 
     /// 120 rows are more than two forward passes.
@@ -366,17 +308,8 @@ mod tests {
     }
 
     #[test]
-    fn bad_normalizations_and_shapes_are_refused() {
-        let model = Mlp::small(1);
-        let new = |shape, mean: &[f32], std: &[f32]| {
-            Victim::new(&model, shape, mean, std, &Device::Cpu).map(|_| ()).unwrap_err().to_string()
-        };
-        assert!(new(SHAPE, &[0.0], &[1.0]).contains("2 channels"));
-        assert!(new([2, 0, 4], &MEAN, &STD).contains("pixels"));
-        for (mean, std) in [(f32::NAN, 1.0), (0.0, 0.0), (0.0, -1.0), (0.0, f32::INFINITY)] {
-            assert!(new(SHAPE, &[0.0, mean], &[1.0, std]).contains("above 0"));
-        }
-        let images = Tensor::zeros((1, 2, 4, 3), candle_core::DType::F32, &Device::Cpu).unwrap();
-        assert!(matches!(victim(&model).pixels(&images).unwrap_err(), Error::Shape { .. }));
+    fn images_without_pixels_are_refused() {
+        let error = Victim::new(&Mlp::small(1), [2, 0, 4], &Device::Cpu).map(|_| ()).unwrap_err();
+        assert!(matches!(error, Error::Shape { .. }), "{error}");
     }
 }

@@ -1,37 +1,188 @@
-//! Weights of a network, from a checkpoint folder, a safetensors file or a PyTorch checkpoint.
+//! Networks with their weights, from a checkpoint folder, a safetensors file or a PyTorch
+//! checkpoint.
+//!
+//! Key decision: kd's own files say what network they hold, with its normalization; flags may
+//! repeat it, not contradict it. Of other people's files the flags must say it.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use candle_core::Device;
-use kd_core::{Classifier, Net, Result, Stream, checkpoint, fsx};
+use candle_core::{Device, Tensor};
+use kd_core::checkpoint::Description;
+use kd_core::ops::Normalize;
+use kd_core::{Error, Graph, Net, Result, checkpoint, fsx};
 use kd_models::ModelSpec;
-use kd_models::weights::{Naming, Prefix, WeightsFile, shapes};
+use kd_models::weights::{Naming, Prefix, WeightsFile};
 
-/// Builds `model` with the weights at `path`: a checkpoint folder, which is verified against its
-/// manifest, or a file, where `module.` before all names is taken away.
-pub(crate) fn load_model(
-    model: &ModelSpec,
-    path: &Path,
-    (image_shape, n_classes): ([usize; 3], usize),
-    device: &Device,
-) -> Result<Net> {
-    let build = || model.as_dyn().build(image_shape, n_classes, Stream::new(0), device);
-    if path.is_dir() {
-        let (tensors, _) = checkpoint::load::<serde_json::Value>(path, device)?;
-        let network = build()?;
-        network.params().load(&tensors)?;
-        return Ok(network);
+/// What is known of a network before its weights are read.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Wanted<'a> {
+    /// The network that a flag names.
+    pub(crate) model: Option<&'a ModelSpec>,
+    /// The normalization that flags give.
+    pub(crate) normalize: Option<&'a Normalize>,
+    /// `[C, H, W]` of the images that it is to see.
+    pub(crate) image_shape: Option<[usize; 3]>,
+    /// Number of classes that it is to tell apart.
+    pub(crate) n_classes: Option<usize>,
+    /// The network of a file that does not say it, where no flag does.
+    pub(crate) default_model: Option<&'a ModelSpec>,
+    /// The normalization of a network of which neither file nor flags say it.
+    pub(crate) default_normalize: Option<&'a Normalize>,
+}
+
+/// A network with its weights.
+#[derive(Debug)]
+pub(crate) struct Loaded {
+    /// The network.
+    pub(crate) network: Net,
+    /// Its short name.
+    pub(crate) name: String,
+    /// Names of its classes; none where they are not known.
+    pub(crate) class_names: Vec<String>,
+    /// Whether nobody said how it normalizes its images.
+    is_guessed: bool,
+}
+
+impl Loaded {
+    /// Says on stderr how the images are normalized, where that is a guess.
+    pub(crate) fn tell(&self, path: &Path) {
+        if !self.is_guessed {
+            return;
+        }
+        let how = normalization(self.network.graph());
+        eprintln!(
+            "{}: does not say how images are normalized; taken as the data set's: {how} (--mean \
+             and --std choose others)",
+            path.display()
+        );
     }
-    let file = WeightsFile::open(path)?;
-    let network = build()?;
-    let naming = Naming { prefix: Prefix::DataParallel, ..Naming::default() };
-    let wanted = shapes(&network);
-    network.params().load(&file.fit(&naming, &wanted)?.read(device)?)?;
-    Ok(network)
+}
+
+/// The network of `model` for such images, which it normalizes.
+pub(crate) fn graph(
+    model: &ModelSpec,
+    (image_shape, n_classes): ([usize; 3], usize),
+    normalize: &Normalize,
+) -> Result<Graph> {
+    let graph = model.as_dyn().graph(image_shape, n_classes)?;
+    graph.normalized(&normalize.mean, &normalize.std)
+}
+
+/// Reads the network at `path`: a checkpoint folder, which is verified against its manifest, or a
+/// file, where `module.` before all names is taken away.
+pub(crate) fn load(path: &Path, wanted: &Wanted<'_>, device: &Device) -> Result<Loaded> {
+    let (weights, known) = Weights::open(path, device)?;
+    let is_known = known.is_some();
+    let Description { name, graph, class_names } = match known {
+        Some(known) => wanted.agreed(known, path)?,
+        None => wanted.description(path)?,
+    };
+    let tensors = weights.read(&graph, device)?;
+    let network = Net::with_weights(graph, &tensors, device)?;
+    let is_guessed =
+        !is_known && wanted.normalize.is_none() && network.graph().normalization().is_some();
+    Ok(Loaded { network, name, class_names, is_guessed })
+}
+
+/// The short name of the network at `path`, where it is known.
+pub(crate) fn name(path: &Path) -> Result<Option<String>> {
+    Ok(Weights::open(path, &Device::Cpu)?.1.map(|known| known.name))
 }
 
 /// The bytes of the tensors' file at `path`.
 pub(crate) fn read(path: &Path) -> Result<Vec<u8>> {
     let file: PathBuf = if path.is_dir() { path.join(checkpoint::TENSORS) } else { path.into() };
     fsx::read_bounded(&file, 8 << 30, "give a checkpoint folder or a file of weights")
+}
+
+/// Weights that do not yet belong to a network.
+enum Weights {
+    Folder(BTreeMap<String, Tensor>),
+    File(WeightsFile),
+}
+
+impl Weights {
+    /// With what they say of their network.
+    fn open(path: &Path, device: &Device) -> Result<(Self, Option<Description>)> {
+        if path.is_dir() {
+            let (tensors, known) = checkpoint::load_network(path, device)?;
+            return Ok((Self::Folder(tensors), known));
+        }
+        let file = WeightsFile::open(path)?;
+        let known = file.network().cloned();
+        Ok((Self::File(file), known))
+    }
+
+    fn read(self, graph: &Graph, device: &Device) -> Result<BTreeMap<String, Tensor>> {
+        match self {
+            Self::Folder(tensors) => Ok(tensors),
+            Self::File(file) => {
+                let naming = Naming { prefix: Prefix::DataParallel, ..Naming::default() };
+                file.fit(&naming, &graph.param_shapes()?)?.read(device)
+            }
+        }
+    }
+}
+
+impl Wanted<'_> {
+    /// What a file says of its network, if nothing that is wanted contradicts it.
+    fn agreed(&self, known: Description, path: &Path) -> Result<Description> {
+        let (graph, path) = (&known.graph, path.display());
+        let n_classes = graph.n_classes()?;
+        let shape = (graph.image_shape, n_classes);
+        let wanted = (self.image_shape.unwrap_or(shape.0), self.n_classes.unwrap_or(shape.1));
+        if wanted != shape {
+            let reason = format!(
+                "{path} holds a network for images of {:?} and {} classes, not of {:?} and {}",
+                shape.0, shape.1, wanted.0, wanted.1
+            );
+            return Err(Error::config("images", reason));
+        }
+        if self.normalize.is_some_and(|given| Some(given) != graph.normalization()) {
+            let how = normalization(graph);
+            let reason = format!("{path} has its own, {how}; leave out --mean and --std");
+            return Err(Error::config("normalize", reason));
+        }
+        if let Some(model) = self.model {
+            let mut other = model.as_dyn().graph(graph.image_shape, n_classes)?;
+            if let Some(Normalize { mean, std }) = graph.normalization() {
+                other = other.normalized(mean, std)?;
+            }
+            if other.without_dropout() != graph.without_dropout() {
+                let (given, name) = (model.short_name(), &known.name);
+                let reason = format!("{path} holds `{name}`, not `{given}`; leave out --model");
+                return Err(Error::config("model", reason));
+            }
+        }
+        Ok(known)
+    }
+
+    /// The network of a file that says nothing of it.
+    fn description(&self, path: &Path) -> Result<Description> {
+        let Some(model) = self.model.or(self.default_model) else {
+            let path = path.display();
+            let reason = format!("{path} does not say what network it holds; name it by --model");
+            return Err(Error::config("model", reason));
+        };
+        let image_shape = self.image_shape.unwrap_or(DEFAULT_SHAPE.0);
+        let n_classes = self.n_classes.unwrap_or(DEFAULT_SHAPE.1);
+        let graph = match self.normalize.or(self.default_normalize) {
+            Some(normalize) => graph(model, (image_shape, n_classes), normalize)?,
+            None => model.as_dyn().graph(image_shape, n_classes)?,
+        };
+        Ok(Description { name: model.short_name(), graph, class_names: Vec::new() })
+    }
+}
+
+/// Images and classes of CIFAR-10, which weights from elsewhere are for where nothing is said.
+pub(crate) const DEFAULT_SHAPE: ([usize; 3], usize) = ([3, 32, 32], 10);
+
+/// How a network normalizes its images, in words.
+fn normalization(graph: &Graph) -> String {
+    let list = |values: &[f32]| values.iter().map(f32::to_string).collect::<Vec<_>>().join(",");
+    match graph.normalization() {
+        Some(Normalize { mean, std }) => format!("mean {} and std {}", list(mean), list(std)),
+        None => "pixels in [0, 1] as they are".into(),
+    }
 }

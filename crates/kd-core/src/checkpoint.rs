@@ -1,4 +1,6 @@
-//! Checkpoints: a folder with tensors (safetensors), state (JSON) and a manifest of sha256 sums.
+//! Checkpoints: a folder with tensors (safetensors), state (JSON) and a manifest of sha256 sums;
+//! that of a finished network also says what the network is (JSON), so that it can be used by
+//! whoever has the folder and nothing else.
 //!
 //! The folder is written under a temporary name, synced, and renamed: under its final name it is
 //! whole. Reading verifies the manifest first, so a flipped bit is found before a number is used
@@ -10,16 +12,45 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use candle_core::{Device, Tensor};
-use serde::{Serialize, de::DeserializeOwned};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use crate::{Error, Result, fsx};
+use crate::{Error, Graph, Result, fsx};
 
 /// File of the tensors within the folder.
 pub const TENSORS: &str = "model.safetensors";
 const STATE: &str = "state.json";
+const NETWORK: &str = "network.json";
 const MANIFEST: &str = "manifest.json";
 /// More than any network here: a bound for what is read into memory.
 const LIMIT: u64 = 8 << 30;
+
+/// What weights belong to: all that is needed to use them.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Description {
+    /// Short name, such as `resnet20`.
+    pub name: String,
+    /// The network, its normalization included.
+    pub graph: Graph,
+    /// Names of the classes, by label; none where they are not known.
+    #[serde(default)]
+    pub class_names: Vec<String>,
+}
+
+impl Description {
+    /// Checks the graph, and that it is one of as many classes as there are names.
+    ///
+    /// # Errors
+    /// [`Error::Config`], which says what is wrong.
+    pub fn check(&self) -> Result<()> {
+        let (n_classes, n_names) = (self.graph.n_classes()?, self.class_names.len());
+        if n_names != 0 && n_names != n_classes {
+            let reason = format!("{n_names} names for {n_classes} classes");
+            return Err(Error::config("class_names", reason));
+        }
+        Ok(())
+    }
+}
 
 /// Writes `tensors` and `state` as the folder `path`, replacing what is there.
 ///
@@ -27,20 +58,37 @@ const LIMIT: u64 = 8 << 30;
 /// [`Error::Io`]; `path` then holds what it held before, or (after a failure between two renames)
 /// the old content lies beside it as `NAME.old`, where [`load`] finds it.
 pub fn save(path: &Path, tensors: &BTreeMap<String, Tensor>, state: &impl Serialize) -> Result<()> {
+    write(path, &[(TENSORS, to_bytes(path, tensors)?), (STATE, to_json(path, state)?)])
+}
+
+/// [`save`] for a finished network.
+///
+/// # Errors
+/// As [`save`] and [`Description::check`].
+pub fn save_network(
+    path: &Path,
+    network: &Description,
+    tensors: &BTreeMap<String, Tensor>,
+    state: &impl Serialize,
+) -> Result<()> {
+    network.check()?;
+    let network = (NETWORK, to_json(path, network)?);
+    write(path, &[network, (TENSORS, to_bytes(path, tensors)?), (STATE, to_json(path, state)?)])
+}
+
+fn write(path: &Path, files: &[(&str, Vec<u8>)]) -> Result<()> {
     let folder = path.parent().unwrap_or(Path::new("."));
     fsx::create_folder(folder)?;
     let work = tempfile::Builder::new()
         .prefix(".saving-")
         .tempdir_in(folder)
         .map_err(Error::io(path, "create"))?;
-    let state = serde_json::to_vec_pretty(state).map_err(|e| internal(path, &e))?;
     let mut manifest = BTreeMap::new();
-    for (name, bytes) in [(TENSORS, to_bytes(path, tensors)?), (STATE, state)] {
-        fsx::write_atomic(&work.path().join(name), &bytes)?;
-        manifest.insert(name, fsx::sha256(&bytes));
+    for (name, bytes) in files {
+        fsx::write_atomic(&work.path().join(name), bytes)?;
+        manifest.insert(name, fsx::sha256(bytes));
     }
-    let manifest = serde_json::to_vec_pretty(&manifest).map_err(|e| internal(path, &e))?;
-    fsx::write_atomic(&work.path().join(MANIFEST), &manifest)?;
+    fsx::write_atomic(&work.path().join(MANIFEST), &to_json(path, &manifest)?)?;
     replace(&work.keep(), path)?;
     fsx::sync_folder(folder)
 }
@@ -87,16 +135,43 @@ pub fn load<S: DeserializeOwned>(
     path: &Path,
     device: &Device,
 ) -> Result<(BTreeMap<String, Tensor>, S)> {
+    let (path, manifest) = open(path)?;
+    let state = parse(&path.join(STATE), &verified(&path, STATE, &manifest)?)?;
+    Ok((tensors(&path, &manifest, device)?, state))
+}
+
+/// Reads the network of the checkpoint `path`: its tensors, and what it is where that was written.
+///
+/// # Errors
+/// As [`load`] and [`Description::check`].
+pub fn load_network(
+    path: &Path,
+    device: &Device,
+) -> Result<(BTreeMap<String, Tensor>, Option<Description>)> {
+    let (path, manifest) = open(path)?;
+    let mut network: Option<Description> = None;
+    if manifest.contains_key(NETWORK) {
+        network = Some(parse(&path.join(NETWORK), &verified(&path, NETWORK, &manifest)?)?);
+    }
+    network.as_ref().map_or(Ok(()), Description::check)?;
+    Ok((tensors(&path, &manifest, device)?, network))
+}
+
+/// Sums of files, by name.
+type Manifest = BTreeMap<String, String>;
+
+/// The folder that holds the checkpoint, and its manifest.
+fn open(path: &Path) -> Result<(PathBuf, Manifest)> {
     let old = old(path);
-    let path = if !path.exists() && old.exists() { &old } else { path };
+    let path = if !path.exists() && old.exists() { old } else { path.to_owned() };
     let manifest_path = path.join(MANIFEST);
     let manifest = fsx::read_bounded(&manifest_path, 1 << 20, "no checkpoint is here")?;
-    let manifest: BTreeMap<String, String> = parse(&manifest_path, &manifest)?;
-    let state_path = path.join(STATE);
-    let state = parse(&state_path, &verified(path, STATE, &manifest)?)?;
-    let tensors_path = path.join(TENSORS);
-    let tensors = from_bytes(&tensors_path, &verified(path, TENSORS, &manifest)?, device)?;
-    Ok((tensors, state))
+    let manifest = parse(&manifest_path, &manifest)?;
+    Ok((path, manifest))
+}
+
+fn tensors(path: &Path, manifest: &Manifest, device: &Device) -> Result<BTreeMap<String, Tensor>> {
+    from_bytes(&path.join(TENSORS), &verified(path, TENSORS, manifest)?, device)
 }
 
 /// Reads the tensors of a safetensors file (without a manifest).
@@ -108,7 +183,7 @@ pub fn load_tensors(path: &Path, device: &Device) -> Result<BTreeMap<String, Ten
     from_bytes(path, &bytes, device)
 }
 
-fn verified(path: &Path, name: &str, manifest: &BTreeMap<String, String>) -> Result<Vec<u8>> {
+fn verified(path: &Path, name: &str, manifest: &Manifest) -> Result<Vec<u8>> {
     let path = path.join(name);
     let bytes = fsx::read_bounded(&path, LIMIT, "the checkpoint is incomplete")?;
     let got = fsx::sha256(&bytes);
@@ -130,6 +205,10 @@ fn from_bytes(path: &Path, bytes: &[u8], device: &Device) -> Result<BTreeMap<Str
     let views = safetensors::SafeTensors::deserialize(bytes).map_err(|e| internal(path, &e))?;
     drop(views);
     Ok(candle_core::safetensors::load_buffer(bytes, device)?.into_iter().collect())
+}
+
+fn to_json(path: &Path, value: &impl Serialize) -> Result<Vec<u8>> {
+    serde_json::to_vec_pretty(value).map_err(|e| internal(path, &e))
 }
 
 fn parse<T: DeserializeOwned>(path: &Path, bytes: &[u8]) -> Result<T> {

@@ -9,7 +9,7 @@ use crate::{Error, Graph, Params, Result, Stream};
 /// Images with their labels, as a loader hands them over.
 #[derive(Debug, Clone)]
 pub struct Batch {
-    /// `(N, C, H, W)` f32, normalised as the loader was told to.
+    /// `(N, C, H, W)` f32, pixels in `[0, 1]`.
     pub images: Tensor,
     /// `(N,)` u32, each below the number of classes.
     pub labels: Tensor,

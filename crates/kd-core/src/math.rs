@@ -103,6 +103,7 @@ mod tests {
     }
 
     #[test]
+    #[expect(clippy::float_cmp, reason = "each is exact")]
     fn the_normal_distribution_keeps_its_digits_on_both_sides() {
         for i in -4000..8000 {
             let x = i as f32 * 1e-3;

@@ -1,5 +1,5 @@
 //! Images per second that the loader assembles: CIFAR-10's shape, batches of 128, crop with
-//! padding 4, flip, normalization.
+//! padding 4, flip.
 //!
 //! ```text
 //! cargo run --release -p kd-data --example batches [THREADS]
@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use kd_core::{BatchSource, Result, Stream};
-use kd_data::{Augment, Cifar10, Dataset, Images, Loader};
+use kd_data::{Augment, Images, Loader};
 
 const N_IMAGES: u32 = 50_000;
 const BATCH: usize = 128;
@@ -25,7 +25,7 @@ fn main() -> Result<()> {
     let labels = (0..N_IMAGES).map(|i| i % 10).collect();
     let images = Arc::new(Images::new(pixels, labels, [3, 32, 32], 10)?);
     let augment = Augment { crop_padding: 4, flip: true, ..Augment::default() };
-    let loader = Loader::new(images, augment, Cifar10::default().normalize(), Stream::new(1))?;
+    let loader = Loader::new(images, augment, Stream::new(1))?;
     for epoch in 0..5 {
         let order = loader.order(epoch);
         let started = Instant::now();

@@ -14,7 +14,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use kd_core::{BatchSource, Error, Result, Stream, fsx};
-use kd_data::{Augment, Normalize, PhotoLoader, Photos, ResizedCrop};
+use kd_data::{Augment, PhotoLoader, Photos, ResizedCrop};
 
 fn main() -> Result<()> {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -24,11 +24,10 @@ fn main() -> Result<()> {
     let size = |i: usize, default| sizes.get(i).and_then(|n| n.parse().ok()).unwrap_or(default);
     let photos =
         Arc::new(Photos::folder(Path::new(folder))?.with_size(size(0, 256), size(1, 224))?);
-    let unit = Normalize::identity(3);
-    let center = PhotoLoader::in_order(photos.clone(), unit.clone())?;
+    let center = PhotoLoader::in_order(photos.clone());
     let crop = Some(ResizedCrop::default());
     let augment = Augment { flip: true, resized_crop: crop, ..Augment::default() };
-    let crops = PhotoLoader::new(photos.clone(), augment, unit, Stream::new(1))?;
+    let crops = PhotoLoader::new(photos.clone(), augment, Stream::new(1))?;
     fsx::create_folder(Path::new(out))?;
     write(&center, &Path::new(out).join("center.rgb"))?;
     write(&crops, &Path::new(out).join("crops.rgb"))?;

@@ -11,7 +11,7 @@ use kd_core::rng::Rng;
 use kd_core::{Error, Result, Stream, in_range};
 
 use crate::ResizedCrop;
-use crate::normalize::Table;
+use crate::pixels;
 use crate::warp::{Elastic, Framed, Linear, Warp};
 
 /// How training images are changed; the default changes nothing.
@@ -137,25 +137,24 @@ impl Augmenter {
         Ok(Self { augment, size: [shape[1], shape[2]], stream })
     }
 
-    /// Writes the normalized `image` as epoch `epoch` sees it; `index` is its position in the
-    /// data set.
-    pub(crate) fn write(
-        &self,
-        epoch: u64,
-        index: u32,
-        image: &[u8],
-        tables: &[Table],
-        out: &mut [f32],
-    ) {
+    /// Changes nothing.
+    pub(crate) fn none(shape: [usize; 3]) -> Self {
+        let (augment, stream) = (Augment::default(), Stream::new(0));
+        Self { augment, size: [shape[1], shape[2]], stream }
+    }
+
+    /// Writes the pixels of `image` as epoch `epoch` sees it; `index` is its position in the data
+    /// set.
+    pub(crate) fn write(&self, epoch: u64, index: u32, image: &[u8], out: &mut [f32]) {
         let mut rng = self.rng(epoch, index);
         let window = self.window(&mut rng);
         let Augment { affine, elastic, .. } = &self.augment;
         if affine.is_none() && elastic.is_none() {
-            return self.copy(window, image, tables, out);
+            return self.copy(window, image, out);
         }
         let linear = affine.as_ref().map_or(Linear::IDENTITY, |affine| affine.draw(&mut rng));
         let field = elastic.as_ref().map(|elastic| elastic.draw(self.size, &mut rng));
-        self.warp(window, &Warp { linear, field }, image, tables, out);
+        self.warp(window, &Warp { linear, field }, image, out);
     }
 
     fn rng(&self, epoch: u64, index: u32) -> Rng {
@@ -198,8 +197,8 @@ impl Augmenter {
         Window { top, left, flip: self.augment.flip && rng.below(2) == 1 }
     }
 
-    /// Copies whole pixels through the tables.
-    fn copy(&self, window: Window, image: &[u8], tables: &[Table], out: &mut [f32]) {
+    /// Copies whole pixels.
+    fn copy(&self, window: Window, image: &[u8], out: &mut [f32]) {
         let width = self.size[1];
         let size = self.size[0] * width;
         let Window { top, left, flip } = window;
@@ -208,11 +207,10 @@ impl Augmenter {
             0.. => width - left as usize..width,
             _ => 0..left.unsigned_abs(),
         };
-        let channels = image.chunks_exact(size).zip(out.chunks_exact_mut(size));
-        for ((from, to), table) in channels.zip(tables) {
-            table.copy(from, top * width as isize + left, to);
+        for (from, to) in image.chunks_exact(size).zip(out.chunks_exact_mut(size)) {
+            pixels::copy(from, top * width as isize + left, to);
             if left != 0 {
-                to.chunks_exact_mut(width).for_each(|r| r[wrapped.clone()].fill(table.value(0)));
+                to.chunks_exact_mut(width).for_each(|row| row[wrapped.clone()].fill(0.0));
             }
             if flip {
                 to.chunks_exact_mut(width).for_each(<[f32]>::reverse);
@@ -221,7 +219,7 @@ impl Augmenter {
     }
 
     /// Interpolates each pixel at the place that window and warp send it to.
-    fn warp(&self, window: Window, warp: &Warp, image: &[u8], tables: &[Table], out: &mut [f32]) {
+    fn warp(&self, window: Window, warp: &Warp, image: &[u8], out: &mut [f32]) {
         let [height, width] = self.size;
         let size = height * width;
         let framed = Framed::new(image, self.size);
@@ -232,12 +230,9 @@ impl Augmenter {
                 let from = [from_y as f32, (column as isize + window.left) as f32];
                 let corner = framed.corner(warp.apply(from, center, y * width + column));
                 for (c, out) in out.chunks_exact_mut(size).enumerate() {
-                    out[y * width + x] = framed.sample(c, corner);
+                    out[y * width + x] = pixels::interpolated(framed.sample(c, corner));
                 }
             }
-        }
-        for (out, table) in out.chunks_exact_mut(size).zip(tables) {
-            out.iter_mut().for_each(|pixel| *pixel = table.interpolated(*pixel));
         }
     }
 }
@@ -245,7 +240,6 @@ impl Augmenter {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Normalize;
 
     const SIZE: usize = 4;
 
@@ -259,18 +253,17 @@ mod tests {
     }
 
     /// Pixels in units of bytes, rounded.
-    fn bytes(write: impl FnOnce(&[Table], &mut [f32])) -> Vec<i32> {
+    fn bytes(write: impl FnOnce(&mut [f32])) -> Vec<i32> {
         let mut out = vec![f32::NAN; SIZE * SIZE];
-        write(&Normalize::identity(1).tables(1).unwrap(), &mut out);
+        write(&mut out);
         out.iter().map(|v| (v * 255.0).round() as i32).collect()
     }
 
     #[test]
     fn a_crop_by_hand() {
         let none = augmenter(Augment::default());
-        let copy = |top, left, flip| {
-            bytes(|t, out| none.copy(Window { top, left, flip }, &image(), t, out))
-        };
+        let copy =
+            |top, left, flip| bytes(|out| none.copy(Window { top, left, flip }, &image(), out));
         assert_eq!(copy(0, 0, false), (1..=16).collect::<Vec<_>>());
         assert_eq!(copy(1, -1, false), [0, 5, 6, 7, 0, 9, 10, 11, 0, 13, 14, 15, 0, 0, 0, 0]);
         assert_eq!(copy(-2, 2, false), [0, 0, 0, 0, 0, 0, 0, 0, 3, 4, 0, 0, 7, 8, 0, 0]);
@@ -279,13 +272,12 @@ mod tests {
     }
 
     #[test]
-    fn padding_is_the_color_of_zero_and_each_channel_has_its_own_table() {
-        let augmenter = Augmenter::new(Augment::default(), [2, 1, 2], Stream::new(1)).unwrap();
-        let normalize = Normalize { mean: vec![0.0, 0.5], std: vec![1.0, 0.5] };
+    fn padding_is_black() {
+        let augmenter = Augmenter::none([2, 1, 2]);
         let mut out = [f32::NAN; 4];
         let window = Window { top: 0, left: 1, flip: false };
-        augmenter.copy(window, &[0, 255, 0, 255], &normalize.tables(2).unwrap(), &mut out);
-        assert_eq!(out.map(f32::to_bits), [1.0, 0.0, 1.0, -1.0_f32].map(f32::to_bits));
+        augmenter.copy(window, &[0, 255, 51, 102], &mut out);
+        assert_eq!(out.map(f32::to_bits), [1.0, 0.0, 0.4, 0.0_f32].map(f32::to_bits));
     }
 
     #[test]
@@ -294,8 +286,8 @@ mod tests {
         let identity = Warp { linear: Linear::IDENTITY, field: None };
         for (top, left, flip) in [(0, 0, false), (1, -2, false), (-1, 1, true)] {
             let window = Window { top, left, flip };
-            let copied = bytes(|t, out| none.copy(window, &image(), t, out));
-            let warped = bytes(|t, out| none.warp(window, &identity, &image(), t, out));
+            let copied = bytes(|out| none.copy(window, &image(), out));
+            let warped = bytes(|out| none.warp(window, &identity, &image(), out));
             assert_eq!(copied, warped);
         }
     }
@@ -303,7 +295,7 @@ mod tests {
     #[test]
     fn an_affine_map_without_ranges_is_the_identity() {
         let identity = augmenter(Augment { affine: Some(Affine::default()), ..Augment::default() });
-        let got = bytes(|t, out| identity.write(3, 7, &image(), t, out));
+        let got = bytes(|out| identity.write(3, 7, &image(), out));
         assert_eq!(got, (1..=16).collect::<Vec<_>>());
     }
 
@@ -313,7 +305,7 @@ mod tests {
         let linear = Linear::inverse_of(90_f32.to_radians(), 1.0, 0.0, [0.0; 2]);
         let quarter = Warp { linear, field: None };
         let window = Window { top: 0, left: 0, flip: false };
-        let got = bytes(|t, out| none.warp(window, &quarter, &image(), t, out));
+        let got = bytes(|out| none.warp(window, &quarter, &image(), out));
         // Clockwise: the left column, read upward, becomes the top row.
         assert_eq!(got, [13, 9, 5, 1, 14, 10, 6, 2, 15, 11, 7, 3, 16, 12, 8, 4]);
     }
@@ -327,7 +319,7 @@ mod tests {
             flip: true,
             ..Augment::default()
         });
-        let draw = |epoch, index| bytes(|t, out| all.write(epoch, index, &image(), t, out));
+        let draw = |epoch, index| bytes(|out| all.write(epoch, index, &image(), out));
         assert_eq!(draw(1, 2), draw(1, 2));
         assert_ne!(draw(1, 2), draw(1, 3));
         assert_ne!(draw(1, 2), draw(2, 2));
@@ -352,7 +344,7 @@ mod tests {
         let crop = augmenter(Augment { crop_padding: 1, flip: true, ..Augment::default() });
         let mut seen = vec![None; 18];
         for epoch in 0..400 {
-            let image = bytes(|t, out| crop.write(epoch, 7, &image(), t, out));
+            let image = bytes(|out| crop.write(epoch, 7, &image(), out));
             let kept = seen[crop.view(epoch, 7)].get_or_insert(image.clone());
             assert_eq!(*kept, image);
         }

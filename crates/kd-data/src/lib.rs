@@ -1,11 +1,4 @@
-//! Data sets: strict file readers, synthetic images, augmentation, and the loader of batches.
-//!
-//! Key decision: a data set lies in memory as bytes ([`Images`]), and a batch is a pure function
-//! of `(stream, epoch, indices)` made from it: the same bits for any number of threads, nothing
-//! to save for an exact resume but the epoch and the step.
-//!
-//! What it deliberately does not do: nothing is downloaded here; a reader that finds no data says
-//! what belongs where.
+#![doc = include_str!("../README.md")]
 
 mod archive;
 mod augment;
@@ -21,10 +14,10 @@ mod images;
 mod listing;
 mod loader;
 pub mod mnist;
-mod normalize;
 mod part;
 mod photo_folder;
 mod photos;
+mod pixels;
 mod resident;
 mod spec;
 mod sums;
@@ -40,7 +33,6 @@ pub use folder::Folder;
 pub use images::Images;
 pub use loader::Loader;
 pub use mnist::Mnist;
-pub use normalize::Normalize;
 pub use part::Part;
 pub use photo_folder::PhotoFolder;
 pub use photos::{OnBadImage, PackSettings, Packed, Packer, PhotoLoader, Photos, ResizedCrop};

@@ -10,19 +10,17 @@ use rayon::prelude::*;
 
 use kd_core::{Batch, BatchSource, Error, Result, Stream};
 
+use crate::Images;
 use crate::augment::{Augment, Augmenter};
-use crate::normalize::Table;
 use crate::resident::Resident;
-use crate::{Images, Normalize};
 
 /// Images that one task gathers and augments.
 const GROUP: usize = 32;
 
-/// Makes batches of [`Images`].
+/// Makes batches of [`Images`], pixels in `[0, 1]`.
 #[derive(Debug, Clone)]
 pub struct Loader {
     images: Arc<Images>,
-    tables: Vec<Table>,
     order: Order,
     augmenter: Augmenter,
     device: Device,
@@ -59,35 +57,17 @@ impl Loader {
     /// For training: another random order each epoch, images augmented.
     ///
     /// # Errors
-    /// [`Error::Config`] when `augment` or `normalize` do not suit the images.
-    pub fn new(
-        images: Arc<Images>,
-        augment: Augment,
-        normalize: Normalize,
-        stream: Stream,
-    ) -> Result<Self> {
+    /// [`Error::Config`] when `augment` does not suit the images.
+    pub fn new(images: Arc<Images>, augment: Augment, stream: Stream) -> Result<Self> {
         let order = Order::Shuffled(stream.at("shuffle"));
-        Self::build(images, augment, normalize, order, stream.at("augment"))
+        let augmenter = Augmenter::new(augment, images.shape(), stream.at("augment"))?;
+        Ok(Self { images, order, augmenter, device: Device::Cpu, resident: None })
     }
 
     /// For evaluation: the images as they are, in the order of the data set, each epoch alike.
-    ///
-    /// # Errors
-    /// [`Error::Config`] when `normalize` does not suit the images.
-    pub fn in_order(images: Arc<Images>, normalize: Normalize) -> Result<Self> {
-        Self::build(images, Augment::default(), normalize, Order::Natural, Stream::new(0))
-    }
-
-    fn build(
-        images: Arc<Images>,
-        augment: Augment,
-        normalize: Normalize,
-        order: Order,
-        stream: Stream,
-    ) -> Result<Self> {
-        let tables = normalize.tables(images.shape()[0])?;
-        let augmenter = Augmenter::new(augment, images.shape(), stream)?;
-        Ok(Self { images, tables, order, augmenter, device: Device::Cpu, resident: None })
+    pub fn in_order(images: Arc<Images>) -> Self {
+        let augmenter = Augmenter::none(images.shape());
+        Self { images, order: Order::Natural, augmenter, device: Device::Cpu, resident: None }
     }
 
     /// Makes the batches on `device`; a GPU then holds all images.
@@ -97,7 +77,7 @@ impl Loader {
     pub fn on(mut self, device: &Device) -> Result<Self> {
         let is_whole = self.augmenter.whole_pixels(0, 0).is_some();
         if !device.is_cpu() && is_whole {
-            self.resident = Some(Resident::new(&self.images, &self.tables, device)?);
+            self.resident = Some(Resident::new(&self.images, device)?);
         }
         self.device = device.clone();
         Ok(self)
@@ -116,7 +96,7 @@ impl Loader {
         let size = bytes.len() / indices.len();
         let images = bytes.chunks_exact(size).zip(out.chunks_exact_mut(size));
         for ((image, out), &index) in images.zip(indices) {
-            self.augmenter.write(epoch, index, image, &self.tables, out);
+            self.augmenter.write(epoch, index, image, out);
         }
     }
 }
@@ -186,10 +166,6 @@ mod tests {
         Arc::new(Images::new(pixels, (0..100).map(|i| i % 10).collect(), [2, 6, 6], 10).unwrap())
     }
 
-    fn normalize() -> Normalize {
-        Normalize { mean: vec![0.5, 0.1], std: vec![0.5, 0.3] }
-    }
-
     fn everything() -> Augment {
         Augment {
             crop_padding: 2,
@@ -206,16 +182,15 @@ mod tests {
     }
 
     #[test]
-    fn a_batch_in_order_is_the_normalized_images() {
-        let loader = Loader::in_order(images(), normalize()).unwrap();
+    fn a_batch_in_order_is_the_images() {
+        let loader = Loader::in_order(images());
         let batch = loader.batch(5, &[3, 99]).unwrap();
         assert_eq!(batch.images.dims(), [2, 2, 6, 6]);
         assert_eq!(batch.labels.to_vec1::<u32>().unwrap(), [3, 9]);
         assert_eq!(batch.indices, [3, 99]);
         let got = batch.images.flatten_all().unwrap().to_vec1::<f32>().unwrap();
         for (i, &byte) in images().image(99).iter().enumerate() {
-            let (mean, std) = if i < 36 { (0.5, 0.5) } else { (0.1, 0.3) };
-            assert!((got[72 + i] - (f32::from(byte) / 255.0 - mean) / std).abs() < 1e-6);
+            assert_eq!(got[72 + i].to_bits(), (f32::from(byte) / 255.0).to_bits());
         }
         assert_eq!(loader.order(7), (0..100).collect::<Vec<_>>());
         assert_eq!((loader.n_samples(), loader.n_classes()), (100, 10));
@@ -225,7 +200,7 @@ mod tests {
     #[test]
     fn each_epoch_visits_each_image_once_in_its_own_order() {
         let stream = Stream::new(1);
-        let loader = Loader::new(images(), Augment::default(), normalize(), stream).unwrap();
+        let loader = Loader::new(images(), Augment::default(), stream).unwrap();
         assert_ne!(loader.order(1), loader.order(2));
         assert_eq!(loader.order(1), loader.order(1));
         let mut order = loader.order(1);
@@ -236,7 +211,7 @@ mod tests {
     #[test]
     fn the_bits_do_not_depend_on_threads_or_on_the_rest_of_the_batch() {
         for augment in [everything(), Augment { crop_padding: 2, ..Augment::default() }] {
-            let loader = Loader::new(images(), augment, normalize(), Stream::new(1)).unwrap();
+            let loader = Loader::new(images(), augment, Stream::new(1)).unwrap();
             let order = loader.order(1);
             let with_threads = |n| {
                 let pool = rayon::ThreadPoolBuilder::new().num_threads(n).build().unwrap();
@@ -255,7 +230,7 @@ mod tests {
         let Some(device) = kd_core::testing::gpu() else { return };
         let crops = Augment { crop_padding: 2, flip: true, ..Augment::default() };
         for augment in [Augment::default(), crops, everything()] {
-            let loader = Loader::new(images(), augment, normalize(), Stream::new(1)).unwrap();
+            let loader = Loader::new(images(), augment, Stream::new(1)).unwrap();
             let order = loader.order(1);
             let want = bits(&loader, 1, &order);
             let labels =
@@ -268,10 +243,9 @@ mod tests {
 
     #[test]
     fn unsuitable_settings_and_indices_are_refused() {
-        let new = |augment, normalize| Loader::new(images(), augment, normalize, Stream::new(1));
-        assert!(new(Augment::default(), Normalize::identity(1)).is_err());
-        assert!(new(Augment { crop_padding: 6, ..Augment::default() }, normalize()).is_err());
-        let loader = new(Augment::default(), normalize()).unwrap();
+        let new = |augment| Loader::new(images(), augment, Stream::new(1));
+        assert!(new(Augment { crop_padding: 6, ..Augment::default() }).is_err());
+        let loader = new(Augment::default()).unwrap();
         assert!(matches!(loader.batch(1, &[0, 100]), Err(Error::Config { .. })));
         assert_eq!(loader.batch(1, &[]).unwrap().images.dims(), [0, 2, 6, 6]);
     }

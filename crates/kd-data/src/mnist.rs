@@ -6,10 +6,11 @@
 
 use std::path::{Path, PathBuf};
 
+use kd_core::ops::Normalize;
 use kd_core::{Error, Result};
 use serde::{Deserialize, Serialize};
 
-use crate::{Dataset, Normalize, Splits, idx};
+use crate::{Dataset, Splits, idx};
 
 /// Mean of the training pixels in `[0, 1]`.
 pub const MEAN: f32 = 0.1307;
@@ -17,6 +18,8 @@ pub const MEAN: f32 = 0.1307;
 pub const STD: f32 = 0.3081;
 /// Number of classes.
 pub const N_CLASSES: usize = 10;
+/// Names of the classes: the digits.
+pub const CLASS_NAMES: [&str; N_CLASSES] = ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"];
 /// `[H, W]` of an image.
 pub const SIZE: [usize; 2] = [28, 28];
 
@@ -49,6 +52,7 @@ impl Dataset for Mnist {
             .chain(test.files())
             .zip(FILES)
             .all(|(file, (_, sha256))| file.sha256 == sha256);
+        let [train, test] = [train, test].map(|part| part.with_class_names(CLASS_NAMES));
         Ok(Splits { train, test, official })
     }
 

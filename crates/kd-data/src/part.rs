@@ -10,7 +10,7 @@ use kd_core::record::DataFile;
 use kd_core::{BatchSource, Error, Result, Stream};
 
 use crate::resident::Sent;
-use crate::{Augment, Images, Loader, Normalize, PhotoLoader, Photos};
+use crate::{Augment, Images, Loader, PhotoLoader, Photos};
 
 /// Labeled images, wherever they are. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -56,6 +56,14 @@ impl Part {
         }
     }
 
+    /// Names of the classes, by label; none where they are not known.
+    pub fn class_names(&self) -> &[String] {
+        match self {
+            Self::Images(images) => images.class_names(),
+            Self::Photos(photos) => photos.classes(),
+        }
+    }
+
     /// `[C, H, W]` of one image as a network sees it.
     pub fn shape(&self) -> [usize; 3] {
         match self {
@@ -96,21 +104,18 @@ impl Part {
     /// Batches on `device` for training: another random order each epoch, images augmented.
     ///
     /// # Errors
-    /// [`Error::Config`] when `augment` or `normalize` do not suit the images.
+    /// [`Error::Config`] when `augment` does not suit the images; when a GPU's memory is too small.
     pub fn training(
         &self,
         augment: &Augment,
-        normalize: &Normalize,
         stream: Stream,
         device: &Device,
     ) -> Result<Arc<dyn BatchSource>> {
-        let (augment, normalize) = (augment.clone(), normalize.clone());
+        let augment = augment.clone();
         match self.clone() {
-            Self::Images(images) => {
-                Ok(Arc::new(Loader::new(images, augment, normalize, stream)?.on(device)?))
-            }
+            Self::Images(images) => Ok(Arc::new(Loader::new(images, augment, stream)?.on(device)?)),
             Self::Photos(photos) => {
-                let loader = PhotoLoader::new(Arc::new(photos), augment, normalize, stream)?;
+                let loader = PhotoLoader::new(Arc::new(photos), augment, stream)?;
                 Ok(Sent::to(Arc::new(loader), device))
             }
         }
@@ -119,14 +124,12 @@ impl Part {
     /// Batches on `device` for evaluation: nothing is random, the order is that of the data set.
     ///
     /// # Errors
-    /// [`Error::Config`] when `normalize` does not suit the images.
-    pub fn in_order(&self, normalize: &Normalize, device: &Device) -> Result<Arc<dyn BatchSource>> {
-        let normalize = normalize.clone();
+    /// When a GPU's memory is too small.
+    pub fn in_order(&self, device: &Device) -> Result<Arc<dyn BatchSource>> {
         match self.clone() {
-            Self::Images(images) => Ok(Arc::new(Loader::in_order(images, normalize)?.on(device)?)),
+            Self::Images(images) => Ok(Arc::new(Loader::in_order(images).on(device)?)),
             Self::Photos(photos) => {
-                let loader = PhotoLoader::in_order(Arc::new(photos), normalize)?;
-                Ok(Sent::to(Arc::new(loader), device))
+                Ok(Sent::to(Arc::new(PhotoLoader::in_order(Arc::new(photos))), device))
             }
         }
     }

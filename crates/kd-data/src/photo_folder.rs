@@ -2,10 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
+use kd_core::ops::Normalize;
 use kd_core::{Error, Result};
 use serde::{Deserialize, Serialize};
 
-use crate::{Dataset, Images, Normalize, OnBadImage, Part, Parts, Photos, Split, Splits};
+use crate::{Dataset, Images, OnBadImage, Part, Parts, Photos, Split, Splits};
 
 /// Classes, training and validation images of ILSVRC2012.
 const ILSVRC2012: [usize; 3] = [1000, 1_281_167, 50_000];

@@ -11,31 +11,25 @@ use kd_core::ops::crop::{Window, crop};
 use kd_core::{Batch, BatchSource, Result};
 
 use crate::Images;
-use crate::normalize::Table;
 
-/// The bytes of all images and the tables of their normalization, on a GPU.
+/// The bytes of all images, on a GPU.
 #[derive(Debug, Clone)]
 pub(crate) struct Resident {
     pixels: Tensor,
-    tables: Tensor,
 }
 
 impl Resident {
-    pub(crate) fn new(images: &Images, tables: &[Table], device: &Device) -> Result<Self> {
+    pub(crate) fn new(images: &Images, device: &Device) -> Result<Self> {
         let [channels, height, width] = images.shape();
         let shape = (images.len(), channels, height, width);
-        let values: Vec<f32> = tables.iter().flat_map(|table| *table.values()).collect();
-        Ok(Self {
-            pixels: Tensor::from_slice(images.pixels(), shape, device)?,
-            tables: Tensor::from_vec(values, (channels, 256), device)?,
-        })
+        Ok(Self { pixels: Tensor::from_slice(images.pixels(), shape, device)? })
     }
 
     /// The images that `windows` show, with their labels.
     pub(crate) fn batch(&self, windows: &[Window], labels: Vec<u32>) -> Result<Batch> {
         let n = labels.len();
         Ok(Batch {
-            images: crop(&self.pixels, &self.tables, windows)?,
+            images: crop(&self.pixels, windows)?,
             labels: Tensor::from_vec(labels, n, self.pixels.device())?,
             indices: windows.iter().map(|window| window.index).collect(),
         })

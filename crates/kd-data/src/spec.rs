@@ -2,11 +2,12 @@
 
 use std::path::Path;
 
+use kd_core::ops::Normalize;
 use kd_core::{Result, registry};
 
 use crate::{
-    Cifar10, Folder, Images, Mnist, Normalize, Part, PhotoFolder, SyntheticDigits,
-    SyntheticObjects, SyntheticPhotos,
+    Cifar10, Folder, Images, Mnist, Part, PhotoFolder, SyntheticDigits, SyntheticObjects,
+    SyntheticPhotos,
 };
 
 /// The two parts of a data set in memory.
@@ -87,7 +88,8 @@ pub trait Dataset {
         self.load_split(dir, split).map(Part::from)
     }
 
-    /// The normalization that goes with this data set.
+    /// How a network that is to learn from this data set should normalize its pixels, in its
+    /// graph.
     fn normalize(&self) -> Normalize;
 
     /// Whether the images are generated, so that no published number applies.
@@ -138,7 +140,9 @@ mod tests {
             let normalize = spec.as_dyn().normalize();
             let n_channels = normalize.mean.len();
             assert!([1, 3].contains(&n_channels), "{}", spec.name());
-            assert!(normalize.tables(n_channels).is_ok(), "{}", spec.name());
+            let graph = kd_core::Graph::new([n_channels, 2, 2]);
+            let normalized = graph.normalized(&normalize.mean, &normalize.std);
+            assert!(normalized.is_ok(), "{}", spec.name());
         }
     }
 }

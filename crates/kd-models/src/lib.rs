@@ -1,10 +1,4 @@
-//! Networks by name: each family is a function from a few plain settings to a [`Graph`].
-//!
-//! Key decision: parameter names are those of the PyTorch code whose weights are published, so
-//! that weights travel both ways without a map. A node with parameters has their name; others are
-//! named after their place, and the last one of a stage after the stage, so that it is found as a
-//! feature.
-//! What it deliberately does not do: no training.
+#![doc = include_str!("../README.md")]
 
 mod cifar_resnet;
 mod efficientnet_lite;
@@ -13,6 +7,7 @@ mod mlp;
 mod mobilenet_v2;
 mod names;
 pub mod onnx;
+mod onnx_file;
 mod papernot;
 mod resnet;
 mod shufflenet_cifar;
@@ -30,6 +25,7 @@ pub use efficientnet_lite::EfficientNetLite;
 pub use mlp::Mlp;
 pub use mobilenet_v2::{CifarMobileNetV2, MobileNetV2};
 pub use names::Names;
+pub use onnx_file::OnnxFile;
 pub use papernot::{Papernot, PapernotVariant};
 pub use resnet::{ResNet, Stem};
 pub use shufflenet_cifar::{CifarShuffleNetV1, CifarShuffleNetV2};
@@ -61,12 +57,23 @@ pub trait Network {
         Net::new(self.graph(image_shape, n_classes)?, stream, device)
     }
 
+    /// `[C, H, W]` of the images and the number of classes that its source has it for: CIFAR-10's,
+    /// unless the family says otherwise.
+    fn usual_data(&self) -> ([usize; 3], usize) {
+        ([3, 32, 32], 10)
+    }
+
     /// The network of this family that `name` stands for; `self` only says which family.
     fn named(&self, name: &str) -> Option<ModelSpec>;
 
     /// The short name, from which [`Network::named`] makes this network again, but for its
     /// dropout.
     fn short_name(&self) -> String;
+
+    /// Whether the network and its weights are in a file, without which there is none.
+    fn is_in_a_file(&self) -> bool {
+        false
+    }
 }
 
 registry! {
@@ -86,6 +93,7 @@ registry! {
         "efficientnet-lite" => EfficientNetLite(efficientnet_lite::EfficientNetLite),
         "squeezenet" => SqueezeNet(squeezenet::SqueezeNet),
         "papernot" => Papernot(papernot::Papernot),
+        "onnx" => Onnx(onnx_file::OnnxFile),
     }
 }
 
@@ -94,7 +102,7 @@ impl ModelSpec {
     /// `resnet18-cifar`, `resnet20`, `resnet20-b`, `resnet8x4`, `wrn-16-2`, `vgg8`, `mobilenet-v2`,
     /// `mobilenet-v2-w0.5`, `mobilenet-v2-cifar-w0.5`, `shufflenet-v2-x1.0`, `shufflenet-v1-cifar`,
     /// `shufflenet-v2-cifar`, `efficientnet-lite0`, `squeezenet1.1`, `papernot-mnist`,
-    /// `papernot-cifar10`.
+    /// `papernot-cifar10`; or `PATH.onnx`, a file.
     ///
     /// ResNets of 18, 34, 50, 101 and 152 layers are [`ResNet`]s, with the stem for large images
     /// unless the name ends in `-cifar`; those of 8, 14, 20, 32, 44, 56 and 110 are

@@ -89,6 +89,10 @@ impl Student {
             teacher_taps: teacher.map_or(&none, |said| &said.taps),
             epoch,
         })?;
+        if !loss.dims().is_empty() {
+            let expected = "(), the mean over the batch";
+            return Err(Error::shape(format!("loss of {}", self.name), expected, loss.dims()));
+        }
         let params = self.model.params();
         params.take_up(&loss.backward()?)?;
         self.check_learns()?;

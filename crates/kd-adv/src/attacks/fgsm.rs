@@ -81,8 +81,7 @@ impl Fgsm {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{Mlp, N_PIXELS, SHAPE, examples};
-    use candle_core::Device;
+    use crate::testing::{Mlp, N_PIXELS, examples, victim};
 
     /// Two classes whose logits differ by `w x`, so that the gradient's sign is that of `-w` for
     /// label 1 and of `w` for label 0; normalization changes its length, not its sign.
@@ -90,8 +89,8 @@ mod tests {
     fn the_step_is_the_sign_of_the_weights() {
         let w: Vec<f32> = (0..N_PIXELS).map(|i| [-1.0, 0.0, 2.0][i % 3]).collect();
         let weight = [vec![0.0; N_PIXELS], w.clone()].concat();
-        let model = Mlp::linear(&weight, &[0.0, -1.0]);
-        let victim = Victim::new(&model, SHAPE, &[0.1, 0.2], &[0.5, 2.0], &Device::Cpu).unwrap();
+        let model = Mlp::linear(&weight, &[0.0, -1.0]).normalized(&[0.1, 0.2], &[0.5, 2.0]);
+        let victim = victim(&model);
         let examples = examples(&victim, 4, (0.3, 0.7));
         let fgsm = Fgsm { eps: 0.125, ..Fgsm::default() };
         let images = fgsm.run(&victim, &examples, Stream::new(0)).unwrap();
@@ -105,7 +104,7 @@ mod tests {
     #[test]
     fn a_random_start_depends_on_the_stream_and_stays_in_the_ball() {
         let model = Mlp::small(1);
-        let victim = crate::testing::victim(&model);
+        let victim = victim(&model);
         let examples = examples(&victim, 4, (0.0, 1.0));
         let fgsm = Fgsm { random_start: true, ..Fgsm::default() };
         let run = |seed| fgsm.run(&victim, &examples, Stream::new(seed)).unwrap();

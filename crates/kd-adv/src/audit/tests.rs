@@ -1,13 +1,12 @@
 //! Networks that are sound, and one that is broken in the way of each check.
 
-use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use candle_core::{Device, Tensor};
 use kd_core::{Classifier, Mode, Params};
 
 use super::*;
-use crate::testing::{Mlp, N_PIXELS, SHAPE, examples, victim};
+use crate::testing::{Mlp, N_PIXELS, examples, victim};
 
 /// A function around a network.
 struct Wrapped<F>(Mlp, F);
@@ -18,10 +17,6 @@ impl<F: Fn(&Tensor, Tensor) -> candle_core::Result<Tensor> + Send + Sync> Classi
     fn forward(&self, images: &Tensor, mode: Mode) -> Result<Tensor> {
         let logits = self.0.forward(images, mode)?;
         Ok((self.1)(images, logits)?)
-    }
-
-    fn features(&self, images: &Tensor, mode: Mode) -> Result<(Tensor, BTreeMap<String, Tensor>)> {
-        Ok((self.forward(images, mode)?, BTreeMap::new()))
     }
 
     fn n_classes(&self) -> usize {
@@ -58,7 +53,7 @@ fn audit_with(
     range: (f32, f32),
     others: &[(&str, &Victim<'_>)],
 ) -> AuditRecord {
-    let victim = Victim::new(model, SHAPE, &[0.0; 2], &[1.0; 2], &Device::Cpu).unwrap();
+    let victim = victim(model);
     let examples = examples(&victim, 60, range);
     audit.run(&victim, &examples, others, Stream::new(3)).unwrap()
 }
@@ -163,7 +158,7 @@ fn gradients_only_at_the_images_are_found() {
     let on_grid = |row: &[f32]| row.iter().all(|p| (p * 8.0).fract() == 0.0);
     let broken = move |images: &Tensor, logits: Tensor| keep_gradients(images, logits, on_grid);
     let model = Wrapped(Mlp::small(1), broken);
-    let victim = Victim::new(&model, SHAPE, &[0.0; 2], &[1.0; 2], &Device::Cpu).unwrap();
+    let victim = victim(&model);
     let mut clean = examples(&victim, 60, (0.2, 0.8));
     clean.pixels.iter_mut().for_each(|p| *p = (*p * 8.0).round() / 8.0);
     let record = small(0.3).run(&victim, &clean, &[], Stream::new(3)).unwrap();

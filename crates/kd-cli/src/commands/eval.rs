@@ -9,16 +9,17 @@ use kd_core::record::Evaluation;
 use kd_train::EvalSet;
 use serde::Serialize;
 
-use super::setting::{Compute, DataDir, NormalizeArgs, Split};
+use super::setting::{Compute, DataDir, Split, TrainedArgs};
 use super::train::{data, model};
-use crate::weights;
+use crate::weights::{self, Wanted};
 
 /// Arguments of `kd eval`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// The network, such as resnet20 or mlp-1200-1200
+    /// The network, such as resnet20 or mlp-1200-1200, of weights from elsewhere; kd's own say it
+    /// themselves
     #[arg(long)]
-    model: String,
+    model: Option<String>,
     /// Checkpoint folder, safetensors file or PyTorch checkpoint
     #[arg(long, value_name = "PATH")]
     weights: PathBuf,
@@ -29,7 +30,7 @@ pub(crate) struct Args {
     #[arg(long, value_enum, default_value = "test")]
     split: Split,
     #[command(flatten)]
-    normalize: NormalizeArgs,
+    normalize: TrainedArgs,
     /// Print one JSON object
     #[arg(long)]
     json: bool,
@@ -55,18 +56,28 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let device = args.compute.device()?;
     let spec = data(&args.data)?;
     let part = spec.as_dyn().part(Some(&args.data_dir.path()), args.split.into())?;
-    let normalize = args.normalize.given().unwrap_or_else(|| spec.as_dyn().normalize());
-    let shape = (part.shape(), part.n_classes());
-    let network = weights::load_model(&model(&args.model)?, &args.weights, shape, &device)?;
+    let model = args.model.as_deref().map(model).transpose()?;
+    let (normalize, default) = (args.normalize.given(), spec.as_dyn().normalize());
+    let wanted = Wanted {
+        model: model.as_ref(),
+        normalize: normalize.as_ref(),
+        image_shape: Some(part.shape()),
+        n_classes: Some(part.n_classes()),
+        default_normalize: Some(&default),
+        ..Wanted::default()
+    };
+    let loaded = weights::load(&args.weights, &wanted, &device)?;
+    loaded.tell(&args.weights);
+    let (network, model) = (&loaded.network, loaded.name.as_str());
     let (evaluation, seconds) = args.compute.install(|| {
-        let set = EvalSet::new(part.in_order(&normalize, &device)?)?;
+        let set = EvalSet::new(part.in_order(&device)?)?;
         let started = Instant::now();
-        let evaluation = set.evaluate(&network, None)?;
+        let evaluation = set.evaluate(network, None)?;
         Ok((evaluation, started.elapsed().as_secs_f64()))
     })?;
     let images_per_second = evaluation.total as f64 / seconds;
     let parameters = network.params().n_elements();
-    let (model, split) = (args.model.as_str(), args.split);
+    let split = args.split;
     print(&Output { model, parameters, split, evaluation, images_per_second }, args.json)?;
     Ok(ExitCode::SUCCESS)
 }

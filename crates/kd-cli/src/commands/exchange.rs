@@ -6,12 +6,12 @@ use kd_models::Names;
 /// What a network's shape depends on besides its name.
 #[derive(Debug, Clone, clap::Args)]
 pub(super) struct ImageArgs {
-    /// Number of classes
-    #[arg(long, default_value_t = 10, value_name = "K")]
-    pub(super) classes: usize,
-    /// Channels, height and width of an image
-    #[arg(long, default_value = "3,32,32", value_parser = image_shape, value_name = "C,H,W")]
-    pub(super) image_shape: [usize; 3],
+    /// Number of classes, where the weights do not say it [default: 10]
+    #[arg(long, value_name = "K")]
+    pub(super) classes: Option<usize>,
+    /// Channels, height and width of an image, where the weights do not say it [default: 3,32,32]
+    #[arg(long, value_parser = image_shape, value_name = "C,H,W")]
+    pub(super) image_shape: Option<[usize; 3]>,
 }
 
 fn image_shape(text: &str) -> Result<[usize; 3], String> {

@@ -5,21 +5,22 @@ use std::process::ExitCode;
 
 use candle_core::Device;
 use clap::ValueEnum;
-use kd_core::{Classifier, Error, Result};
+use kd_core::{Classifier, Result};
 use kd_models::Names;
 use kd_models::onnx::{self, ExportInfo};
 use kd_models::weights::{ExportConfig, ImageConfig, save_for_pytorch};
 
 use super::exchange::{ImageArgs, names};
+use super::setting::TrainedArgs;
 use super::train::model;
-use crate::weights;
+use crate::weights::{self, Loaded, Wanted};
 
 /// Arguments of `kd export`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// The network, such as resnet18-cifar
+    /// The network, such as resnet18-cifar, of weights from elsewhere; kd's own say it themselves
     #[arg(long)]
-    model: String,
+    model: Option<String>,
     /// Checkpoint folder, safetensors file or PyTorch checkpoint
     #[arg(long, value_name = "PATH")]
     weights: PathBuf,
@@ -34,12 +35,8 @@ pub(crate) struct Args {
     names: Names,
     #[command(flatten)]
     images: ImageArgs,
-    /// Mean of each channel that the network was trained with, for pixels in [0, 1]
-    #[arg(long, value_delimiter = ',', requires = "std", value_name = "X,..")]
-    mean: Option<Vec<f32>>,
-    /// Standard deviation of each channel
-    #[arg(long, value_delimiter = ',', requires = "mean", value_name = "X,..")]
-    std: Option<Vec<f32>>,
+    #[command(flatten)]
+    normalize: TrainedArgs,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -50,10 +47,9 @@ enum Format {
 
 /// Loads the network and writes it.
 pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    let config = config(args)?;
-    let spec = model(&args.model)?;
-    let shape = (args.images.image_shape, args.images.classes);
-    let network = weights::load_model(&spec, &args.weights, shape, &Device::Cpu)?;
+    let loaded = load(args)?;
+    let config = config(&loaded);
+    let network = &loaded.network;
     let tensors = network.params().tensors();
     match args.format {
         Format::Safetensors => {
@@ -61,39 +57,44 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
             println!("{}", config.save_beside(&args.out)?.display());
         }
         Format::Onnx => {
-            let graph = spec.as_dyn().graph(args.images.image_shape, args.images.classes)?;
-            let graph = match (&args.mean, &args.std) {
-                (Some(mean), Some(std)) => graph.normalized(mean, std)?,
-                _ => graph,
-            };
-            let provenance = [("architecture".to_owned(), args.model.clone())].into();
-            let info = ExportInfo { provenance, ..ExportInfo::default() };
-            onnx::save(&args.out, &graph, &tensors, &info)?;
+            let class_names = Some(loaded.class_names.clone()).filter(|names| !names.is_empty());
+            let provenance = [("architecture".to_owned(), loaded.name.clone())].into();
+            let info = ExportInfo { class_names, provenance, softmax_temperature: None };
+            onnx::save(&args.out, network.graph(), &tensors, &info)?;
         }
     }
     println!("{}", args.out.display());
     Ok(ExitCode::SUCCESS)
 }
 
-fn config(args: &Args) -> Result<ExportConfig> {
-    let ImageArgs { classes, image_shape } = args.images;
-    for (field, values) in [("mean", &args.mean), ("std", &args.std)] {
-        if values.as_ref().is_some_and(|values| values.len() != image_shape[0]) {
-            let reason = format!("one number for each of {} channels is needed", image_shape[0]);
-            return Err(Error::config(field, reason));
-        }
-    }
-    if args.mean.is_none() {
+fn load(args: &Args) -> Result<Loaded> {
+    let model = args.model.as_deref().map(model).transpose()?;
+    let normalize = args.normalize.given();
+    let wanted = Wanted {
+        model: model.as_ref(),
+        normalize: normalize.as_ref(),
+        image_shape: args.images.image_shape,
+        n_classes: args.images.classes,
+        ..Wanted::default()
+    };
+    weights::load(&args.weights, &wanted, &Device::Cpu)
+}
+
+fn config(loaded: &Loaded) -> ExportConfig {
+    let (graph, num_classes) = (loaded.network.graph(), loaded.network.n_classes());
+    let normalize = graph.normalization();
+    if normalize.is_none() {
         eprintln!("the file will not say how images are normalized: no --mean and --std");
     }
-    Ok(ExportConfig {
-        architecture: args.model.clone(),
-        num_classes: classes,
+    ExportConfig {
+        architecture: loaded.name.clone(),
+        num_classes,
+        label_names: loaded.class_names.clone(),
         pretrained_cfg: ImageConfig {
-            input_size: image_shape,
-            mean: args.mean.clone(),
-            std: args.std.clone(),
-            num_classes: classes,
+            input_size: graph.image_shape,
+            mean: normalize.map(|normalize| normalize.mean.clone()),
+            std: normalize.map(|normalize| normalize.std.clone()),
+            num_classes,
         },
-    })
+    }
 }

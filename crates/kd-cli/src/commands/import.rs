@@ -4,12 +4,15 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use candle_core::Device;
-use kd_core::Stream;
-use kd_models::Names;
-use kd_models::weights::{Fate, Fit, Naming, Prefix, WeightsFile, save_safetensors, shapes};
+use kd_core::checkpoint::Description;
+use kd_core::{Graph, Result};
+use kd_models::weights::{Fate, Fit, Naming, Prefix, WeightsFile, save_network, save_safetensors};
+use kd_models::{ModelSpec, Names};
 
 use super::exchange::{ImageArgs, names};
+use super::setting::TrainedArgs;
 use super::train::model;
+use crate::weights::{self, DEFAULT_SHAPE};
 
 /// Arguments of `kd import`.
 #[derive(Debug, clap::Args)]
@@ -21,6 +24,8 @@ pub(crate) struct Args {
     model: Option<String>,
     #[command(flatten)]
     images: ImageArgs,
+    #[command(flatten)]
+    normalize: TrainedArgs,
     /// Dictionary of the weights, names joined by dots [default: state_dict, model, net or the
     /// top level]
     #[arg(long, value_name = "KEY")]
@@ -47,12 +52,11 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         print(&file.list().iter().map(|(name, kind)| [name, kind, ""]).collect::<Vec<_>>());
         return Ok(ExitCode::SUCCESS);
     };
-    let ImageArgs { classes, image_shape } = args.images;
-    let network = spec.as_dyn().build(image_shape, classes, Stream::new(0), &Device::Cpu)?;
-    let wanted = shapes(&network);
+    let graph = graph(args, &spec)?;
+    let wanted = graph.param_shapes()?;
     let fit = file.fit(&naming(args), &wanted)?;
     match &args.out {
-        Some(out) if !args.dry_run => write(&fit, out)?,
+        Some(out) if !args.dry_run => write(&fit, graph, spec.short_name(), out)?,
         _ => {
             print_fit(&fit);
             fit.check()?;
@@ -66,9 +70,29 @@ fn naming(args: &Args) -> Naming {
     Naming { key: args.key.clone(), prefix, names: args.names }
 }
 
-fn write(fit: &Fit<'_>, out: &Path) -> anyhow::Result<()> {
+/// The network that the weights are for.
+fn graph(args: &Args, spec: &ModelSpec) -> Result<Graph> {
+    let ImageArgs { classes, image_shape } = args.images;
+    let shape = (image_shape.unwrap_or(DEFAULT_SHAPE.0), classes.unwrap_or(DEFAULT_SHAPE.1));
+    match args.normalize.given() {
+        Some(normalize) => weights::graph(spec, shape, &normalize),
+        None => spec.as_dyn().graph(shape.0, shape.1),
+    }
+}
+
+/// Writes the weights, and what network they are of where its normalization is known.
+fn write(fit: &Fit<'_>, graph: Graph, name: String, out: &Path) -> anyhow::Result<()> {
     let tensors = fit.read(&Device::Cpu)?;
-    save_safetensors(out, &tensors)?;
+    if graph.normalization().is_some() {
+        save_network(out, &tensors, &Description { name, graph, class_names: Vec::new() })?;
+    } else {
+        eprintln!(
+            "{}: will not say what network it holds, as it is not known how that normalizes \
+             images: no --mean and --std",
+            out.display()
+        );
+        save_safetensors(out, &tensors)?;
+    }
     let n_numbers: usize = tensors.values().map(candle_core::Tensor::elem_count).sum();
     println!("{}: {} tensors, {n_numbers} numbers", out.display(), tensors.len());
     Ok(())

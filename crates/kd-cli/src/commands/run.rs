@@ -29,9 +29,9 @@ pub(crate) struct Args {
     #[arg(long, value_name = "N")]
     holdout: Option<usize>,
     /// Weights of a teacher, which is then not trained
-    #[arg(long, value_name = "FILE", requires = "teacher_model")]
+    #[arg(long, value_name = "PATH")]
     teacher: Option<PathBuf>,
-    /// The network in it, such as resnet56
+    /// The network in it, such as resnet56, where the weights are from elsewhere
     #[arg(long, value_name = "NAME", requires = "teacher")]
     teacher_model: Option<String>,
     #[command(flatten)]
@@ -53,8 +53,9 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let mut suite = Suite::read(&args.suite)?;
     suite.holdout = args.holdout.unwrap_or(suite.holdout);
     suite.normalize = args.normalize.given().or(suite.normalize);
-    if let Some((weights, name)) = args.teacher.as_ref().zip(args.teacher_model.as_ref()) {
-        suite = suite.with_teacher(weights, &model(name)?)?;
+    if let Some(weights) = &args.teacher {
+        let model = args.teacher_model.as_deref().map(model).transpose()?;
+        suite = suite.with_teacher(weights, model.as_ref())?;
     }
     let spec = resolve(&suite, &args.preset, args.synthetic, args.seeds)?;
     if let Some(about) = &spec.about {

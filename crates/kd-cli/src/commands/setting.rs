@@ -8,8 +8,8 @@ use anyhow::Context;
 use candle_core::Device;
 use clap::ValueEnum;
 use kd_core::device::{self, Precision};
+use kd_core::ops::Normalize;
 use kd_core::{Error, Result};
-use kd_data::Normalize;
 use serde::Serialize;
 use signal_hook::consts::{SIGINT, SIGTERM};
 
@@ -141,7 +141,8 @@ impl From<Split> for kd_data::Split {
 /// A normalization in place of the data set's.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct NormalizeArgs {
-    /// Mean of each channel, for pixels in [0, 1] [default: the data set's]
+    /// Mean of each channel, for pixels in [0, 1], by which trained networks normalize images, and
+    /// a teacher whose weights do not say it [default: the data set's]
     #[arg(long, value_delimiter = ',', requires = "std", value_name = "X,..")]
     mean: Option<Vec<f32>>,
     /// Standard deviation of each channel [default: the data set's]
@@ -149,12 +150,35 @@ pub(crate) struct NormalizeArgs {
     std: Option<Vec<f32>>,
 }
 
+/// The normalization that weights from elsewhere were trained with.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct TrainedArgs {
+    /// Mean of each channel, for pixels in [0, 1], that weights from elsewhere were trained with;
+    /// kd's own say it themselves
+    #[arg(long, value_delimiter = ',', requires = "std", value_name = "X,..")]
+    mean: Option<Vec<f32>>,
+    /// Standard deviation of each channel, likewise
+    #[arg(long, value_delimiter = ',', requires = "mean", value_name = "X,..")]
+    std: Option<Vec<f32>>,
+}
+
 impl NormalizeArgs {
     /// The normalization, where one was given.
     pub(crate) fn given(&self) -> Option<Normalize> {
-        let (mean, std) = self.mean.clone().zip(self.std.clone())?;
-        Some(Normalize { mean, std })
+        given(self.mean.as_ref(), self.std.as_ref())
     }
+}
+
+impl TrainedArgs {
+    /// The normalization, where one was given.
+    pub(crate) fn given(&self) -> Option<Normalize> {
+        given(self.mean.as_ref(), self.std.as_ref())
+    }
+}
+
+fn given(mean: Option<&Vec<f32>>, std: Option<&Vec<f32>>) -> Option<Normalize> {
+    let (mean, std) = (mean?.clone(), std?.clone());
+    Some(Normalize { mean, std })
 }
 
 /// A flag that SIGTERM and the first SIGINT set; the second SIGINT ends the program at once.

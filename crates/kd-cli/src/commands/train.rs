@@ -25,10 +25,11 @@ pub(crate) struct Args {
     #[arg(long, default_value_t = 0.0)]
     dropout: f32,
     /// Weights of a teacher: distil from it
-    #[arg(long, value_name = "PATH", requires = "teacher_model")]
+    #[arg(long, value_name = "PATH")]
     teacher: Option<PathBuf>,
-    /// The teacher's network, such as resnet56 or mlp-1200-1200
-    #[arg(long)]
+    /// The teacher's network, such as resnet56 or mlp-1200-1200, where its weights are from
+    /// elsewhere
+    #[arg(long, requires = "teacher")]
     teacher_model: Option<String>,
     /// Weight of the teacher's soft targets
     #[arg(long, default_value_t = 0.5, requires = "teacher")]

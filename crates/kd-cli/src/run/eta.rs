@@ -8,9 +8,9 @@ use kd_core::{BatchSource, Classifier, Net, Result, Stream};
 use kd_train::{Cohort, EvalSet, prepare, train_step};
 
 use super::robustness::{Job, jobs};
-use super::training::{Context, students};
+use super::training::{Context, students, teacher};
 use crate::examples;
-use crate::suite::{Source, TrainingSpec};
+use crate::suite::{Source, Teacher, TrainingSpec};
 
 /// Seconds from which on it is worth telling.
 const LONG: f64 = 600.0;
@@ -68,9 +68,9 @@ fn step_seconds(
     train: &dyn BatchSource,
 ) -> Result<f64> {
     let mut cohort = Cohort::new(&training.name, 0, students(context, training, 0)?);
-    let teacher = stand_in(context, training)?;
+    let stand_in = stand_in(context, training)?;
     let (teacher, taps) =
-        (teacher.as_ref().map(|net| net as &dyn Classifier), cohort.teacher_taps());
+        (stand_in.as_ref().map(|net| net as &dyn Classifier), cohort.teacher_taps());
     let order = train.order(0);
     let indices = &order[..training.plan.batch_size.min(order.len())];
     let (started, mut shortest) = (Instant::now(), f64::INFINITY);
@@ -88,12 +88,16 @@ fn step_seconds(
 
 /// A network like the teacher, which may not be trained yet.
 fn stand_in(context: &Context<'_>, training: &TrainingSpec) -> Result<Option<Net>> {
-    let (image_shape, n_classes) = context.sets.shape();
-    let device = &context.setting.device;
-    let build = |model: &kd_models::ModelSpec| {
-        model.as_dyn().build(image_shape, n_classes, Stream::new(0), device)
-    };
-    context.spec.teacher_model(training)?.map(build).transpose()
+    match &training.teacher {
+        Some(Teacher::Training(name)) => network(context, name).map(Some),
+        _ => teacher(context, training, 0),
+    }
+}
+
+/// The network of a training before its first step.
+fn network(context: &Context<'_>, training: &str) -> Result<Net> {
+    let graph = context.graph(&context.spec.training(training)?.model)?;
+    Net::new(graph, Stream::new(0), &context.setting.device)
 }
 
 /// Images whose gradients are timed.
@@ -124,10 +128,7 @@ fn job_seconds(context: &Context<'_>, job: &Job<'_>) -> Result<f64> {
 
 /// Seconds of one image's logits and gradient, as one thread computes them, over the threads.
 fn pass_seconds(context: &Context<'_>, source: &Source) -> Result<f64> {
-    let (image_shape, n_classes) = context.sets.shape();
-    let model = &context.spec.training(&source.training)?.model;
-    let device = &context.setting.device;
-    let network = model.as_dyn().build(image_shape, n_classes, Stream::new(0), device)?;
+    let network = network(context, &source.training)?;
     let victim = context.victim(&network)?;
     let images = examples::first(context.sets.test_images()?, N_TIMED);
     let started = Instant::now();

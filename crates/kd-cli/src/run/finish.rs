@@ -1,10 +1,13 @@
 //! The end of a training: evaluate, record, keep the models.
 
+use std::path::Path;
+
+use kd_core::checkpoint::{self, Description};
 use kd_core::record::{
     BadImagesRecord, CorrectionRecord, Evaluation, FinalRecord, Record, SoftTargetsRecord,
     TeacherRecord,
 };
-use kd_core::{Error, Result, checkpoint};
+use kd_core::{Classifier, Error, Result};
 use kd_train::{Cohort, Data, MetricsLog, correction, logits, score};
 use serde::Serialize;
 
@@ -24,11 +27,12 @@ pub(super) fn finish(
     log: &mut MetricsLog,
 ) -> Result<()> {
     let teacher = data.teacher.map(|t| data.test.evaluate_teacher(t)).transpose()?;
-    if let (Some((last, _)), Some(Teacher::Weights { model, .. })) = (&teacher, &training.teacher) {
+    if let (Some((last, _)), Some(Teacher::Weights { network, .. })) = (&teacher, &training.teacher)
+    {
         log.append(&Record::Teacher(TeacherRecord {
             seed: cohort.seed,
             training: training.name.clone(),
-            network: model.short_name(),
+            network: network.clone(),
             last: last.clone(),
         }))?;
     }
@@ -51,7 +55,7 @@ fn students(
 ) -> Result<()> {
     for (student, spec) in cohort.students.iter().zip(&training.student) {
         let path = context.folder.checkpoint(&training.name, cohort.seed, &student.name);
-        checkpoint::save(&path, &student.model.params().tensors(), &training.model)?;
+        save(context, training, &*student.model, &path)?;
         let holdout = data.holdout.map(|set| set.evaluate(&*student.model, None)).transpose()?;
         let (best_top1, best_epoch) = student.best();
         let record = FinalRecord {
@@ -76,6 +80,20 @@ fn students(
         log.append(&Record::Final(record))?;
     }
     Ok(())
+}
+
+/// Keeps a model with all that is needed to use it.
+fn save(
+    context: &Context<'_>,
+    training: &TrainingSpec,
+    model: &dyn Classifier,
+    path: &Path,
+) -> Result<()> {
+    let (tensors, state) = (model.params().tensors(), &training.model);
+    let Some(graph) = model.graph() else { return checkpoint::save(path, &tensors, state) };
+    let (name, class_names) = (training.model.short_name(), context.sets.class_names());
+    let network = Description { name, graph: graph.clone(), class_names };
+    checkpoint::save_network(path, &network, &tensors, state)
 }
 
 /// Says and records what the file of soft targets saved.

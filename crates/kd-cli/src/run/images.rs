@@ -15,7 +15,6 @@ use crate::suite::{Spec, TrainingSpec};
 pub(crate) struct Sets {
     train: Part,
     files: Vec<DataFile>,
-    normalize: kd_data::Normalize,
     device: Device,
     test_part: Part,
     pub(crate) test: EvalSet,
@@ -40,12 +39,11 @@ impl Sets {
         if spec.holdout > 0 {
             let parts = train.split_holdout(spec.holdout, stream.at("holdout"))?;
             train = parts.0;
-            holdout = Some(EvalSet::new(parts.1.in_order(&spec.normalize, device)?)?);
+            holdout = Some(EvalSet::new(parts.1.in_order(device)?)?);
         }
-        let test_set = EvalSet::new(test.in_order(&spec.normalize, device)?)?;
-        let normalize = spec.normalize.clone();
+        let test_set = EvalSet::new(test.in_order(device)?)?;
         let device = device.clone();
-        Ok(Self { train, files, normalize, device, test_part: test, test: test_set, holdout })
+        Ok(Self { train, files, device, test_part: test, test: test_set, holdout })
     }
 
     /// The files that the images come from.
@@ -58,13 +56,18 @@ impl Sets {
         (self.train.shape(), self.train.n_classes())
     }
 
+    /// Names of the classes, by label; none where they are not known.
+    pub(crate) fn class_names(&self) -> Vec<String> {
+        self.train.class_names().to_vec()
+    }
+
     /// The training images of one training and seed.
     pub(crate) fn train(&self, spec: &TrainingSpec, seed: u64) -> Result<Arc<dyn BatchSource>> {
         let part = match spec.omit_class {
             Some(class) => self.train.omit_class(class)?,
             None => self.train.clone(),
         };
-        part.training(&spec.augment, &self.normalize, Stream::new(seed).at("data"), &self.device)
+        part.training(&spec.augment, Stream::new(seed).at("data"), &self.device)
     }
 
     /// The test images as bytes, for attacks.
@@ -77,7 +80,7 @@ impl Sets {
 
     /// All training images, of every class, as they are.
     pub(crate) fn train_in_order(&self) -> Result<Arc<dyn BatchSource>> {
-        self.train.in_order(&self.normalize, &self.device)
+        self.train.in_order(&self.device)
     }
 
     /// Names of the photographs that were skipped or repaired so far, with the reasons.

@@ -43,7 +43,8 @@ pub(crate) struct Setting {
 /// another spec.
 pub(crate) fn run(spec: Spec, setting: &Setting) -> Result<(Outcome, Report)> {
     let sets = Sets::load(&spec, setting.data_dir.as_deref(), &setting.device)?;
-    spec.training.iter().try_for_each(|training| training::check(training, &sets, setting))?;
+    let check = |training| training::check(training, &spec.normalize, &sets, setting);
+    spec.training.iter().try_for_each(check)?;
     let spec = spec.with_files(&sets.files());
     let text = spec.to_toml()?;
     let spec_hash = fsx::sha256(text.as_bytes());

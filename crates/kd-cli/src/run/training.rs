@@ -1,11 +1,14 @@
 //! One training of a run: build or resume, fit, evaluate, record, keep the models.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use candle_core::Device;
 use kd_adv::{AdversarialTraining, AttackSpec, Victim};
+use kd_core::ops::Normalize;
 use kd_core::record::Record;
-use kd_core::{Classifier, Net, Perturb, Result, Stream, checkpoint};
+use kd_core::{Classifier, Graph, Net, Perturb, Result, Stream, checkpoint};
+use kd_models::ModelSpec;
 use kd_train::{
     Cohort, Data, MetricsLog, Outcome, Run, SoftTargetStore, SoftTargets, Student, fit,
 };
@@ -15,7 +18,7 @@ use super::folder::Folder;
 use super::progress::Progress;
 use super::{Sets, Setting};
 use crate::suite::{Source, Spec, Teacher, TrainingSpec};
-use crate::weights;
+use crate::weights::{self, Loaded, Wanted};
 
 /// Least time between two checkpoints at ends of epochs, and to one within an epoch.
 const CHECKPOINT_EVERY: Duration = Duration::from_secs(10);
@@ -31,30 +34,57 @@ pub(crate) struct Context<'a> {
 }
 
 impl Context<'_> {
-    /// `network` with the run's normalization inside.
+    /// `network` under attack.
     pub(crate) fn victim<'n>(&self, network: &'n dyn Classifier) -> Result<Victim<'n>> {
-        let normalize = &self.spec.normalize;
-        let image_shape = self.sets.shape().0;
-        Victim::new(network, image_shape, &normalize.mean, &normalize.std, &self.setting.device)
+        Victim::new(network, self.sets.shape().0, &self.setting.device)
+    }
+
+    /// The network of `model`, with the run's normalization inside.
+    pub(crate) fn graph(&self, model: &ModelSpec) -> Result<Graph> {
+        weights::graph(model, self.sets.shape(), &self.spec.normalize)
     }
 
     /// The network that `source` ended with.
     pub(crate) fn trained(&self, source: &Source, seed: u64) -> Result<Net> {
         let model = &self.spec.training(&source.training)?.model;
         let path = self.folder.checkpoint(&source.training, seed, &source.model);
-        weights::load_model(model, &path, self.sets.shape(), &self.setting.device)
+        let (sets, normalize) = (self.sets, &self.spec.normalize);
+        Ok(load(&path, Some(model), (sets, normalize), &self.setting.device)?.network)
     }
+}
+
+/// The network at `path`; where that does not say how it normalizes, as those of the run.
+fn load(
+    path: &Path,
+    model: Option<&ModelSpec>,
+    (sets, normalize): (&Sets, &Normalize),
+    device: &Device,
+) -> Result<Loaded> {
+    let (image_shape, n_classes) = sets.shape();
+    let wanted = Wanted {
+        model,
+        image_shape: Some(image_shape),
+        n_classes: Some(n_classes),
+        default_normalize: Some(normalize),
+        ..Wanted::default()
+    };
+    weights::load(path, &wanted, device)
 }
 
 /// Refuses a training that these images, its network or its teacher do not allow: before anything
 /// is written, and not when its turn comes after hours.
-pub(crate) fn check(training: &TrainingSpec, sets: &Sets, setting: &Setting) -> Result<()> {
+pub(crate) fn check(
+    training: &TrainingSpec,
+    normalize: &Normalize,
+    sets: &Sets,
+    setting: &Setting,
+) -> Result<()> {
     let train = sets.train(training, 0)?;
     training.soft_targets.map(|targets| targets.n_views(&*train)).transpose()?;
-    let (image_shape, n_classes) = sets.shape();
-    training.model.as_dyn().build(image_shape, n_classes, Stream::new(0), &setting.device)?;
+    let graph = weights::graph(&training.model, sets.shape(), normalize)?;
+    Net::new(graph, Stream::new(0), &setting.device)?;
     if let Some(Teacher::Weights { path, model, .. }) = &training.teacher {
-        weights::load_model(model, path, sets.shape(), &setting.device)?;
+        load(path, model.as_ref(), (sets, normalize), &setting.device)?.tell(path);
     }
     Ok(())
 }
@@ -93,7 +123,7 @@ pub(crate) fn run(
     let (done, total) =
         (cohort.steps_done(n_steps), training.plan.n_epochs.saturating_mul(n_steps));
     let progress = Progress::start(title(context, training, seed), done, total);
-    let kept = soft_targets(context, training)?;
+    let kept = soft_targets(context, training, teacher.as_ref())?;
     let soft_targets = kept.as_ref().map(|(targets, folder, identity)| SoftTargetStore {
         targets: *targets,
         folder,
@@ -147,30 +177,32 @@ pub(super) fn students(
     training: &TrainingSpec,
     seed: u64,
 ) -> Result<Vec<Student>> {
-    let (image_shape, n_classes) = context.sets.shape();
     let stream = Stream::new(seed).at("init");
-    let device = &context.setting.device;
+    let graph = context.graph(&training.model)?;
     let build = |spec: &crate::suite::StudentSpec| {
-        let model = training.model.as_dyn().build(image_shape, n_classes, stream, device)?;
+        let model = Net::new(graph.clone(), stream, &context.setting.device)?;
         let optimizer = training.plan.optimizer;
         let mut student = Student::new(&spec.name, model.into(), spec.loss.clone(), optimizer);
-        student.perturb = spec.perturb.as_ref().map(|a| perturb(context, a)).transpose()?;
+        student.perturb = spec.perturb.as_ref().map(perturb).transpose()?;
         Ok(student)
     };
     training.student.iter().map(build).collect()
 }
 
-fn perturb(context: &Context<'_>, attack: &AttackSpec) -> Result<Box<dyn Perturb>> {
-    let kd_data::Normalize { mean, std } = context.spec.normalize.clone();
-    Ok(Box::new(AdversarialTraining::new(attack.clone(), mean, std)?))
+fn perturb(attack: &AttackSpec) -> Result<Box<dyn Perturb>> {
+    Ok(Box::new(AdversarialTraining::new(attack.clone())?))
 }
 
-fn teacher(context: &Context<'_>, training: &TrainingSpec, seed: u64) -> Result<Option<Net>> {
+pub(super) fn teacher(
+    context: &Context<'_>,
+    training: &TrainingSpec,
+    seed: u64,
+) -> Result<Option<Net>> {
     match &training.teacher {
         None => Ok(None),
         Some(Teacher::Weights { path, model, .. }) => {
-            let device = &context.setting.device;
-            weights::load_model(model, path, context.sets.shape(), device).map(Some)
+            let run = (context.sets, &context.spec.normalize);
+            Ok(Some(load(path, model.as_ref(), run, &context.setting.device)?.network))
         }
         Some(Teacher::Training(name)) => {
             let model = context.spec.training(name)?.student[0].name.clone();
@@ -185,6 +217,7 @@ fn teacher(context: &Context<'_>, training: &TrainingSpec, seed: u64) -> Result<
 fn soft_targets(
     context: &Context<'_>,
     training: &TrainingSpec,
+    teacher: Option<&Net>,
 ) -> Result<Option<(SoftTargets, PathBuf, String)>> {
     let Some(targets) = training.soft_targets else { return Ok(None) };
     let spec = context.spec;
@@ -194,9 +227,8 @@ fn soft_targets(
         "n_train": spec.n_train,
         "holdout": spec.holdout,
         "omit_class": training.omit_class,
-        "normalize": spec.normalize,
         "augment": training.augment,
-        "network": spec.teacher_model(training)?,
+        "network": teacher.map(Net::graph),
         "device": super::device_name(&context.setting.device),
     });
     let folder = context.folder.path().with_file_name("soft-targets");

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use kd_adv::AttackSpec;
+use kd_core::ops::Normalize;
 use kd_core::{Error, Result, fsx};
-use kd_data::{Augment, DataSpec, Normalize};
+use kd_data::{Augment, DataSpec};
 use kd_models::ModelSpec;
 use kd_train::{LossSpec, OptimizerSpec, Plan, Schedule, SoftTargets};
 use serde::{Deserialize, Serialize};
@@ -22,7 +23,8 @@ pub(crate) struct Suite {
     pub(crate) data: DataSpec,
     /// Its synthetic stand-in, for `--synthetic`.
     pub(crate) synthetic: DataSpec,
-    /// In place of the data set's, for all networks: a teacher from elsewhere brings its own.
+    /// How all networks that are trained normalize their images, in place of the data set's way; and
+    /// a teacher whose weights do not say it.
     pub(crate) normalize: Option<Normalize>,
     /// Training images set aside for choosing between recipes.
     #[serde(default)]
@@ -96,7 +98,7 @@ pub(crate) struct TrainingFile {
     pub(crate) teacher: Option<String>,
     /// A checkpoint of a teacher, in place of a training.
     pub(crate) teacher_weights: Option<PathBuf>,
-    /// The network in it.
+    /// The network in it, where its weights do not say it.
     pub(crate) teacher_model: Option<ModelSpec>,
     /// Class that the training images lack.
     pub(crate) omit_class: Option<u32>,
@@ -163,12 +165,16 @@ impl Suite {
         })
     }
 
-    /// The suite with the network `model` of the file `weights` in place of every teacher that it
-    /// trains: those trainings are left out.
+    /// The suite with the network of the file `weights`, which is `model` where that does not say
+    /// it, in place of every teacher that it trains: those trainings are left out.
     ///
     /// # Errors
     /// [`Error::Config`] when no training has a teacher.
-    pub(crate) fn with_teacher(mut self, weights: &Path, model: &ModelSpec) -> Result<Self> {
+    pub(crate) fn with_teacher(
+        mut self,
+        weights: &Path,
+        model: Option<&ModelSpec>,
+    ) -> Result<Self> {
         let teachers: Vec<String> =
             self.training.iter().filter_map(|t| t.teacher.clone()).collect();
         if teachers.is_empty() {
@@ -181,7 +187,7 @@ impl Suite {
         for training in &mut self.training {
             if training.teacher.take().is_some() {
                 training.teacher_weights = Some(weights.into());
-                training.teacher_model = Some(model.clone());
+                training.teacher_model = model.cloned();
             }
         }
         Ok(self)

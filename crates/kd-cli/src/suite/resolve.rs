@@ -3,9 +3,10 @@
 use std::path::PathBuf;
 
 use kd_adv::AttackSpec;
+use kd_core::ops::Normalize;
 use kd_core::record::DataFile;
 use kd_core::{Error, Result, fsx};
-use kd_data::{Augment, DataSpec, Normalize};
+use kd_data::{Augment, DataSpec};
 use kd_models::ModelSpec;
 use kd_report::Claims;
 use kd_train::losses::Distill;
@@ -14,6 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use super::file::{Grid, Preset, StudentFile, Suite, TrainingFile};
 use super::robustness::{self, Robustness, Source};
+use crate::weights;
 
 /// Everything that decides a run's numbers, with no default left open: written as `spec.toml`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -74,8 +76,11 @@ pub(crate) enum Teacher {
         path: PathBuf,
         /// SHA-256 of its tensors' file.
         sha256: String,
-        /// The network in it.
-        model: ModelSpec,
+        /// Short name of the network in it.
+        network: String,
+        /// The network, where its name was given.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        model: Option<ModelSpec>,
     },
 }
 
@@ -106,18 +111,6 @@ impl Spec {
     pub(crate) fn training(&self, name: &str) -> Result<&TrainingSpec> {
         let found = self.training.iter().find(|training| training.name == name);
         found.ok_or_else(|| Error::config("teacher", format!("there is no training `{name}`")))
-    }
-
-    /// The network of the teacher of `training`, if it has one.
-    pub(crate) fn teacher_model<'a>(
-        &'a self,
-        training: &'a TrainingSpec,
-    ) -> Result<Option<&'a ModelSpec>> {
-        match &training.teacher {
-            None => Ok(None),
-            Some(Teacher::Training(name)) => Ok(Some(&self.training(name)?.model)),
-            Some(Teacher::Weights { model, .. }) => Ok(Some(model)),
-        }
     }
 
     /// Adds the digests of the data set's files.
@@ -249,11 +242,16 @@ fn teacher(file: &TrainingFile) -> Result<Option<Teacher>> {
             return Err(Error::config("teacher", "give `teacher` or `teacher_weights`, not both"));
         }
     };
+    let sha256 = fsx::sha256(&weights::read(&path)?);
     let model = file.teacher_model.clone();
-    let model =
-        model.ok_or_else(|| Error::config("teacher_model", "name the teacher's network"))?;
-    let sha256 = fsx::sha256(&crate::weights::read(&path)?);
-    Ok(Some(Teacher::Weights { path, sha256, model }))
+    let network = match &model {
+        Some(model) => model.short_name(),
+        None => weights::name(&path)?.ok_or_else(|| {
+            let reason = format!("{} does not say what network it holds; name it", path.display());
+            Error::config("teacher_model", reason)
+        })?,
+    };
+    Ok(Some(Teacher::Weights { path, sha256, network, model }))
 }
 
 /// The students of a grid, alpha by alpha.

@@ -15,6 +15,9 @@ use crate::ops::layout::{to_nchw, to_nhwc};
 use crate::ops::step::Weight;
 use crate::{Classifier, Error, Mode, Params, Result, Stream, init};
 
+/// Plans by purpose and taps.
+type Plans = BTreeMap<(Purpose, Vec<String>), Arc<Plan>>;
+
 /// A network from pixels in `[0, 1]` to logits.
 pub struct Net {
     graph: Graph,
@@ -24,7 +27,7 @@ pub struct Net {
     weights: Vec<Vec<Weight>>,
     n_classes: usize,
     device: Device,
-    plans: Mutex<BTreeMap<(Purpose, Vec<String>), Arc<Plan>>>,
+    plans: Mutex<Plans>,
 }
 
 impl Net {
@@ -40,18 +43,22 @@ impl Net {
     /// The network of `graph` with `values` by name.
     ///
     /// # Errors
-    /// As [`Net::new`] and [`Params::load`].
+    /// As [`Net::new`]; [`Error::Config`] for a missing or an extra name, [`Error::Shape`] for
+    /// another shape: no more is allocated than `values` have.
     pub fn with_weights(
         graph: Graph,
         values: &BTreeMap<String, Tensor>,
         device: &Device,
     ) -> Result<Self> {
-        let zeros = |_: &str, spec: &ParamSpec| {
-            Ok(Tensor::zeros(spec.shape.as_slice(), candle_core::DType::F32, device)?)
-        };
-        let net = Self::build(graph, device, zeros)?;
-        net.params.load(values)?;
-        Ok(net)
+        let wanted = graph.param_shapes()?;
+        if let Some(extra) = values.keys().find(|name| !wanted.contains_key(*name)) {
+            return Err(Error::config(extra, "the network has no parameter of this name"));
+        }
+        Self::build(graph, device, |name, spec| match values.get(name) {
+            Some(value) if value.dims() == spec.shape => Ok(value.to_device(device)?),
+            Some(value) => Err(Error::shape(name, format!("{:?}", spec.shape), value.dims())),
+            None => Err(Error::config(name, "the weights lack this parameter")),
+        })
     }
 
     fn build(

@@ -113,6 +113,29 @@ impl Graph {
         })
     }
 
+    /// Without dropout, which does nothing but in training: the same function. Graphs that are
+    /// equal then take the same weights to the same logits.
+    #[must_use]
+    pub fn without_dropout(&self) -> Self {
+        let kept = self.nodes.iter().filter(|node| !matches!(node.op, Op::Dropout(_)));
+        let nodes = kept.map(|node| Node {
+            inputs: node.inputs.iter().map(|input| self.before_dropout(input)).collect(),
+            ..node.clone()
+        });
+        let nodes = nodes.collect();
+        Self { image_shape: self.image_shape, nodes, output: self.before_dropout(&self.output) }
+    }
+
+    /// The node `name`, or the one before it that is no dropout.
+    fn before_dropout<'g>(&'g self, mut name: &'g str) -> String {
+        while let Some(Node { op: Op::Dropout(_), inputs, .. }) = self.node(name)
+            && let Some(input) = inputs.first()
+        {
+            name = input;
+        }
+        name.into()
+    }
+
     /// Number of classes: values of the output.
     ///
     /// # Errors

@@ -47,6 +47,7 @@ fn gradients_of_activations() {
 }
 
 #[test]
+#[expect(clippy::float_cmp, reason = "each is exact")]
 fn activations_at_their_ends_by_hand() {
     let at = |op: Op, x: f32| output(op, &[(&[1, 1], &[x])])[0];
     for op in activations() {
@@ -121,8 +122,8 @@ fn gradients_of_moved_channels() {
 
 #[test]
 fn moved_channels_by_hand() {
-    let (x, y): ((&[usize], &[f32]), (&[usize], &[f32])) =
-        ((&[1, 1, 2, 1], &[1., 2.]), (&[1, 1, 2, 2], &[3., 4., 5., 6.]));
+    let x: (&[usize], &[f32]) = (&[1, 1, 2, 1], &[1., 2.]);
+    let y: (&[usize], &[f32]) = (&[1, 1, 2, 2], &[3., 4., 5., 6.]);
     assert_eq!(output(Concat {}, &[x, y]), [1., 3., 4., 2., 5., 6.]);
     assert_eq!(output(SliceChannels { first: 1, count: 1 }, &[y]), [4., 6.]);
     assert_eq!(output(Flatten {}, &[y]), [3., 5., 4., 6.]);

@@ -63,6 +63,12 @@ pub trait Operation {
         Err(crate::Error::config("op", "not executable yet"))
     }
 
+    /// How it computes on a GPU, if it can.
+    #[cfg(feature = "cuda")]
+    fn on_gpu(&self) -> Option<&dyn crate::ops::step::OnGpu> {
+        None
+    }
+
     /// Which values [`Operation::backward`] reads.
     fn reads(&self) -> Reads {
         Reads { inputs: true, output: false }

@@ -14,12 +14,13 @@ pub(crate) mod records;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use kd_core::ops::Normalize;
 use kd_core::{Error, Result};
 use serde::{Deserialize, Serialize};
 
 use self::records::{Gathered, MAX_BYTES};
 use crate::archive::{self, Wanted};
-use crate::{Dataset, Images, Normalize, Split, Splits};
+use crate::{Dataset, Images, Split, Splits};
 
 /// Mean of each channel of the training pixels in `[0, 1]`, to four digits.
 pub const MEAN: [f32; 3] = [0.4914, 0.4822, 0.4465];
@@ -27,6 +28,9 @@ pub const MEAN: [f32; 3] = [0.4914, 0.4822, 0.4465];
 pub const STD: [f32; 3] = [0.2470, 0.2435, 0.2616];
 /// Number of classes.
 pub const N_CLASSES: usize = 10;
+/// Names of the classes, by label.
+pub const CLASS_NAMES: [&str; N_CLASSES] =
+    ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"];
 /// `[C, H, W]` of an image.
 pub const SHAPE: [usize; 3] = [3, 32, 32];
 
@@ -158,7 +162,7 @@ impl Source {
                 }
             }
         }
-        gathered.into_images()
+        Ok(gathered.into_images()?.with_class_names(CLASS_NAMES))
     }
 }
 

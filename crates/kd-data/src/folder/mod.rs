@@ -7,6 +7,7 @@
 
 use std::path::{Path, PathBuf};
 
+use kd_core::ops::Normalize;
 use kd_core::{Error, Result, fsx};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -14,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use crate::decode::Picture;
 use crate::listing::Listing;
 use crate::sums;
-use crate::{Dataset, Images, Normalize, Split, Splits};
+use crate::{Dataset, Images, Split, Splits};
 
 /// The most bytes that one image file may have.
 const MAX_FILE: u64 = 16 << 20;
@@ -36,7 +37,7 @@ const MAX_BYTES: usize = 8 << 30;
 pub struct Folder {
     /// The folder; a relative path begins at the data folder.
     pub path: PathBuf,
-    /// Mean of each channel that the images are normalized by, for pixels in `[0, 1]`; the
+    /// Mean of each channel that networks normalize the images by, for pixels in `[0, 1]`; the
     /// default is that of ImageNet's training images, as torchvision's networks expect it.
     pub mean: [f32; 3],
     /// Standard deviation of each channel; the default is ImageNet's as well.
@@ -134,6 +135,7 @@ fn images(listing: &Listing) -> Result<Images> {
     let images = Images::new(pixels, listing.labels.clone(), shape, listing.classes.len())?;
     // As `sha256sum CLASS/*` prints them.
     let line = |(i, sum): (usize, &String)| sums::line(sum, &listing.name(i));
+    let images = images.with_class_names(&listing.classes);
     Ok(images.with_files(vec![listing.identity(sums.iter().enumerate().map(line))]))
 }
 

@@ -1,7 +1,7 @@
 //! Batches from photographs in files.
 //!
 //! Key decision: as in memory, a batch depends on `(stream, epoch, indices)` only. Each photograph
-//! is one task, from reading to normalization, and writes its own part of the tensor.
+//! is one task, from reading to pixels in `[0, 1]`, and writes its own part of the tensor.
 
 use std::sync::Arc;
 
@@ -11,9 +11,9 @@ use kd_core::{Batch, BatchSource, Result, Stream};
 use rayon::prelude::*;
 
 use super::{Photos, View};
+use crate::Augment;
 use crate::loader::{Order, check_indices};
-use crate::normalize::Table;
-use crate::{Augment, Normalize};
+use crate::pixels::pixel;
 
 /// Makes batches of [`Photos`] in host memory.
 ///
@@ -22,7 +22,6 @@ use crate::{Augment, Normalize};
 #[derive(Debug, Clone)]
 pub struct PhotoLoader {
     photos: Arc<Photos>,
-    tables: Vec<Table>,
     order: Order,
     augment: Augment,
     stream: Stream,
@@ -32,36 +31,18 @@ impl PhotoLoader {
     /// For training: another random order each epoch, photographs augmented.
     ///
     /// # Errors
-    /// [`kd_core::Error::Config`] when `augment` or `normalize` do not suit photographs.
-    pub fn new(
-        photos: Arc<Photos>,
-        augment: Augment,
-        normalize: Normalize,
-        stream: Stream,
-    ) -> Result<Self> {
+    /// [`kd_core::Error::Config`] when `augment` does not suit photographs.
+    pub fn new(photos: Arc<Photos>, augment: Augment, stream: Stream) -> Result<Self> {
+        augment.check_photos()?;
         let order = Order::Shuffled(stream.at("shuffle"));
-        Self::build(photos, augment, normalize, order, stream.at("augment"))
+        Ok(Self { photos, order, augment, stream: stream.at("augment") })
     }
 
     /// For evaluation: the center of each photograph, in the order of the data set, each epoch
     /// alike.
-    ///
-    /// # Errors
-    /// [`kd_core::Error::Config`] when `normalize` does not suit photographs.
-    pub fn in_order(photos: Arc<Photos>, normalize: Normalize) -> Result<Self> {
-        Self::build(photos, Augment::default(), normalize, Order::Natural, Stream::new(0))
-    }
-
-    fn build(
-        photos: Arc<Photos>,
-        augment: Augment,
-        normalize: Normalize,
-        order: Order,
-        stream: Stream,
-    ) -> Result<Self> {
-        augment.check_photos()?;
-        let tables = normalize.tables(3)?;
-        Ok(Self { photos, tables, order, augment, stream })
+    pub fn in_order(photos: Arc<Photos>) -> Self {
+        let (augment, stream) = (Augment::default(), Stream::new(0));
+        Self { photos, order: Order::Natural, augment, stream }
     }
 
     /// The photographs that batches are made from.
@@ -112,17 +93,17 @@ impl PhotoLoader {
         let Some((image, view)) = self.photos.image(index as usize, look)? else {
             return Ok(false);
         };
-        planes(&image, self.photos.crop, view.flip, &self.tables, out);
+        planes(&image, self.photos.crop, view.flip, out);
         Ok(true)
     }
 }
 
-/// Rows of RGB pixels become normalized planes.
-fn planes(image: &[u8], side: usize, flip: bool, tables: &[Table], out: &mut [f32]) {
-    for (c, (table, plane)) in tables.iter().zip(out.chunks_exact_mut(side * side)).enumerate() {
+/// Rows of RGB bytes become planes of pixels.
+fn planes(image: &[u8], side: usize, flip: bool, out: &mut [f32]) {
+    for (c, plane) in out.chunks_exact_mut(side * side).enumerate() {
         let rows = image.as_chunks::<3>().0.chunks_exact(side);
         for (from, to) in rows.zip(plane.chunks_exact_mut(side)) {
-            to.iter_mut().zip(from).for_each(|(to, pixel)| *to = table.value(pixel[c]));
+            to.iter_mut().zip(from).for_each(|(to, rgb)| *to = pixel(rgb[c]));
             if flip {
                 to.reverse();
             }

@@ -234,7 +234,8 @@ impl Photos {
             (0..3).for_each(|c| pixels.extend(channel(c)));
             labels.push(self.labels[i as usize]);
         }
-        Ok(Images::new(pixels, labels, self.shape(), self.n_classes())?.with_files(self.files()))
+        let images = Images::new(pixels, labels, self.shape(), self.n_classes())?;
+        Ok(images.with_class_names(self.classes()).with_files(self.files()))
     }
 
     /// `[H, W]` of photograph `i`, by its header.

@@ -8,9 +8,9 @@ use kd_core::{BatchSource, Stream};
 use tempfile::TempDir;
 
 use super::*;
+use crate::Augment;
 use crate::decode::Region;
 use crate::decode::fixture::{GOLDEN, golden, picture, resized_header};
-use crate::{Augment, Normalize};
 
 const SIDE: usize = 8;
 
@@ -34,21 +34,17 @@ fn photos(dir: &TempDir) -> Photos {
     Photos::folder(dir.path()).unwrap().with_size(10, SIDE).unwrap()
 }
 
-fn normalize() -> Normalize {
-    Normalize { mean: vec![0.5, 0.4, 0.3], std: vec![0.2, 0.3, 0.4] }
-}
-
 fn augment(n_views: Option<usize>) -> Augment {
     let crop = ResizedCrop { n_views, ..ResizedCrop::default() };
     Augment { flip: true, resized_crop: Some(crop), ..Augment::default() }
 }
 
 fn training(photos: &Photos, augment: Augment, seed: u64) -> PhotoLoader {
-    PhotoLoader::new(Arc::new(photos.clone()), augment, normalize(), Stream::new(seed)).unwrap()
+    PhotoLoader::new(Arc::new(photos.clone()), augment, Stream::new(seed)).unwrap()
 }
 
 fn in_order(photos: &Photos) -> PhotoLoader {
-    PhotoLoader::in_order(Arc::new(photos.clone()), normalize()).unwrap()
+    PhotoLoader::in_order(Arc::new(photos.clone()))
 }
 
 fn bits(loader: &PhotoLoader, epoch: u64, indices: &[u32]) -> Vec<u32> {
@@ -100,11 +96,8 @@ fn sizes_that_cannot_be_are_refused() {
     for (resize, crop) in [(10, 0), (10, 11), (5000, 8)] {
         assert!(matches!(photos(&dir).with_size(resize, crop), Err(Error::Config { .. })));
     }
-    let loader = |augment, normalize| {
-        PhotoLoader::new(Arc::new(photos(&dir)), augment, normalize, Stream::new(0))
-    };
-    assert!(loader(Augment { crop_padding: 1, ..Augment::default() }, normalize()).is_err());
-    assert!(loader(Augment::default(), Normalize::identity(1)).is_err());
+    let augment = Augment { crop_padding: 1, ..Augment::default() };
+    assert!(PhotoLoader::new(Arc::new(photos(&dir)), augment, Stream::new(0)).is_err());
     let loader = in_order(&photos(&dir));
     assert!(matches!(loader.batch(0, &[0, 8]), Err(Error::Config { .. })));
 }
@@ -214,12 +207,9 @@ fn images_in_memory_are_what_evaluation_sees() {
         (images.labels(), images.n_classes(), images.shape()),
         (&[3, 0][..], 4, all.shape())
     );
-    let tables = normalize().tables(3).unwrap();
-    let plane = SIDE * SIDE;
-    let want = images.pixels().iter().enumerate();
-    let want: Vec<u32> =
-        want.map(|(i, &byte)| tables[i / plane % 3].value(byte).to_bits()).collect();
-    assert_eq!(bits(&in_order(&all), 0, &[6, 0]), want);
+    let want = images.pixels().iter().map(|&byte| (f32::from(byte) / 255.0).to_bits());
+    assert_eq!(bits(&in_order(&all), 0, &[6, 0]), want.collect::<Vec<_>>());
+    assert_eq!(images.class_names(), all.classes());
     assert_eq!(images.files(), all.files());
 }
 

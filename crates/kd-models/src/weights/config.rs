@@ -12,6 +12,9 @@ pub struct ExportConfig {
     pub architecture: String,
     /// Number of classes, K.
     pub num_classes: usize,
+    /// Names of the classes, by label; left out where they are not known.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub label_names: Vec<String>,
     /// The images.
     pub pretrained_cfg: ImageConfig,
 }

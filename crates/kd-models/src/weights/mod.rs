@@ -25,12 +25,13 @@ mod zip;
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use kd_core::checkpoint::Description;
 use kd_core::{Classifier, Result};
 
 pub use config::{ExportConfig, ImageConfig};
 pub use dtype::Dtype;
 pub use fit::{Entry, Fate, Fit, Naming, Prefix};
-pub use save::{save_for_pytorch, save_safetensors};
+pub use save::{save_for_pytorch, save_network, save_safetensors};
 pub use stored::Stored;
 
 pub(crate) use source::Source;
@@ -53,6 +54,7 @@ pub fn shapes(network: &dyn Classifier) -> Shapes {
 pub struct WeightsFile {
     source: Source,
     tree: Node,
+    network: Option<Description>,
 }
 
 impl WeightsFile {
@@ -66,17 +68,22 @@ impl WeightsFile {
     pub fn open(path: &Path) -> Result<Self> {
         let source = Source::open(path)?;
         let start = source.read(0, source.len().min(16))?;
-        let tree = if zip::recognizes(&start) {
-            torch::read_zip(&source)?
+        let (tree, network) = if zip::recognizes(&start) {
+            (torch::read_zip(&source)?, None)
         } else if torch::recognizes_legacy(&start) {
             source.verify_name()?;
-            torch::read_legacy(&source)?
+            (torch::read_legacy(&source)?, None)
         } else if safetensors::recognizes(&start) {
             safetensors::read(&source)?
         } else {
             return Err(source.fault(0, "neither safetensors nor a PyTorch checkpoint"));
         };
-        Ok(Self { source, tree })
+        Ok(Self { source, tree, network })
+    }
+
+    /// What network the weights are of, where the file says so: those that [`save_network`] wrote.
+    pub fn network(&self) -> Option<&Description> {
+        self.network.as_ref()
     }
 
     /// Everything in the file: its path (names joined by dots) and what it is, such as

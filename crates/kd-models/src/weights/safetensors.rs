@@ -1,6 +1,7 @@
 //! safetensors: a JSON header with types, shapes and offsets, then the numbers.
 
 use kd_core::Result;
+use kd_core::checkpoint::Description;
 use safetensors::tensor::{Dtype as Kind, Metadata, TensorInfo};
 
 use super::source::Source;
@@ -10,6 +11,8 @@ use super::{Checked, Dtype};
 
 /// Bytes of the header; a network of 10,000 tensors has about one million.
 const MAX_HEADER: u64 = 8 << 20;
+/// Key of the header's metadata under which our own files say what network they are of.
+pub(super) const NETWORK: &str = "kd.network";
 /// Bytes of the header's length.
 const PREFIX: u64 = 8;
 
@@ -18,8 +21,8 @@ pub(super) fn recognizes(start: &[u8]) -> bool {
     start.get(PREFIX as usize) == Some(&b'{')
 }
 
-/// The tensors of a safetensors file.
-pub(super) fn read(source: &Source) -> Result<Node> {
+/// The tensors of a safetensors file, and what network it says they are of.
+pub(super) fn read(source: &Source) -> Result<(Node, Option<Description>)> {
     let prefix = source.read(0, PREFIX)?;
     let n = prefix.try_into().map_or(u64::MAX, u64::from_le_bytes);
     if n > MAX_HEADER {
@@ -41,7 +44,16 @@ pub(super) fn read(source: &Source) -> Result<Node> {
             .map_err(|reason| source.fault(PREFIX, format!("{:?}: {reason}", shortened(&name))))?;
         dict.insert(name, node);
     }
-    Ok(Node::Dict(dict))
+    let network = metadata.metadata().as_ref().and_then(|texts| texts.get(NETWORK));
+    let network = network.map(|text| description(text)).transpose();
+    let network = network.map_err(|reason| source.fault(PREFIX, format!("{NETWORK}: {reason}")))?;
+    Ok((Node::Dict(dict), network))
+}
+
+fn description(text: &str) -> Checked<Description> {
+    let network: Description = serde_json::from_str(text).map_err(|e| e.to_string())?;
+    network.check().map_err(|e| e.to_string())?;
+    Ok(network)
 }
 
 fn tensor(info: &TensorInfo, start: u64) -> Checked<Node> {

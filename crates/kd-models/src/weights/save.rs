@@ -4,9 +4,11 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use candle_core::{Device, Tensor};
+use kd_core::checkpoint::Description;
 use kd_core::{Error, Result, fsx};
 
 use super::fit::N_BATCHES;
+use super::safetensors::NETWORK;
 use crate::Names;
 
 /// Tensors by name.
@@ -18,6 +20,16 @@ type Tensors = BTreeMap<String, Tensor>;
 /// [`Error::Io`]; `path` then keeps what it held before.
 pub fn save_safetensors(path: &Path, tensors: &Tensors) -> Result<()> {
     write(path, tensors, None)
+}
+
+/// Writes `tensors` under our names with what they belong to: all that is needed to use them.
+///
+/// # Errors
+/// As [`save_safetensors`] and [`Description::check`].
+pub fn save_network(path: &Path, tensors: &Tensors, network: &Description) -> Result<()> {
+    network.check()?;
+    let text = serde_json::to_string(network).map_err(|e| fault(path, &e))?;
+    write(path, tensors, Some((NETWORK.into(), text)))
 }
 
 /// Writes what PyTorch's `load_state_dict(strict=True)` asks for: `tensors` under the given names,
@@ -40,10 +52,10 @@ pub fn save_for_pytorch(path: &Path, tensors: &Tensors, names: Names) -> Result<
 
 fn write(path: &Path, tensors: &Tensors, metadata: Option<(String, String)>) -> Result<()> {
     let metadata = metadata.map(|pair| [pair].into_iter().collect());
-    let bytes = safetensors::serialize(tensors, metadata).map_err(|e| Error::Parse {
-        path: path.into(),
-        offset: 0,
-        reason: e.to_string(),
-    })?;
+    let bytes = safetensors::serialize(tensors, metadata).map_err(|e| fault(path, &e))?;
     fsx::write_atomic(path, &bytes)
+}
+
+fn fault(path: &Path, reason: &dyn std::fmt::Display) -> Error {
+    Error::Parse { path: path.into(), offset: 0, reason: reason.to_string() }
 }

@@ -18,7 +18,8 @@ pub struct LossInput<'a> {
     pub teacher_logits: Option<&'a Tensor>,
     /// `(N,)` u32.
     pub labels: &'a Tensor,
-    /// Outputs of the student's parts [`Loss::taps`], by name.
+    /// Outputs of the student's parts [`Loss::taps`], by name, as the network gives them: those of
+    /// a [`kd_core::Net`] are `(N, H, W, C)` or `(N, F)`.
     pub taps: &'a BTreeMap<String, Tensor>,
     /// Outputs of the teacher's parts [`Loss::teacher_taps`], by name.
     pub teacher_taps: &'a BTreeMap<String, Tensor>,
@@ -63,7 +64,38 @@ impl<'a> LossInput<'a> {
 /// An objective: the mean over the batch, in nats.
 ///
 /// [`LossSpec`] has those that suite files name; any other type that implements this trait goes
-/// into a [`crate::Student`] just as well.
+/// into a [`crate::Student`] just as well:
+///
+/// ```
+/// use candle_core::Tensor;
+/// use kd_core::{Result, ops};
+/// use kd_train::{Loss, LossInput};
+///
+/// /// Labels, and the squared distance of the logits from the teacher's (Ba and Caruana 2014).
+/// struct Regression {
+///     weight: f64,
+/// }
+///
+/// impl Loss for Regression {
+///     fn loss(&self, input: &LossInput<'_>) -> Result<Tensor> {
+///         let distance = (input.logits - input.teacher()?)?.sqr()?.mean_all()?;
+///         let labels = ops::cross_entropy(input.logits, input.labels, 0.0)?;
+///         Ok((labels + (distance * self.weight)?)?)
+///     }
+///
+///     fn needs_teacher(&self) -> bool {
+///         true
+///     }
+/// }
+///
+/// # use candle_core::Device;
+/// let logits = Tensor::new(&[[0f32, 0.0]], &Device::Cpu)?;
+/// let labels = Tensor::new(&[1u32], &Device::Cpu)?;
+/// let input = LossInput { teacher_logits: Some(&logits), ..LossInput::new(&logits, &labels) };
+/// let loss = Regression { weight: 0.5 }.loss(&input)?.to_scalar::<f32>()?;
+/// assert!((loss - 2f32.ln()).abs() < 1e-6);
+/// # Ok::<(), kd_core::Error>(())
+/// ```
 pub trait Loss: Send + Sync {
     /// The loss, a scalar; its gradient flows to the student's logits and taps.
     ///

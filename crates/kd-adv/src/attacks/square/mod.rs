@@ -169,14 +169,13 @@ impl Attack for Square {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     use candle_core::{Device, Tensor};
     use kd_core::{Classifier, Mode, Params};
 
     use super::*;
-    use crate::testing::{Mlp, SHAPE, bits, examples, successes, targeted, victim};
+    use crate::testing::{Mlp, bits, examples, successes, targeted, victim};
 
     fn run(square: &Square, victim: &Victim<'_>, examples: &Examples) -> Vec<f32> {
         square.check().unwrap();
@@ -190,14 +189,6 @@ mod tests {
         fn forward(&self, images: &Tensor, mode: Mode) -> Result<Tensor> {
             self.1.fetch_add(images.dim(0)?, Ordering::Relaxed);
             self.0.forward(images, mode)
-        }
-
-        fn features(
-            &self,
-            images: &Tensor,
-            mode: Mode,
-        ) -> Result<(Tensor, BTreeMap<String, Tensor>)> {
-            self.0.features(images, mode)
         }
 
         fn n_classes(&self) -> usize {
@@ -229,7 +220,7 @@ mod tests {
             .map(|i| if i / 100 == usize::from(i % 100 < 50) { 0.5 } else { -0.5 })
             .collect();
         let model = Mlp::linear(&weight, &[0.4, 0.0]);
-        let victim = Victim::new(&model, [1, 10, 10], &[0.0], &[1.0], &Device::Cpu).unwrap();
+        let victim = Victim::new(&model, [1, 10, 10], &Device::Cpu).unwrap();
         let (pixels, labels, indices) = (vec![0.5; 300], vec![0; 3], vec![5, 6, 7]);
         let examples = Examples { pixels, labels, indices, targets: None };
         let plain = Square { resc_schedule: false, ..Square::default() };
@@ -247,7 +238,7 @@ mod tests {
     #[test]
     fn queries_are_counted_and_success_ends_them() {
         let model = Counted(Mlp::small(4), AtomicUsize::new(0));
-        let victim = Victim::new(&model, SHAPE, &[0.0; 2], &[1.0; 2], &Device::Cpu).unwrap();
+        let victim = victim(&model);
         let mut examples = examples(&victim, 3, (0.2, 0.8));
         let square = |eps| Square { eps, n_queries: 40, ..Square::default() };
         let count = |eps, examples: &Examples| {

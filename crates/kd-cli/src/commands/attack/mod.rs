@@ -8,16 +8,17 @@ mod task;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use super::setting::{Compute, DataDir, NormalizeArgs, Split};
+use super::setting::{Compute, DataDir, Split, TrainedArgs};
 use crate::exit;
 use task::Task;
 
 /// Arguments of `kd attack`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// The network, such as papernot-mnist or resnet20
+    /// The network, such as papernot-mnist or resnet20, of weights from elsewhere; kd's own say it
+    /// themselves
     #[arg(long)]
-    model: String,
+    model: Option<String>,
     /// Checkpoint folder, safetensors file or PyTorch checkpoint
     #[arg(long, value_name = "PATH")]
     weights: PathBuf,
@@ -28,7 +29,7 @@ pub(crate) struct Args {
     #[arg(long, value_enum, default_value = "test")]
     split: Split,
     #[command(flatten)]
-    normalize: NormalizeArgs,
+    normalize: TrainedArgs,
     /// The attack, such as pgd, cw or autoattack; `kd list` shows all with their settings
     #[arg(long, value_name = "NAME", required_unless_present = "audit")]
     attack: Option<String>,
@@ -47,7 +48,7 @@ pub(crate) struct Args {
     /// Weights of another network: see what it makes of the same images
     #[arg(long, value_name = "PATH")]
     transfer: Option<PathBuf>,
-    /// The other network [default: as --model]
+    /// The other network, where its weights do not say it [default: as --model]
     #[arg(long, value_name = "MODEL", requires = "transfer")]
     transfer_model: Option<String>,
     /// Check whether the network hides its gradients, at the first radius of an L-infinity attack

@@ -4,15 +4,13 @@ use std::path::Path;
 
 use kd_adv::{AttackSpec, Audit, Norm, at_radii};
 use kd_core::{Error, Result, fsx};
-use kd_data::{DataSpec, Images, Normalize};
-use kd_models::ModelSpec;
+use kd_data::{DataSpec, Images};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::Args;
 use crate::commands::setting::Split;
-use crate::commands::train::model;
-use crate::weights;
+use crate::weights::{self, Loaded};
 
 /// Everything that decides the numbers, written as `spec.toml`: a folder with other settings is
 /// not gone on with.
@@ -30,7 +28,6 @@ pub(super) struct Settings {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) audit: Option<Audit>,
     data: DataSpec,
-    normalize: Normalize,
     /// One for each radius.
     pub(super) attack: Vec<AttackSpec>,
 }
@@ -38,8 +35,10 @@ pub(super) struct Settings {
 /// A network with its weights.
 #[derive(Debug, Serialize)]
 struct Network {
+    name: String,
     sha256: String,
-    network: ModelSpec,
+    /// SHA-256 of what the network computes, its normalization included.
+    graph: String,
 }
 
 impl Settings {
@@ -48,7 +47,7 @@ impl Settings {
         args: &Args,
         data: &DataSpec,
         images: &Images,
-        normalize: &Normalize,
+        (network, other): (&Loaded, Option<&Loaded>),
     ) -> Result<Self> {
         if args.n == 0 {
             return Err(Error::config("n", "must be at least 1"));
@@ -60,14 +59,13 @@ impl Settings {
             only_correct: args.only_correct,
             split: args.split,
             files: images.files().iter().map(|file| file.sha256.clone()).collect(),
-            model: Network::new(&args.model, &args.weights)?,
-            transfer: match &args.transfer {
-                Some(path) => Some(Network::new(other_model(args), path)?),
-                None => None,
+            model: Network::new(network, &args.weights)?,
+            transfer: match (other, &args.transfer) {
+                (Some(other), Some(path)) => Some(Network::new(other, path)?),
+                _ => None,
             },
             audit: if args.audit { Some(audit(args, &attack)?) } else { None },
             data: data.clone(),
-            normalize: normalize.clone(),
             attack,
         })
     }
@@ -79,14 +77,15 @@ impl Settings {
 }
 
 impl Network {
-    fn new(name: &str, path: &Path) -> Result<Self> {
-        Ok(Self { network: model(name)?, sha256: fsx::sha256(&weights::read(path)?) })
+    fn new(loaded: &Loaded, path: &Path) -> Result<Self> {
+        let graph = serde_json::to_vec(loaded.network.graph());
+        let graph = graph.map_err(|e| Error::config("model", e.to_string()))?;
+        Ok(Self {
+            name: loaded.name.clone(),
+            sha256: fsx::sha256(&weights::read(path)?),
+            graph: fsx::sha256(&graph),
+        })
     }
-}
-
-/// Name of the network that the images are shown to.
-pub(super) fn other_model(args: &Args) -> &str {
-    args.transfer_model.as_deref().unwrap_or(&args.model)
 }
 
 /// The attack at each radius; none when only an audit is asked for.

@@ -5,17 +5,19 @@ use std::time::Instant;
 
 use candle_core::Device;
 use kd_adv::{AttackSpec, Examples, Victim, attack, census, observe, summarize, transfer};
+use kd_core::ops::Normalize;
 use kd_core::record::{AttackRecord, AuditRecord, PicturesRecord, TransferRecord};
-use kd_core::{Classifier, Error, Net, Result, Stream};
-use kd_data::{Images, Normalize};
+use kd_core::{Classifier, Error, Result, Stream};
+use kd_data::Images;
 
 use super::Args;
 use super::output::{AttackOutput, Output};
-use super::settings::{Settings, file_name, other_model};
+use super::settings::{Settings, file_name};
 use super::store::{Group, Results, Store};
 use crate::commands::train::{data, model};
+use crate::examples;
 use crate::run::Progress;
-use crate::{examples, weights};
+use crate::weights::{self, Loaded, Wanted};
 
 /// Images that are attacked together, and kept together.
 const GROUP: usize = 100;
@@ -25,10 +27,9 @@ pub(super) struct Task<'a> {
     args: &'a Args,
     settings: Settings,
     images: Images,
-    normalize: Normalize,
     device: Device,
-    network: Net,
-    other: Option<Net>,
+    network: Loaded,
+    other: Option<Loaded>,
 }
 
 impl<'a> Task<'a> {
@@ -37,23 +38,15 @@ impl<'a> Task<'a> {
         let device = args.compute.cpu()?;
         let spec = data(&args.data)?;
         let images = spec.as_dyn().load_split(Some(&args.data_dir.path()), args.split.into())?;
-        let normalize = args.normalize.given().unwrap_or_else(|| spec.as_dyn().normalize());
-        let settings = Settings::new(args, &spec, &images, &normalize)?;
-        let shape = (images.shape(), images.n_classes());
-        let network = weights::load_model(&model(&args.model)?, &args.weights, shape, &device)?;
-        let other = match &args.transfer {
-            Some(path) => {
-                Some(weights::load_model(&model(other_model(args))?, path, shape, &device)?)
-            }
-            None => None,
-        };
-        Ok(Self { args, settings, images, normalize, device, network, other })
+        let (network, other) = networks(args, &images, &spec.as_dyn().normalize(), &device)?;
+        let settings = Settings::new(args, &spec, &images, (&network, other.as_ref()))?;
+        Ok(Self { args, settings, images, device, network, other })
     }
 
     /// Does what is not done; nothing when it was interrupted.
     pub(super) fn run(&self, stop: &AtomicBool) -> Result<Option<Output>> {
-        let victim = self.victim(&self.network)?;
-        let other = self.other.as_ref().map(|network| self.victim(network)).transpose()?;
+        let victim = self.victim(&self.network.network)?;
+        let other = self.other.as_ref().map(|other| self.victim(&other.network)).transpose()?;
         let examples = match self.args.only_correct {
             true => examples::first_correct(&victim, &self.images, self.settings.n)?,
             false => examples::first(&self.images, self.settings.n),
@@ -86,16 +79,15 @@ impl<'a> Task<'a> {
     }
 
     fn victim<'n>(&self, network: &'n dyn Classifier) -> Result<Victim<'n>> {
-        let Normalize { mean, std } = &self.normalize;
-        Victim::new(network, self.images.shape(), mean, std, &self.device)
+        Victim::new(network, self.images.shape(), &self.device)
     }
 
     fn output(&self, work: &Work<'_>, attacks: Vec<AttackOutput>) -> Result<Output> {
         let mut census = census(&work.victim, &work.examples)?;
-        (census.seed, census.model) = (self.settings.seed, self.args.model.clone());
+        (census.seed, census.model) = (self.settings.seed, self.network.name.clone());
         Ok(Output {
-            model: self.args.model.clone(),
-            parameters: self.network.params().n_elements(),
+            model: self.network.name.clone(),
+            parameters: self.network.network.params().n_elements(),
             data: self.args.data.clone(),
             split: self.args.split,
             attacks,
@@ -103,6 +95,34 @@ impl<'a> Task<'a> {
             audit: work.audit()?,
         })
     }
+}
+
+/// The network under attack, and the one that the images are shown to.
+fn networks(
+    args: &Args,
+    images: &Images,
+    default: &Normalize,
+    device: &Device,
+) -> Result<(Loaded, Option<Loaded>)> {
+    let named = |name: &Option<String>| name.as_deref().map(model).transpose();
+    let (model, other_model) = (named(&args.model)?, named(&args.transfer_model)?);
+    let given = args.normalize.given();
+    let wanted = Wanted {
+        image_shape: Some(images.shape()),
+        n_classes: Some(images.n_classes()),
+        default_normalize: Some(default),
+        ..Wanted::default()
+    };
+    let own = Wanted { model: model.as_ref(), normalize: given.as_ref(), ..wanted };
+    let network = weights::load(&args.weights, &own, device)?;
+    network.tell(&args.weights);
+    let Some(path) = &args.transfer else { return Ok((network, None)) };
+    let default_normalize = Some(given.as_ref().unwrap_or(default));
+    let (model, default_model) = (other_model.as_ref(), model.as_ref());
+    let wanted = Wanted { model, default_model, default_normalize, ..wanted };
+    let other = weights::load(path, &wanted, device)?;
+    other.tell(path);
+    Ok((network, Some(other)))
 }
 
 /// The work on some images.
@@ -131,7 +151,7 @@ impl Work<'_> {
         drop(progress);
         let record = AttackRecord {
             seed: self.task.settings.seed,
-            model: self.task.args.model.clone(),
+            model: self.task.network.name.clone(),
             transfer: self.transfer(&done.results).into_iter().collect(),
             seconds: done.results.seconds,
             ..summarize(spec, &done.results.own)
@@ -193,14 +213,14 @@ impl Work<'_> {
         {
             return Ok(Some(done));
         }
-        let (args, seed) = (self.task.args, self.task.settings.seed);
+        let seed = self.task.settings.seed;
         eprintln!("audit at eps {}", audit.eps);
         let name = self.other_name();
         let others: Vec<(&str, &Victim<'_>)> =
             self.other.iter().map(|victim| (name.as_str(), victim)).collect();
         let stream = Stream::new(seed).at("audit");
         let record = audit.run(&self.victim, &self.examples, &others, stream)?;
-        let record = AuditRecord { seed, model: args.model.clone(), ..record };
+        let record = AuditRecord { seed, model: self.task.network.name.clone(), ..record };
         if let Some(store) = &self.store {
             store.write(FILE, &record)?;
         }

@@ -4,14 +4,15 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use candle_core::Device;
-use kd_core::ops::Sgd;
-use kd_core::{BatchSource, Classifier, Result, Stream};
-use kd_data::{Augment, Normalize};
+use kd_core::ops::{Normalize, Sgd};
+use kd_core::{BatchSource, Classifier, Net, Result, Stream};
+use kd_data::Augment;
 use kd_train::losses::Labels;
 use kd_train::{Cohort, EvalSet, LossSpec, OptimizerSpec, Student, prepare, train_step};
 
 use super::{BATCH_SIZE, loader};
 use crate::commands::train::model;
+use crate::weights;
 
 /// `[C, H, W]` of CIFAR-10's images.
 pub(super) const CIFAR: [usize; 3] = [3, 32, 32];
@@ -35,7 +36,7 @@ pub(super) fn steps(
     let (loss, optimizer) = (LossSpec::Labels(Labels::default()), OptimizerSpec::Sgd(sgd));
     let student = Student::new(name, network(name, shape, device)?, loss, optimizer);
     let mut cohort = Cohort::new("bench", 0, vec![student]);
-    let loader = loader(N_BATCHES * BATCH_SIZE, shape, Augment::default(), normalize(shape[0]))?;
+    let loader = loader(N_BATCHES * BATCH_SIZE, shape, Augment::default())?;
     let loader = loader.on(device)?;
     let order = loader.order(0);
     let batches =
@@ -49,7 +50,7 @@ pub(super) fn steps(
 /// Milliseconds of the evaluation of [`N_EVAL`] images.
 pub(super) fn evaluations(name: &str, n_steps: usize, device: &Device) -> Result<Vec<f64>> {
     let network = network(name, CIFAR, device)?;
-    let loader = loader(N_EVAL, CIFAR, Augment::default(), normalize(3))?.on(device)?;
+    let loader = loader(N_EVAL, CIFAR, Augment::default())?.on(device)?;
     let images = EvalSet::new(Arc::new(loader))?;
     clock(n_steps, device, |_| images.logits(&*network).map(drop))
 }
@@ -58,7 +59,7 @@ pub(super) fn evaluations(name: &str, n_steps: usize, device: &Device) -> Result
 pub(super) fn batches(n_steps: usize, device: &Device) -> Result<Vec<f64>> {
     const N_IMAGES: usize = 50_000;
     let augment = Augment { crop_padding: 4, flip: true, ..Augment::default() };
-    let loader = loader(N_IMAGES, CIFAR, augment, normalize(3))?.on(device)?;
+    let loader = loader(N_IMAGES, CIFAR, augment)?.on(device)?;
     let order = loader.order(0);
     clock(n_steps, device, |i| {
         let start = i * BATCH_SIZE % (N_IMAGES - BATCH_SIZE);
@@ -68,12 +69,10 @@ pub(super) fn batches(n_steps: usize, device: &Device) -> Result<Vec<f64>> {
 }
 
 fn network(name: &str, shape: [usize; 3], device: &Device) -> Result<Box<dyn Classifier>> {
-    Ok(model(name)?.as_dyn().build(shape, 10, Stream::new(0), device)?.into())
-}
-
-/// Pixels of mean 0 and standard deviation 1, near enough.
-fn normalize(n_channels: usize) -> Normalize {
-    Normalize { mean: vec![0.5; n_channels], std: vec![0.25; n_channels] }
+    // To a mean of 0 and a standard deviation of 1, near enough.
+    let (mean, std) = (vec![0.5; shape[0]], vec![0.25; shape[0]]);
+    let graph = weights::graph(&model(name)?, (shape, 10), &Normalize { mean, std })?;
+    Ok(Net::new(graph, Stream::new(0), device)?.into())
 }
 
 /// Steps between two waits for a GPU, of which a sample is the mean: a training does not wait after

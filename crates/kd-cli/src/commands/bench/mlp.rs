@@ -5,8 +5,8 @@ use std::time::Instant;
 
 use candle_core::Device;
 use kd_core::ops::Reduction;
-use kd_core::{Batch, BatchSource, Classifier, Result, Stream};
-use kd_data::{Augment, Mnist};
+use kd_core::{Batch, BatchSource, Classifier, Net, Result, Stream};
+use kd_data::{Augment, mnist};
 use kd_models::{Mlp, Network};
 use kd_train::losses::{Distill, Labels};
 use kd_train::{Cohort, LossSpec, OptimizerSpec, Student, prepare, train_step};
@@ -15,6 +15,8 @@ use rayon::prelude::*;
 use super::{BATCH_SIZE, Case, loader};
 
 const N_WARMUP: usize = 3;
+/// `[C, H, W]` of the images.
+const SHAPE: [usize; 3] = [1, 28, 28];
 /// Steps a sample is the mean of.
 const GROUP: usize = 4;
 /// Images of an epoch.
@@ -23,8 +25,7 @@ pub(super) const N_IMAGES: usize = 60_000;
 /// Milliseconds of a timed step, or of an epoch of such steps; one value for each group of steps.
 pub(super) fn samples(case: Case, n_steps: usize, device: &Device) -> Result<Vec<f64>> {
     let augment = Augment { crop_padding: 2, ..Augment::default() };
-    let normalize = kd_data::Dataset::normalize(&Mnist::default());
-    let loader = loader(N_IMAGES, [1, 28, 28], augment, normalize)?.on(device)?;
+    let loader = loader(N_IMAGES, SHAPE, augment)?.on(device)?;
     let teacher = mlp(1200, 0.0, device)?;
     let teacher = (case != Case::TeacherStep).then_some(&*teacher);
     let n_groups = n_steps.div_ceil(GROUP);
@@ -91,5 +92,6 @@ fn students(case: Case, device: &Device) -> Result<Vec<Student>> {
 
 fn mlp(n_units: usize, dropout: f32, device: &Device) -> Result<Box<dyn Classifier>> {
     let config = Mlp { hidden: vec![n_units; 2], dropout, input_dropout: 0.0 };
-    Ok(config.build([1, 28, 28], 10, Stream::new(0), device)?.into())
+    let graph = config.graph(SHAPE, 10)?.normalized(&[mnist::MEAN], &[mnist::STD])?;
+    Ok(Net::new(graph, Stream::new(0), device)?.into())
 }

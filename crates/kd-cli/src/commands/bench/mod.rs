@@ -14,7 +14,7 @@ use std::sync::Arc;
 use candle_core::Device;
 use clap::ValueEnum;
 use kd_core::{Result, Stream, fsx};
-use kd_data::{Augment, Images, Loader, Normalize};
+use kd_data::{Augment, Images, Loader};
 use serde_json::json;
 
 use super::setting::Compute;
@@ -58,11 +58,11 @@ enum Case {
     PapernotCifar10Step,
     /// Evaluation of ResNet-56 on 2000 images
     Resnet56Eval,
-    /// A batch of 128 CIFAR images: cropped, mirrored, normalized
+    /// A batch of 128 CIFAR images: cropped, mirrored
     CifarBatches,
-    /// A batch of 32 photographs: random crops, mirrored, normalized
+    /// A batch of 32 photographs: random crops, mirrored
     PhotosTrain,
-    /// A batch of 32 photographs: resized, center cut out, normalized
+    /// A batch of 32 photographs: resized, center cut out
     PhotosEval,
     /// As photos-train, from a pack of the photographs
     PhotosPacked,
@@ -140,16 +140,11 @@ fn peak_mb() -> Option<f64> {
 }
 
 /// Batches of random images.
-fn loader(
-    n_images: usize,
-    shape: [usize; 3],
-    augment: Augment,
-    normalize: Normalize,
-) -> Result<Loader> {
+fn loader(n_images: usize, shape: [usize; 3], augment: Augment) -> Result<Loader> {
     let mut rng = Stream::new(0).at("bench").rng();
     let n_pixels = n_images * shape.iter().product::<usize>();
     let pixels = (0..n_pixels).map(|_| rng.next_u32() as u8).collect();
     let labels = (0..n_images).map(|_| rng.below(10)).collect();
     let images = Images::new(pixels, labels, shape, 10)?;
-    Loader::new(Arc::new(images), augment, normalize, Stream::new(0))
+    Loader::new(Arc::new(images), augment, Stream::new(0))
 }

@@ -1,11 +1,11 @@
-//! Batches of photographs, from file to normalized tensor.
+//! Batches of photographs, from file to tensor.
 
 use std::path::Path;
 use std::sync::Arc;
 
 use candle_core::Device;
 use kd_core::{BatchSource, Error, Result, Stream};
-use kd_data::{Augment, PackSettings, Packer, PhotoFolder, PhotoLoader, Photos, ResizedCrop};
+use kd_data::{Augment, PackSettings, Packer, PhotoLoader, Photos, ResizedCrop};
 use rayon::prelude::*;
 
 use super::cnn::clock;
@@ -19,13 +19,13 @@ const GROUP: usize = 4;
 pub(super) fn train(photos: Photos, n_passes: usize) -> Result<Vec<f64>> {
     let resized_crop = Some(ResizedCrop::default());
     let augment = Augment { flip: true, resized_crop, ..Augment::default() };
-    let loader = PhotoLoader::new(Arc::new(photos), augment, normalize(), Stream::new(0))?;
+    let loader = PhotoLoader::new(Arc::new(photos), augment, Stream::new(0))?;
     passes(&loader, n_passes)
 }
 
 /// Milliseconds of an evaluation batch: the center.
 pub(super) fn evaluate(photos: Photos, n_passes: usize) -> Result<Vec<f64>> {
-    passes(&PhotoLoader::in_order(Arc::new(photos), normalize())?, n_passes)
+    passes(&PhotoLoader::in_order(Arc::new(photos)), n_passes)
 }
 
 /// As [`train`], from a pack of these photographs that is made before.
@@ -53,8 +53,4 @@ fn passes(loader: &PhotoLoader, n_passes: usize) -> Result<Vec<f64>> {
         batches.chunks(GROUP).try_for_each(|group| group.par_iter().try_for_each(batch))
     })?;
     Ok(samples.into_iter().map(|milliseconds| milliseconds / n_batches as f64).collect())
-}
-
-fn normalize() -> kd_data::Normalize {
-    kd_data::Dataset::normalize(&PhotoFolder::default())
 }

@@ -39,7 +39,7 @@ impl Operation for HardSwish {
 impl Function for HardSwish {
     #[inline(always)]
     fn value(&self, x: f32) -> f32 {
-        x * (x + 3.0).max(0.0).min(6.0) * (1.0 / 6.0)
+        x * (x + 3.0).clamp(0.0, 6.0) * (1.0 / 6.0)
     }
 
     #[inline(always)]

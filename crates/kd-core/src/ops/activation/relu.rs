@@ -31,6 +31,11 @@ impl Operation for Relu {
         step.add(0, grad)
     }
 
+    #[cfg(feature = "cuda")]
+    fn on_gpu(&self) -> Option<&dyn crate::ops::step::OnGpu> {
+        Some(self)
+    }
+
     fn reads(&self) -> Reads {
         Reads { inputs: false, output: false }
     }

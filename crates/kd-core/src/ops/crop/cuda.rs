@@ -6,7 +6,7 @@ use super::Window;
 use crate::Result;
 use crate::cuda::{Arg, Gpu, Grid, pointer};
 
-pub(super) fn crop(pixels: &Tensor, tables: &Tensor, windows: &[Window]) -> Result<Tensor> {
+pub(super) fn crop(pixels: &Tensor, windows: &[Window]) -> Result<Tensor> {
     let gpu = Gpu::of(pixels)?;
     let (_, n_channels, height, width) = pixels.dims4()?;
     let to = gpu.empty(&[windows.len(), n_channels, height, width])?;
@@ -19,7 +19,6 @@ pub(super) fn crop(pixels: &Tensor, tables: &Tensor, windows: &[Window]) -> Resu
     let args = [
         pointer(pixels)?,
         Arg::slice(&gpu, &words),
-        pointer(tables)?,
         pointer(&to)?,
         n_channels.into(),
         height.into(),

@@ -1,8 +1,8 @@
-//! Windows of images that lie on a GPU as bytes, normalized: a batch without a copy of its pixels
-//! from CPU memory.
+//! Windows of images that lie on a GPU as bytes, as pixels in `[0, 1]`: a batch without a copy of
+//! its pixels from CPU memory.
 //!
-//! On the CPU, kd-data cuts the same windows while it gathers the images; pixels are looked up in
-//! the same tables, so both give the same bits.
+//! On the CPU, kd-data cuts the same windows while it gathers the images; `byte / 255` is rounded
+//! correctly on both, so both give the same bits.
 
 #[cfg(feature = "cuda")]
 mod cuda;
@@ -24,28 +24,24 @@ pub struct Window {
     pub flip: bool,
 }
 
-/// The images that `windows` show.
+/// The images that `windows` show, pixels in `[0, 1]`.
 ///
 /// # Shapes
-/// `pixels`: `(N, C, H, W)` u8, on a GPU; `tables`: `(C, 256)` f32 beside it, the number that stands
-/// for each byte; returns `(windows, C, H, W)` f32.
+/// `pixels`: `(N, C, H, W)` u8, on a GPU; returns `(windows, C, H, W)` f32.
 ///
 /// # Errors
 /// [`Error::Shape`]; [`Error::Config`] for an index that is not below N, or in CPU memory.
-pub fn crop(pixels: &Tensor, tables: &Tensor, windows: &[Window]) -> Result<Tensor> {
-    let &[n, n_channels, _, _] = pixels.dims() else {
-        return Err(Error::shape("pixels", "(N, C, H, W)", pixels.dims()));
+pub fn crop(pixels: &Tensor, windows: &[Window]) -> Result<Tensor> {
+    let (&[n, _, _, _], DType::U8) = (pixels.dims(), pixels.dtype()) else {
+        return Err(Error::shape("pixels", "(N, C, H, W) of bytes", pixels.dims()));
     };
-    if pixels.dtype() != DType::U8 || tables.dims() != [n_channels, 256] {
-        return Err(Error::shape("tables", format!("({n_channels}, 256)"), tables.dims()));
-    }
     if let Some(window) = windows.iter().find(|window| window.index as usize >= n) {
         let reason = format!("{} is not below the {n} images", window.index);
         return Err(Error::config("indices", reason));
     }
     #[cfg(feature = "cuda")]
     if pixels.device().is_cuda() {
-        return cuda::crop(pixels, tables, windows);
+        return cuda::crop(pixels, windows);
     }
     Err(Error::config("device", "images in CPU memory are cut by their loader"))
 }

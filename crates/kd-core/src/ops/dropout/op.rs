@@ -7,7 +7,7 @@ use crate::act::{Buffer, Made};
 use crate::ops::onnx::Operator;
 use crate::ops::operation::{Checked, Operation};
 use crate::ops::step::{Backward, Forward, Reads};
-use crate::{Mode, Result};
+use crate::{Mode, Result, Stream};
 
 /// Inverted dropout: in training each value is kept with probability `1 - p` and then divided by it;
 /// in evaluation nothing happens.
@@ -50,6 +50,11 @@ impl Operation for Dropout {
         step.add(0, grad)
     }
 
+    #[cfg(feature = "cuda")]
+    fn on_gpu(&self) -> Option<&dyn crate::ops::step::OnGpu> {
+        Some(self)
+    }
+
     fn reads(&self) -> Reads {
         Reads { inputs: false, output: false }
     }
@@ -58,7 +63,11 @@ impl Operation for Dropout {
 impl Dropout {
     fn drop_out(&self, mode: Mode, values: &mut [f32]) {
         if let Mode::Train(stream) = mode {
-            Mask::new(self.p, stream.number(self.stream)).apply(values);
+            self.mask(stream).apply(values);
         }
+    }
+
+    pub(super) fn mask(&self, stream: Stream) -> Mask {
+        Mask::new(self.p, stream.number(self.stream))
     }
 }

@@ -1,5 +1,8 @@
 //! From a map of features to a vector.
 
+#[cfg(feature = "cuda")]
+mod cuda;
+
 use serde::{Deserialize, Serialize};
 
 use crate::Result;
@@ -35,6 +38,11 @@ impl Operation for Flatten {
             return step.add(0, grad);
         }
         step.add(0, transposed(&grad, [n_channels, n_pixels]))
+    }
+
+    #[cfg(feature = "cuda")]
+    fn on_gpu(&self) -> Option<&dyn crate::ops::step::OnGpu> {
+        Some(self)
     }
 
     fn reads(&self) -> Reads {

@@ -1,5 +1,8 @@
 //! From pixels in [0, 1] to what a network was trained on.
 
+#[cfg(feature = "cuda")]
+mod cuda;
+
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
@@ -68,6 +71,11 @@ impl Operation for Normalize {
             );
         });
         step.add(0, grad)
+    }
+
+    #[cfg(feature = "cuda")]
+    fn on_gpu(&self) -> Option<&dyn crate::ops::step::OnGpu> {
+        Some(self)
     }
 
     fn reads(&self) -> Reads {

@@ -27,7 +27,7 @@ impl MaxPool {
         Self { kernel: [kernel; 2], stride: [stride; 2], padding: [padding; 4] }
     }
 
-    fn windows(&self, x: &[usize]) -> Windows {
+    pub(super) fn windows(&self, x: &[usize]) -> Windows {
         Windows::new(x, self.kernel, self.stride, self.padding)
     }
 }
@@ -64,6 +64,11 @@ impl Operation for MaxPool {
 
     fn keeps_clamp(&self) -> bool {
         true
+    }
+
+    #[cfg(feature = "cuda")]
+    fn on_gpu(&self) -> Option<&dyn crate::ops::step::OnGpu> {
+        Some(self)
     }
 
     fn reads(&self) -> Reads {
@@ -151,6 +156,11 @@ impl Operation for GlobalAvgPool {
     fn backward(&self, grad: Buffer, step: &mut Backward<'_>) -> Result<()> {
         let windows = Windows::whole(step.input(0).dims());
         step.add(0, windows.mean_backward(grad, true))
+    }
+
+    #[cfg(feature = "cuda")]
+    fn on_gpu(&self) -> Option<&dyn crate::ops::step::OnGpu> {
+        Some(self)
     }
 
     fn reads(&self) -> Reads {

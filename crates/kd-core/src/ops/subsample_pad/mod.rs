@@ -1,5 +1,8 @@
 //! The shortcut without parameters of He et al. 2016 (option A).
 
+#[cfg(feature = "cuda")]
+mod cuda;
+
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
@@ -84,6 +87,11 @@ impl Operation for SubsamplePad {
             }
         });
         step.add(0, to_x)
+    }
+
+    #[cfg(feature = "cuda")]
+    fn on_gpu(&self) -> Option<&dyn crate::ops::step::OnGpu> {
+        Some(self)
     }
 
     fn reads(&self) -> Reads {

@@ -8,13 +8,15 @@ mod pen;
 
 use std::path::{Path, PathBuf};
 
+use kd_core::ops::Normalize;
 use kd_core::{Result, Stream};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::kept;
 use crate::idx::{self, Idx};
-use crate::{Dataset, Images, Normalize, Splits};
+use crate::mnist::CLASS_NAMES;
+use crate::{Dataset, Images, Splits};
 
 /// Height and width of an image, pixels.
 const SIDE: usize = 28;
@@ -93,7 +95,7 @@ impl SyntheticDigits {
         let part = |name: &str, n: usize| {
             let [images, labels] = paths(name).map(|path| folder.join(path));
             let part = idx::read_pair(&images, &labels, [SIDE; 2], N_CLASSES).ok()?;
-            (part.len() == n).then_some(part)
+            (part.len() == n).then(|| part.with_class_names(CLASS_NAMES))
         };
         let (train, test) = (part("train", self.n_train)?, part("t10k", self.n_test)?);
         let splits = Splits { train, test, official: false };
@@ -130,7 +132,8 @@ impl Part {
             Idx::decode(images, self.images.content(), 3)?,
             Idx::decode(labels, self.labels.content(), 1)?,
         );
-        idx::join((images, pair.0), (labels, pair.1), [SIDE; 2], N_CLASSES)
+        let images = idx::join((images, pair.0), (labels, pair.1), [SIDE; 2], N_CLASSES)?;
+        Ok(images.with_class_names(CLASS_NAMES))
     }
 
     fn files(&self) -> [(&Path, &[u8]); 2] {

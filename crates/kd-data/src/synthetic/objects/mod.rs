@@ -7,17 +7,19 @@
 
 use std::path::{Path, PathBuf};
 
+use kd_core::ops::Normalize;
 use kd_core::{Result, Stream};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::kept;
 use super::scene::{
-    BEFORE, BEHIND, CLOUDS, Canvas, N_SHAPES, Object, Surface, TEXTURE, color_unlike, random_color,
+    BEFORE, BEHIND, CLOUDS, Canvas, N_SHAPES, NAMES, Object, Surface, TEXTURE, color_unlike,
+    random_color,
 };
 use crate::cifar10::records::{Gathered, N_PIXELS, encode};
 use crate::cifar10::{TEST, TRAIN};
-use crate::{Dataset, Images, Normalize, Splits};
+use crate::{Dataset, Images, Splits};
 
 /// Height and width of an image, pixels.
 const SIDE: usize = 32;
@@ -106,7 +108,7 @@ impl SyntheticObjects {
         let part = |names: &[&str]| {
             let mut gathered = Gathered::default();
             names.iter().try_for_each(|name| gathered.read(&folder.join(name))).ok()?;
-            gathered.into_images().ok()
+            Some(gathered.into_images().ok()?.with_class_names(NAMES))
         };
         let splits = Splits { train: part(&TRAIN)?, test: part(&[TEST])?, official: false };
         let sizes = (splits.train.len(), splits.test.len());
@@ -145,7 +147,7 @@ fn draw(stream: Stream) -> (u8, Vec<u8>) {
 fn decode(files: &[(PathBuf, Vec<u8>)]) -> Result<Images> {
     let mut gathered = Gathered::default();
     files.iter().try_for_each(|(name, content)| gathered.add(name, content))?;
-    gathered.into_images()
+    Ok(gathered.into_images()?.with_class_names(NAMES))
 }
 
 #[cfg(test)]

@@ -9,13 +9,14 @@ mod look;
 
 use std::path::{Path, PathBuf};
 
+use kd_core::ops::Normalize;
 use kd_core::{Result, Stream};
 use serde::{Deserialize, Serialize};
 
 use self::file::Kind;
 use self::look::{MAX_CLASSES, Picture};
 use super::kept;
-use crate::{Dataset, Images, Normalize, Part, Parts, PhotoFolder, Split, Splits};
+use crate::{Dataset, Images, Part, Parts, PhotoFolder, Split, Splits};
 
 /// The most images of one part.
 const MAX_IMAGES: usize = 300_000;

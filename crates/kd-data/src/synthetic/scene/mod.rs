@@ -11,7 +11,7 @@ use kd_core::Stream;
 use kd_core::rng::Rng;
 
 pub(super) use self::object::Object;
-pub(super) use self::shapes::N_SHAPES;
+pub(super) use self::shapes::{N_SHAPES, NAMES};
 pub(super) use self::surface::Surface;
 use super::math::{Point, about, between, distance_squared, ease, mix, triangle};
 

@@ -6,8 +6,12 @@ use kd_core::rng::Rng;
 
 use crate::synthetic::math::{Point, about, between, distance_squared};
 
-/// Number of shapes: ball, ring, crescent, box, frame, triangle, star, cross, arrow, hourglass.
+/// Number of shapes.
 pub(in crate::synthetic) const N_SHAPES: u8 = 10;
+
+/// What the shapes are called.
+pub(in crate::synthetic) const NAMES: [&str; N_SHAPES as usize] =
+    ["ball", "ring", "crescent", "box", "frame", "triangle", "star", "cross", "arrow", "hourglass"];
 
 /// Greatest displacement of each corner.
 const JITTER: f32 = 0.07;
