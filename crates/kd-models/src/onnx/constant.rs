@@ -40,6 +40,28 @@ impl Constant {
         Self { dims, ..self.clone() }
     }
 
+    /// Whether both are the same, NaN included.
+    pub(super) fn same(&self, other: &Self) -> bool {
+        let numbers = match (&self.data, &other.data) {
+            (Data::Floats(a), Data::Floats(b)) => {
+                let same_bits = |(a, b): (&f32, &f32)| a.to_bits() == b.to_bits();
+                Arc::ptr_eq(a, b) || (a.len() == b.len() && a.iter().zip(b.iter()).all(same_bits))
+            }
+            (Data::Ints(a), Data::Ints(b)) => a == b,
+            _ => false,
+        };
+        numbers && self.dims == other.dims
+    }
+
+    /// Numbers that are in no other tensor.
+    pub(super) fn n_own(&self) -> usize {
+        let shared = match &self.data {
+            Data::Floats(values) => Arc::strong_count(values) > 1,
+            Data::Ints(values) => Arc::strong_count(values) > 1,
+        };
+        if shared { 0 } else { self.len() }
+    }
+
     /// Number of numbers.
     pub(super) fn len(&self) -> usize {
         match &self.data {

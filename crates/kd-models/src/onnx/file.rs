@@ -7,6 +7,7 @@ use kd_core::{Error, Result, fsx};
 use prost::Message;
 use prost::bytes::Bytes;
 
+use super::budget;
 use super::constant::{Checked, Constant, n_elements};
 use super::proto::{EXTERNAL, ModelProto, TensorProto};
 use crate::weights::{Dtype, Source};
@@ -18,7 +19,9 @@ pub(super) const MAX_BYTES: u64 = 2 << 30;
 pub(super) fn read(path: &Path) -> Result<ModelProto> {
     let hint = "an ONNX file is at most 2 GiB; export large weights as external data";
     let bytes = Bytes::from(fsx::read_bounded(path, MAX_BYTES, hint)?);
-    ModelProto::decode(bytes).map_err(|e| fault(path, format!("no ONNX model: {e}")))
+    let no_model = |reason: String| fault(path, format!("no ONNX model: {reason}"));
+    budget::check(&bytes).map_err(no_model)?;
+    ModelProto::decode(bytes).map_err(|e| no_model(e.to_string()))
 }
 
 /// An [`Error::Parse`] in `path`.

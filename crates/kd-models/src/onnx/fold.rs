@@ -31,14 +31,21 @@ pub(super) struct Folded {
     pub(super) known: Known,
     pub(super) opset: i64,
     pub(super) output: String,
+    /// How many numbers may still be computed.
+    left: usize,
 }
+
+/// So many numbers may be computed beside the weights: a small file must not fill the memory.
+const MAX_MADE: usize = 1 << 26;
 
 /// `model` for images of the shape `dims`, batch first.
 pub(super) fn fold(model: &Model, dims: &[usize]) -> Result<Folded, Fault> {
     let mut known = Known { constants: model.constants.clone(), dims: BTreeMap::new() };
     known.dims.insert(model.input.clone(), dims.to_vec());
     let output = model.output.clone();
-    let mut folded = Folded { nodes: Vec::new(), known, opset: model.opset, output };
+    let n_weights: usize = model.constants.values().map(Constant::len).sum();
+    let left = MAX_MADE + 2 * n_weights;
+    let mut folded = Folded { nodes: Vec::new(), known, opset: model.opset, output, left };
     let mut lists = BTreeMap::new();
     for node in &model.nodes {
         folded.add(node, &mut lists).map_err(|reason| Fault::at(node, reason))?;
@@ -77,6 +84,8 @@ impl Folded {
         if shape_only || node.inputs.iter().all(is_known) {
             let eval = operator.eval.ok_or("reads constants only, but no image")?;
             let constant = eval(&scope)?;
+            let left = self.left.checked_sub(constant.n_own());
+            self.left = left.ok_or("more numbers than a network's file has reason to compute")?;
             self.known.constants.insert(output.clone(), constant);
             return Ok(());
         }

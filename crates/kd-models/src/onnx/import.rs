@@ -56,9 +56,21 @@ pub fn import(path: &Path, options: &ImportOptions) -> Result<Imported> {
     let builder = convert(&folded, &model.input, image_shape).map_err(at)?;
     let (graph, weights, notes) = builder.finish()?;
     graph.n_classes()?;
+    check_weights(path, &graph, &weights)?;
     let class_names = model.metadata.get("class_names");
     let class_names = class_names.and_then(|names| serde_json::from_str(names).ok());
     Ok(Imported { graph, weights, class_names, notes })
+}
+
+/// That the file's tensors have the shapes that the graph asks for.
+fn check_weights(path: &Path, graph: &Graph, weights: &BTreeMap<String, Tensor>) -> Result<()> {
+    for (name, shape) in graph.param_shapes()? {
+        let dims = weights.get(&name).map(Tensor::dims);
+        if dims != Some(&shape) {
+            return Err(refused(path, format!("`{name}` is {dims:?} where {shape:?} is needed")));
+        }
+    }
+    Ok(())
 }
 
 /// The batch, where it is fixed, and the images' shape.
@@ -110,7 +122,12 @@ fn agree(a: &Folded, b: &Folded) -> std::result::Result<(), Fault> {
     for (node, other) in a.nodes.iter().zip(&b.nodes) {
         let read =
             &node.inputs[..node.inputs.len().min(if node.op_type == "Reshape" { 1 } else { 64 })];
-        let same = |name: &String| a.known.constants.get(name) == b.known.constants.get(name);
+        let same = |name: &String| {
+            match (a.known.constants.get(name), b.known.constants.get(name)) {
+                (Some(a), Some(b)) => a.same(b),
+                (a, b) => a.is_none() && b.is_none(),
+            }
+        };
         let rest = |folded: &Folded| {
             let dims = folded.known.dims.get(node.outputs.first()?)?;
             Some(dims.get(1..)?.to_vec())

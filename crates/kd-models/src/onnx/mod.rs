@@ -6,6 +6,7 @@
 //! that is left becomes an operation ([`convert`]), after all names, sizes and orders were checked
 //! ([`model`], [`file`]). What cannot be expressed is refused with the node's name.
 
+mod budget;
 mod constant;
 mod convert;
 mod dims;

@@ -5,6 +5,7 @@ use kd_core::ops::{Add, Mul, Normalize, Op};
 
 use super::{Builder, Layout, Symbol};
 use crate::onnx::constant::Checked;
+use crate::onnx::names;
 use crate::onnx::scope::Scope;
 
 /// What a constant does, channel by channel.
@@ -21,7 +22,7 @@ pub(crate) fn add(builder: &mut Builder, scope: &Scope<'_>) -> Checked<()> {
         return done;
     }
     let (x, y) = (builder.symbol(scope, 0)?, builder.symbol(scope, 1)?);
-    check_layouts(&x, &y)?;
+    check_alike(scope, &x, &y)?;
     builder.push(scope, Add {}, &[&x, &y])
 }
 
@@ -31,10 +32,20 @@ pub(crate) fn mul(builder: &mut Builder, scope: &Scope<'_>) -> Checked<()> {
         return done;
     }
     let (x, y) = (builder.symbol(scope, 0)?, builder.symbol(scope, 1)?);
-    let n = |symbol: &Symbol| symbol.shape.iter().product::<usize>();
-    let (x, y) = if n(&x) < n(&y) { (y, x) } else { (x, y) };
-    if n(&x) == n(&y) {
-        check_layouts(&x, &y)?;
+    if scope.dims(0)? == scope.dims(1)? {
+        check_alike(scope, &x, &y)?;
+        return builder.push(scope, Mul {}, &[&x, &y]);
+    }
+    let swaps = scope.dims(1)? == scope.output_dims()?;
+    let (x, y, factors) = if swaps { (y, x, scope.dims(0)?) } else { (x, y, scope.dims(1)?) };
+    let &[n, c, h, w] = scope.output_dims()? else { return Err("needs images".into()) };
+    let per_channel = match x.layout {
+        Layout::ChannelsFirst => [n, c, 1, 1],
+        Layout::ChannelsLast => [n, 1, 1, w],
+    };
+    if factors != per_channel {
+        let image = [n, c, h, w];
+        return Err(format!("factors {factors:?} for {image:?}; one for each channel is supported"));
     }
     builder.push(scope, Mul {}, &[&x, &y])
 }
@@ -49,7 +60,12 @@ pub(crate) fn div(builder: &mut Builder, scope: &Scope<'_>) -> Checked<()> {
     with_constant(builder, scope, By::Dividing).unwrap_or(Err(known.into()))
 }
 
-fn check_layouts(x: &Symbol, y: &Symbol) -> Checked<()> {
+/// That both inputs have one shape and one order of axes.
+fn check_alike(scope: &Scope<'_>, x: &Symbol, y: &Symbol) -> Checked<()> {
+    let (a, b) = (scope.dims(0)?, scope.dims(1)?);
+    if a != b {
+        return Err(format!("{a:?} and {b:?}: activations of one shape are supported"));
+    }
     if x.layout == y.layout || x.shape.len() != 3 {
         return Ok(());
     }
@@ -73,7 +89,8 @@ fn apply(builder: &mut Builder, scope: &Scope<'_>, by: By, constant: usize) -> C
         Layout::ChannelsFirst => 1,
         Layout::ChannelsLast => dims.len() - 1,
     };
-    let values = scope.needed(constant)?.per_channel(dims.len(), axis, x.shape[0]);
+    let number = scope.needed(constant)?;
+    let values = number.per_channel(dims.len(), axis, x.shape[0]);
     let values = values.ok_or("its constant is neither one number nor one for each channel")?;
     let is_normalization =
         matches!(builder.own_node(&x).map(|node| &node.op), Some(Op::Normalize(_)));
@@ -89,11 +106,17 @@ fn apply(builder: &mut Builder, scope: &Scope<'_>, by: By, constant: usize) -> C
         }
         let x = builder.rename(scope, x);
         return builder.define(scope, x);
-    } else if !builder.absorb(&x, by, &values) {
+    }
+    if !builder.absorb(&x, by, &values) {
         return Err("a constant is supported at the input, and right behind a convolution, a \
                     linear layer or a norm"
             .into());
-    } else if matches!(by, By::Multiplying | By::Dividing) {
+    }
+    let x = match (by, names::of_parameter(number.origin.as_deref(), "bias")) {
+        (By::Adding, Some(name)) => builder.name_after_bias(x, name),
+        _ => x,
+    };
+    if matches!(by, By::Multiplying | By::Dividing) {
         let (name, node) = (&scope.node.name, &x.node);
         builder.notes.push(format!("the constant factors of `{name}` are now in `{node}`"));
     }

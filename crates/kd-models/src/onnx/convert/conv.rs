@@ -52,9 +52,11 @@ pub(super) fn bias<'a>(scope: &Scope<'a>, i: usize) -> Checked<Option<&'a Consta
     Ok(Some(bias).filter(|bias| !is_zero || bias.origin.is_some()))
 }
 
-/// A number for each of `n` channels.
+/// The numbers of a constant with one for each of `n` channels.
 pub(super) fn one_each(constant: &Constant, n: usize) -> Checked<Vec<f32>> {
-    let n_dims = constant.dims.len();
-    let values = constant.per_channel(n_dims, n_dims.saturating_sub(1), n);
-    values.ok_or_else(|| format!("{:?} numbers for {n} channels", constant.dims))
+    let values = constant.as_floats()?;
+    if values.len() == n && constant.dims.last() == Some(&n) {
+        return Ok(values.to_vec());
+    }
+    Err(format!("{:?} numbers for {n} channels", constant.dims))
 }

@@ -5,6 +5,7 @@ use kd_core::ops::{Conv2d, Linear, Op};
 use super::conv::{bias, one_each};
 use super::{Builder, Layout, module_name};
 use crate::onnx::constant::Checked;
+use crate::onnx::names;
 use crate::onnx::scope::Scope;
 
 pub(crate) const GEMM: &[&str] = &["alpha", "beta", "transA", "transB"];
@@ -48,6 +49,9 @@ pub(crate) fn mat_mul(builder: &mut Builder, scope: &Scope<'_>) -> Checked<()> {
     };
     let name = module_name(scope, weight, None);
     let node = builder.push_named(scope, &name, op, (&[&x], x.layout))?;
+    if names::of_parameter(weight.origin.as_deref(), "weight").is_none() {
+        builder.unnamed.insert(node.clone());
+    }
     builder.weight(&node, "weight", &dims, transposed(weight.as_floats()?, n_out));
     Ok(())
 }

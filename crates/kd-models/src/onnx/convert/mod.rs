@@ -8,7 +8,7 @@ pub(super) mod norm;
 pub(super) mod pool;
 pub(super) mod shape;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use candle_core::{Device, Tensor};
 use kd_core::graph::{Graph, IMAGES, Node};
@@ -50,6 +50,8 @@ pub(super) struct Builder {
     /// How often a value of the file is read.
     n_reads: BTreeMap<String, usize>,
     names: Names,
+    /// Layers whose weights have lost their names.
+    unnamed: BTreeSet<String>,
     n_dropouts: u64,
     pub(super) notes: Vec<String>,
 }
@@ -96,6 +98,7 @@ impl Builder {
             symbols: BTreeMap::from([(input.to_owned(), images)]),
             n_reads,
             names,
+            unnamed: BTreeSet::new(),
             n_dropouts: 0,
             notes: Vec::new(),
         }
@@ -182,6 +185,24 @@ impl Builder {
     /// Adds the numbers of a parameter.
     fn weight(&mut self, node: &str, part: &str, dims: &[usize], values: Vec<f32>) {
         self.weights.insert(format!("{node}.{part}"), (dims.to_vec(), values));
+    }
+
+    /// Calls the layer that makes `symbol` after its bias, if nothing else of it has a name.
+    fn name_after_bias(&mut self, symbol: Symbol, name: &str) -> Symbol {
+        let old = symbol.node.clone();
+        if !self.unnamed.remove(&old) {
+            return symbol;
+        }
+        let name = self.names.unique(name);
+        for part in ["weight", "bias"] {
+            if let Some(values) = self.weights.remove(&format!("{old}.{part}")) {
+                self.weights.insert(format!("{name}.{part}"), values);
+            }
+        }
+        if let Some(node) = self.own_node(&symbol) {
+            node.name.clone_from(&name);
+        }
+        Symbol { node: name, ..symbol }
     }
 
     /// Calls the node that makes `symbol` after the operator, which became a part of it.

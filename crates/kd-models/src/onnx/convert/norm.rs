@@ -4,7 +4,7 @@ use kd_core::ops::{BatchNorm, LayerNorm};
 
 use super::conv::one_each;
 use super::{Builder, Layout, module_name};
-use crate::onnx::constant::Checked;
+use crate::onnx::constant::{Checked, axis};
 use crate::onnx::scope::Scope;
 
 pub(crate) const BATCH: &[&str] = &["epsilon", "momentum", "training_mode", "spatial"];
@@ -14,6 +14,9 @@ pub(crate) const LAYER: &[&str] = &["axis", "epsilon", "stash_type"];
 /// there, and what it puts out beside is not read.
 pub(crate) fn batch(builder: &mut Builder, scope: &Scope<'_>) -> Checked<()> {
     let x = builder.symbol(scope, 0)?;
+    if x.shape.len() == 3 {
+        builder.image(scope, 0)?;
+    }
     scope.only_int("spatial", 1)?;
     let momentum = 1.0 - f64::from(scope.float("momentum", 0.9)?);
     // ONNX gives the weight of what was; one minus a rounded 0.9 is not quite 0.1.
@@ -32,13 +35,13 @@ pub(crate) fn batch(builder: &mut Builder, scope: &Scope<'_>) -> Checked<()> {
 /// Over the channels, which must be on the last axis.
 pub(crate) fn layer(builder: &mut Builder, scope: &Scope<'_>) -> Checked<()> {
     let x = builder.symbol(scope, 0)?;
-    let n_dims = scope.dims(0)?.len() as i64;
-    let axis = scope.int("axis", -1)?;
-    let over_channels = x.shape.len() == 1 || x.layout == Layout::ChannelsLast;
-    if !(axis == -1 || axis == n_dims - 1) || !over_channels {
+    let (dims, channels) = (scope.dims(0)?, x.shape[0]);
+    let axis = axis(scope.int("axis", -1)?, dims.len())?;
+    let over_channels = dims.len() == 2 || x.layout == Layout::ChannelsLast;
+    if axis + 1 != dims.len() || !over_channels {
         return Err("normalizes more than the channels, or other axes".into());
     }
-    let (weight, channels) = (scope.needed(1)?, x.shape[0]);
+    let weight = scope.needed(1)?;
     let bias = scope.input(2).map(|_| scope.needed(2)).transpose()?;
     let op = LayerNorm { eps: scope.float("epsilon", 1e-5)? };
     let name = module_name(scope, weight, bias);

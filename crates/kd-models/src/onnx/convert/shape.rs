@@ -112,6 +112,7 @@ pub(crate) fn slice(builder: &mut Builder, scope: &Scope<'_>) -> Checked<()> {
             if [rows.axis, columns.axis] == [2, 3]
                 && x.layout == Layout::ChannelsFirst
                 && rows.step == columns.step
+                && rows.step > 0
                 && rows.start == 0
                 && columns.start == 0
                 && rows.len() == from[2].div_ceil(rows.step as usize)

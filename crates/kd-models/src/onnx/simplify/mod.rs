@@ -21,9 +21,9 @@ type Rule = fn(&Pattern<'_>, &Node) -> Option<Rewrite>;
 /// In this order: earlier rules make what later ones look for.
 const RULES: &[Rule] = &[
     reshapes::skip_identities,
+    shuffle::channel_shuffle,
     reshapes::counting_gather,
     reshapes::reshape_of_reshape,
-    shuffle::channel_shuffle,
     products::hard_sigmoid,
     products::gated,
     layer_norm::layer_norm,

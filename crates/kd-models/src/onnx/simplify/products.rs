@@ -3,25 +3,27 @@
 use super::{Pattern, Rewrite, close};
 use crate::onnx::model::{Attribute, Node};
 
-/// The most factors of a pattern.
+/// The most factors of a pattern, and the most nodes of a product.
 const MAX_FACTORS: usize = 3;
+const MAX_NODES: usize = 4;
 
 /// `number * factors[0] * factors[1] ...`
-#[derive(Default)]
 struct Product<'a> {
     number: f32,
     factors: Vec<&'a str>,
+    n_nodes: usize,
 }
 
 /// The product that ends at `node`, through products and quotients by numbers before it.
 fn product<'a>(pattern: &Pattern<'a>, node: &'a Node) -> Option<Product<'a>> {
-    let mut product = Product { number: 1.0, factors: Vec::new() };
+    let mut product = Product { number: 1.0, factors: Vec::new(), n_nodes: 0 };
     collect(pattern, node, &mut product)?;
     Some(product)
 }
 
 fn collect<'a>(pattern: &Pattern<'a>, node: &'a Node, into: &mut Product<'a>) -> Option<()> {
     let [a, b] = node.inputs.as_slice() else { return None };
+    into.n_nodes += 1;
     match node.op_type.as_str() {
         "Mul" => [a, b].into_iter().try_for_each(|value| factor(pattern, value, into)),
         "Div" => {
@@ -41,7 +43,7 @@ fn factor<'a>(pattern: &Pattern<'a>, value: &'a str, into: &mut Product<'a>) -> 
         return None;
     }
     match pattern.maker(value).filter(|node| matches!(&*node.op_type, "Mul" | "Div")) {
-        Some(node) if pattern.constant(value).is_none() => {
+        Some(node) if into.n_nodes < MAX_NODES => {
             let n = (into.number, into.factors.len());
             collect(pattern, node, into).or_else(|| {
                 into.number = n.0;

@@ -77,7 +77,15 @@ fn a_training_step_equals_pytorchs() {
     let labels: Vec<u32> =
         numbers(&answers["header"]["labels"]).iter().map(|l| *l as u32).collect();
     let labels = Tensor::new(labels, &Device::Cpu).unwrap();
-    for file in ["residual.kept", "fresh.kept", "gated.kept", "shuffled.kept", "dense.kept"] {
+    let files = [
+        "residual.kept",
+        "fresh.kept",
+        "gated.kept",
+        "shuffled.kept",
+        "dense.kept",
+        "one-sided.kept",
+    ];
+    for file in files {
         let path = folder().join(format!("{file}.onnx"));
         let net = net(&import(&path, &ImportOptions::default()).unwrap());
         let step = &answers["steps"][file.split('.').next().unwrap()];
