@@ -8,9 +8,7 @@ use std::process::Command;
 use candle_core::{Device, Tensor};
 use kd_core::testing::random;
 use kd_core::{Classifier, Mode, Stream};
-use kd_models::weights::{
-    Naming, Prefix, WeightsFile, save_for_pytorch, save_safetensors, shapes,
-};
+use kd_models::weights::{Naming, Prefix, WeightsFile, save_for_pytorch, save_safetensors, shapes};
 use kd_models::{ModelSpec, Names, onnx};
 use serde_json::{Value, json};
 
