@@ -41,6 +41,28 @@ fn activations() -> Vec<Op> {
     ]
 }
 
+/// The conformance test: whatever the registry has computes the shape that it says, and gradients
+/// that equal central differences.
+#[test]
+fn every_operation_has_its_shape_and_its_gradients() {
+    for op in Op::all() {
+        let n_inputs = op.as_dyn().n_inputs().0;
+        let fits = |shape: &&&[usize]| op.as_dyn().shape(&vec![**shape; n_inputs]).is_ok();
+        let shapes: [&[usize]; 3] = [&[4, 5, 7], &[1, 5, 7], &[9]];
+        let shape = *shapes.iter().find(fits).unwrap_or_else(|| panic!("nothing fits {op:?}"));
+        let dims = |shape: &[usize]| match *shape {
+            [c, h, w] => vec![3, h, w, c],
+            _ => [&[3], shape].concat(),
+        };
+        let input = |i: usize| random(40 + i as u64, &dims(shape));
+        let inputs: Vec<Data> = (0..n_inputs).map(input).collect();
+        let out = op.as_dyn().shape(&vec![shape; n_inputs]).unwrap();
+        let got = Alone::new(op.clone(), inputs.clone()).output();
+        assert_eq!(got.dims, dims(&out), "{op:?}");
+        check_gradients(op, inputs);
+    }
+}
+
 #[test]
 fn gradients_of_activations() {
     activations().into_iter().for_each(check_everywhere);

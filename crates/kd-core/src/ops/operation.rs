@@ -6,11 +6,11 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::Result;
 use crate::act::{Buffer, Clamp, Made};
 use crate::ops::onnx::Operator;
 use crate::ops::step::{Backward, Forward, Reads};
 use crate::simd::vectorized;
+use crate::{Error, Result};
 
 /// What was asked for, or why it cannot be, in words; the node's name is added further out.
 pub type Checked<T> = std::result::Result<T, String>;
@@ -46,12 +46,13 @@ pub trait Operation {
         0
     }
 
-    /// Computes the output in CPU memory, for inputs that [`Operation::shape`] takes.
+    /// Computes the output in CPU memory, for inputs that [`Operation::shape`] takes. Those that the
+    /// executor joins with others (convolution, batch norm, linear layer, sum) it computes itself.
     ///
     /// # Errors
     /// When candle refuses.
     fn forward(&self, _step: &mut Forward<'_>) -> Result<Made> {
-        Err(crate::Error::config("op", "not executable yet"))
+        Err(Error::config("forward", "the executor computes this operation"))
     }
 
     /// Adds the gradients of the inputs that need one, and those of the trained tensors, from
@@ -60,7 +61,7 @@ pub trait Operation {
     /// # Errors
     /// When candle refuses.
     fn backward(&self, _grad: Buffer, _step: &mut Backward<'_>) -> Result<()> {
-        Err(crate::Error::config("op", "not executable yet"))
+        Err(Error::config("backward", "the executor computes this operation"))
     }
 
     /// How it computes on a GPU, if it can.

@@ -73,6 +73,12 @@ impl Alone {
         Self { op, inputs, params, mode: Mode::Train(Stream::new(1)) }
     }
 
+    fn n_trained(&self) -> usize {
+        let shapes: Vec<_> = self.inputs.iter().map(Data::shape).collect();
+        let shapes: Vec<&[usize]> = shapes.iter().map(Vec::as_slice).collect();
+        self.op.as_dyn().params(&shapes).iter().filter(|spec| spec.trained).count()
+    }
+
     fn tensors(&self) -> Vec<Tensor> {
         self.inputs.iter().chain(&self.params).map(Data::tensor).collect()
     }
@@ -109,5 +115,8 @@ impl Alone {
 /// Compares the gradients for inputs and trained parameters with central differences.
 pub(crate) fn check_gradients(op: impl Into<Op>, inputs: Vec<Data>) {
     let alone = Alone::new(op, inputs);
-    check_grad(&alone.tensors(), |tensors| alone.run(tensors));
+    let mut tensors = alone.tensors();
+    // Running statistics come last, and have no gradient.
+    let constants = tensors.split_off(alone.inputs.len() + alone.n_trained());
+    check_grad(&tensors, |tensors| alone.run(&[tensors, &constants].concat()));
 }

@@ -127,7 +127,7 @@ impl Geometry {
     }
 
     /// `(N, OH, OW, O)`.
-    #[cfg(any(test, feature = "cuda"))]
+    #[cfg(any(feature = "cuda", test))]
     pub(crate) fn out_dims(&self) -> [usize; 4] {
         [self.n, self.out_size[0], self.out_size[1], self.out_channels]
     }

@@ -165,7 +165,9 @@ fn every_finished_block_is_where_it_says() {
         let number = |first: usize, values: &mut [f32]| {
             values.iter_mut().zip(first..).for_each(|(value, place)| *value = place as f32);
         };
-        let is_numbered = |values: &[f32]| values.iter().zip(0..).all(|(v, i)| *v == i as f32);
+        let is_numbered = |values: &[f32]| {
+            values == (0..values.len()).map(|place| place as f32).collect::<Vec<_>>()
+        };
         assert!(is_numbered(&cpu::forward(&source, &weight, &geometry, number)), "{case:?}");
         assert!(is_numbered(&cpu::grad_input(&grads, &weight, &geometry, number)), "{case:?}");
         let (_, to_x) = gradients(&source, &grads, &weight, &geometry, number);

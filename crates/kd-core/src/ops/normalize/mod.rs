@@ -15,13 +15,20 @@ use crate::ops::step::{Backward, Forward, Reads};
 use crate::simd::vectorized;
 
 /// `(x - mean) / std`, one of each for every channel, in units of `[0, 1]` pixels.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Normalize {
     /// One mean per channel.
     pub mean: Vec<f32>,
     /// One standard deviation per channel, above 0.
     pub std: Vec<f32>,
+}
+
+impl Default for Normalize {
+    /// Gray images as they are.
+    fn default() -> Self {
+        Self { mean: vec![0.0], std: vec![1.0] }
+    }
 }
 
 impl Operation for Normalize {
