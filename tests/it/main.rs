@@ -15,7 +15,7 @@ mod defensive;
 #[cfg(test)]
 mod disk_full;
 #[cfg(test)]
-//mod exchange;
+mod exchange;
 #[cfg(test)]
 mod faults;
 #[cfg(test)]
