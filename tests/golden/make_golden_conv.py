@@ -76,11 +76,43 @@ def convolution(rng: np.random.Generator, name: str) -> dict:
     return {"name": name, "stride": stride, "padding": padding, "groups": groups, **flats(tensors)}
 
 
+# name: (N, C, H, W), (O, kh, kw), strides, padding (top, left, bottom, right), dilations, groups
+GENERAL = {
+    "stride-1x2": ((2, 3, 5, 6), (4, 3, 3), (1, 2), (1, 1, 1, 1), (1, 1), 1),
+    "same-as-tensorflow": ((1, 3, 8, 8), (4, 3, 3), (2, 2), (0, 0, 1, 1), (1, 1), 1),
+    "one-sided": ((1, 2, 5, 4), (3, 2, 3), (1, 1), (2, 0, 0, 3), (1, 1), 1),
+    "dilation-2": ((1, 3, 7, 7), (4, 3, 3), (1, 1), (2, 2, 2, 2), (2, 2), 1),
+    "dilation-2x3-stride-3x2": ((2, 2, 9, 10), (3, 2, 3), (3, 2), (1, 2, 0, 3), (2, 3), 1),
+    "depthwise": ((2, 9, 5, 6), (9, 3, 3), (1, 1), (1, 1, 1, 1), (1, 1), 9),
+    "depthwise-5x5-stride2-one-sided": ((1, 17, 7, 8), (17, 5, 5), (2, 2), (1, 1, 2, 2), (1, 1), 17),
+    "depthwise-three-each-dilation-2": ((1, 4, 6, 5), (12, 3, 3), (1, 1), (2, 2, 2, 2), (2, 2), 4),
+    "groups-of-four": ((1, 12, 4, 5), (12, 3, 3), (2, 1), (1, 1, 1, 1), (1, 1), 3),
+    "groups-of-eight-to-ten": ((1, 16, 4, 3), (20, 2, 3), (1, 1), (1, 0, 0, 1), (1, 1), 2),
+    "1x1-groups": ((2, 10, 3, 4), (15, 1, 1), (1, 1), (0, 0, 0, 0), (1, 1), 5),
+}
+
+
+def general_convolution(rng: np.random.Generator, name: str) -> dict:
+    shape, (n_out, *kernel), stride, padding, dilation, groups = GENERAL[name]
+    x, weight = leaf(rng, *shape), leaf(rng, n_out, shape[1] // groups, *kernel, scale=0.5)
+    top, left, bottom, right = padding
+    padded = F.pad(x, (left, right, top, bottom))
+    y = F.conv2d(padded, weight, None, stride=stride, dilation=dilation, groups=groups)
+    grad_y, inputs = grid(rng, *y.shape), {"x": x, "weight": weight}
+    tensors = {**inputs, "y": y, "grad_y": grad_y, **gradients(y, grad_y, inputs)}
+    settings = {"stride": list(stride), "padding": list(padding), "dilation": list(dilation), "groups": groups}
+    return {"name": name, **settings, **flats(tensors)}
+
+
 def conv2d(rng: np.random.Generator) -> dict:
-    return {"cases": [convolution(rng, name) for name in CONVOLUTIONS]}
+    cases = [convolution(rng, name) for name in CONVOLUTIONS]
+    return {"cases": cases, "general": [general_convolution(rng, name) for name in GENERAL]}
 
 
-CONV2D = ["y = conv2d(x, weight, bias); weight (O, C / groups, kh, kw); grad_*: of sum(grad_y * y); bias may be null"]
+CONV2D = [
+    "y = conv2d(x, weight, bias); weight (O, C / groups, kh, kw); grad_*: of sum(grad_y * y); bias may be null",
+    "general: without bias; strides and dilations down and to the right; padding above, to the left, below, to the right",
+]
 
 # --- batch norm -----------------------------------------------------------------------
 

@@ -3,9 +3,10 @@
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, LazyLock};
 
-use candle_core::Device;
+use candle_core::{DType, Device, Tensor};
+use candle_nn::{VarBuilder, VarMap};
 use kd_adv::{AdversarialTraining, AttackSpec, Attacked, Examples, Fgsm, Pgd, Victim, attack};
-use kd_core::{BatchSource, Classifier, Perturb, Stream};
+use kd_core::{BatchSource, Classifier, Perturb, Stream, nn};
 use kd_data::{Augment, Dataset, Images, Loader, SyntheticDigits};
 use kd_models::{Mlp, ModelSpec};
 use kd_train::{Cohort, LossSpec, Outcome, Student, prepare, train_step};
@@ -112,15 +113,31 @@ fn adversarial_training_keeps_the_promises_of_the_training_loop() {
     assert_eq!((weights(&cohort), metrics), uninterrupted);
 }
 
+/// The same of candle-nn's layers, with the same initial values.
+fn candle_student(name: &str, attack: Option<AttackSpec>) -> Student {
+    let varmap = VarMap::new();
+    let at = VarBuilder::from_varmap(&varmap, DType::F32, &Device::Cpu);
+    let fc1 = candle_nn::linear(784, 40, at.pp("fc1")).unwrap();
+    let fc2 = candle_nn::linear(40, 10, at.pp("fc2")).unwrap();
+    let forward = move |x: &Tensor| x.flatten_from(1)?.apply(&fc1)?.relu()?.apply(&fc2);
+    let model = nn::Module::new(candle_nn::func(forward), &varmap, 10).unwrap();
+    let mut student = student(name, attack);
+    model.params().load(&student.model.params().tensors()).unwrap();
+    student.model = Box::new(model);
+    student
+}
+
 /// The control of every defense: students that trained against the attack withstand it.
 #[test]
 fn adversarial_training_makes_robust() {
     let stream = Stream::new(1);
     let loader = Loader::new(DIGITS.0.clone(), Augment::default(), stream).unwrap();
     let mut cohort = Cohort::new("robust", 1, students());
+    cohort.students.push(candle_student("candle-plain", None));
+    cohort.students.push(candle_student("candle-pgd-3", Some(pgd(3))));
     for epoch in 0..6 {
         for (step, indices) in loader.order(epoch).chunks(50).enumerate() {
-            let prepared = prepare(loader.batch(epoch, indices).unwrap(), None).unwrap();
+            let prepared = prepare(loader.batch(epoch, indices).unwrap(), None, &[]).unwrap();
             let stream = stream.number(epoch).number(step as u64);
             train_step(&mut cohort, &prepared, 3e-3, stream).unwrap();
         }
@@ -131,4 +148,5 @@ fn adversarial_training_makes_robust() {
     };
     let n_robust: Vec<usize> = cohort.students.iter().map(n_robust).collect();
     assert!(n_robust[1].min(n_robust[2]) > n_robust[0] + 10, "{n_robust:?}");
+    assert!(n_robust[4] > n_robust[3] + 10, "candle-nn: {n_robust:?}");
 }

@@ -120,7 +120,7 @@ fn what_diverges_is_named() {
     let plan = Plan { learning_rate: 1e30, optimizer: sgd, ..plan() };
     let mut students = two_students();
     for student in &mut students {
-        student.optimizer = kd_train::Optimizer::new(sgd, student.model.params());
+        student.optimizer = Box::new(kd_train::Optimizer::new(sgd, student.model.params()));
     }
     let result = train(folder.path(), students, &plan, &AtomicBool::new(false));
     let Err(Error::Diverged { what, epoch: 1, step }) = result else {

@@ -158,6 +158,16 @@ fn kd_list_names_every_entry() {
     assert_eq!(kinds("attacks"), AttackSpec::NAMES);
     assert_eq!(kinds("data"), DataSpec::NAMES);
     assert_eq!(list["models"][0]["parameters"], 2_395_210);
+    assert_eq!(list["models"][0]["multiply_adds"], 784 * 1200 + 1200 * 1200 + 1200 * 10);
+    // Settings in single precision are written in few digits.
+    let is_noise = |part: &str| part.len() > 9 && part.contains('.');
+    assert!(!text.split(|c: char| !c.is_ascii_digit() && c != '.').any(is_noise), "{text}");
+
+    let table = succeed(kd(folder.path()).arg("list")).stdout;
+    let words = |line: &str| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+    let first = words(table.lines().nth(1).unwrap());
+    let want = ["mlp", "mlp-1200-1200", "1x28x28", "10", "2,395,210", "2,392,800"];
+    assert_eq!(first, want, "{table}");
 }
 
 #[test]

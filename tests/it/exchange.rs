@@ -9,10 +9,9 @@ use candle_core::{Device, Tensor};
 use kd_core::testing::random;
 use kd_core::{Classifier, Mode, Stream};
 use kd_models::weights::{
-    ExportConfig, ImageConfig, Naming, Prefix, WeightsFile, onnx, save_for_pytorch,
-    save_safetensors, shapes,
+    Naming, Prefix, WeightsFile, save_for_pytorch, save_safetensors, shapes,
 };
-use kd_models::{ModelSpec, Names};
+use kd_models::{ModelSpec, Names, onnx};
 use serde_json::{Value, json};
 
 use crate::program::{end, kd, refused, succeed};
@@ -159,15 +158,8 @@ fn write_all(folder: &Path, name: &str, shape: [usize; 3]) {
     let at = |end: &str| folder.join(format!("{name}{end}"));
     let tensors = network.params().tensors();
     save_for_pytorch(&at(".safetensors"), &tensors, Names::Torchvision).unwrap();
-    let images_of = ImageConfig { input_size: shape, mean: None, std: None, num_classes: 10 };
-    let config = ExportConfig {
-        architecture: name.into(),
-        num_classes: 10,
-        label_names: Vec::new(),
-        pretrained_cfg: images_of,
-    };
-    let spec = ModelSpec::from_name(name).unwrap();
-    onnx::save_onnx(&at(".onnx"), &spec, &tensors, &config).unwrap();
+    let graph = network.graph().unwrap();
+    onnx::save(&at(".onnx"), graph, &tensors, &onnx::ExportInfo::default()).unwrap();
     let data = [("images".to_owned(), images), ("logits".to_owned(), logits)].into();
     save_safetensors(&at(".data.safetensors"), &data).unwrap();
 }

@@ -62,7 +62,7 @@ check networks "$bin/kd_models" a_gpu
 check memcheck compute-sanitizer --error-exitcode 1 "$bin/kd_core" cuda_tests --test-threads 1
 # Without the convolutions, whose kernels are not ours and take minutes.
 check racecheck compute-sanitizer --tool racecheck --error-exitcode 1 "$bin/kd_core" \
-    cuda_tests::{batch_norms,linear,pooling,objectives,counts,operations,optimizers} --test-threads 1
+    cuda_tests::{batch_norms,linear,pooling,objectives,counts,optimizers} --test-threads 1
 check mnist smoke mnist
 check cifar10 smoke cifar10
 cases=("${@:3}")

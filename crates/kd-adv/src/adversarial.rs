@@ -3,7 +3,7 @@
 use candle_core::Tensor;
 use kd_core::{Batch, Classifier, Error, Perturb, Result, Stream};
 
-use crate::{AttackSpec, Examples, Victim};
+use crate::{Attack, Examples, Victim};
 
 /// Attacks the student with each batch before it learns from it, so that it minimizes
 /// `E[max_{|d| <= eps} J(x + d, y)]` (Madry et al. 2018, arXiv:1706.06083, eq. 2.1).
@@ -16,9 +16,8 @@ use crate::{AttackSpec, Examples, Victim};
 /// The student is attacked in evaluation mode: without dropout, batch norm with its running
 /// statistics. So an image's perturbation depends on the student, the image, its position in the
 /// data set and the stream, never on its batch mates.
-#[derive(Debug, Clone, PartialEq)]
 pub struct AdversarialTraining {
-    attack: AttackSpec,
+    attack: Box<dyn Attack>,
 }
 
 impl AdversarialTraining {
@@ -26,9 +25,9 @@ impl AdversarialTraining {
     ///
     /// # Errors
     /// [`Error::Config`] for settings of the attack outside their domain.
-    pub fn new(attack: AttackSpec) -> Result<Self> {
-        attack.as_dyn().check()?;
-        Ok(Self { attack })
+    pub fn new(attack: impl Attack + 'static) -> Result<Self> {
+        attack.check()?;
+        Ok(Self { attack: Box::new(attack) })
     }
 }
 
@@ -47,7 +46,7 @@ impl Perturb for AdversarialTraining {
             targets: None,
         };
         examples.check(victim.n_pixels(), victim.n_classes())?;
-        victim.images(&self.attack.as_dyn().run(&victim, &examples, stream)?)
+        victim.images(&self.attack.run(&victim, &examples, stream)?)
     }
 }
 
@@ -64,6 +63,7 @@ fn pixels(images: &Tensor) -> Result<Vec<f32>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::AttackSpec;
     use crate::attacks::{Fgsm, Pgd};
     use crate::testing::{Mlp, N_PIXELS, bits, examples, victim};
     use candle_core::Device;

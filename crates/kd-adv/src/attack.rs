@@ -8,12 +8,17 @@ use crate::attacks::{
 use crate::{Examples, Norm, Victim};
 
 /// A way to change images so that a network errs.
+///
+/// [`AttackSpec`] has those that suite files name; any other type that implements this trait is run,
+/// trained against and evaluated just as well.
 pub trait Attack: Send + Sync {
     /// Refuses settings outside their domain.
     ///
     /// # Errors
     /// [`Error::Config`], naming the setting.
-    fn check(&self) -> Result<()>;
+    fn check(&self) -> Result<()> {
+        Ok(())
+    }
 
     /// The distance that it bounds or makes small.
     fn norm(&self) -> Norm;
@@ -22,8 +27,11 @@ pub trait Attack: Send + Sync {
     /// adversarial image.
     fn eps(&self) -> Option<f32>;
 
-    /// The same attack with another radius; none where there is no radius.
-    fn with_eps(&self, eps: f32) -> Option<AttackSpec>;
+    /// The same attack of the registry with another radius; none where there is no radius, and for
+    /// attacks of others.
+    fn with_eps(&self, _eps: f32) -> Option<AttackSpec> {
+        None
+    }
 
     /// Whether it looks at gradients.
     fn uses_gradients(&self) -> bool {
@@ -55,6 +63,32 @@ registry! {
         "fab" => Fab(Fab),
         "square" => Square(Square),
         "autoattack" => AutoAttack(AutoAttack),
+    }
+}
+
+impl Attack for AttackSpec {
+    fn check(&self) -> Result<()> {
+        self.as_dyn().check()
+    }
+
+    fn norm(&self) -> Norm {
+        self.as_dyn().norm()
+    }
+
+    fn eps(&self) -> Option<f32> {
+        self.as_dyn().eps()
+    }
+
+    fn with_eps(&self, eps: f32) -> Option<AttackSpec> {
+        self.as_dyn().with_eps(eps)
+    }
+
+    fn uses_gradients(&self) -> bool {
+        self.as_dyn().uses_gradients()
+    }
+
+    fn run(&self, victim: &Victim<'_>, examples: &Examples, stream: Stream) -> Result<Vec<f32>> {
+        self.as_dyn().run(victim, examples, stream)
     }
 }
 

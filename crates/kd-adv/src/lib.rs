@@ -1,8 +1,4 @@
-//! Attacks on image classifiers, robustness evaluation, and an audit for gradient masking.
-//!
-//! Key decision: everything is in units of `[0, 1]` pixels, which is what networks take: their
-//! normalization is inside them, so that no wrong mean can change an attack's result. And every
-//! example's result is a function of that example alone.
+#![doc = include_str!("../README.md")]
 
 mod adversarial;
 mod attack;
@@ -27,7 +23,7 @@ pub use attack::{Attack, AttackSpec};
 pub use attacks::*;
 pub use audit::Audit;
 pub use evaluation::{
-    Outcome, at_radii, census, correct_rows, observe, summarize, transfer, worst_cases,
+    Outcome, at_radii, census, correct_rows, count, observe, summarize, transfer, worst_cases,
 };
 pub use examples::Examples;
 pub use norm::Norm;

@@ -2,7 +2,7 @@
 
 use kd_core::{Error, Result, Stream, argmax};
 
-use crate::{Attack, AttackSpec, Examples, Norm, Victim};
+use crate::{Attack, Examples, Norm, Victim};
 
 /// What an attack made of some examples, one row each.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -21,7 +21,7 @@ pub struct Attacked {
 /// By how much rounding may take an image out of its ball.
 const TOLERANCE: f64 = 1e-6;
 
-/// Runs `spec` against the network.
+/// Runs `attack` against the network.
 ///
 /// # Errors
 /// [`Error::Config`] for settings outside their domain, for examples that no attack can work with
@@ -29,12 +29,11 @@ const TOLERANCE: f64 = 1e-6;
 /// vanish, so that it would look robust) or not finite, and when the images are not within the
 /// attack's ball and the box `[0, 1]`.
 pub fn attack(
-    spec: &AttackSpec,
+    attack: &dyn Attack,
     victim: &Victim<'_>,
     examples: &Examples,
     stream: Stream,
 ) -> Result<Attacked> {
-    let attack = spec.as_dyn();
     attack.check()?;
     examples.check(victim.n_pixels(), victim.n_classes())?;
     if examples.is_empty() {
@@ -87,6 +86,7 @@ fn check_bounds(attack: &dyn Attack, examples: &Examples, pixels: &[f32]) -> Res
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::AttackSpec;
     use crate::attacks::Fgsm;
     use crate::testing::{Mlp, N_PIXELS, bits, examples, successes, victim};
 
@@ -147,10 +147,6 @@ mod tests {
     struct Broken(f32);
 
     impl Attack for Broken {
-        fn check(&self) -> Result<()> {
-            Ok(())
-        }
-
         fn norm(&self) -> Norm {
             Norm::Linf
         }
@@ -159,13 +155,20 @@ mod tests {
             Some(0.1)
         }
 
-        fn with_eps(&self, _: f32) -> Option<AttackSpec> {
-            None
-        }
-
         fn run(&self, _: &Victim<'_>, examples: &Examples, _: Stream) -> Result<Vec<f32>> {
             Ok(examples.pixels.iter().map(|pixel| pixel + self.0).collect())
         }
+    }
+
+    #[test]
+    fn an_attack_of_others_is_run_and_held_to_its_ball() {
+        let model = Mlp::small(4);
+        let victim = victim(&model);
+        let examples = examples(&victim, 3, (0.4, 0.9));
+        let attacked = attack(&Broken(0.05), &victim, &examples, Stream::new(1)).unwrap();
+        assert_eq!(attacked.pixels.len(), examples.pixels.len());
+        let error = attack(&Broken(0.2), &victim, &examples, Stream::new(1)).unwrap_err();
+        assert!(error.to_string().contains("left the ball of radius 0.1"), "{error}");
     }
 
     #[test]

@@ -1,12 +1,4 @@
-//! The ground that every kd crate stands on: seeded randomness, parameters, fused operations with
-//! proven gradients, optimizer steps, checkpoint files and the contracts between sibling crates.
-//!
-//! Key decision: everything public speaks candle tensors, so that it mixes with candle and
-//! candle-nn code, while the hot path (linear layers, objectives, optimizer steps) is our own,
-//! because candle's is slow on CPU or has no backward. Randomness is always an argument.
-//!
-//! What it deliberately does not do: no model, no data set, no training loop, no global
-//! state but a pool of memory and, for each GPU in use, its compiled kernels.
+#![doc = include_str!("../README.md")]
 
 #[expect(unreachable_pub, reason = "operations are implemented in this crate only")]
 mod act;
@@ -24,6 +16,7 @@ pub mod graph;
 pub mod init;
 mod interval;
 mod math;
+pub mod nn;
 pub mod ops;
 mod param;
 pub mod record;

@@ -3,13 +3,15 @@
 //! Key decision: a parameter's gradient is written by the layer's backward straight into a buffer
 //! that lives as long as the parameter. candle's own `GradStore` allocates, zeroes and adds two
 //! more tensors of the parameter's size per step, which costs an MLP about as much as its matrix
-//! products.
+//! products. What candle's own graph computes for a parameter is added to the same buffer
+//! ([`Params::take_up`]), so that networks of any origin, and mixtures, train alike.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use candle_core::{Device, Tensor, Var};
+use candle_core::backprop::GradStore;
+use candle_core::{DType, Device, Tensor, Var};
 
 use crate::gemm::Write;
 use crate::{Error, Result};
@@ -57,6 +59,8 @@ impl Param {
 /// The buffer that a layer's backward adds a parameter's gradient to.
 #[derive(Debug)]
 pub struct Grad {
+    var: Var,
+    /// The memory of `var`, as a constant.
     buffer: Tensor,
     filled: AtomicBool,
 }
@@ -64,7 +68,25 @@ pub struct Grad {
 impl Grad {
     /// A buffer for the gradient of `tensor`.
     pub(crate) fn like(tensor: &Tensor) -> Result<Self> {
-        Ok(Self { buffer: tensor.zeros_like()?.detach(), filled: AtomicBool::new(false) })
+        let var = Var::zeros(tensor.shape(), tensor.dtype(), tensor.device())?;
+        Ok(Self { buffer: var.as_detached_tensor(), var, filled: AtomicBool::new(false) })
+    }
+
+    /// Adds `gradient` to the sum.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] for another shape than the parameter's; what candle refuses.
+    pub fn add(&self, gradient: &Tensor) -> Result<()> {
+        if gradient.dims() != self.buffer.dims() {
+            let expected = format!("{:?}, as the parameter", self.buffer.dims());
+            return Err(Error::shape("gradient", expected, gradient.dims()));
+        }
+        match self.get() {
+            Some(sum) => self.var.set(&(sum + gradient)?)?,
+            None => self.var.set(gradient)?,
+        }
+        self.filled.store(true, Ordering::Release);
+        Ok(())
     }
 
     /// The sum of the gradients since the last [`Grad::clear`], or nothing if there was none.
@@ -102,6 +124,29 @@ impl Params {
         let param = Param::new(value)?;
         self.params.insert(name.into(), param.clone());
         Ok(param)
+    }
+
+    /// Adds the variable `var` of somebody else as the parameter `name`; the memory is shared.
+    ///
+    /// # Errors
+    /// [`Error::Config`] when the name is taken or the variable is not f32.
+    pub fn insert_var(&mut self, name: &str, var: Var) -> Result<Param> {
+        self.check_free(name)?;
+        check_f32(name, &var)?;
+        let param = Param::of(var)?;
+        self.params.insert(name.into(), param.clone());
+        Ok(param)
+    }
+
+    /// Adds the variable `var` of somebody else as the buffer `name`; the memory is shared.
+    ///
+    /// # Errors
+    /// As [`Params::insert_var`].
+    pub fn insert_buffer_var(&mut self, name: &str, var: Var) -> Result<()> {
+        self.check_free(name)?;
+        check_f32(name, &var)?;
+        self.buffers.insert(name.into(), var);
+        Ok(())
     }
 
     /// Adds the buffer `name` with the given initial value.
@@ -143,6 +188,26 @@ impl Params {
         self.params.values().map(|p| p.var.elem_count()).sum()
     }
 
+    /// Adds the gradients that candle computed for parameters to their buffers.
+    ///
+    /// A [`crate::Net`] writes its gradients there itself, and `grads` has none of them; for a
+    /// network of candle's own operations it has all.
+    ///
+    /// # Errors
+    /// When candle cannot allocate.
+    pub fn take_up(&self, grads: &GradStore) -> Result<()> {
+        let pairs = self.params.values().map(|param| (param, grads.get(param.var())));
+        for (param, grad) in pairs {
+            grad.map_or(Ok(()), |grad| param.grad.add(grad))?;
+        }
+        Ok(())
+    }
+
+    /// Whether any parameter has a gradient.
+    pub fn have_grads(&self) -> bool {
+        self.params.values().any(|param| param.grad.get().is_some())
+    }
+
     /// Forgets all gradients.
     pub fn clear_grads(&self) {
         self.params.values().for_each(|p| p.grad.clear());
@@ -180,6 +245,14 @@ impl Params {
     }
 }
 
+fn check_f32(name: &str, var: &Var) -> Result<()> {
+    if var.dtype() == DType::F32 {
+        return Ok(());
+    }
+    let reason = format!("is {:?}; networks are trained in f32", var.dtype());
+    Err(Error::config(name, reason))
+}
+
 fn checked<'v>(name: &str, var: &Var, values: &'v BTreeMap<String, Tensor>) -> Result<&'v Tensor> {
     let value =
         values.get(name).ok_or_else(|| Error::config(name, "the weights lack this parameter"))?;
@@ -187,4 +260,65 @@ fn checked<'v>(name: &str, var: &Var, values: &'v BTreeMap<String, Tensor>) -> R
         return Err(Error::shape(name, format!("{:?}", var.dims()), value.dims()));
     }
     Ok(value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tensor(values: &[f32]) -> Tensor {
+        Tensor::new(values, &Device::Cpu).unwrap()
+    }
+
+    fn two() -> Params {
+        let mut params = Params::default();
+        params.insert("a", &tensor(&[1.0, 2.0])).unwrap();
+        params.insert("b", &tensor(&[3.0, 4.0])).unwrap();
+        params
+    }
+
+    fn grad(params: &Params, name: &str) -> Option<Vec<f32>> {
+        params.get(name).unwrap().grad().get().map(|grad| grad.to_vec1().unwrap())
+    }
+
+    #[test]
+    fn gradients_of_candle_are_added_up() {
+        let params = two();
+        let var = |name| params.get(name).unwrap().var();
+        // d/da sum(a b) = b, and d/da sum(a a) = 2 a.
+        let product = (var("a").as_tensor() * var("b").as_tensor()).unwrap().sum_all().unwrap();
+        params.take_up(&product.backward().unwrap()).unwrap();
+        assert_eq!(grad(&params, "a"), Some(vec![3.0, 4.0]));
+        assert_eq!(grad(&params, "b"), Some(vec![1.0, 2.0]));
+        let square = var("a").sqr().unwrap().sum_all().unwrap();
+        params.take_up(&square.backward().unwrap()).unwrap();
+        assert_eq!(grad(&params, "a"), Some(vec![5.0, 8.0]));
+        params.clear_grads();
+        assert!(!params.have_grads());
+        params.take_up(&square.backward().unwrap()).unwrap();
+        assert_eq!((grad(&params, "a"), grad(&params, "b")), (Some(vec![2.0, 4.0]), None));
+        assert!(params.have_grads());
+    }
+
+    #[test]
+    fn a_gradient_of_another_shape_is_refused() {
+        let params = two();
+        let result = params.get("a").unwrap().grad().add(&tensor(&[1.0]));
+        assert!(matches!(result, Err(Error::Shape { .. })));
+        assert!(!params.have_grads());
+    }
+
+    #[test]
+    fn variables_of_others_are_shared_once_and_in_f32() {
+        let mut params = two();
+        let var = Var::from_tensor(&tensor(&[5.0])).unwrap();
+        params.insert_var("c", var.clone()).unwrap();
+        var.set(&tensor(&[6.0])).unwrap();
+        assert_eq!(params.tensors()["c"].to_vec1::<f32>().unwrap(), [6.0]);
+        assert!(params.insert_var("c", var.clone()).is_err());
+        assert!(params.insert_buffer_var("a", var).is_err());
+        let wide = Var::zeros(1, DType::F64, &Device::Cpu).unwrap();
+        let error = params.insert_var("d", wide).unwrap_err().to_string();
+        assert_eq!(error, "`d`: is F64; networks are trained in f32");
+    }
 }

@@ -1,12 +1,4 @@
-//! Data sets: strict file readers, synthetic images, augmentation, and the loader of batches.
-//!
-//! Key decision: a data set lies in memory as bytes ([`Images`]), and a batch is a pure function
-//! of `(stream, epoch, indices)` made from it: the same bits for any number of threads, nothing
-//! to save for an exact resume but the epoch and the step. Loaders deliver pixels in `[0, 1]`; a
-//! network normalizes them in its graph, and [`Dataset::normalize`] says how a new one should.
-//!
-//! What it deliberately does not do: nothing is downloaded here; a reader that finds no data says
-//! what belongs where.
+#![doc = include_str!("../README.md")]
 
 mod archive;
 mod augment;

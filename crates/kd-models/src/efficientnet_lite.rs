@@ -90,6 +90,10 @@ impl Network for EfficientNetLite {
         checked(net)
     }
 
+    fn usual_data(&self) -> ([usize; 3], usize) {
+        ([3, 224, 224], 1000)
+    }
+
     /// `efficientnet-lite0`.
     fn named(&self, name: &str) -> Option<ModelSpec> {
         (name == self.short_name()).then_some(ModelSpec::EfficientNetLite(Self::default()))

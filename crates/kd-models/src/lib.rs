@@ -1,10 +1,4 @@
-//! Networks by name: each family is a function from a few plain settings to a [`Graph`].
-//!
-//! Key decision: parameter names are those of the PyTorch code whose weights are published, so
-//! that weights travel both ways without a map. A node with parameters has their name; others are
-//! named after their place, and the last one of a stage after the stage, so that it is found as a
-//! feature.
-//! What it deliberately does not do: no training.
+#![doc = include_str!("../README.md")]
 
 mod cifar_resnet;
 mod efficientnet_lite;
@@ -12,6 +6,8 @@ mod layers;
 mod mlp;
 mod mobilenet_v2;
 mod names;
+pub mod onnx;
+mod onnx_file;
 mod papernot;
 mod resnet;
 mod shufflenet_cifar;
@@ -21,7 +17,9 @@ mod vgg;
 pub mod weights;
 mod wide_resnet;
 
-use candle_core::Device;
+use std::collections::BTreeMap;
+
+use candle_core::{Device, Tensor};
 use kd_core::{Graph, Net, Result, Stream, registry};
 
 pub use cifar_resnet::{CifarResNet, CifarResNetX4, ShortcutOption};
@@ -29,6 +27,7 @@ pub use efficientnet_lite::EfficientNetLite;
 pub use mlp::Mlp;
 pub use mobilenet_v2::{CifarMobileNetV2, MobileNetV2};
 pub use names::Names;
+pub use onnx_file::OnnxFile;
 pub use papernot::{Papernot, PapernotVariant};
 pub use resnet::{ResNet, Stem};
 pub use shufflenet_cifar::{CifarShuffleNetV1, CifarShuffleNetV2};
@@ -36,6 +35,9 @@ pub use shufflenet_v2::ShuffleNetV2;
 pub use squeezenet::SqueezeNet;
 pub use vgg::Vgg;
 pub use wide_resnet::WideResNet;
+
+/// Tensors by name.
+pub type Weights = BTreeMap<String, Tensor>;
 
 /// A family of networks: settings that describe one for a data set's shape.
 pub trait Network {
@@ -46,7 +48,7 @@ pub trait Network {
     /// too small for it.
     fn graph(&self, image_shape: [usize; 3], n_classes: usize) -> Result<Graph>;
 
-    /// The network with initial values from `stream`.
+    /// The network with initial values from `stream`, or with the weights that come with it.
     ///
     /// # Errors
     /// Those of [`Network::graph`]; when candle cannot allocate.
@@ -57,7 +59,25 @@ pub trait Network {
         stream: Stream,
         device: &Device,
     ) -> Result<Net> {
-        Net::new(self.graph(image_shape, n_classes)?, stream, device)
+        let graph = self.graph(image_shape, n_classes)?;
+        match self.weights(image_shape, n_classes)? {
+            Some(weights) => Net::with_weights(graph, &weights, device),
+            None => Net::new(graph, stream, device),
+        }
+    }
+
+    /// Weights that come with the network.
+    ///
+    /// # Errors
+    /// Those of [`Network::graph`].
+    fn weights(&self, _image_shape: [usize; 3], _n_classes: usize) -> Result<Option<Weights>> {
+        Ok(None)
+    }
+
+    /// `[C, H, W]` of the images and the number of classes that its source has it for: CIFAR-10's,
+    /// unless the family says otherwise.
+    fn usual_data(&self) -> ([usize; 3], usize) {
+        ([3, 32, 32], 10)
     }
 
     /// The network of this family that `name` stands for; `self` only says which family.
@@ -66,6 +86,11 @@ pub trait Network {
     /// The short name, from which [`Network::named`] makes this network again, but for its
     /// dropout.
     fn short_name(&self) -> String;
+
+    /// Whether the network and its weights are in a file, without which there is none.
+    fn is_in_a_file(&self) -> bool {
+        false
+    }
 }
 
 registry! {
@@ -85,6 +110,7 @@ registry! {
         "efficientnet-lite" => EfficientNetLite(efficientnet_lite::EfficientNetLite),
         "squeezenet" => SqueezeNet(squeezenet::SqueezeNet),
         "papernot" => Papernot(papernot::Papernot),
+        "onnx" => Onnx(onnx_file::OnnxFile),
     }
 }
 
@@ -93,7 +119,7 @@ impl ModelSpec {
     /// `resnet18-cifar`, `resnet20`, `resnet20-b`, `resnet8x4`, `wrn-16-2`, `vgg8`, `mobilenet-v2`,
     /// `mobilenet-v2-w0.5`, `mobilenet-v2-cifar-w0.5`, `shufflenet-v2-x1.0`, `shufflenet-v1-cifar`,
     /// `shufflenet-v2-cifar`, `efficientnet-lite0`, `squeezenet1.1`, `papernot-mnist`,
-    /// `papernot-cifar10`.
+    /// `papernot-cifar10`; or `PATH.onnx`, a file.
     ///
     /// ResNets of 18, 34, 50, 101 and 152 layers are [`ResNet`]s, with the stem for large images
     /// unless the name ends in `-cifar`; those of 8, 14, 20, 32, 44, 56 and 110 are

@@ -46,6 +46,10 @@ impl Network for Mlp {
         checked(net)
     }
 
+    fn usual_data(&self) -> ([usize; 3], usize) {
+        ([1, 28, 28], 10)
+    }
+
     /// `mlp-1200-1200`.
     fn named(&self, name: &str) -> Option<ModelSpec> {
         let sizes = name.strip_prefix("mlp-")?.split('-');

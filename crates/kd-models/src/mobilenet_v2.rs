@@ -192,6 +192,10 @@ impl Network for MobileNetV2 {
         checked(net)
     }
 
+    fn usual_data(&self) -> ([usize; 3], usize) {
+        ([3, 224, 224], 1000)
+    }
+
     /// `mobilenet-v2`, `mobilenet-v2-w0.5`.
     fn named(&self, name: &str) -> Option<ModelSpec> {
         let rest = name.strip_prefix("mobilenet-v2")?;

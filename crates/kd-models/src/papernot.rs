@@ -72,6 +72,13 @@ impl Network for Papernot {
         checked(net)
     }
 
+    fn usual_data(&self) -> ([usize; 3], usize) {
+        match self.variant {
+            PapernotVariant::Mnist => ([1, 28, 28], 10),
+            PapernotVariant::Cifar10 => ([3, 32, 32], 10),
+        }
+    }
+
     /// `papernot-mnist`, `papernot-cifar10`.
     fn named(&self, name: &str) -> Option<ModelSpec> {
         let variant = match name.strip_prefix("papernot-")? {

@@ -116,6 +116,13 @@ impl Network for ResNet {
         pool_and_head(net, "fc", Linear::new(n_classes))
     }
 
+    fn usual_data(&self) -> ([usize; 3], usize) {
+        match self.stem {
+            Stem::ImageNet => ([3, 224, 224], 1000),
+            Stem::Cifar => ([3, 32, 32], 10),
+        }
+    }
+
     /// `resnet18`, `resnet18-cifar`, `resnet18-cifar-w16`.
     fn named(&self, name: &str) -> Option<ModelSpec> {
         let mut parts = name.strip_prefix("resnet")?.split('-');

@@ -67,6 +67,10 @@ impl Network for ShuffleNetV2 {
         pool_and_head(net, "fc", Linear::new(n_classes))
     }
 
+    fn usual_data(&self) -> ([usize; 3], usize) {
+        ([3, 224, 224], 1000)
+    }
+
     /// `shufflenet-v2-x1.0`.
     fn named(&self, name: &str) -> Option<ModelSpec> {
         let net = Self { width: name.strip_prefix("shufflenet-v2-x")?.parse().ok()? };

@@ -68,6 +68,10 @@ impl Network for SqueezeNet {
         checked(net)
     }
 
+    fn usual_data(&self) -> ([usize; 3], usize) {
+        ([3, 224, 224], 1000)
+    }
+
     /// `squeezenet1.1`.
     fn named(&self, name: &str) -> Option<ModelSpec> {
         (name == self.short_name()).then_some(ModelSpec::SqueezeNet(Self::default()))

@@ -1,11 +1,4 @@
-//! Reports: what a run measured, beside the paper's numbers.
-//!
-//! Key decision: `metrics.jsonl` is the only source. It is summarized once into a [`Report`],
-//! and everything shown (JSON, Markdown, HTML) is made from that, byte for byte the same for the
-//! same input. The paper's numbers stand once, in `claims.toml`.
-//!
-//! What it deliberately does not do: it trains nothing, reads no images, knows no suite by name,
-//! and never compares synthetic data with the paper.
+#![doc = include_str!("../README.md")]
 
 mod adversarial;
 mod chart;
@@ -50,12 +43,6 @@ pub use stats::{Difference, Stat, Verdict, binomial_error};
 /// Reads the metrics of `run_dir` and writes `report.json`, `report.md` and `report.html` there.
 ///
 /// A run that is not complete gets a report too, which says so.
-///
-/// ```no_run
-/// let report = kd_report::write_report("runs/mnist-quick".as_ref())?;
-/// println!("{}", kd_report::results_table(&report));
-/// # Ok::<(), kd_core::Error>(())
-/// ```
 ///
 /// # Errors
 /// [`kd_core::Error`] when the metrics are missing or damaged, name a claim that does not exist,

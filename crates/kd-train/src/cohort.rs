@@ -1,16 +1,17 @@
 //! Students that are trained in lockstep, and their checkpoints.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use candle_core::{Device, Tensor};
 use kd_core::{Batch, Classifier, Error, Mode, Perturb, Result, Stream, checkpoint};
 use serde::{Deserialize, Serialize};
 
-use crate::losses::{LossInput, LossSpec};
-use crate::optimizer::{Optimizer, OptimizerSpec};
+use crate::losses::{Loss, LossInput};
+use crate::optimizer::{Optimize, Optimizer, OptimizerSpec};
 use crate::progress::Clock;
 use crate::tally::{Tally, Unread};
+use crate::teacher::Said;
 
 /// A network with its objective and its optimizer.
 pub struct Student {
@@ -19,11 +20,13 @@ pub struct Student {
     /// The network.
     pub model: Box<dyn Classifier>,
     /// The objective.
-    pub loss: LossSpec,
+    pub loss: Box<dyn Loss>,
     /// For adversarial training: the attack that changes each batch first.
     pub perturb: Option<Box<dyn Perturb>>,
     /// The optimizer.
-    pub optimizer: Optimizer,
+    pub optimizer: Box<dyn Optimize>,
+    /// Steps that it has made.
+    n_steps: u64,
     /// On a GPU: what it made of the batches that are not yet in the tallies.
     unread: Option<Unread>,
     /// What it made of the batches of the current epoch.
@@ -42,17 +45,18 @@ pub(crate) struct Best {
 }
 
 impl Student {
-    /// A student that has made no step.
+    /// A student that has made no step. For an optimizer of your own, set [`Student::optimizer`].
     pub fn new(
         name: impl Into<String>,
         model: Box<dyn Classifier>,
-        loss: LossSpec,
+        loss: impl Loss + 'static,
         optimizer: OptimizerSpec,
     ) -> Self {
-        let optimizer = Optimizer::new(optimizer, model.params());
+        let optimizer = Box::new(Optimizer::new(optimizer, model.params()));
         let (epoch, point, best) = (Tally::default(), Tally::default(), Best::default());
-        let (name, perturb) = (name.into(), None);
-        Self { name, model, loss, perturb, optimizer, unread: None, epoch, point, best }
+        let (name, loss, perturb) = (name.into(), Box::new(loss), None);
+        let (n_steps, unread) = (0, None);
+        Self { name, model, loss, perturb, optimizer, n_steps, unread, epoch, point, best }
     }
 
     /// Best accuracy on the test set so far, and the first epoch that reached it.
@@ -65,19 +69,36 @@ impl Student {
     pub(crate) fn step(
         &mut self,
         batch: &Batch,
-        teacher_logits: Option<&Tensor>,
-        learning_rate: f64,
+        teacher: Option<&Said>,
+        (epoch, learning_rate): (u64, f64),
         stream: Stream,
     ) -> Result<Option<f64>> {
         let images = match &self.perturb {
             Some(attack) => attack.perturb(&*self.model, batch, stream.at("perturb"))?,
             None => batch.images.clone(),
         };
-        let logits = self.model.forward(&images, Mode::Train(stream))?;
-        let input = LossInput { logits: &logits, teacher_logits, labels: &batch.labels };
-        let loss = self.loss.as_dyn().loss(&input)?;
-        loss.backward()?;
-        self.optimizer.step(self.model.params(), learning_rate)?;
+        let taps = self.loss.taps();
+        let taps: Vec<&str> = taps.iter().map(String::as_str).collect();
+        let (logits, taps) = self.model.forward_with_taps(&images, Mode::Train(stream), &taps)?;
+        let none = BTreeMap::new();
+        let loss = self.loss.loss(&LossInput {
+            logits: &logits,
+            teacher_logits: teacher.map(|said| &said.logits),
+            labels: &batch.labels,
+            taps: &taps,
+            teacher_taps: teacher.map_or(&none, |said| &said.taps),
+            epoch,
+        })?;
+        if !loss.dims().is_empty() {
+            let expected = "(), the mean over the batch";
+            return Err(Error::shape(format!("loss of {}", self.name), expected, loss.dims()));
+        }
+        let params = self.model.params();
+        params.take_up(&loss.backward()?)?;
+        self.check_learns()?;
+        self.n_steps += 1;
+        self.optimizer.step(params, learning_rate, self.n_steps)?;
+        params.clear_grads();
         if logits.device().is_cuda() {
             return self.count(&loss, &logits, &batch.labels);
         }
@@ -85,6 +106,17 @@ impl Student {
         let logits = logits.detach().flatten_all()?.to_vec1::<f32>()?;
         self.add(Tally::of(loss, &logits, &batch.labels.to_vec1()?));
         Ok(Some(loss))
+    }
+
+    /// A step in which no parameter has a gradient teaches nothing, and would go unnoticed.
+    fn check_learns(&self) -> Result<()> {
+        if self.model.params().have_grads() {
+            return Ok(());
+        }
+        let reason = "no parameter of this network received a gradient; compute its logits in \
+                      training mode from the variables of `params()`, without detaching them, and \
+                      the loss from its logits or taps";
+        Err(Error::config(&self.name, reason))
     }
 
     fn add(&mut self, tally: Tally) {
@@ -170,6 +202,33 @@ impl Cohort {
         }
     }
 
+    /// Names of the teacher's parts whose outputs some student's objective needs.
+    pub fn teacher_taps(&self) -> Vec<String> {
+        let taps = self.students.iter().flat_map(|student| student.loss.teacher_taps());
+        taps.collect::<BTreeSet<_>>().into_iter().collect()
+    }
+
+    /// Refuses objectives whose settings are wrong, or that need what is not there.
+    ///
+    /// # Errors
+    /// [`Error::Config`], naming the student or the setting.
+    pub(crate) fn check(&self, teacher: Option<&dyn Classifier>) -> Result<()> {
+        for student in &self.students {
+            let Student { name, model, loss, .. } = student;
+            loss.check()?;
+            check_taps(name, "student", &loss.taps(), &**model)?;
+            match teacher {
+                Some(teacher) => check_taps(name, "teacher", &loss.teacher_taps(), teacher)?,
+                None if loss.needs_teacher() || !loss.teacher_taps().is_empty() => {
+                    let reason = "the objective needs a teacher, and there is none";
+                    return Err(Error::config(name, reason));
+                }
+                None => {}
+            }
+        }
+        Ok(())
+    }
+
     /// Wall time spent in training so far, in seconds.
     pub fn seconds(&self) -> f64 {
         self.seconds + self.clock.seconds()
@@ -201,7 +260,7 @@ impl Cohort {
         }
         let students = self.students.iter().map(|student| StudentState {
             name: student.name.clone(),
-            n_steps: student.optimizer.n_steps(),
+            n_steps: student.n_steps,
             epoch: student.epoch,
             point: student.point,
             best: student.best,
@@ -245,7 +304,8 @@ impl Cohort {
         for (student, saved) in self.students.iter_mut().zip(&state.students) {
             student.model.params().load(&below(&tensors, &format!("{}/model/", saved.name)))?;
             let optimizer = below(&tensors, &format!("{}/optimizer/", saved.name));
-            student.optimizer.load(&optimizer, saved.n_steps)?;
+            student.optimizer.load(&optimizer)?;
+            student.n_steps = saved.n_steps;
             (student.epoch, student.point) = (saved.epoch, saved.point);
             student.best = saved.best;
         }
@@ -254,6 +314,14 @@ impl Cohort {
         self.teacher_rows = state.teacher_rows;
         Ok(Some(state.metrics_bytes))
     }
+}
+
+fn check_taps(name: &str, whose: &str, taps: &[String], model: &dyn Classifier) -> Result<()> {
+    let known = model.tap_names();
+    let Some(tap) = taps.iter().find(|tap| !known.contains(tap)) else { return Ok(()) };
+    let parts = if known.is_empty() { "none".into() } else { known.join(", ") };
+    let reason = format!("the objective needs the {whose}'s part `{tap}`; it has {parts}");
+    Err(Error::config(name, reason))
 }
 
 /// The tensors whose name begins with `prefix`, without it.

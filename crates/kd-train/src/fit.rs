@@ -4,8 +4,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use candle_core::Tensor;
-use kd_core::{Batch, BatchSource, Classifier, Error, Mode, Result, Stream};
+use kd_core::{Batch, BatchSource, Classifier, Error, Result, Stream};
 use rayon::prelude::*;
 
 use crate::cohort::{Cohort, Student};
@@ -15,7 +14,7 @@ use crate::metrics_log::MetricsLog;
 use crate::plan::Plan;
 use crate::progress::{Counters, timed};
 use crate::soft_targets::SoftTargetStore;
-use crate::teacher::Teacher;
+use crate::teacher::{Said, Teacher};
 
 /// What a cohort learns from and is measured on.
 #[derive(Clone, Copy)]
@@ -70,13 +69,15 @@ pub(crate) struct Course<'a> {
 }
 
 impl<'a> Course<'a> {
-    fn new(plan: &'a Plan, data: Data<'a>, seed: u64) -> Result<Self> {
+    fn new(plan: &'a Plan, data: Data<'a>, cohort: &Cohort) -> Result<Self> {
         plan.check()?;
+        cohort.check(data.teacher)?;
         let n_steps = plan.n_steps(data.train.n_samples());
         let store = data.soft_targets.as_ref();
-        let remember = |model| Teacher::new(model, data.train, plan.n_epochs, store);
+        let taps = cohort.teacher_taps();
+        let remember = |model| Teacher::new(model, data.train, plan.n_epochs, store, taps);
         let teacher = data.teacher.map(remember).transpose()?;
-        Ok(Self { plan, data, n_steps, teacher, noise: Stream::new(seed).at("dropout") })
+        Ok(Self { plan, data, n_steps, teacher, noise: Stream::new(cohort.seed).at("dropout") })
     }
 }
 
@@ -88,9 +89,10 @@ impl<'a> Course<'a> {
 ///
 /// # Errors
 /// [`Error::Diverged`] when a loss is not finite; [`Error::Config`] when an objective needs a
-/// teacher and there is none; whatever data, networks and files report.
+/// teacher or parts of networks that are not there, and when a step gives no parameter of a
+/// student a gradient, naming the student; whatever data, networks and files report.
 pub fn fit(cohort: &mut Cohort, plan: &Plan, data: Data<'_>, run: &mut Run<'_>) -> Result<Outcome> {
-    let course = Course::new(plan, data, cohort.seed)?;
+    let course = Course::new(plan, data, cohort)?;
     let mut saved = Saved { at: Instant::now(), cost: Duration::ZERO };
     while cohort.epoch < plan.n_epochs {
         let epoch = cohort.epoch;
@@ -140,9 +142,8 @@ fn prepare_group(group: &[&[u32]], epoch: u64, course: &Course<'_>) -> Result<Ve
     let source = course.data.train;
     let ask = |batch: Batch| {
         let teacher = course.teacher.as_ref().filter(|_| !batch.indices.is_empty());
-        let said = teacher.map(|teacher| teacher.logits(epoch, &batch)).transpose()?;
-        let (teacher_logits, n_computed) = said.map_or((None, 0), |(logits, n)| (Some(logits), n));
-        Ok(Prepared { batch, teacher_logits, n_computed })
+        let said = teacher.map(|teacher| teacher.say(epoch, &batch)).transpose()?;
+        Ok(Prepared { batch, said })
     };
     let batch = |indices: &&[u32]| source.batch(epoch, indices);
     if source.device().is_cpu() {
@@ -181,20 +182,22 @@ fn train_group(
 #[derive(Debug, Clone)]
 pub struct Prepared {
     batch: Batch,
-    teacher_logits: Option<Tensor>,
-    /// Rows of them that were computed for this batch.
-    n_computed: usize,
+    said: Option<Said>,
 }
 
-/// Adds the teacher's logits to `batch`: one forward serves all students.
+/// Adds to `batch` what the teacher says of it, its parts `taps` included: one forward serves all
+/// students.
 ///
 /// # Errors
 /// Whatever the teacher reports.
-pub fn prepare(batch: Batch, teacher: Option<&dyn Classifier>) -> Result<Prepared> {
+pub fn prepare(
+    batch: Batch,
+    teacher: Option<&dyn Classifier>,
+    taps: &[String],
+) -> Result<Prepared> {
     let teacher = teacher.filter(|_| !batch.indices.is_empty());
-    let teacher_logits = teacher.map(|t| t.forward(&batch.images, Mode::Eval)).transpose()?;
-    let n_computed = teacher_logits.as_ref().map_or(0, |_| batch.indices.len());
-    Ok(Prepared { batch, teacher_logits, n_computed })
+    let said = teacher.map(|teacher| Said::by(teacher, &batch, taps)).transpose()?;
+    Ok(Prepared { batch, said })
 }
 
 /// One step of every student, in parallel on the CPU; none for a batch without images.
@@ -207,17 +210,17 @@ pub fn train_step(
     learning_rate: f64,
     stream: Stream,
 ) -> Result<()> {
-    let Prepared { batch, teacher_logits, n_computed } = prepared;
+    let Prepared { batch, said } = prepared;
     if batch.indices.is_empty() {
         return Ok(());
     }
-    if teacher_logits.is_some() {
+    if let Some(said) = said {
         cohort.teacher_rows.0 += batch.indices.len() as u64;
-        cohort.teacher_rows.1 += *n_computed as u64;
+        cohort.teacher_rows.1 += said.n_computed as u64;
     }
-    let at = (cohort.epoch + 1, cohort.step + 1);
+    let (at, now) = ((cohort.epoch + 1, cohort.step + 1), (cohort.epoch, learning_rate));
     let step = |student: &mut Student| {
-        let loss = student.step(batch, teacher_logits.as_ref(), learning_rate, stream)?;
+        let loss = student.step(batch, said.as_ref(), now, stream)?;
         loss.map_or(Ok(()), |loss| check_finite(loss, student, at))
     };
     if batch.images.device().is_cuda() {

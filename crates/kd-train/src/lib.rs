@@ -1,14 +1,10 @@
-//! Objectives, optimizers, schedules, the training loop and evaluation.
-//!
-//! Key decision: the unit of training is a cohort, students that share data and teacher and are
-//! trained in lockstep, so that one batch and one teacher forward serve them all; each ends with
-//! the same bits as when it is trained alone. The loop, [`fit`], reads top to bottom: no
-//! callbacks, no hooks, no trainer class.
+#![doc = include_str!("../README.md")]
 
 mod cohort;
 pub mod correction;
 mod evaluate;
 mod fit;
+mod folder;
 pub mod losses;
 mod measure;
 mod metrics_log;
@@ -26,10 +22,11 @@ mod testing;
 pub use cohort::{Cohort, Student};
 pub use evaluate::{EvalSet, logits};
 pub use fit::{Data, Outcome, Prepared, Run, fit, prepare, train_step};
+pub use folder::fit_in;
 pub use kd_core::argmax;
-pub use losses::LossSpec;
+pub use losses::{Loss, LossInput, LossSpec};
 pub use metrics_log::MetricsLog;
-pub use optimizer::{Optimizer, OptimizerSpec};
+pub use optimizer::{Optimize, Optimizer, OptimizerSpec};
 pub use plan::Plan;
 pub use progress::Counters;
 pub use schedule::{Anneal, At, Schedule};

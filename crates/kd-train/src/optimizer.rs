@@ -52,11 +52,39 @@ impl OptimizerSpec {
     }
 }
 
-/// An optimizer with its state for each parameter.
+/// A rule by which a network's parameters follow their gradients, with its state.
+///
+/// [`Optimizer`] has those that suite files name; any other type that implements this trait goes
+/// into a [`crate::Student`] just as well.
+pub trait Optimize: Send + Sync {
+    /// Moves every parameter that has a gradient ([`kd_core::Grad::get`]). `step` is the number of
+    /// the step, counted from 1. The training loop forgets the gradients afterwards.
+    ///
+    /// # Errors
+    /// [`Error::Config`] when `params` are not those that the optimizer was made for.
+    fn step(&mut self, params: &Params, learning_rate: f64, step: u64) -> Result<()>;
+
+    /// The state as tensors by name, for a checkpoint; none for a rule without a state.
+    ///
+    /// # Errors
+    /// When candle cannot allocate.
+    fn tensors(&self) -> Result<BTreeMap<String, Tensor>> {
+        Ok(BTreeMap::new())
+    }
+
+    /// Takes up the state that [`Optimize::tensors`] gave.
+    ///
+    /// # Errors
+    /// [`Error::Config`] or [`Error::Shape`] when a part is missing or of another size.
+    fn load(&mut self, _tensors: &BTreeMap<String, Tensor>) -> Result<()> {
+        Ok(())
+    }
+}
+
+/// An optimizer of an [`OptimizerSpec`] with its state for each parameter.
 #[derive(Debug)]
 pub struct Optimizer {
     spec: OptimizerSpec,
-    n_steps: u64,
     states: States,
 }
 
@@ -110,33 +138,19 @@ impl Optimizer {
             (true, OptimizerSpec::Adam(_)) => States::Gpu(Moments::adam(params)),
             (true, OptimizerSpec::Sgd(_)) => States::Gpu(Moments::sgd(params)),
         };
-        Self { spec, n_steps: 0, states }
+        Self { spec, states }
     }
+}
 
-    /// Number of steps made.
-    pub fn n_steps(&self) -> u64 {
-        self.n_steps
-    }
-
-    /// Moves every parameter that has a gradient, in the order of their names, and forgets the
-    /// gradients.
-    ///
-    /// # Errors
-    /// [`Error::Config`] when `params` are not those that the optimizer was made for.
-    pub fn step(&mut self, params: &Params, learning_rate: f64) -> Result<()> {
-        self.n_steps += 1;
-        let Self { spec, n_steps, states } = self;
-        let states = match (states, &*spec) {
+impl Optimize for Optimizer {
+    fn step(&mut self, params: &Params, learning_rate: f64, step: u64) -> Result<()> {
+        let states = match (&mut self.states, &self.spec) {
             (States::Cpu(states), _) => states,
             (States::Gpu(moments), OptimizerSpec::Adam(adam)) => {
-                moments.adam_step(adam, learning_rate, *n_steps, params)?;
-                params.clear_grads();
-                return Ok(());
+                return moments.adam_step(adam, learning_rate, step, params);
             }
             (States::Gpu(moments), OptimizerSpec::Sgd(sgd)) => {
-                moments.sgd_step(sgd, learning_rate, *n_steps, params)?;
-                params.clear_grads();
-                return Ok(());
+                return moments.sgd_step(sgd, learning_rate, step, params);
             }
         };
         for (name, param) in params.iter() {
@@ -144,25 +158,20 @@ impl Optimizer {
             let state = states
                 .get_mut(name)
                 .ok_or_else(|| Error::config(name, "the optimizer has no such parameter"))?;
-            match (&*spec, state) {
+            match (&self.spec, state) {
                 (OptimizerSpec::Adam(adam), State::Adam(state)) => {
-                    state.step(adam, learning_rate, *n_steps, param.var(), grad)?;
+                    state.step(adam, learning_rate, step, param.var(), grad)?;
                 }
                 (OptimizerSpec::Sgd(sgd), State::Sgd(state)) => {
-                    state.step(sgd, learning_rate, *n_steps, param.var(), grad)?;
+                    state.step(sgd, learning_rate, step, param.var(), grad)?;
                 }
                 _ => return Err(Error::config("optimizer", "state of another optimizer")),
             }
-            param.grad().clear();
         }
         Ok(())
     }
 
-    /// The state as tensors, `PARAMETER/PART`, for a checkpoint.
-    ///
-    /// # Errors
-    /// When candle cannot allocate.
-    pub fn tensors(&self) -> Result<BTreeMap<String, Tensor>> {
+    fn tensors(&self) -> Result<BTreeMap<String, Tensor>> {
         let states = match &self.states {
             States::Cpu(states) => states,
             States::Gpu(moments) => return moments.tensors(),
@@ -177,19 +186,13 @@ impl Optimizer {
         Ok(tensors)
     }
 
-    /// Takes up the state of a checkpoint after `n_steps` steps.
-    ///
-    /// # Errors
-    /// [`Error::Config`] or [`Error::Shape`] when a part is missing or of another size.
-    pub fn load(&mut self, tensors: &BTreeMap<String, Tensor>, n_steps: u64) -> Result<()> {
+    fn load(&mut self, tensors: &BTreeMap<String, Tensor>) -> Result<()> {
         match &mut self.states {
             States::Cpu(states) => {
-                states.iter_mut().try_for_each(|(name, state)| load(name, state, tensors))?;
+                states.iter_mut().try_for_each(|(name, state)| load(name, state, tensors))
             }
-            States::Gpu(moments) => moments.load(tensors)?,
+            States::Gpu(moments) => moments.load(tensors),
         }
-        self.n_steps = n_steps;
-        Ok(())
     }
 }
 
@@ -211,29 +214,25 @@ fn load(name: &str, state: &mut State, tensors: &BTreeMap<String, Tensor>) -> Re
 #[cfg(test)]
 mod tests {
     use super::*;
-    use kd_core::ops::Activation;
     use kd_core::testing::random;
-    use kd_core::{Linear, Mode, Stream};
+    use kd_core::{Classifier, Mode, Stream};
+
+    use crate::testing::Network;
 
     fn specs() -> [OptimizerSpec; 2] {
         let sgd = Sgd { momentum: 0.9, nesterov: true, weight_decay: 1e-3 };
         [OptimizerSpec::Adam(Adam::default()), OptimizerSpec::Sgd(sgd)]
     }
 
-    fn params() -> (Linear, Params) {
-        let mut params = Params::default();
-        let layer = Linear::new(&mut params, "fc", (3, 2), Stream::new(1), &Device::Cpu).unwrap();
-        (layer, params)
-    }
-
     /// Steps `from..to` on inputs that depend on the step alone.
-    fn steps(optimizer: &mut Optimizer, layer: &Linear, params: &Params, from: u64, to: u64) {
+    fn steps(optimizer: &mut Optimizer, model: &Network, from: u64, to: u64) {
         for step in from..to {
-            let x = random(Stream::new(2).number(step), &[5, 3]);
-            let mode = Mode::Train(Stream::new(0));
-            let y = layer.forward(&x, Activation::Identity, mode).unwrap();
-            y.sqr().unwrap().mean_all().unwrap().backward().unwrap();
-            optimizer.step(params, 0.05).unwrap();
+            let x = random(Stream::new(2).number(step), &[5, 1, 2, 2]);
+            let y = model.forward(&x, Mode::Train(Stream::new(0))).unwrap();
+            let grads = y.sqr().unwrap().mean_all().unwrap().backward().unwrap();
+            model.params().take_up(&grads).unwrap();
+            optimizer.step(model.params(), 0.05, step + 1).unwrap();
+            model.params().clear_grads();
         }
     }
 
@@ -245,18 +244,19 @@ mod tests {
     #[test]
     fn a_loaded_state_goes_on_with_the_same_bits() {
         for spec in specs() {
-            let (layer, params) = params();
-            let mut whole = Optimizer::new(spec, &params);
-            steps(&mut whole, &layer, &params, 0, 3);
-            let (tensors, weights) = (whole.tensors().unwrap(), copied(&params));
-            steps(&mut whole, &layer, &params, 3, 6);
-            let want = bits(&params);
+            let model = Network::new(1);
+            let params = model.params();
+            let mut whole = Optimizer::new(spec, params);
+            steps(&mut whole, &model, 0, 3);
+            let (tensors, weights) = (whole.tensors().unwrap(), copied(params));
+            steps(&mut whole, &model, 3, 6);
+            let want = bits(params);
             params.load(&weights).unwrap();
-            let mut resumed = Optimizer::new(spec, &params);
-            resumed.load(&tensors, 3).unwrap();
-            steps(&mut resumed, &layer, &params, 3, 6);
-            assert_eq!(bits(&params), want, "{spec:?}");
-            assert_eq!((resumed.n_steps(), state_bits(&resumed)), (6, state_bits(&whole)));
+            let mut resumed = Optimizer::new(spec, params);
+            resumed.load(&tensors).unwrap();
+            steps(&mut resumed, &model, 3, 6);
+            assert_eq!(bits(params), want, "{spec:?}");
+            assert_eq!(state_bits(&resumed), state_bits(&whole));
         }
     }
 
@@ -273,22 +273,21 @@ mod tests {
 
     #[test]
     fn the_state_of_another_network_or_optimizer_is_refused() {
-        let (_, params) = params();
-        let [adam, sgd] = specs().map(|spec| Optimizer::new(spec, &params));
-        let mut other = Optimizer::new(specs()[0], &params);
-        assert!(matches!(other.load(&sgd.tensors().unwrap(), 1), Err(Error::Config { .. })));
+        let model = Network::new(1);
+        let [adam, sgd] = specs().map(|spec| Optimizer::new(spec, model.params()));
+        let mut other = Optimizer::new(specs()[0], model.params());
+        assert!(matches!(other.load(&sgd.tensors().unwrap()), Err(Error::Config { .. })));
         let mut tensors = adam.tensors().unwrap();
         tensors.insert("fc.bias/first".into(), random(Stream::new(0), &[3]));
-        assert!(matches!(other.load(&tensors, 1), Err(Error::Shape { .. })));
+        assert!(matches!(other.load(&tensors), Err(Error::Shape { .. })));
     }
 
     #[test]
     fn a_parameter_without_a_gradient_stays() {
-        let (_, params) = params();
-        let before = bits(&params);
-        let mut optimizer = Optimizer::new(specs()[1], &params);
-        optimizer.step(&params, 0.1).unwrap();
-        assert_eq!((bits(&params), optimizer.n_steps()), (before, 1));
+        let model = Network::new(1);
+        let before = bits(model.params());
+        Optimizer::new(specs()[1], model.params()).step(model.params(), 0.1, 1).unwrap();
+        assert_eq!(bits(model.params()), before);
     }
 
     #[test]

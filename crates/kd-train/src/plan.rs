@@ -36,6 +36,19 @@ fn one() -> u64 {
 }
 
 impl Plan {
+    /// Adam at a constant learning rate, evaluated after every epoch.
+    pub fn new(n_epochs: u64, batch_size: usize, learning_rate: f64) -> Self {
+        Self {
+            n_epochs,
+            batch_size,
+            learning_rate,
+            optimizer: OptimizerSpec::default(),
+            schedule: Schedule::default(),
+            eval_every: 1,
+            eval_every_steps: None,
+        }
+    }
+
     /// Refuses settings outside their domain.
     ///
     /// # Errors

@@ -4,12 +4,14 @@
 //! an epoch shows an image as an earlier one did (random crops of MNIST's images have 25 versions),
 //! they are looked up: over 65 epochs two thirds of the teacher's work is saved. A file of soft
 //! targets takes the place of the memory where it would be too large, or should outlast the
-//! training.
+//! training. The outputs of a teacher's parts are not remembered: where some are needed, it computes
+//! each batch.
 
+use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
 use candle_core::Tensor;
-use kd_core::{Batch, BatchSource, Classifier, Mode, Result};
+use kd_core::{Batch, BatchSource, Classifier, Error, Mode, Result};
 
 use crate::soft_targets::{SoftTargetStore, TargetFile};
 
@@ -21,6 +23,28 @@ pub(crate) struct Teacher<'a> {
     model: &'a dyn Classifier,
     source: &'a dyn BatchSource,
     memory: Option<Memory>,
+    taps: Vec<String>,
+}
+
+/// What a teacher says of a batch.
+#[derive(Debug, Clone)]
+pub(crate) struct Said {
+    /// `(N, K)`.
+    pub(crate) logits: Tensor,
+    /// The outputs of its parts, by name.
+    pub(crate) taps: BTreeMap<String, Tensor>,
+    /// Rows that were computed for this batch.
+    pub(crate) n_computed: usize,
+}
+
+impl Said {
+    /// All of it computed, without gradients.
+    pub(crate) fn by(model: &dyn Classifier, batch: &Batch, taps: &[String]) -> Result<Self> {
+        let taps: Vec<&str> = taps.iter().map(String::as_str).collect();
+        let (logits, taps) = model.forward_with_taps(&batch.images, Mode::Eval, &taps)?;
+        let taps = taps.into_iter().map(|(name, tap)| (name, tap.detach())).collect();
+        Ok(Self { logits: logits.detach(), taps, n_computed: batch.indices.len() })
+    }
 }
 
 /// Rows of logits, one for each version of each image.
@@ -34,27 +58,34 @@ enum Memory {
 impl<'a> Teacher<'a> {
     /// With `store`, remembers in a file. Else in memory, where each version of an image of
     /// `source` will be seen more than once in `n_epochs`, on average, and the memory is small.
+    /// With `taps`, the names of parts whose outputs are needed as well, nothing is remembered.
     ///
     /// # Errors
-    /// Those of [`TargetFile::open`].
+    /// Those of [`TargetFile::open`]; [`Error::Config`] for `store` and `taps` together.
     pub(crate) fn new(
         model: &'a dyn Classifier,
         source: &'a dyn BatchSource,
         n_epochs: u64,
         store: Option<&SoftTargetStore<'_>>,
+        taps: Vec<String>,
     ) -> Result<Self> {
-        let memory = match store {
-            Some(store) => Some(Memory::File(TargetFile::open(store, model, source)?)),
-            None => exact(model, source, n_epochs),
+        let memory = match (store, taps.first()) {
+            (None, None) => exact(model, source, n_epochs),
+            (None, Some(_)) => None,
+            (Some(store), None) => Some(Memory::File(TargetFile::open(store, model, source)?)),
+            (Some(_), Some(tap)) => {
+                let reason = format!("keep logits alone, but an objective needs `{tap}` as well");
+                return Err(Error::config("soft_targets", reason));
+            }
         };
-        Ok(Self { model, source, memory })
+        Ok(Self { model, source, memory, taps })
     }
 
-    /// The logits of `batch`, which epoch `epoch` shows, and how many rows were computed.
-    pub(crate) fn logits(&self, epoch: u64, batch: &Batch) -> Result<(Tensor, usize)> {
+    /// What it says of `batch`, which epoch `epoch` shows.
+    pub(crate) fn say(&self, epoch: u64, batch: &Batch) -> Result<Said> {
         let n_rows = batch.indices.len();
         let Some(memory) = &self.memory else {
-            return Ok((self.model.forward(&batch.images, Mode::Eval)?, n_rows));
+            return Said::by(self.model, batch, &self.taps);
         };
         let n_classes = self.model.n_classes();
         let mut rows = vec![0.0; n_rows * n_classes];
@@ -70,8 +101,8 @@ impl<'a> Teacher<'a> {
             row.copy_from_slice(logits);
             memory.put(self.place(epoch, batch.indices[i as usize]), row)?;
         }
-        let rows = Tensor::from_vec(rows, (n_rows, n_classes), batch.images.device())?;
-        Ok((rows, unknown.len()))
+        let logits = Tensor::from_vec(rows, (n_rows, n_classes), batch.images.device())?;
+        Ok(Said { logits, taps: BTreeMap::new(), n_computed: unknown.len() })
     }
 
     /// The number of the row of the version of image `index` that epoch `epoch` shows.
@@ -135,15 +166,15 @@ mod tests {
     /// The logits of four epochs, and how many images the network has seen for them.
     fn four_epochs(n_epochs: u64) -> (Vec<Vec<u32>>, usize) {
         let (model, source) = (Network::new(1), Dots::new(6));
-        let teacher = Teacher::new(&model, &source, n_epochs, None).unwrap();
+        let teacher = Teacher::new(&model, &source, n_epochs, None, Vec::new()).unwrap();
         let batches = (0..4).flat_map(|epoch| [[3, 0, 5], [1, 2, 4]].map(|rows| (epoch, rows)));
         let mut n_computed = 0;
         let logits = batches.map(|(epoch, rows)| {
             let batch = source.batch(epoch, &rows).unwrap();
-            let (logits, n) = teacher.logits(epoch, &batch).unwrap();
-            n_computed += n;
-            assert_eq!(logits.dims(), [3, 6]);
-            bits(&logits.flatten_all().unwrap().to_vec1().unwrap())
+            let said = teacher.say(epoch, &batch).unwrap();
+            n_computed += said.n_computed;
+            assert_eq!(said.logits.dims(), [3, 6]);
+            bits(&said.logits.flatten_all().unwrap().to_vec1().unwrap())
         });
         let logits = logits.collect();
         assert_eq!(model.n_seen(), n_computed);

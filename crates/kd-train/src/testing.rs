@@ -1,11 +1,10 @@
 //! A small data set and a small network for tests.
 
-use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use candle_core::{Device, Tensor};
-use kd_core::ops::Activation;
-use kd_core::{Batch, BatchSource, Classifier, Linear, Mode, Params, Result, Stream};
+use kd_core::ops::{Flatten, Linear};
+use kd_core::{Batch, BatchSource, Classifier, Graph, Mode, Net, Params, Result, Stream};
 
 /// Classes of [`Dots`] and [`Network`].
 pub(crate) const N_CLASSES: usize = 6;
@@ -70,18 +69,18 @@ impl BatchSource for Dots {
 
 /// A linear network that counts the images that it sees.
 pub(crate) struct Network {
-    linear: Linear,
-    params: Params,
+    net: Net,
     n_seen: AtomicUsize,
 }
 
 impl Network {
     /// With random weights.
     pub(crate) fn new(seed: u64) -> Self {
-        let mut params = Params::default();
-        let stream = Stream::new(seed);
-        let linear = Linear::new(&mut params, "fc", (4, N_CLASSES), stream, &Device::Cpu).unwrap();
-        Self { linear, params, n_seen: AtomicUsize::new(0) }
+        let mut graph = Graph::new([1, 2, 2]);
+        graph.then("flatten", Flatten {});
+        graph.then("fc", Linear::new(N_CLASSES));
+        let net = Net::new(graph, Stream::new(seed), &Device::Cpu).unwrap();
+        Self { net, n_seen: AtomicUsize::new(0) }
     }
 
     /// How many images it has seen.
@@ -93,11 +92,7 @@ impl Network {
 impl Classifier for Network {
     fn forward(&self, images: &Tensor, mode: Mode) -> Result<Tensor> {
         self.n_seen.fetch_add(images.dims()[0], Ordering::Relaxed);
-        self.linear.forward(&images.flatten_from(1)?, Activation::Identity, mode)
-    }
-
-    fn features(&self, x: &Tensor, mode: Mode) -> Result<(Tensor, BTreeMap<String, Tensor>)> {
-        Ok((self.forward(x, mode)?, BTreeMap::new()))
+        self.net.forward(images, mode)
     }
 
     fn n_classes(&self) -> usize {
@@ -105,7 +100,7 @@ impl Classifier for Network {
     }
 
     fn params(&self) -> &Params {
-        &self.params
+        self.net.params()
     }
 }
 

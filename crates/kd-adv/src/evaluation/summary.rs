@@ -4,7 +4,7 @@ use kd_core::record::AttackRecord;
 use kd_core::{Error, Result};
 
 use super::Outcome;
-use crate::{AttackSpec, Norm};
+use crate::{Attack, AttackSpec, Norm};
 
 /// By how much rounding may take an image out of its ball.
 const TOLERANCE: f64 = 1e-6;
@@ -15,12 +15,16 @@ const TOLERANCE: f64 = 1e-6;
 /// `correct / total`, robust accuracy `robust / total`, and the attack's success among correctly
 /// classified images `(correct - robust) / correct`.
 pub fn summarize(spec: &AttackSpec, outcomes: &[Outcome]) -> AttackRecord {
-    let attack = spec.as_dyn();
     AttackRecord {
         attack: spec.name().into(),
         settings: settings(spec),
-        ..counts(attack.norm(), attack.eps(), outcomes)
+        ..count(spec.as_dyn(), outcomes)
     }
+}
+
+/// The same of any attack; its name and settings are left for the caller as well.
+pub fn count(attack: &dyn Attack, outcomes: &[Outcome]) -> AttackRecord {
+    counts(attack.norm(), attack.eps(), outcomes)
 }
 
 /// For every norm and radius that some attack has, an image counts as robust when none of the
@@ -29,10 +33,9 @@ pub fn summarize(spec: &AttackSpec, outcomes: &[Outcome]) -> AttackRecord {
 ///
 /// One record each, called `worst-case`, in the order in which the radii appear; none where there
 /// is only one attack to join. `attacks` have the same images in the same order.
-pub fn worst_cases(attacks: &[(&AttackSpec, &[Outcome])]) -> Vec<AttackRecord> {
+pub fn worst_cases(attacks: &[(&dyn Attack, &[Outcome])]) -> Vec<AttackRecord> {
     let mut balls: Vec<(Norm, f32)> = Vec::new();
-    for (spec, _) in attacks {
-        let attack = spec.as_dyn();
+    for (attack, _) in attacks {
         if let Some(eps) = attack.eps()
             && !balls.contains(&(attack.norm(), eps))
         {
@@ -42,8 +45,7 @@ pub fn worst_cases(attacks: &[(&AttackSpec, &[Outcome])]) -> Vec<AttackRecord> {
     let record = |&(norm, eps): &(Norm, f32)| {
         let joined: Vec<&[Outcome]> = attacks
             .iter()
-            .filter(|(spec, _)| {
-                let attack = spec.as_dyn();
+            .filter(|(attack, _)| {
                 attack.norm() == norm && [None, Some(eps)].contains(&attack.eps())
             })
             .map(|(_, outcomes)| *outcomes)
@@ -185,7 +187,7 @@ mod tests {
         let first = [outcome(0, 1, 1, 0.1), outcome(0, 0, 0, 0.1), outcome(0, 0, 0, 0.1)];
         let second = [outcome(0, 0, 0, 0.1), outcome(0, 2, 0, 0.05), outcome(0, 0, 0, 0.1)];
         let larger = [outcome(0, 1, 1, 0.2), outcome(0, 1, 1, 0.2), outcome(0, 1, 1, 0.2)];
-        let attacks: [(&AttackSpec, &[Outcome]); 3] =
+        let attacks: [(&dyn Attack, &[Outcome]); 3] =
             [(&fgsm, &first), (&pgd(0.1), &second), (&pgd(0.2), &larger)];
         let [record] = &worst_cases(&attacks)[..] else { panic!("one radius has two attacks") };
         assert_eq!((record.attack.as_str(), record.eps), ("worst-case", Some(0.1)));
@@ -201,7 +203,7 @@ mod tests {
         let ball = AttackSpec::Pgd(Pgd { eps: 0.5, norm, ..Pgd::default() });
         let first = [outcome(0, 0, 0, 0.5), outcome(0, 0, 0, 0.5)];
         let second = [outcome(0, 1, 1, 0.4), outcome(0, 1, 1, 0.6)];
-        let attacks: [(&AttackSpec, &[Outcome]); 2] = [(&ball, &first), (&nearest, &second)];
+        let attacks: [(&dyn Attack, &[Outcome]); 2] = [(&ball, &first), (&nearest, &second)];
         assert_eq!(worst_cases(&attacks)[0].robust, 1);
     }
 

@@ -2,14 +2,12 @@
 
 use std::process::ExitCode;
 
-use candle_core::Device;
 use kd_adv::AttackSpec;
-use kd_core::{Classifier, Stream};
 use kd_data::DataSpec;
 use kd_models::ModelSpec;
 use kd_train::LossSpec;
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 /// Arguments of `kd list`.
 #[derive(Debug, clap::Args)]
@@ -21,43 +19,158 @@ pub(crate) struct Args {
 
 /// Prints every registry with the default settings of its entries.
 pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    let families = [
-        ("models", models()?),
-        ("losses", entries(&LossSpec::all())?),
-        ("attacks", entries(&AttackSpec::all())?),
-        ("data", entries(&DataSpec::all())?),
-    ];
+    let (models, others) = (models()?, others()?);
     if args.json {
-        let object: serde_json::Map<String, Value> = families
-            .into_iter()
-            .map(|(name, list)| (name.to_owned(), Value::Array(list)))
-            .collect();
+        let mut object = Map::from_iter([("models".to_owned(), json!(models))]);
+        object.extend(others.into_iter().map(|(name, entries)| (name.to_owned(), json!(entries))));
         println!("{}", Value::Object(object));
         return Ok(ExitCode::SUCCESS);
     }
-    for (name, list) in families {
-        println!("{name}");
-        list.iter().for_each(|entry| println!("  {entry}"));
+    print_models(&models);
+    for (family, entries) in &others {
+        println!("\n{family}: kind, default settings");
+        let rows: Vec<_> = entries.iter().map(|e| [text(&e["kind"]), settings(e)]).collect();
+        print(&rows, &[Align::Left, Align::Left]);
     }
     Ok(ExitCode::SUCCESS)
 }
 
-fn entries<T: Serialize>(all: &[T]) -> anyhow::Result<Vec<Value>> {
-    Ok(all.iter().map(serde_json::to_value).collect::<Result<_, _>>()?)
+/// The networks with their short names, and their sizes for the images that they are meant for.
+fn models() -> anyhow::Result<Vec<Value>> {
+    let model = |spec: ModelSpec| -> anyhow::Result<Value> {
+        let (image_shape, n_classes) = spec.as_dyn().usual_data();
+        let counts = spec.as_dyn().graph(image_shape, n_classes)?.counts()?;
+        let mut value = entry(&spec)?;
+        value["name"] = json!(spec.short_name());
+        value["image_shape"] = json!(image_shape);
+        value["classes"] = json!(n_classes);
+        value["parameters"] = json!(counts.parameters);
+        value["multiply_adds"] = json!(counts.multiply_adds);
+        Ok(value)
+    };
+    ModelSpec::all().into_iter().map(model).collect()
 }
 
-/// The networks, with their short names, and their numbers of parameters for ten classes and
-/// images of MNIST (the small networks without batch norm) or of CIFAR-10.
-fn models() -> anyhow::Result<Vec<Value>> {
-    let mut list = entries(&ModelSpec::all())?;
-    for (spec, value) in ModelSpec::all().iter().zip(&mut list) {
-        let image_shape = match spec {
-            ModelSpec::Mlp(_) | ModelSpec::Papernot(_) => [1, 28, 28],
-            _ => [3, 32, 32],
-        };
-        let network = spec.as_dyn().build(image_shape, 10, Stream::new(0), &Device::Cpu)?;
-        value["name"] = json!(spec.short_name());
-        value["parameters"] = json!(network.params().n_elements());
+/// The other registries.
+fn others() -> anyhow::Result<[(&'static str, Vec<Value>); 3]> {
+    Ok([
+        ("losses", entries(&LossSpec::all())?),
+        ("attacks", entries(&AttackSpec::all())?),
+        ("data", entries(&DataSpec::all())?),
+    ])
+}
+
+fn entries<T: Serialize>(all: &[T]) -> anyhow::Result<Vec<Value>> {
+    all.iter().map(entry).collect()
+}
+
+/// By way of text, which has the shortest decimals: 0.1, not the f64 nearest to the f32 nearest to
+/// it.
+fn entry<T: Serialize>(spec: &T) -> anyhow::Result<Value> {
+    Ok(serde_json::from_str(&serde_json::to_string(spec)?)?)
+}
+
+fn print_models(models: &[Value]) {
+    println!("models: kind, an example's name, its images and classes, parameters, multiply-adds");
+    let row = |model: &Value| {
+        let shape: Vec<String> =
+            model["image_shape"].as_array().into_iter().flatten().map(text).collect();
+        [
+            text(&model["kind"]),
+            text(&model["name"]),
+            shape.join("x"),
+            text(&model["classes"]),
+            thousands(&model["parameters"]),
+            thousands(&model["multiply_adds"]),
+        ]
+    };
+    let rows: Vec<_> = models.iter().map(row).collect();
+    use Align::{Left, Right};
+    print(&rows, &[Left, Left, Left, Right, Right, Right]);
+}
+
+/// Settings but for the kind, as a suite file has them: `eps = 0.1, norm = "linf"`.
+fn settings(entry: &Value) -> String {
+    let fields = entry.as_object().into_iter().flatten();
+    let set = fields.filter(|(key, value)| *key != "kind" && !value.is_null());
+    set.map(|(key, value)| format!("{key} = {}", toml(value))).collect::<Vec<_>>().join(", ")
+}
+
+fn toml(value: &Value) -> String {
+    match value {
+        Value::Object(fields) => {
+            let set = fields.iter().filter(|(_, value)| !value.is_null());
+            let fields: Vec<_> =
+                set.map(|(key, value)| format!("{key} = {}", toml(value))).collect();
+            format!("{{ {} }}", fields.join(", "))
+        }
+        Value::Array(items) => {
+            format!("[{}]", items.iter().map(toml).collect::<Vec<_>>().join(", "))
+        }
+        other => other.to_string(),
     }
-    Ok(list)
+}
+
+/// Without quotes.
+fn text(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+}
+
+/// 2,395,210.
+fn thousands(value: &Value) -> String {
+    let digits = value.to_string();
+    let mut groups: Vec<&str> = Vec::new();
+    let mut rest = digits.as_str();
+    while rest.len() > 3 {
+        let (head, group) = rest.split_at(rest.len() - 3);
+        groups.push(group);
+        rest = head;
+    }
+    groups.push(rest);
+    groups.reverse();
+    groups.join(",")
+}
+
+#[derive(Clone, Copy)]
+enum Align {
+    Left,
+    Right,
+}
+
+/// Rows whose cells stand below each other.
+fn print<const N: usize>(rows: &[[String; N]], align: &[Align; N]) {
+    let width = |i: usize| rows.iter().map(|row| row[i].chars().count()).max().unwrap_or(0);
+    let widths: [usize; N] = std::array::from_fn(width);
+    for row in rows {
+        let cell = |i: usize| match align[i] {
+            Align::Left => format!("{:<1$}", row[i], widths[i]),
+            Align::Right => format!("{:>1$}", row[i], widths[i]),
+        };
+        let line = (0..N).map(cell).collect::<Vec<_>>().join("  ");
+        println!("  {}", line.trim_end());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_grouped() {
+        let numbers = [0, 7, 999, 1000, 2_395_210].map(|n| thousands(&json!(n)));
+        assert_eq!(numbers, ["0", "7", "999", "1,000", "2,395,210"]);
+    }
+
+    #[test]
+    fn settings_are_those_of_a_suite_file() {
+        let value = json!({ "kind": "x", "eps": 0.1, "o": { "norm": "l2", "n": null }, "r": [1] });
+        assert_eq!(settings(&value), r#"eps = 0.1, o = { norm = "l2" }, r = [1]"#);
+    }
+
+    #[test]
+    fn single_precision_has_no_noise() {
+        #[derive(Serialize)]
+        struct Eps(f32);
+        assert_eq!(entry(&Eps(16.0 / 255.0)).unwrap().to_string(), "0.0627451");
+    }
 }

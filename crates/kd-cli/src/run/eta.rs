@@ -69,13 +69,14 @@ fn step_seconds(
 ) -> Result<f64> {
     let mut cohort = Cohort::new(&training.name, 0, students(context, training, 0)?);
     let stand_in = stand_in(context, training)?;
+    let (teacher, taps) =
+        (stand_in.as_ref().map(|net| net as &dyn Classifier), cohort.teacher_taps());
     let order = train.order(0);
     let indices = &order[..training.plan.batch_size.min(order.len())];
     let (started, mut shortest) = (Instant::now(), f64::INFINITY);
     for _ in 0..ENOUGH.1 {
         let begun = Instant::now();
-        let prepared =
-            prepare(train.batch(0, indices)?, stand_in.as_ref().map(|net| net as &dyn Classifier))?;
+        let prepared = prepare(train.batch(0, indices)?, teacher, &taps)?;
         train_step(&mut cohort, &prepared, 0.0, Stream::new(0))?;
         shortest = shortest.min(begun.elapsed().as_secs_f64());
         if started.elapsed() > ENOUGH.0 {
@@ -95,8 +96,7 @@ fn stand_in(context: &Context<'_>, training: &TrainingSpec) -> Result<Option<Net
 
 /// The network of a training before its first step.
 fn network(context: &Context<'_>, training: &str) -> Result<Net> {
-    let graph = context.graph(&context.spec.training(training)?.model)?;
-    Net::new(graph, Stream::new(0), &context.setting.device)
+    context.network(&context.spec.training(training)?.model, Stream::new(0))
 }
 
 /// Images whose gradients are timed.

@@ -75,6 +75,12 @@ impl Made {
         }
     }
 
+    /// Whether the values are on a GPU.
+    #[cfg(feature = "cuda")]
+    pub(crate) fn is_on_gpu(&self) -> bool {
+        matches!(self.kind, Kind::Plain(Values::Gpu(_)))
+    }
+
     /// Those in CPU memory.
     ///
     /// # Panics

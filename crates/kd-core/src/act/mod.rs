@@ -90,13 +90,16 @@ impl Act {
         Self { id, dims, ..self.clone() }
     }
 
-    /// The values of an activation on a GPU.
+    /// The values of an activation on a GPU, in its shape.
     ///
     /// # Errors
     /// [`crate::Error::Config`] in CPU memory.
+    ///
+    /// # Panics
+    /// As [`Act::made`].
     #[cfg(feature = "cuda")]
-    pub(crate) fn gpu(&self) -> Result<&Tensor> {
-        self.made().values().gpu()
+    pub(crate) fn gpu(&self) -> Result<Tensor> {
+        Ok(self.made().values().gpu()?.reshape(self.dims())?)
     }
 
     /// Whether the backward has to compute its gradient.

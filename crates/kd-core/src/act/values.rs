@@ -11,7 +11,7 @@ use crate::{Error, Result};
 pub enum Values {
     /// In CPU memory.
     Host(Buffer),
-    /// On a GPU: contiguous and not tracked.
+    /// On a GPU: contiguous and not tracked; whose shape it is in is for the activation to say.
     Gpu(Tensor),
 }
 
@@ -31,10 +31,10 @@ impl Values {
     /// Those of `tensor`; on a GPU its memory is shared.
     pub(crate) fn of(tensor: &Tensor) -> Result<Self> {
         let tensor = tensor.contiguous()?;
-        match tensor.device() {
-            Device::Cpu => Ok(Self::Host(slices::with(&tensor, |x| Ok(Buffer::copy_of(x)))?)),
-            _ => Ok(Self::Gpu(tensor.detach())),
+        if tensor.device().is_cuda() {
+            return Ok(Self::Gpu(tensor.detach()));
         }
+        Ok(Self::Host(slices::with(&tensor, |x| Ok(Buffer::copy_of(x)))?))
     }
 
     /// A copy of those of `tensor`.
@@ -57,7 +57,9 @@ impl Values {
     pub(crate) fn add(&mut self, other: &Self) -> Result<()> {
         match (self, other) {
             (Self::Host(sum), Self::Host(values)) => channels::add(sum, values),
-            (Self::Gpu(sum), Self::Gpu(values)) => *sum = (&*sum + values)?,
+            (Self::Gpu(sum), Self::Gpu(values)) => {
+                *sum = (&*sum + values.reshape(sum.shape())?)?;
+            }
             _ => return Err(elsewhere()),
         }
         Ok(())

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
-use candle_core::backend::BackendStorage;
+use candle_core::backend::{BackendDevice, BackendStorage};
 use candle_core::cuda::cudarc::cublas::CudaBlas;
 use candle_core::cuda::cudarc::driver::{
     CudaFunction, CudaModule, CudaSlice, CudaStream, result, sys,
@@ -11,7 +11,7 @@ use candle_core::cuda::cudarc::driver::{
 use candle_core::cuda::cudarc::nvrtc::{CompileOptions, compile_ptx_with_opts};
 use candle_core::cuda::{DeviceId, WrapErr};
 use candle_core::op::BackpropOp;
-use candle_core::{CudaDevice, CudaStorage, DType, Device, Shape, Storage, Tensor, Var};
+use candle_core::{CudaDevice, CudaStorage, Device, Shape, Storage, Tensor};
 
 use super::conv::Convolutions;
 use crate::device::Precision;
@@ -23,6 +23,7 @@ const SOURCE: &str = concat!(
     include_str!("../ops/channels/cuda.cu"),
     include_str!("../ops/batch_norm/cuda.cu"),
     include_str!("../ops/pool/cuda.cu"),
+    include_str!("../ops/subsample_pad/cuda.cu"),
     include_str!("../ops/layout/cuda.cu"),
     include_str!("../ops/dropout/cuda.cu"),
     include_str!("../ops/objective/cuda.cu"),
@@ -39,7 +40,6 @@ pub(crate) struct Gpu {
     functions: Mutex<BTreeMap<&'static str, CudaFunction>>,
     convolutions: Mutex<Convolutions>,
     products: Mutex<Arc<CudaBlas>>,
-    anchor: Var,
 }
 
 /// The GPUs in use, by candle's number of the opened device.
@@ -89,7 +89,6 @@ impl Gpu {
             functions: Mutex::default(),
             convolutions: Mutex::new(Convolutions::new(&stream)?),
             products: Mutex::new(device.cublas_handle()),
-            anchor: Var::zeros(1, DType::F32, &Device::Cuda(device.clone()))?,
             device: device.clone(),
             stream,
             precision,
@@ -110,13 +109,6 @@ impl Gpu {
         }
         drop(gpus);
         remember(cuda, Precision::F32)
-    }
-
-    /// A tensor that is not tracked and one that is, if asked for: made once, as each costs a launch.
-    pub(crate) fn anchors(&self, tracked: bool) -> Result<[Tensor; 2]> {
-        let none = self.anchor.as_detached_tensor();
-        let anchor = if tracked { self.anchor.as_tensor().clone() } else { none.clone() };
-        Ok([none, anchor])
     }
 
     /// The kernel `name`.
@@ -182,7 +174,14 @@ pub(crate) fn name(device: &Device) -> Result<String> {
 pub(crate) fn storage_copy(tensor: &Tensor) -> Result<CudaStorage> {
     let (storage, layout) = tensor.storage_and_layout();
     match &*storage {
-        Storage::Cuda(storage) => Ok(storage.try_clone(layout)?),
+        Storage::Cuda(storage) => {
+            #[expect(unsafe_code, reason = "memory that is not zeroed first")]
+            // SAFETY: all of it is written next.
+            let mut copy =
+                unsafe { storage.device().alloc_uninit(layout.shape(), storage.dtype())? };
+            storage.copy_strided_src(&mut copy, 0, layout)?;
+            Ok(copy)
+        }
         _ => Err(Error::config("device", "the values are not on a GPU")),
     }
 }

@@ -34,6 +34,10 @@ struct State {
 
 type Shared = Arc<Mutex<State>>;
 
+fn ran_already() -> Error {
+    Error::config("backward", "a network runs backward once for each forward")
+}
+
 fn lock(state: &Shared) -> MutexGuard<'_, State> {
     state.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -93,7 +97,7 @@ impl Arg {
             let of_outputs = std::mem::take(&mut state.of_outputs);
             state.of_args = backward(run, of_outputs)?;
         } else if state.of_args.get(self.index).is_none() {
-            return Err(Error::config("backward", "a network runs backward once for each forward"));
+            return Err(ran_already());
         }
         Ok(state.of_args[self.index].take())
     }
@@ -169,7 +173,9 @@ impl CustomOp1 for Output {
     }
 
     fn bwd(&self, token: &Tensor, _res: &Tensor, grad: &Tensor) -> CandleResult<Option<Tensor>> {
-        lock(&self.state).of_outputs[self.index] = Some(Values::copy_of(grad)?);
+        let grad = Values::copy_of(grad)?;
+        let mut state = lock(&self.state);
+        *state.of_outputs.get_mut(self.index).ok_or_else(ran_already)? = Some(grad);
         Ok(Some(token.zeros_like()?))
     }
 }

@@ -15,6 +15,9 @@ use crate::ops::layout::{to_nchw, to_nhwc};
 use crate::ops::step::Weight;
 use crate::{Classifier, Error, Mode, Params, Result, Stream, init};
 
+/// Plans by purpose and taps.
+type Plans = BTreeMap<(Purpose, Vec<String>), Arc<Plan>>;
+
 /// A network from pixels in `[0, 1]` to logits.
 pub struct Net {
     graph: Graph,
@@ -24,7 +27,7 @@ pub struct Net {
     weights: Vec<Vec<Weight>>,
     n_classes: usize,
     device: Device,
-    plans: Mutex<BTreeMap<(Purpose, Vec<String>), Arc<Plan>>>,
+    plans: Mutex<Plans>,
 }
 
 impl Net {

@@ -1,8 +1,12 @@
 //! A plan that runs: forward over its steps, and backward.
+//!
+//! Where the inputs are, all steps compute: in CPU memory, or on a GPU (`blocks/cuda.rs` and
+//! `ops/*/cuda.rs`, compiled but not run on one yet: see `cuda/mod.rs`).
 
 use std::any::Any;
 use std::sync::Arc;
 
+use super::blocks::Block;
 use super::plan::{Place, Plan, Purpose, Step};
 use crate::act::{Act, Grad, Grads, Made, Values, next_run};
 use crate::ops::step::{Backward, Forward};
@@ -32,7 +36,7 @@ impl Run {
             let inputs: Vec<&Act> = inputs.iter().collect();
             let (inputs, weights) = (&inputs[..], &step.weights[..]);
             let mut forward = Forward { inputs, weights, mode, saved: None };
-            let made = step.block.forward(&mut forward)?;
+            let made = self::forward(&*step.block, &mut forward)?;
             saved.push(forward.saved.filter(|_| needs_grad));
             let output = &step.output;
             let dims = dims(n, &output.shape);
@@ -78,12 +82,30 @@ impl Run {
             let (weights, mode) = (&step.weights[..], self.mode);
             let (inputs, output, grads) = (&inputs[..], &output, &mut grads);
             let mut backward = Backward { inputs, output, weights, mode, saved, grads };
-            step.block.backward(grad.host()?, &mut backward)?;
+            self::backward(&*step.block, grad, &mut backward)?;
         }
         let inputs = self.acts.iter().take(self.n_inputs);
         let grad = |input: &Option<Act>| grads.take(input.as_ref()?).map(|grad| grad.values);
         Ok(inputs.map(grad).collect())
     }
+}
+
+/// The output of `block`, where its inputs are.
+fn forward(block: &dyn Block, step: &mut Forward<'_>) -> Result<Made> {
+    #[cfg(feature = "cuda")]
+    if step.input(0).made().is_on_gpu() {
+        return Ok(block.on_gpu()?.forward(step)?.into());
+    }
+    block.forward(step)
+}
+
+/// The backward of `block`, where `grad` is.
+fn backward(block: &dyn Block, grad: Values, step: &mut Backward<'_>) -> Result<()> {
+    #[cfg(feature = "cuda")]
+    if let Values::Gpu(grad) = grad {
+        return block.on_gpu()?.backward(grad.reshape(step.output.dims())?, step);
+    }
+    block.backward(grad.host()?, step)
 }
 
 impl Step {

@@ -1,16 +1,14 @@
-//! Each operation on a GPU against its twin on the CPU, over odd shapes; twice, for the same bits.
-//! Where there is no GPU these tests say so and do nothing.
+//! What a GPU computes against the CPU, over odd shapes; twice, for the same bits. Where there is no
+//! GPU these tests say so and do nothing.
 
 use std::collections::BTreeMap;
 
 use candle_core::{Device, Tensor, Var};
 
 use super::*;
+use crate::graph::{Graph, IMAGES};
 use crate::testing::{gpu, random, relative_error};
-use crate::{
-    Act, BatchNorm2d, Conv2d, ConvInit, ConvNorm, ConvSpec, Linear, Mode, Params, Result, Stream,
-    Tape, taped_with,
-};
+use crate::{Classifier, Mode, Net, Result, Stream, apply};
 
 /// Values by name.
 type Values = BTreeMap<String, Tensor>;
@@ -36,31 +34,89 @@ fn on(device: &Device, name: &str, dims: &[usize]) -> Tensor {
     random(Stream::new(5).at(name), dims).to_device(device).unwrap()
 }
 
-/// Output and gradients of `sum(weights * f(x, other))`, and the parameters afterwards.
-fn step(
-    device: &Device,
-    (x, other): (&[usize], Option<&[usize]>),
-    mode: Mode,
-    params: &Params,
-    f: impl FnOnce(&mut Tape, &Act, Option<&Act>) -> Result<Act>,
-) -> Values {
-    let x = Var::from_tensor(&on(device, "x", x)).unwrap();
-    let other = other.map(|dims| Var::from_tensor(&on(device, "other", dims)).unwrap());
-    let y = taped_with(&x, other.as_deref(), mode, f).unwrap();
+/// A parameter, which is above 0 where it must be.
+fn param(device: &Device, name: &str, dims: &[usize]) -> Tensor {
+    let value = on(device, name, dims);
+    if name.ends_with("running_var") { (value.abs().unwrap() + 0.5).unwrap() } else { value }
+}
+
+/// Output and gradients of `sum(weights * op(inputs))`, and the parameters afterwards.
+fn single(device: &Device, op: &Op, inputs: &[&[usize]], mode: Mode) -> Values {
+    let var = |tensor| Var::from_tensor(&tensor).unwrap();
+    let shape = |dims: &&[usize]| match **dims {
+        [_, h, w, c] => vec![c, h, w],
+        _ => dims[1..].to_vec(),
+    };
+    let shapes: Vec<_> = inputs.iter().map(shape).collect();
+    let shapes: Vec<&[usize]> = shapes.iter().map(Vec::as_slice).collect();
+    let specs = op.as_dyn().params(&shapes).into_iter();
+    let params = specs.map(|spec| (spec.name.to_owned(), param(device, spec.name, &spec.shape)));
+    let inputs = inputs.iter().enumerate().map(|(i, dims)| (format!("x{i}"), dims));
+    let inputs = inputs.map(|(name, dims)| (name.clone(), on(device, &name, dims)));
+    let inputs: Vec<(String, Var)> = inputs.map(|(name, x)| (name, var(x))).collect();
+    let params: Vec<(String, Var)> = params.map(|(name, x)| (name, var(x))).collect();
+    let tensors = |vars: &[(String, Var)]| -> Vec<Tensor> {
+        vars.iter().map(|(_, var)| var.as_tensor().clone()).collect()
+    };
+    let (xs, ps) = (tensors(&inputs), tensors(&params));
+    let (xs, ps): (Vec<&Tensor>, Vec<&Tensor>) = (xs.iter().collect(), ps.iter().collect());
+    let y = apply(op.clone(), &xs, &ps, mode).unwrap();
     let loss = (&y * on(device, "weights", y.dims())).unwrap().sum_all().unwrap();
     let grads = loss.backward().unwrap();
-    let mut values = params.tensors();
-    values.insert("y".into(), y.detach());
-    values.insert("to x".into(), grads.get(&x).unwrap().clone());
-    if let Some(other) = &other {
-        values.insert("to other".into(), grads.get(other).unwrap().clone());
+    let mut values = Values::from([("y".into(), y.detach())]);
+    for (name, var) in inputs.iter().chain(&params) {
+        if let Some(grad) = grads.get(var) {
+            values.insert(format!("to {name}"), grad.clone());
+        }
+        values.insert(name.clone(), var.as_tensor().clone());
     }
-    for (name, param) in params.iter() {
+    values
+}
+
+/// Runs `op` alone, in training and in evaluation.
+fn alone(op: impl Into<Op>, inputs: &[&[usize]]) {
+    let op = op.into();
+    for mode in modes() {
+        compare(&format!("{op:?} {inputs:?} {mode:?}"), TOLERANCE, |device| {
+            single(device, &op, inputs, mode)
+        });
+    }
+}
+
+/// Logits of three classes from what `graph` makes of `n` images, all gradients of their weighted
+/// sum, and the parameters afterwards.
+fn network(device: &Device, graph: &Graph, n: usize, mode: Mode) -> Values {
+    let mut graph = graph.clone();
+    graph.then("flat", Flatten {});
+    graph.then("logits", Linear::new(3));
+    let shapes = graph.param_shapes().unwrap().into_iter();
+    let weights = shapes.map(|(name, dims)| (name.clone(), param(device, &name, &dims)));
+    let net = Net::with_weights(graph.clone(), &weights.collect(), device).unwrap();
+    let pixels = [&[n], &graph.image_shape[..]].concat();
+    let pixels = Var::from_tensor(&on(device, "pixels", &pixels)).unwrap();
+    let y = net.forward(&pixels, mode).unwrap();
+    let loss = (&y * on(device, "weights", y.dims())).unwrap().sum_all().unwrap();
+    let grads = loss.backward().unwrap();
+    let mut values = net.params().tensors();
+    values.insert("y".into(), y.detach());
+    values.insert("to pixels".into(), grads.get(&pixels).unwrap().clone());
+    for (name, param) in net.params().iter() {
         if let Some(grad) = param.grad().get() {
             values.insert(format!("to {name}"), grad.copy().unwrap());
         }
     }
     values
+}
+
+/// Runs `graph` on `n` images, in training and in evaluation.
+fn joined(graph: &Graph, n: usize) {
+    modes().into_iter().for_each(|mode| joined_in(mode, graph, n));
+}
+
+fn joined_in(mode: Mode, graph: &Graph, n: usize) {
+    compare(&format!("{graph:?} {n} {mode:?}"), TOLERANCE, |device| {
+        network(device, graph, n, mode)
+    });
 }
 
 const TOLERANCE: f64 = 1e-5;
@@ -82,133 +138,137 @@ const CONVS: [[usize; 9]; 9] = [
     [2, 5, 5, 512, 256, 3, 1, 1, 1],
 ];
 
-fn spec([_, _, _, n_in, n_out, kernel, stride, padding, groups]: [usize; 9]) -> ConvSpec {
-    let init = ConvInit::KaimingNormalFanOut;
-    ConvSpec { n_in, n_out, kernel, stride, padding, groups, bias: false, init }
+fn conv([_, _, _, _, n_out, kernel, stride, padding, groups]: [usize; 9]) -> Conv2d {
+    Conv2d::new(n_out, kernel).stride(stride).padding(padding).groups(groups)
 }
 
 #[test]
-fn convolutions_with_batch_norm() {
+fn convolutions() {
     for sizes in CONVS {
-        for (relu, with_residual, mode) in [
-            (true, true, 0),
-            (true, false, 0),
-            (false, true, 0),
-            (true, true, 1),
-            (false, false, 1),
-        ] {
-            let [n, height, width, n_in, n_out, kernel, stride, padding, _] = sizes;
-            let side = |size: usize| (size + 2 * padding - kernel) / stride + 1;
-            let out = [n, side(height), side(width), n_out];
-            let what = format!("conv-norm {sizes:?} {relu} {with_residual} {mode}");
-            compare(&what, TOLERANCE, |device| {
-                let mut params = Params::default();
-                let names = ("conv", "bn");
-                let layer =
-                    ConvNorm::new(&mut params, names, spec(sizes), Stream::new(1), device).unwrap();
-                let residual = with_residual.then_some(&out[..]);
-                let dims = [n, height, width, n_in];
-                step(device, (&dims, residual), modes()[mode], &params, |tape, x, residual| {
-                    layer.record(tape, x, residual, relu)
-                })
-            });
+        let [n, height, width, n_in, ..] = sizes;
+        for conv in [conv(sizes), conv(sizes).bias(Init::Pytorch)] {
+            alone(conv, &[&[n, height, width, n_in]]);
         }
+    }
+}
+
+/// `relu?(batch_norm?(conv(images)) + shortcut?)`
+fn conv_block(sizes: [usize; 9], [bias, norm, residual, relu]: [bool; 4]) -> Graph {
+    let [_, height, width, n_in, ..] = sizes;
+    let mut graph = Graph::new([n_in, height, width]);
+    if residual {
+        graph.then("shortcut", conv(sizes));
+    }
+    let conv = if bias { conv(sizes).bias(Init::Pytorch) } else { conv(sizes) };
+    let mut y = graph.push("conv", conv, &[IMAGES]);
+    if norm {
+        y = graph.then("bn", BatchNorm::default());
+    }
+    if residual {
+        graph.push("add", Add {}, &[&y, "shortcut"]);
+    }
+    if relu {
+        graph.then("relu", Relu {});
+    }
+    graph
+}
+
+#[test]
+fn convolutions_and_what_is_joined_with_them() {
+    for sizes in CONVS {
+        for [bias, norm, residual, relu] in [
+            [false, true, true, true],
+            [false, true, false, true],
+            [false, true, true, false],
+            [true, false, true, true],
+            [true, false, false, true],
+            [false, false, false, true],
+        ] {
+            joined(&conv_block(sizes, [bias, norm, residual, relu]), sizes[0]);
+        }
+        // In training, batch norm takes the bias away again: its gradient is all rounding.
+        joined_in(Mode::Eval, &conv_block(sizes, [true, true, false, false]), sizes[0]);
     }
 }
 
 #[test]
 fn gradients_of_two_paths_add_up() {
-    for sizes in [[2, 7, 5, 6, 6, 3, 1, 1, 1], [2, 8, 8, 64, 64, 3, 1, 1, 1]] {
-        for mode in modes() {
-            let [n, height, width, n_in, ..] = sizes;
-            compare(&format!("two paths {sizes:?}"), TOLERANCE, |device| {
-                let mut params = Params::default();
-                let names = ("conv", "bn");
-                let layer =
-                    ConvNorm::new(&mut params, names, spec(sizes), Stream::new(1), device).unwrap();
-                let dims = [n, height, width, n_in];
-                step(device, (&dims, None), mode, &params, |tape, x, _| {
-                    layer.record(tape, x, Some(x), true)
-                })
-            });
-        }
-    }
-}
-
-#[test]
-fn convolutions_with_bias() {
-    for sizes in CONVS {
-        for (relu, bias, mode) in
-            [(true, true, 0), (false, true, 0), (true, false, 0), (true, true, 1)]
-        {
-            let [n, height, width, n_in, ..] = sizes;
-            compare(&format!("conv {sizes:?} {relu} {bias} {mode}"), TOLERANCE, |device| {
-                let (mut params, spec) = (Params::default(), ConvSpec { bias, ..spec(sizes) });
-                let layer = Conv2d::new(&mut params, "conv", spec, Stream::new(1), device).unwrap();
-                let dims = [n, height, width, n_in];
-                step(device, (&dims, None), modes()[mode], &params, |tape, x, _| {
-                    layer.record(tape, x, relu)
-                })
-            });
-        }
+    for (sizes, norm) in [
+        ([2, 7, 5, 6, 6, 3, 1, 1, 1], true),
+        ([2, 8, 8, 64, 64, 3, 1, 1, 1], true),
+        ([2, 7, 5, 6, 6, 3, 1, 1, 1], false),
+    ] {
+        let mut graph = conv_block(sizes, [false, norm, false, false]);
+        let y = graph.output.clone();
+        graph.push("add", Add {}, &[&y, IMAGES]);
+        graph.then("relu", Relu {});
+        joined(&graph, sizes[0]);
     }
 }
 
 #[test]
 fn batch_norms() {
-    for dims in [[3, 5, 7, 6], [2, 9, 9, 64], [1, 3, 2, 1], [4, 3, 3, 1030], [2, 30, 31, 8]] {
-        for (relu, residual, mode) in [(true, true, 0), (false, false, 0), (true, true, 1)] {
-            compare(&format!("norm {dims:?} {relu} {residual} {mode}"), TOLERANCE, |device| {
-                let mut params = Params::default();
-                let layer = BatchNorm2d::new(&mut params, "bn", dims[3], device).unwrap();
-                let residual = residual.then_some(&dims[..]);
-                step(device, (&dims, residual), modes()[mode], &params, |tape, x, residual| {
-                    layer.record(tape, x, residual, relu)
-                })
-            });
+    for [n, h, w, c] in [[3, 5, 7, 6], [2, 9, 9, 64], [1, 3, 2, 1], [4, 3, 3, 1030], [2, 30, 31, 8]]
+    {
+        alone(BatchNorm::default(), &[&[n, h, w, c]]);
+        for residual in [false, true] {
+            let mut graph = Graph::new([c, h, w]);
+            graph.then("bn", BatchNorm::default());
+            if residual {
+                graph.push("add", Add {}, &["bn", IMAGES]);
+            }
+            graph.then("relu", Relu {});
+            joined(&graph, n);
         }
     }
 }
 
 #[test]
 fn linear_layers() {
-    let dropout = Activation::ReluDropout { p: 0.4, stream: Stream::new(3) };
     for (n, n_in, n_out) in [(1, 1, 1), (3, 5, 2), (17, 9, 33), (128, 784, 300), (130, 64, 1200)] {
-        for activation in [Activation::Identity, Activation::Relu, dropout] {
-            for mode in modes() {
-                let what = format!("linear {n} {n_in} {n_out} {activation:?}");
-                compare(&what, TOLERANCE, |device| {
-                    let (mut params, sizes) = (Params::default(), (n_in, n_out));
-                    let layer =
-                        Linear::new(&mut params, "fc", sizes, Stream::new(1), device).unwrap();
-                    step(device, (&[n, n_in], None), mode, &params, |tape, x, _| {
-                        layer.record(tape, x, activation)
-                    })
-                });
-            }
-        }
+        alone(Linear::new(n_out), &[&[n, n_in]]);
+        alone(Linear { bias: false, ..Linear::new(n_out) }, &[&[n, n_in]]);
+        let mut graph = Graph::new([n_in, 1, 1]);
+        graph.then("vector", Flatten {});
+        graph.then("fc", Linear::new(n_out));
+        graph.then("relu", Relu {});
+        joined(&graph, n);
+        graph.then("dropout", Dropout { p: 0.4, stream: 3 });
+        joined(&graph, n);
     }
 }
 
 #[test]
 fn pooling_sums_and_layouts() {
-    let none = Params::default();
-    let run = |what: &str, dims: &[usize], f: &dyn Fn(&mut Tape, &Act) -> Result<Act>| {
-        compare(&format!("{what} {dims:?}"), TOLERANCE, |device| {
-            step(device, (dims, None), Mode::Eval, &none, |tape, x, _| f(tape, x))
-        });
-    };
     for dims in [[2, 7, 9, 3], [3, 8, 8, 16], [1, 3, 3, 1], [2, 112, 111, 5]] {
+        let dims = &dims[..];
         for (kernel, stride, padding) in [(2, 2, 0), (3, 2, 1), (3, 1, 1), (1, 2, 0)] {
-            let pool = Pool { kernel, stride, padding };
-            run(&format!("{pool:?}"), &dims, &|tape, x| tape.max_pool2d(x, pool));
+            alone(MaxPool::new(kernel, stride, padding), &[dims]);
         }
-        run("global mean", &dims, &|tape, x| tape.global_avg_pool(x));
-        run("subsample", &dims, &|tape, x| tape.subsample(x, 2, 3));
-        run("flatten", &dims, &|tape, x| tape.flatten(x));
-        run("twice", &dims, &|tape, x| tape.add(x, x));
-        run("tensor-op", &dims, &|tape, x| tape.tensor_op(x, |x| Ok(x.sqr()?)));
+        alone(MaxPool { kernel: [2, 3], stride: [1, 2], padding: [1, 0, 0, 2] }, &[dims]);
+        alone(GlobalAvgPool {}, &[dims]);
+        alone(SubsamplePad { stride: 2, n_zeros: 3 }, &[dims]);
+        alone(Flatten {}, &[dims]);
+        alone(Relu {}, &[dims]);
+        alone(Add {}, &[dims, dims]);
+        alone(Dropout { p: 0.3, stream: 8 }, &[dims]);
+        let (mean, std) = (vec![0.4; dims[3]], vec![0.3; dims[3]]);
+        alone(Normalize { mean, std }, &[dims]);
     }
+    let mut graph = Graph::new([5, 9, 8]).normalized(&[0.4; 5], &[0.3; 5]).unwrap();
+    graph.push("double", Add {}, &["normalize", "normalize"]);
+    graph.then("relu", Relu {});
+    graph.then("max", MaxPool::new(3, 2, 1));
+    graph.then("pool", GlobalAvgPool {});
+    joined(&graph, 3);
+}
+
+#[test]
+fn what_a_gpu_cannot_do_yet_is_said() {
+    let Some(device) = gpu() else { return };
+    let x = on(&device, "x", &[2, 3]);
+    let error = apply(Silu {}, &[&x], &[], Mode::Eval).unwrap_err().to_string();
+    assert!(error.contains("`silu`") && error.contains("--device cpu"), "{error}");
 }
 
 /// Value and gradient of an operation in candle's graph.
@@ -218,16 +278,6 @@ fn in_graph(device: &Device, dims: &[usize], f: impl Fn(&Tensor) -> Result<Tenso
     let loss = (&y * on(device, "weights", y.dims())).unwrap().sum_all().unwrap();
     let to_x = loss.backward().unwrap().get(&x).unwrap().clone();
     [("y".to_owned(), y.detach()), ("to x".to_owned(), to_x)].into()
-}
-
-#[test]
-fn operations_in_candles_graph() {
-    for dims in [[2, 3, 5, 7], [4, 1, 28, 28], [1, 3, 130, 129]] {
-        compare("nhwc", TOLERANCE, |device| in_graph(device, &dims, nhwc));
-        compare("nchw", TOLERANCE, |device| in_graph(device, &dims, nchw));
-        let dropped = |x: &Tensor| dropout(x, 0.3, Stream::new(8));
-        compare("dropout", TOLERANCE, |device| in_graph(device, &dims, dropped));
-    }
 }
 
 #[test]
@@ -280,6 +330,14 @@ fn counts_are_those_of_the_rows() {
     assert_eq!(count.read().unwrap(), Counted { loss: 5.0, top1: 2.0, top5: 6.0 });
 }
 
+/// A linear layer, `fc`.
+fn linear(n_in: usize, n_out: usize, device: &Device) -> Net {
+    let mut graph = Graph::new([n_in, 1, 1]);
+    graph.then("vector", Flatten {});
+    graph.then("fc", Linear::new(n_out));
+    Net::new(graph, Stream::new(1), device).unwrap()
+}
+
 /// Three steps of a linear layer on both devices, and the state afterwards.
 fn optimized(device: &Device, is_adam: bool) -> Values {
     let (adam, sgd) = (
@@ -287,20 +345,20 @@ fn optimized(device: &Device, is_adam: bool) -> Values {
         Adam { weight_decay: 1e-2, eps: 1e-2, ..Adam::default() },
         Sgd { momentum: 0.9, nesterov: true, weight_decay: 1e-2 },
     );
-    let mut params = Params::default();
-    let layer = Linear::new(&mut params, "fc", (67, 129), Stream::new(1), device).unwrap();
-    let mut moments = if is_adam { Moments::adam(&params) } else { Moments::sgd(&params) };
+    let net = linear(67, 129, device);
+    let params = net.params();
+    let mut moments = if is_adam { Moments::adam(params) } else { Moments::sgd(params) };
     let n = |name: &str| params.get(name).unwrap().var().elem_count();
     let names = ["fc.bias", "fc.weight"];
     let mut adams = names.map(|name| AdamState::new(n(name)));
     let mut sgds = names.map(|name| SgdState::new(n(name)));
     for i in 1..=3 {
-        let x = on(device, &i.to_string(), &[5, 67]);
-        let y = layer.forward(&x, Activation::Identity, modes()[0]).unwrap();
+        let x = on(device, &i.to_string(), &[5, 67, 1, 1]);
+        let y = net.forward(&x, modes()[0]).unwrap();
         y.sqr().unwrap().mean_all().unwrap().backward().unwrap();
         match (device.is_cpu(), is_adam) {
-            (false, true) => moments.adam_step(&adam, 0.1, i, &params).unwrap(),
-            (false, false) => moments.sgd_step(&sgd, 0.1, i, &params).unwrap(),
+            (false, true) => moments.adam_step(&adam, 0.1, i, params).unwrap(),
+            (false, false) => moments.sgd_step(&sgd, 0.1, i, params).unwrap(),
             (true, _) => {
                 for (k, name) in names.into_iter().enumerate() {
                     let param = params.get(name).unwrap();
@@ -327,14 +385,13 @@ fn optimizers() {
 #[test]
 fn the_state_of_an_optimizer_comes_back() {
     let Some(device) = gpu() else { return };
-    let mut params = Params::default();
-    let layer = Linear::new(&mut params, "fc", (3, 2), Stream::new(1), &device).unwrap();
-    let y = layer.forward(&on(&device, "x", &[4, 3]), Activation::Identity, modes()[0]).unwrap();
+    let net = linear(3, 2, &device);
+    let y = net.forward(&on(&device, "x", &[4, 3, 1, 1]), modes()[0]).unwrap();
     y.sum_all().unwrap().backward().unwrap();
-    let mut moments = Moments::sgd(&params);
-    moments.sgd_step(&Sgd::default(), 0.1, 1, &params).unwrap();
+    let mut moments = Moments::sgd(net.params());
+    moments.sgd_step(&Sgd::default(), 0.1, 1, net.params()).unwrap();
     let saved = moments.tensors().unwrap();
-    let mut loaded = Moments::sgd(&params);
+    let mut loaded = Moments::sgd(net.params());
     loaded.load(&saved).unwrap();
     for (name, tensor) in loaded.tensors().unwrap() {
         assert_eq!(bits(&tensor), bits(&saved[&name]), "{name}");
@@ -349,15 +406,8 @@ fn tensor_cores_are_near() {
         return;
     }
     let device = open("cuda", Precision::Tf32).unwrap();
-    let run = |device: &Device| {
-        let mut params = Params::default();
-        let sizes = [8, 16, 16, 64, 64, 3, 1, 1, 1];
-        let layer = ConvNorm::new(&mut params, ("conv", "bn"), spec(sizes), Stream::new(1), device)
-            .unwrap();
-        step(device, (&[8, 16, 16, 64], None), modes()[0], &params, |tape, x, _| {
-            layer.record(tape, x, None, false)
-        })
-    };
+    let graph = conv_block([8, 16, 16, 64, 64, 3, 1, 1, 1], [false, true, false, false]);
+    let run = |device: &Device| network(device, &graph, 8, modes()[0]);
     let (want, got) = (run(&Device::Cpu), run(&device));
     for (name, want) in &want {
         let error = relative_error(&got[name], want);

@@ -53,6 +53,7 @@ mod tests {
     use super::*;
 
     #[test]
+    #[expect(clippy::float_cmp, reason = "each is exact")]
     fn rows_of_every_length_are_summed_whole() {
         for len in 0..100 {
             let row: Vec<f32> = (0..len).map(|i| i as f32).collect();

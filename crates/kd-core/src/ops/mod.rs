@@ -14,7 +14,7 @@ mod concat;
 pub(crate) mod conv2d;
 pub mod crop;
 pub(crate) mod deposit;
-mod dropout;
+pub(crate) mod dropout;
 mod flatten;
 pub(crate) mod lanes;
 mod layer_norm;
@@ -23,6 +23,7 @@ pub(crate) mod linear;
 mod mul;
 mod normalize;
 mod objective;
+pub mod onnx;
 pub(crate) mod operation;
 mod optimizer;
 mod pool;
@@ -43,8 +44,6 @@ pub use channel_shuffle::ChannelShuffle;
 pub use concat::Concat;
 pub use conv2d::{Conv, Conv2d};
 pub use dropout::Dropout;
-#[cfg(feature = "cuda")]
-pub(crate) use dropout::mask as dropout_mask;
 pub use flatten::Flatten;
 pub use layer_norm::LayerNorm;
 pub use linear::{Activation, Linear};
@@ -92,6 +91,8 @@ crate::registry! {
     }
 }
 
+#[cfg(test)]
+mod cuda_tests;
 #[cfg(test)]
 mod golden_tests;
 #[cfg(test)]

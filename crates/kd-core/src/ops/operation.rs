@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::Result;
 use crate::act::{Buffer, Clamp, Made};
+use crate::ops::onnx::Operator;
 use crate::ops::step::{Backward, Forward, Reads};
 use crate::simd::vectorized;
 
@@ -29,6 +30,10 @@ pub trait Operation {
     /// # Errors
     /// What is wrong, and what would be right.
     fn shape(&self, inputs: &[&[usize]]) -> Checked<Vec<usize>>;
+
+    /// The operation as operators of ONNX, the last of which makes its output, for inputs that
+    /// [`Operation::shape`] takes; none where it changes nothing in evaluation.
+    fn onnx(&self, inputs: &[&[usize]]) -> Vec<Operator>;
 
     /// The tensors that belong to the operation, for inputs that [`Operation::shape`] takes.
     fn params(&self, _inputs: &[&[usize]]) -> Vec<ParamSpec> {
@@ -56,6 +61,12 @@ pub trait Operation {
     /// When candle refuses.
     fn backward(&self, _grad: Buffer, _step: &mut Backward<'_>) -> Result<()> {
         Err(crate::Error::config("op", "not executable yet"))
+    }
+
+    /// How it computes on a GPU, if it can.
+    #[cfg(feature = "cuda")]
+    fn on_gpu(&self) -> Option<&dyn crate::ops::step::OnGpu> {
+        None
     }
 
     /// Which values [`Operation::backward`] reads.

@@ -1,11 +1,10 @@
-//! One operation alone, forward and backward; for tests.
+//! One operation alone, as a graph of one node; for tests.
 
-use candle_core::{Device, Tensor};
+use candle_core::{Device, Tensor, Var};
 
-use super::operation::Operation;
-use super::step::{Backward, Forward, Weight};
-use crate::act::{Act, Buffer, Grads};
-use crate::{Mode, Param, Stream};
+use super::Op;
+use crate::testing::check_grad;
+use crate::{Mode, Stream, apply};
 
 /// Values in the order in which networks compute: `[N, H, W, C]` or `[N, F]`.
 #[derive(Debug, Clone)]
@@ -28,7 +27,7 @@ impl Data {
     }
 
     /// The shape of one example, channels first.
-    pub(crate) fn shape(&self) -> Vec<usize> {
+    fn shape(&self) -> Vec<usize> {
         match self.dims[..] {
             [_, h, w, c] => vec![c, h, w],
             _ => self.dims[1..].to_vec(),
@@ -46,8 +45,8 @@ impl Data {
 }
 
 /// An operation with its inputs and parameters.
-pub(crate) struct Alone<'a> {
-    pub(crate) op: &'a dyn Operation,
+pub(crate) struct Alone {
+    pub(crate) op: Op,
     pub(crate) inputs: Vec<Data>,
     pub(crate) params: Vec<Data>,
     pub(crate) mode: Mode,
@@ -61,134 +60,54 @@ pub(crate) struct Computed {
     pub(crate) to_params: Vec<Option<Data>>,
 }
 
-impl<'a> Alone<'a> {
+impl Alone {
     /// With random parameters, for training.
-    pub(crate) fn new(op: &'a dyn Operation, inputs: Vec<Data>) -> Self {
+    pub(crate) fn new(op: impl Into<Op>, inputs: Vec<Data>) -> Self {
+        let op = op.into();
         let shapes: Vec<_> = inputs.iter().map(Data::shape).collect();
         let shapes: Vec<&[usize]> = shapes.iter().map(Vec::as_slice).collect();
-        let specs = op.params(&shapes).into_iter().enumerate();
+        let specs = op.as_dyn().params(&shapes).into_iter().enumerate();
         let params = specs
             .map(|(i, spec)| Data::random(Stream::new(7).number(i as u64), &spec.shape, 1.0))
             .collect();
         Self { op, inputs, params, mode: Mode::Train(Stream::new(1)) }
     }
 
-    fn output_dims(&self) -> Vec<usize> {
-        let shapes: Vec<_> = self.inputs.iter().map(Data::shape).collect();
-        let shapes: Vec<&[usize]> = shapes.iter().map(Vec::as_slice).collect();
-        let n = self.inputs[0].dims[0];
-        match self.op.shape(&shapes).unwrap()[..] {
-            [c, h, w] => vec![n, h, w, c],
-            ref vector => [&[n], vector].concat(),
-        }
+    fn tensors(&self) -> Vec<Tensor> {
+        self.inputs.iter().chain(&self.params).map(Data::tensor).collect()
     }
 
-    fn acts(&self) -> Vec<Act> {
-        let act = |(id, data): (usize, &Data)| {
-            let values = Buffer::copy_of(&data.values);
-            Act::new(id, data.dims.clone(), values.into(), true)
-        };
-        self.inputs.iter().enumerate().map(act).collect()
-    }
-
-    fn weights(&self) -> Vec<Weight> {
-        let weight = |data: &Data| {
-            let param = Param::new(&data.tensor()).unwrap();
-            Weight { value: param.constant(), grad: Some(param.grad().clone()) }
-        };
-        self.params.iter().map(weight).collect()
+    fn run(&self, tensors: &[Tensor]) -> crate::Result<Tensor> {
+        let (inputs, params) = tensors.split_at(self.inputs.len());
+        let [inputs, params] = [inputs, params].map(|t| t.iter().collect::<Vec<_>>());
+        apply(self.op.clone(), &inputs, &params, self.mode)
     }
 
     pub(crate) fn output(&self) -> Data {
-        let (acts, weights) = (self.acts(), self.weights());
-        let inputs: Vec<&Act> = acts.iter().collect();
-        let mut step = Forward { inputs: &inputs, weights: &weights, mode: self.mode, saved: None };
-        let values = self.op.forward(&mut step).unwrap().into_values().host().unwrap();
-        Data::new(&self.output_dims(), &values)
+        Data::of(&self.run(&self.tensors()).unwrap())
     }
 
-    /// Forward and, from `grad`, backward, which finds only what the operation says it reads.
+    /// Forward and, from `grad`, backward.
     pub(crate) fn compute(&self, grad: &[f32]) -> Computed {
-        let (mut acts, weights) = (self.acts(), self.weights());
-        let inputs: Vec<&Act> = acts.iter().collect();
-        let (weights, mode) = (&weights[..], self.mode);
-        let mut step = Forward { inputs: &inputs, weights, mode, saved: None };
-        let made = self.op.forward(&mut step).unwrap();
-        let saved = step.saved;
-        let (clamp, values) = (made.clamp(), made.get().to_vec());
-        let mut output_act = Act::new(acts.len(), self.output_dims(), made, true);
-        let mut buffer = Buffer::copy_of(grad);
-        clamp.mask(&mut buffer, &values);
-
-        let reads = self.op.reads();
-        if !reads.inputs {
-            acts.iter_mut().for_each(Act::release);
+        let vars: Vec<Var> =
+            self.tensors().iter().map(|tensor| Var::from_tensor(tensor).unwrap()).collect();
+        let tracked: Vec<Tensor> = vars.iter().map(|var| var.as_tensor().clone()).collect();
+        let y = self.run(&tracked).unwrap();
+        let weights = Tensor::from_slice(grad, y.dims(), &Device::Cpu).unwrap();
+        let grads = (&y * weights).unwrap().sum_all().unwrap().backward().unwrap();
+        let of: Vec<_> = vars.iter().map(|var| grads.get(var).map(Data::of)).collect();
+        let (to_inputs, to_params) = of.split_at(self.inputs.len());
+        let to_inputs = to_inputs.iter().map(|grad| grad.clone().expect("a gradient"));
+        Computed {
+            output: Data::of(&y),
+            to_inputs: to_inputs.collect(),
+            to_params: to_params.to_vec(),
         }
-        if !reads.output {
-            output_act.release();
-        }
-        let (inputs, mut grads) = (acts.iter().collect::<Vec<_>>(), Grads::default());
-        let output = &output_act;
-        let mut step =
-            Backward { inputs: &inputs, output, weights, mode, saved, grads: &mut grads };
-        self.op.backward(buffer, &mut step).unwrap();
-
-        let to_input = |act: &Act| {
-            let grad = grads.take(act).expect("a gradient for each input");
-            Data::new(act.dims(), &grad.values.host().unwrap())
-        };
-        let to_inputs = acts.iter().map(to_input).collect();
-        let to_param = |weight: &Weight| weight.grad.as_ref()?.get().map(Data::of);
-        let to_params = weights.iter().map(to_param).collect();
-        Computed { output: Data::new(output_act.dims(), &values), to_inputs, to_params }
     }
 }
 
-/// Compares the gradients of `sum(grad * output)`, with random `grad`, with central differences, for
-/// inputs and trained parameters.
-pub(crate) fn check_gradients(op: &dyn Operation, inputs: Vec<Data>) {
+/// Compares the gradients for inputs and trained parameters with central differences.
+pub(crate) fn check_gradients(op: impl Into<Op>, inputs: Vec<Data>) {
     let alone = Alone::new(op, inputs);
-    let len = alone.output_dims().iter().product();
-    let grad = Data::random(Stream::new(99), &[len], 1.0).values;
-    let computed = alone.compute(&grad);
-    assert_eq!(bits(&computed.output.values), bits(&alone.output().values), "forward");
-    for (i, got) in computed.to_inputs.iter().enumerate() {
-        compare(&format!("input {i}"), &alone, &grad, got, |alone| &mut alone.inputs[i].values);
-    }
-    for (i, got) in computed.to_params.iter().enumerate() {
-        let Some(got) = got else { continue };
-        compare(&format!("parameter {i}"), &alone, &grad, got, |a| &mut a.params[i].values);
-    }
-}
-
-fn bits(values: &[f32]) -> Vec<u32> {
-    values.iter().map(|v| v.to_bits()).collect()
-}
-
-fn compare(
-    what: &str,
-    alone: &Alone<'_>,
-    grad: &[f32],
-    got: &Data,
-    values: impl for<'b, 'c> Fn(&'b mut Alone<'c>) -> &'b mut Vec<f32>,
-) {
-    let sum_at = |k: usize, moved_by: f32| {
-        let (op, mode) = (alone.op, alone.mode);
-        let (inputs, params) = (alone.inputs.clone(), alone.params.clone());
-        let mut moved = Alone { op, inputs, params, mode };
-        values(&mut moved)[k] += moved_by;
-        let output = moved.output().values;
-        output.iter().zip(grad).map(|(y, g)| f64::from(*y) * f64::from(*g)).sum::<f64>()
-    };
-    let slope = |k, by: f32| (sum_at(k, by) - sum_at(k, -by)) / (2.0 * f64::from(by));
-    let scale = got.values.iter().fold(1e-3, |m: f64, g| m.max(f64::from(g.abs())));
-    let n = got.values.len();
-    for k in (0..n).step_by(n.div_ceil(60)) {
-        // Piecewise linear functions have kinks: the smaller of two steps decides near one.
-        let (wide, narrow) = (slope(k, 1e-2), slope(k, 1e-3));
-        let want = if (wide - narrow).abs() < 1e-2 { wide } else { narrow };
-        let got = f64::from(got.values[k]);
-        let close = (got - want).abs() <= 1e-2 * scale;
-        assert!(close, "{what}, element {k}: backward {got}, central difference {want}");
-    }
+    check_grad(&alone.tensors(), |tensors| alone.run(tensors));
 }

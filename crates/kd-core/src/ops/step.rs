@@ -90,6 +90,30 @@ impl<'a> Backward<'a> {
     }
 }
 
+/// How something computes on a GPU, where values and gradients are tensors.
+#[cfg(feature = "cuda")]
+pub trait OnGpu {
+    /// As [`crate::ops::Operation::forward`]. Nothing writes to the values that are returned any more.
+    ///
+    /// # Errors
+    /// When the driver or a library refuses.
+    fn forward(&self, step: &mut Forward<'_>) -> Result<Tensor>;
+
+    /// As [`crate::ops::Operation::backward`], but takes `grad` through the clamp that made the output
+    /// itself. `grad` has the output's shape, and nothing else reads it.
+    ///
+    /// # Errors
+    /// When the driver or a library refuses.
+    fn backward(&self, grad: Tensor, step: &mut Backward<'_>) -> Result<()>;
+}
+
+/// What has no implementation on a GPU says so.
+#[cfg(feature = "cuda")]
+pub(crate) fn not_on_gpu(name: &str) -> Error {
+    let reason = format!("the operation `{name}` has no GPU implementation yet; use --device cpu");
+    Error::config("device", reason)
+}
+
 /// Which values an operation's backward reads; all others are given up after the forward.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Reads {

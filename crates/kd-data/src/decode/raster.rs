@@ -27,14 +27,14 @@ pub(super) fn size(bytes: &[u8], format: ImageFormat) -> Result<[usize; 2], Faul
 pub(super) fn rgb(bytes: &[u8], format: ImageFormat) -> Result<Vec<u8>, Fault> {
     whole::check(bytes, format)?;
     let (samples, fault) = open(bytes, format)?.read()?;
-    fault.map_or_else(|| samples.into_rgb(), Err)
+    fault.map_or_else(|| Ok(samples.into_rgb()), Err)
 }
 
 /// What was decoded before a fault; the rest is black.
 pub(super) fn lenient(bytes: &[u8], format: ImageFormat) -> Result<Vec<u8>, Fault> {
     match open(bytes, format)?.read()? {
         (samples, Some(fault)) if samples.content.iter().all(|&byte| byte == 0) => Err(fault),
-        (samples, _) => samples.into_rgb(),
+        (samples, _) => Ok(samples.into_rgb()),
     }
 }
 
@@ -151,17 +151,17 @@ struct Samples {
 
 impl Samples {
     /// Red, green and blue of each pixel; alpha is dropped.
-    fn into_rgb(self) -> Result<Vec<u8>, Fault> {
+    fn into_rgb(self) -> Vec<u8> {
         let n_channels = self.n_channels;
         let bytes = self.into_bytes();
         let rgb = |pixel: &[u8]| match pixel {
             [red, green, blue, ..] => [*red, *green, *blue],
             _ => [pixel[0]; 3],
         };
-        Ok(match n_channels {
+        match n_channels {
             3 => bytes,
             _ => bytes.chunks_exact(n_channels).flat_map(rgb).collect(),
-        })
+        }
     }
 
     fn into_bytes(self) -> Vec<u8> {

@@ -45,7 +45,7 @@ impl Dtype {
 
     /// The numbers in `bytes` (little-endian) as f32, rounded to nearest; nothing for integers,
     /// which are no weights.
-    pub(super) fn to_f32(self, bytes: &[u8]) -> Option<Vec<f32>> {
+    pub(crate) fn to_f32(self, bytes: &[u8]) -> Option<Vec<f32>> {
         let half = |b: &[u8; 2]| u16::from_le_bytes(*b);
         match self {
             Self::F64 => Some(map(bytes, |b| f64::from_le_bytes(*b) as f32)),
@@ -55,9 +55,22 @@ impl Dtype {
             Self::I64 | Self::I32 | Self::I16 | Self::I8 | Self::U8 | Self::Bool => None,
         }
     }
+
+    /// The integers in `bytes` (little-endian); nothing for floating-point numbers.
+    pub(crate) fn to_i64(self, bytes: &[u8]) -> Option<Vec<i64>> {
+        match self {
+            Self::I64 => Some(map(bytes, |b| i64::from_le_bytes(*b))),
+            Self::I32 => Some(map(bytes, |b| i32::from_le_bytes(*b).into())),
+            Self::I16 => Some(map(bytes, |b| i16::from_le_bytes(*b).into())),
+            Self::I8 => Some(map(bytes, |b| i8::from_le_bytes(*b).into())),
+            Self::U8 => Some(map(bytes, |b: &[u8; 1]| b[0].into())),
+            Self::Bool => Some(map(bytes, |b: &[u8; 1]| i64::from(b[0] != 0))),
+            Self::F64 | Self::F32 | Self::F16 | Self::Bf16 => None,
+        }
+    }
 }
 
-fn map<const N: usize>(bytes: &[u8], number: impl Fn(&[u8; N]) -> f32) -> Vec<f32> {
+fn map<const N: usize, T>(bytes: &[u8], number: impl Fn(&[u8; N]) -> T) -> Vec<T> {
     bytes.as_chunks().0.iter().map(number).collect()
 }
 
@@ -94,5 +107,7 @@ mod tests {
         let bf16s = [0xc0, 0xbf, 0x83, 0x3a];
         assert_eq!(Dtype::Bf16.to_f32(&bf16s).unwrap(), [-1.5, 0.000_999_450_7]);
         assert_eq!(Dtype::I64.to_f32(&[0; 8]), None);
+        assert_eq!(Dtype::I16.to_i64(&[0xff, 0xff, 2, 0]), Some(vec![-1, 2]));
+        assert_eq!(Dtype::Bool.to_i64(&[7, 0]), Some(vec![1, 0]));
     }
 }

@@ -5,7 +5,7 @@
 //! and shapes come first, bounded by small constants whatever the file says; numbers are read
 //! only for tensors that a network asks for, after names and shapes were found to fit. So a
 //! hostile file costs little memory, and a large one no more than its network.
-//! Out: safetensors under PyTorch's names, and ONNX.
+//! Out: safetensors under PyTorch's names.
 //!
 //! What it deliberately does not do: no unpickling of anything but tensors, dictionaries, lists,
 //! numbers and text; no quantized or complex numbers.
@@ -13,7 +13,6 @@
 mod config;
 mod dtype;
 mod fit;
-//ONNX pub mod onnx;
 mod pickle;
 mod safetensors;
 mod save;
@@ -35,7 +34,7 @@ pub use fit::{Entry, Fate, Fit, Naming, Prefix};
 pub use save::{save_for_pytorch, save_network, save_safetensors};
 pub use stored::Stored;
 
-use source::Source;
+pub(crate) use source::Source;
 use tree::Node;
 
 /// What was asked for, or why it cannot be, in words; the place is added further out.

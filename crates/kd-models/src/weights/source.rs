@@ -12,14 +12,14 @@ const CHUNK: usize = 1 << 16;
 
 /// An open file of weights.
 #[derive(Debug)]
-pub(super) struct Source {
+pub(crate) struct Source {
     path: PathBuf,
     file: File,
     len: u64,
 }
 
 impl Source {
-    pub(super) fn open(path: &Path) -> Result<Self> {
+    pub(crate) fn open(path: &Path) -> Result<Self> {
         let hint = "give a safetensors file or a PyTorch checkpoint";
         let file = File::open(path).map_err(|source| match source.kind() {
             ErrorKind::NotFound => Error::Missing { path: path.into(), hint: hint.into() },
@@ -38,7 +38,7 @@ impl Source {
     }
 
     /// Bytes of the file.
-    pub(super) fn len(&self) -> u64 {
+    pub(crate) fn len(&self) -> u64 {
         self.len
     }
 
@@ -48,7 +48,7 @@ impl Source {
     }
 
     /// `n` bytes from `offset`.
-    pub(super) fn read(&self, offset: u64, n: u64) -> Result<Vec<u8>> {
+    pub(crate) fn read(&self, offset: u64, n: u64) -> Result<Vec<u8>> {
         let size = usize::try_from(n).ok();
         match (size, offset.checked_add(n)) {
             (Some(size), Some(end)) if end <= self.len => {

@@ -1,8 +1,9 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
-use kd_core::Perturb;
+use candle_core::Tensor;
 use kd_core::record::{self, CurveRecord, EpochRecord, Record};
+use kd_core::{Mode, Perturb};
 
 use super::*;
 use crate::losses::{Distill, LossSpec};

@@ -31,7 +31,7 @@ impl Default for Distill {
 impl Loss for Distill {
     fn loss(&self, input: &LossInput<'_>) -> Result<Tensor> {
         let soft = SoftTargets {
-            teacher_logits: super::teacher(input)?,
+            teacher_logits: input.teacher()?,
             temperature: self.temperature,
             alpha: self.alpha,
             reduction: self.reduction,

@@ -4,6 +4,8 @@ mod distill;
 mod label_smoothing;
 mod labels;
 
+use std::collections::BTreeMap;
+
 use candle_core::Tensor;
 use kd_core::{Error, Result, registry};
 
@@ -16,11 +18,86 @@ pub struct LossInput<'a> {
     pub teacher_logits: Option<&'a Tensor>,
     /// `(N,)` u32.
     pub labels: &'a Tensor,
+    /// Outputs of the student's parts [`Loss::taps`], by name, as the network gives them: those of
+    /// a [`kd_core::Net`] are `(N, H, W, C)` or `(N, F)`.
+    pub taps: &'a BTreeMap<String, Tensor>,
+    /// Outputs of the teacher's parts [`Loss::teacher_taps`], by name.
+    pub teacher_taps: &'a BTreeMap<String, Tensor>,
+    /// The epoch, counted from 0.
+    pub epoch: u64,
+}
+
+impl<'a> LossInput<'a> {
+    /// Logits and labels in the first epoch, without a teacher or taps.
+    pub fn new(logits: &'a Tensor, labels: &'a Tensor) -> Self {
+        let none = const { &BTreeMap::new() };
+        Self { logits, teacher_logits: None, labels, taps: none, teacher_taps: none, epoch: 0 }
+    }
+
+    /// The student's part `name`.
+    ///
+    /// # Errors
+    /// [`Error::Config`] when [`Loss::taps`] did not ask for it.
+    pub fn tap(&self, name: &str) -> Result<&'a Tensor> {
+        let reason = "the objective did not ask for this part of the student";
+        self.taps.get(name).ok_or_else(|| Error::config(name, reason))
+    }
+
+    /// The teacher's part `name`.
+    ///
+    /// # Errors
+    /// [`Error::Config`] when [`Loss::teacher_taps`] did not ask for it.
+    pub fn teacher_tap(&self, name: &str) -> Result<&'a Tensor> {
+        let reason = "the objective did not ask for this part of the teacher";
+        self.teacher_taps.get(name).ok_or_else(|| Error::config(name, reason))
+    }
+
+    /// The teacher's logits.
+    ///
+    /// # Errors
+    /// [`Error::Config`] when there is no teacher.
+    pub fn teacher(&self) -> Result<&'a Tensor> {
+        self.teacher_logits.ok_or_else(|| Error::config("teacher", "this objective needs one"))
+    }
 }
 
 /// An objective: the mean over the batch, in nats.
-pub trait Loss {
-    /// The loss, a scalar; its gradient flows to the student's logits.
+///
+/// [`LossSpec`] has those that suite files name; any other type that implements this trait goes
+/// into a [`crate::Student`] just as well:
+///
+/// ```
+/// use candle_core::Tensor;
+/// use kd_core::{Result, ops};
+/// use kd_train::{Loss, LossInput};
+///
+/// /// Labels, and the squared distance of the logits from the teacher's (Ba and Caruana 2014).
+/// struct Regression {
+///     weight: f64,
+/// }
+///
+/// impl Loss for Regression {
+///     fn loss(&self, input: &LossInput<'_>) -> Result<Tensor> {
+///         let distance = (input.logits - input.teacher()?)?.sqr()?.mean_all()?;
+///         let labels = ops::cross_entropy(input.logits, input.labels, 0.0)?;
+///         Ok((labels + (distance * self.weight)?)?)
+///     }
+///
+///     fn needs_teacher(&self) -> bool {
+///         true
+///     }
+/// }
+///
+/// # use candle_core::Device;
+/// let logits = Tensor::new(&[[0f32, 0.0]], &Device::Cpu)?;
+/// let labels = Tensor::new(&[1u32], &Device::Cpu)?;
+/// let input = LossInput { teacher_logits: Some(&logits), ..LossInput::new(&logits, &labels) };
+/// let loss = Regression { weight: 0.5 }.loss(&input)?.to_scalar::<f32>()?;
+/// assert!((loss - 2f32.ln()).abs() < 1e-6);
+/// # Ok::<(), kd_core::Error>(())
+/// ```
+pub trait Loss: Send + Sync {
+    /// The loss, a scalar; its gradient flows to the student's logits and taps.
     ///
     /// # Errors
     /// [`Error::Config`] when a teacher is needed and there is none; shapes that do not fit.
@@ -31,11 +108,23 @@ pub trait Loss {
         false
     }
 
+    /// Names of the student's parts whose outputs are needed, of [`kd_core::Classifier::tap_names`].
+    fn taps(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// The same of the teacher.
+    fn teacher_taps(&self) -> Vec<String> {
+        Vec::new()
+    }
+
     /// Refuses settings outside their domain.
     ///
     /// # Errors
     /// [`Error::Config`], naming the setting.
-    fn check(&self) -> Result<()>;
+    fn check(&self) -> Result<()> {
+        Ok(())
+    }
 }
 
 registry! {
@@ -51,8 +140,26 @@ pub use distill::Distill;
 pub use label_smoothing::LabelSmoothing;
 pub use labels::Labels;
 
-fn teacher<'a>(input: &LossInput<'a>) -> Result<&'a Tensor> {
-    input.teacher_logits.ok_or_else(|| Error::config("teacher", "this objective needs one"))
+impl Loss for LossSpec {
+    fn loss(&self, input: &LossInput<'_>) -> Result<Tensor> {
+        self.as_dyn().loss(input)
+    }
+
+    fn needs_teacher(&self) -> bool {
+        self.as_dyn().needs_teacher()
+    }
+
+    fn taps(&self) -> Vec<String> {
+        self.as_dyn().taps()
+    }
+
+    fn teacher_taps(&self) -> Vec<String> {
+        self.as_dyn().teacher_taps()
+    }
+
+    fn check(&self) -> Result<()> {
+        self.as_dyn().check()
+    }
 }
 
 #[cfg(test)]
@@ -76,7 +183,7 @@ mod tests {
         let logits = Var::from_tensor(logits).unwrap();
         let labels = (0..logits.dims()[0] as u32).collect::<Vec<_>>();
         let labels = Tensor::new(labels, &Device::Cpu).unwrap();
-        let input = LossInput { logits: &logits, teacher_logits: teacher, labels: &labels };
+        let input = LossInput { teacher_logits: teacher, ..LossInput::new(&logits, &labels) };
         let loss = spec.as_dyn().loss(&input).unwrap();
         let grads = loss.backward().unwrap();
         let grad = grads.get(&logits).unwrap().flatten_all().unwrap().to_vec1().unwrap();

@@ -39,7 +39,8 @@ pub(super) fn steps(
     let loader = loader(N_BATCHES * BATCH_SIZE, shape, Augment::default())?;
     let loader = loader.on(device)?;
     let order = loader.order(0);
-    let batches = order.chunks(BATCH_SIZE).map(|indices| prepare(loader.batch(0, indices)?, None));
+    let batches =
+        order.chunks(BATCH_SIZE).map(|indices| prepare(loader.batch(0, indices)?, None, &[]));
     let batches = batches.collect::<Result<Vec<_>>>()?;
     clock(n_steps, device, |i| {
         train_step(&mut cohort, &batches[i % N_BATCHES], 1e-3, Stream::new(0).number(i as u64))

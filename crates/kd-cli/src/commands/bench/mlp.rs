@@ -41,7 +41,7 @@ pub(super) fn samples(case: Case, n_steps: usize, device: &Device) -> Result<Vec
             Case::Grid30Epoch => assemble(i)?,
             _ => prepared[i % prepared.len()].clone(),
         };
-        prepare(batch, teacher)
+        prepare(batch, teacher, &[])
     };
     // As in the training loop: batches are prepared in groups, beside the steps of the group before.
     let prepare_group = |group: usize| -> Result<Vec<_>> {

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use kd_adv::{
-    AttackSpec, Examples, Outcome, Victim, attack, census, correct_rows, observe, picture_grid,
+    Attack, Examples, Outcome, Victim, attack, census, correct_rows, observe, picture_grid,
     worst_cases,
 };
 use kd_core::record::{AttackRecord, AuditRecord, CensusRecord, PicturesRecord, Record};
@@ -131,11 +131,11 @@ impl Bench<'_> {
             }
             references.push(reference);
             let same = sections().filter(|section| section.images.correct_by == *reference);
-            let outcomes: Vec<(&AttackSpec, Vec<Outcome>)> = same
-                .map(|section| Ok((&section.attack, self.outcomes(&section.name, source)?)))
+            let outcomes: Vec<(&dyn Attack, Vec<Outcome>)> = same
+                .map(|section| Ok((section.attack.as_dyn(), self.outcomes(&section.name, source)?)))
                 .collect::<Result<_>>()?;
-            let outcomes: Vec<(&AttackSpec, &[Outcome])> =
-                outcomes.iter().map(|(spec, outcomes)| (*spec, &outcomes[..])).collect();
+            let outcomes: Vec<(&dyn Attack, &[Outcome])> =
+                outcomes.iter().map(|(attack, outcomes)| (*attack, &outcomes[..])).collect();
             records.extend(worst_cases(&outcomes));
         }
         for record in &mut records {

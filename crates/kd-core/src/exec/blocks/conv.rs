@@ -70,6 +70,11 @@ impl Block for ConvBlock {
         if self.residual { step.add(1, grad) } else { Ok(()) }
     }
 
+    #[cfg(feature = "cuda")]
+    fn on_gpu(&self) -> Result<&dyn super::OnGpu> {
+        Ok(self)
+    }
+
     /// In evaluation only what a clamp has made is read again, which is kept anyway.
     fn reads(&self, trains: bool) -> Reads {
         Reads { inputs: trains, output: trains && self.norm.is_some() }
@@ -81,7 +86,7 @@ impl Block for ConvBlock {
 }
 
 impl ConvBlock {
-    fn geometry(&self, x: &Act, weight: &[usize]) -> Result<Geometry> {
+    pub(super) fn geometry(&self, x: &Act, weight: &[usize]) -> Result<Geometry> {
         Geometry::new(x.dims(), weight, self.conv)
     }
 
@@ -133,9 +138,8 @@ impl ConvBlock {
         geometry: &Geometry,
     ) -> Buffer {
         let residual = self.residual.then(|| step.input(1).values());
-        let len: usize = geometry.out_dims()[1..].iter().product();
         cpu::forward(&step.input(0).made().source(), weight, geometry, |first, rows| {
-            let residual = residual.map(|residual| &residual[first * len..][..rows.len()]);
+            let residual = residual.map(|residual| &residual[first..][..rows.len()]);
             channels::finish(rows, shift, residual, self.clamp);
             if let Some(map) = &self.map {
                 map.as_dyn().map(rows);
@@ -182,14 +186,13 @@ fn backward(
         return Ok(trained.map_or(Ok(()), to_weight)?);
     }
     let known = step.grads.take(x).map(|grad| grad.values.host()).transpose()?;
-    let len: usize = x.dims()[1..].iter().product();
-    let finish = |image: usize, rows: &mut [f32]| {
+    let finish = |first: usize, rows: &mut [f32]| {
         if let Some(known) = &known {
-            let known = &known[image * len..][..rows.len()];
+            let known = &known[first..][..rows.len()];
             channels::finish(rows, None, Some(known), Clamp::NONE);
         }
         if let Some(source) = source.as_ref().filter(|_| !x.made().clamp().is_none()) {
-            source.mask(image * len, rows);
+            source.mask(first, rows);
         }
     };
     let to_x = match trained {

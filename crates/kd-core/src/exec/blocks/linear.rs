@@ -16,7 +16,7 @@ pub(crate) struct LinearBlock {
 }
 
 impl LinearBlock {
-    fn activation(&self, mode: Mode) -> Activation {
+    pub(super) fn activation(&self, mode: Mode) -> Activation {
         match (self.dropout, mode) {
             (Some((p, number)), Mode::Train(stream)) => {
                 Activation::ReluDropout { p, stream: stream.number(number) }
@@ -70,6 +70,11 @@ impl Block for LinearBlock {
             Ok(())
         })?;
         step.add(0, to_x)
+    }
+
+    #[cfg(feature = "cuda")]
+    fn on_gpu(&self) -> Result<&dyn super::OnGpu> {
+        Ok(self)
     }
 
     fn reads(&self, trains: bool) -> Reads {

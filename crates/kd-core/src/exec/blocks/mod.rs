@@ -1,6 +1,8 @@
 //! What a step of a plan computes: one operation, or several that are joined.
 
 mod conv;
+#[cfg(feature = "cuda")]
+mod cuda;
 mod linear;
 mod norm;
 mod sum;
@@ -14,6 +16,8 @@ use crate::Result;
 use crate::act::{Buffer, Made};
 use crate::ops::Op;
 use crate::ops::step::{Backward, Forward, Reads};
+#[cfg(feature = "cuda")]
+use crate::ops::step::{OnGpu, not_on_gpu};
 
 /// A step's work, as [`crate::ops::Operation`] has it.
 pub(super) trait Block: Send + Sync {
@@ -21,6 +25,11 @@ pub(super) trait Block: Send + Sync {
 
     /// `grad` has passed the clamp that made the output, if one did.
     fn backward(&self, grad: Buffer, step: &mut Backward<'_>) -> Result<()>;
+
+    /// # Errors
+    /// Names what a GPU cannot compute yet.
+    #[cfg(feature = "cuda")]
+    fn on_gpu(&self) -> Result<&dyn OnGpu>;
 
     fn reads(&self, trains: bool) -> Reads;
 
@@ -36,6 +45,11 @@ impl Block for Op {
 
     fn backward(&self, grad: Buffer, step: &mut Backward<'_>) -> Result<()> {
         self.as_dyn().backward(grad, step)
+    }
+
+    #[cfg(feature = "cuda")]
+    fn on_gpu(&self) -> Result<&dyn OnGpu> {
+        self.as_dyn().on_gpu().ok_or_else(|| not_on_gpu(self.name()))
     }
 
     fn reads(&self, _trains: bool) -> Reads {

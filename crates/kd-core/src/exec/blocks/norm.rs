@@ -54,6 +54,11 @@ impl Block for NormBlock {
         if self.residual { step.add(1, grad) } else { Ok(()) }
     }
 
+    #[cfg(feature = "cuda")]
+    fn on_gpu(&self) -> Result<&dyn super::OnGpu> {
+        Ok(self)
+    }
+
     fn reads(&self, trains: bool) -> Reads {
         Reads { inputs: trains, output: false }
     }

@@ -23,6 +23,11 @@ impl Block for SumBlock {
         step.add(1, grad)
     }
 
+    #[cfg(feature = "cuda")]
+    fn on_gpu(&self) -> Result<&dyn super::OnGpu> {
+        Ok(self)
+    }
+
     fn reads(&self, _trains: bool) -> Reads {
         Reads { inputs: false, output: false }
     }

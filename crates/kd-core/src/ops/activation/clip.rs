@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::clamped;
 use crate::Result;
 use crate::act::{Buffer, Clamp, Made};
+use crate::ops::onnx::Operator;
 use crate::ops::operation::{Checked, Operation, same_shape};
 use crate::ops::step::{Backward, Forward, Reads};
 
@@ -29,6 +30,10 @@ impl Default for Clip {
 impl Operation for Clip {
     fn shape(&self, inputs: &[&[usize]]) -> Checked<Vec<usize>> {
         same_shape(inputs)
+    }
+
+    fn onnx(&self, _: &[&[usize]]) -> Vec<Operator> {
+        vec![Operator::new("Clip").number(self.low).number(self.high)]
     }
 
     fn forward(&self, step: &mut Forward<'_>) -> Result<Made> {

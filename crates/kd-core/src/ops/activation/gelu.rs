@@ -6,6 +6,7 @@ use super::map::{self, Function};
 use crate::Result;
 use crate::act::{Buffer, Made};
 use crate::math;
+use crate::ops::onnx::{Operand, Operator};
 use crate::ops::operation::{Checked, Operation, same_shape};
 use crate::ops::step::{Backward, Forward};
 
@@ -17,6 +18,16 @@ pub struct Gelu {}
 impl Operation for Gelu {
     fn shape(&self, inputs: &[&[usize]]) -> Checked<Vec<usize>> {
         same_shape(inputs)
+    }
+
+    fn onnx(&self, _: &[&[usize]]) -> Vec<Operator> {
+        vec![
+            Operator::new("Div").number(std::f32::consts::SQRT_2),
+            Operator::after(0, "Erf"),
+            Operator::after(1, "Add").number(1.0),
+            Operator::after(2, "Mul").and(Operand::Input(0)),
+            Operator::after(3, "Mul").number(0.5),
+        ]
     }
 
     fn forward(&self, step: &mut Forward<'_>) -> Result<Made> {

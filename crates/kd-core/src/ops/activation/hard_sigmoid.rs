@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::map::{self, Function};
 use crate::Result;
 use crate::act::{Buffer, Made};
+use crate::ops::onnx::Operator;
 use crate::ops::operation::{Checked, Operation, same_shape};
 use crate::ops::step::{Backward, Forward};
 
@@ -27,6 +28,11 @@ impl Default for HardSigmoid {
 impl Operation for HardSigmoid {
     fn shape(&self, inputs: &[&[usize]]) -> Checked<Vec<usize>> {
         same_shape(inputs)
+    }
+
+    fn onnx(&self, _: &[&[usize]]) -> Vec<Operator> {
+        let operator = Operator::new("HardSigmoid");
+        vec![operator.with_float("alpha", self.slope).with_float("beta", self.shift)]
     }
 
     fn forward(&self, step: &mut Forward<'_>) -> Result<Made> {

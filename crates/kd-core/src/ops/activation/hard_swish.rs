@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::map::{self, Function};
 use crate::Result;
 use crate::act::{Buffer, Made};
+use crate::ops::onnx::Operator;
 use crate::ops::operation::{Checked, Operation, same_shape};
 use crate::ops::step::{Backward, Forward};
 
@@ -16,6 +17,10 @@ pub struct HardSwish {}
 impl Operation for HardSwish {
     fn shape(&self, inputs: &[&[usize]]) -> Checked<Vec<usize>> {
         same_shape(inputs)
+    }
+
+    fn onnx(&self, _: &[&[usize]]) -> Vec<Operator> {
+        vec![Operator::new("HardSwish")]
     }
 
     fn forward(&self, step: &mut Forward<'_>) -> Result<Made> {
@@ -34,7 +39,7 @@ impl Operation for HardSwish {
 impl Function for HardSwish {
     #[inline(always)]
     fn value(&self, x: f32) -> f32 {
-        x * (x + 3.0).max(0.0).min(6.0) * (1.0 / 6.0)
+        x * (x + 3.0).clamp(0.0, 6.0) * (1.0 / 6.0)
     }
 
     #[inline(always)]

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::map::{self, Function};
 use crate::Result;
 use crate::act::{Buffer, Made};
+use crate::ops::onnx::Operator;
 use crate::ops::operation::{Checked, Operation, same_shape};
 use crate::ops::step::{Backward, Forward};
 
@@ -25,6 +26,10 @@ impl Default for LeakyRelu {
 impl Operation for LeakyRelu {
     fn shape(&self, inputs: &[&[usize]]) -> Checked<Vec<usize>> {
         same_shape(inputs)
+    }
+
+    fn onnx(&self, _: &[&[usize]]) -> Vec<Operator> {
+        vec![Operator::new("LeakyRelu").with_float("alpha", self.slope)]
     }
 
     fn forward(&self, step: &mut Forward<'_>) -> Result<Made> {

@@ -11,7 +11,7 @@ use crate::simd::vectorized;
 
 /// A function of one number. Its methods are inlined into loops that are vectorized, so they have
 /// no branches.
-pub(super) trait Function: Operation + Sync {
+pub(super) trait Function: Operation + Sync + Copy {
     /// The function.
     fn value(&self, x: f32) -> f32;
 
@@ -40,6 +40,8 @@ pub(super) fn in_place(f: &impl Function, values: &mut [f32]) -> bool {
     vectorized(
         #[inline(always)]
         || {
+            // A copy: settings in memory could be changed by the loop, for all the compiler knows.
+            let f = *f;
             for value in values {
                 *value = f.value(*value);
             }
@@ -56,6 +58,7 @@ pub(super) fn backward(f: &impl Function, mut grad: Buffer, step: &mut Backward<
         vectorized(
             #[inline(always)]
             || {
+                let f = *f;
                 for (g, x_or_y) in grad.iter_mut().zip(read) {
                     *g *= f.slope(*x_or_y);
                 }

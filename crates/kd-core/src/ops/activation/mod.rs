@@ -1,6 +1,8 @@
 //! Functions that are applied value by value.
 
 mod clip;
+#[cfg(feature = "cuda")]
+mod cuda;
 mod gelu;
 mod hard_sigmoid;
 mod hard_swish;

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::clamped;
 use crate::Result;
 use crate::act::{Buffer, Clamp, Made};
+use crate::ops::onnx::Operator;
 use crate::ops::operation::{Checked, Operation, same_shape};
 use crate::ops::step::{Backward, Forward, Reads};
 
@@ -18,12 +19,21 @@ impl Operation for Relu {
         same_shape(inputs)
     }
 
+    fn onnx(&self, _: &[&[usize]]) -> Vec<Operator> {
+        vec![Operator::new("Relu")]
+    }
+
     fn forward(&self, step: &mut Forward<'_>) -> Result<Made> {
         Ok(clamped(step, Clamp::RELU))
     }
 
     fn backward(&self, grad: Buffer, step: &mut Backward<'_>) -> Result<()> {
         step.add(0, grad)
+    }
+
+    #[cfg(feature = "cuda")]
+    fn on_gpu(&self) -> Option<&dyn crate::ops::step::OnGpu> {
+        Some(self)
     }
 
     fn reads(&self) -> Reads {

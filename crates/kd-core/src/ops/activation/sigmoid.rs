@@ -6,6 +6,7 @@ use super::map::{self, Function};
 use crate::Result;
 use crate::act::{Buffer, Made};
 use crate::math;
+use crate::ops::onnx::Operator;
 use crate::ops::operation::{Checked, Operation, same_shape};
 use crate::ops::step::{Backward, Forward, Reads};
 
@@ -17,6 +18,10 @@ pub struct Sigmoid {}
 impl Operation for Sigmoid {
     fn shape(&self, inputs: &[&[usize]]) -> Checked<Vec<usize>> {
         same_shape(inputs)
+    }
+
+    fn onnx(&self, _: &[&[usize]]) -> Vec<Operator> {
+        vec![Operator::new("Sigmoid")]
     }
 
     fn forward(&self, step: &mut Forward<'_>) -> Result<Made> {

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::ops::onnx::{Operand, Operator};
 use crate::ops::operation::{Checked, Operation, same_shape};
 
 /// `x + y`, value by value.
@@ -16,5 +17,9 @@ impl Operation for Add {
 
     fn shape(&self, inputs: &[&[usize]]) -> Checked<Vec<usize>> {
         same_shape(inputs)
+    }
+
+    fn onnx(&self, _: &[&[usize]]) -> Vec<Operator> {
+        vec![Operator::new("Add").and(Operand::Input(1))]
     }
 }

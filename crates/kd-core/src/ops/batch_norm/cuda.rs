@@ -2,28 +2,39 @@
 
 use candle_core::Tensor;
 
-use crate::cuda::{Arg, Gpu, Grid, pointer};
+use crate::cuda::{Arg, Gpu, Grid, empty_like, pointer};
 use crate::gemm::Write;
+use crate::ops::BatchNorm;
 use crate::ops::channels::cuda::{Relu, Sums, grad_sums, n_channels, width};
+use crate::ops::step::Weight;
 use crate::{Grad, Result};
 
 /// The parameters and the running statistics of a batch norm.
 pub(crate) struct Norm<'t> {
-    pub(crate) gamma: &'t Tensor,
-    pub(crate) beta: &'t Tensor,
-    pub(crate) mean: &'t Tensor,
-    pub(crate) variance: &'t Tensor,
-    pub(crate) eps: f32,
+    gamma: &'t Tensor,
+    beta: &'t Tensor,
+    mean: &'t Tensor,
+    variance: &'t Tensor,
+    eps: f32,
+    momentum: f32,
+}
+
+impl<'t> Norm<'t> {
+    /// Those of `norm`, in the order of its parameters.
+    pub(crate) fn new(norm: &BatchNorm, weights: &'t [Weight]) -> Self {
+        let BatchNorm { eps, momentum } = *norm;
+        let [gamma, beta, mean, variance] = [0, 1, 2, 3].map(|i| &weights[i].value);
+        Self { gamma, beta, mean, variance, eps, momentum }
+    }
 }
 
 /// Of a batch, by channel; `(4, C)`: mean, `1 / sqrt(variance + eps)`, and the scale and shift that
 /// normalize.
-#[derive(Clone)]
 pub(crate) struct Stats(Tensor);
 
 impl Stats {
-    /// Those of `rows`; the running statistics move towards them by `momentum`.
-    pub(crate) fn of(rows: &Tensor, norm: &Norm<'_>, momentum: f32) -> Result<Self> {
+    /// Those of `rows`; the running statistics move towards them.
+    pub(crate) fn of(rows: &Tensor, norm: &Norm<'_>) -> Result<Self> {
         let (gpu, n_channels) = (Gpu::of(rows)?, n_channels(rows));
         let n_rows = rows.elem_count() / n_channels.max(1);
         let sums = Sums::new(rows)?;
@@ -39,7 +50,7 @@ impl Stats {
             pointer(norm.gamma)?,
             pointer(norm.beta)?,
             norm.eps.into(),
-            momentum.into(),
+            norm.momentum.into(),
             pointer(norm.mean)?,
             pointer(norm.variance)?,
             pointer(&stats)?,
@@ -64,25 +75,25 @@ impl Stats {
         &self,
         (grad, rows): (&Tensor, &Tensor),
         relu: Relu<'_>,
-        gamma: &Tensor,
-        [to_gamma, to_beta]: [&Grad; 2],
+        norm: &Norm<'_>,
+        [of_gamma, of_beta]: [Option<&Grad>; 2],
     ) -> Result<()> {
         let sums = grad_sums(grad, relu, Some((rows, &self.0)))?;
         let (gpu, n_channels) = (Gpu::of(rows)?, n_channels(rows));
         let n = rows.elem_count();
         let abc = gpu.empty(&[3, n_channels])?;
-        let [(to_gamma, set_gamma), (to_beta, set_beta)] = [to_gamma.write(), to_beta.write()];
-        let adds = |write| matches!(write, Write::Add);
+        let ((to_gamma, add_gamma), (to_beta, add_beta)) =
+            (target(of_gamma, norm.gamma)?, target(of_beta, norm.beta)?);
         let args = [
             pointer(&sums.partial)?,
             sums.n_parts().into(),
             (n / n_channels.max(1)).into(),
             pointer(&self.0)?,
-            pointer(gamma)?,
-            pointer(to_gamma)?,
-            adds(set_gamma).into(),
-            pointer(to_beta)?,
-            adds(set_beta).into(),
+            pointer(norm.gamma)?,
+            pointer(&to_gamma)?,
+            add_gamma.into(),
+            pointer(&to_beta)?,
+            add_beta.into(),
             pointer(&abc)?,
             n_channels.into(),
         ];
@@ -100,6 +111,14 @@ impl Stats {
         ];
         gpu.launch(kernel, Grid::over(n / width)?, &args)
     }
+}
+
+/// Where a gradient goes, and whether it is added to what is there; memory that nobody reads if it
+/// goes nowhere.
+fn target(sink: Option<&Grad>, like: &Tensor) -> Result<(Tensor, bool)> {
+    let Some(sink) = sink else { return Ok((empty_like(like)?, false)) };
+    let (to, write) = sink.write();
+    Ok((to.clone(), matches!(write, Write::Add)))
 }
 
 /// What multiplies and what is added to each channel in evaluation.

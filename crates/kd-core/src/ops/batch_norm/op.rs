@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::ops::onnx::{Operand, Operator};
 use crate::ops::operation::{Checked, Init, Operation, ParamSpec};
 
 /// Batch norm (Ioffe, Szegedy 2015) with PyTorch's names: the parameters `weight` (gamma) and `bias`
@@ -31,6 +32,14 @@ impl Operation for BatchNorm {
             return Err("eps must not be below 0, momentum must be in [0, 1]".into());
         }
         Ok(inputs[0].to_vec())
+    }
+
+    fn onnx(&self, _: &[&[usize]]) -> Vec<Operator> {
+        let tensors = ["weight", "bias", "running_mean", "running_var"].map(Operand::Param);
+        let operator = tensors.into_iter().fold(Operator::new("BatchNormalization"), Operator::and);
+        // ONNX gives the weight of what was.
+        let kept = 1.0 - self.momentum;
+        vec![operator.with_float("epsilon", self.eps).with_float("momentum", kept)]
     }
 
     fn params(&self, inputs: &[&[usize]]) -> Vec<ParamSpec> {

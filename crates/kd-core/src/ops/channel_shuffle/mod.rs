@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::Result;
 use crate::act::{Buffer, Made};
+use crate::ops::onnx::Operator;
 use crate::ops::operation::{Checked, Operation, chw};
 use crate::ops::step::{Backward, Forward, Reads};
 use crate::ops::transpose::transposed;
@@ -30,6 +31,19 @@ impl Operation for ChannelShuffle {
             return Err(format!("{channels} channels do not fall into {} groups", self.groups));
         }
         Ok(inputs[0].to_vec())
+    }
+
+    fn onnx(&self, inputs: &[&[usize]]) -> Vec<Operator> {
+        let sides: Vec<i64> = inputs[0].iter().map(|side| *side as i64).collect();
+        let (groups, [channels, height, width]) =
+            (self.groups as i64, [sides[0], sides[1], sides[2]]);
+        let transpose = Operator::after(0, "Transpose").with_sizes("perm", &[0, 2, 1, 3, 4]);
+        vec![
+            // A 0 keeps what is there: the batch.
+            Operator::new("Reshape").ints(&[0, groups, channels / groups, height, width]),
+            transpose,
+            Operator::after(1, "Reshape").ints(&[0, channels, height, width]),
+        ]
     }
 
     fn forward(&self, step: &mut Forward<'_>) -> Result<Made> {

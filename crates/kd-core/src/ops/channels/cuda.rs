@@ -23,8 +23,17 @@ impl Affine<'_> {
         Ok(y)
     }
 
+    /// The same in place.
+    pub(crate) fn finish(&self, y: &Tensor) -> Result<()> {
+        let Self { scale, shift, residual, relu } = *self;
+        if !relu && [scale, shift, residual].iter().all(Option::is_none) {
+            return Ok(());
+        }
+        self.write(y, y)
+    }
+
     /// Writes them to `y`, which may be `x`.
-    pub(crate) fn write(&self, x: &Tensor, y: &Tensor) -> Result<()> {
+    fn write(&self, x: &Tensor, y: &Tensor) -> Result<()> {
         let (n, n_channels) = (x.elem_count(), n_channels(x));
         let width = width(n_channels);
         let kernel = if width == 4 { "affine4" } else { "affine1" };

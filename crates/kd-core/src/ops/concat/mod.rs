@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::Result;
 use crate::act::{Act, Buffer, Made};
 use crate::ops::channels::task_len;
+use crate::ops::onnx::{Operand, Operator};
 use crate::ops::operation::{Checked, Operation};
 use crate::ops::step::{Backward, Forward, Reads};
 use crate::ops::strips::Strip;
@@ -29,6 +30,11 @@ impl Operation for Concat {
             shape[0] = shape[0].checked_add(other[0]).ok_or("too many channels")?;
         }
         Ok(shape)
+    }
+
+    fn onnx(&self, inputs: &[&[usize]]) -> Vec<Operator> {
+        let inputs = (0..inputs.len()).map(Operand::Input).collect();
+        vec![Operator { inputs, ..Operator::new("Concat").with_int("axis", 1) }]
     }
 
     fn forward(&self, step: &mut Forward<'_>) -> Result<Made> {

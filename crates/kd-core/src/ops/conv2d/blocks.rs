@@ -75,9 +75,14 @@ impl Blocks {
         Self { rows, out_row, ..Self::images(1, first, out_len) }
     }
 
-    /// Images whose places a block asks for, and rows of pixels.
+    /// Images of a block.
     pub(super) fn n_images(&self) -> usize {
         self.n_images
+    }
+
+    /// Rows of pixels of a block.
+    pub(super) fn rows(&self) -> usize {
+        self.rows
     }
 
     /// The blocks of `out`.
@@ -164,7 +169,7 @@ pub(super) fn with_block(
 }
 
 /// Calls `f` with rows of images, counted from the margin's corner, with their margins.
-fn with_rows(
+pub(super) fn with_rows(
     padded: Padded,
     source: &Source,
     (first, n_images): (usize, usize),

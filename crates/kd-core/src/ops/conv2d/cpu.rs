@@ -180,8 +180,7 @@ fn blocks(sums: &[Sum], out: Padded) -> Blocks {
             return Blocks::images(n_images, gathers[0], out.len());
         }
         Weights::Direct(_) => (in_row, BLOCK),
-        Weights::Lanes(lanes) if lanes.spread.is_none() => (in_row, SMALL_BLOCK),
-        Weights::Lanes(lanes) => (in_row + lanes.spread.len(in_row), SMALL_BLOCK),
+        Weights::Lanes(lanes) => (lanes.spread.cached(in_row), SMALL_BLOCK),
     };
     Blocks::new(&gathers, in_row, (out.len(), out.size[0]), len)
 }

@@ -6,14 +6,13 @@
 use candle_core::Tensor;
 
 use super::geometry::Geometry;
+use crate::act::{Act, Grads};
 use crate::cuda::{Direction, Gpu, Trio, convolution, empty_like};
 use crate::gemm::Write;
 use crate::ops::layout::cuda::transpose;
-use crate::tape::Grads;
-use crate::{Act, Grad, Result};
+use crate::{Grad, Result};
 
 /// Weights in cuDNN's order.
-#[derive(Clone)]
 pub(crate) struct Weight(Tensor);
 
 impl Weight {
@@ -48,7 +47,7 @@ pub(crate) fn add_grad_input(
         return Ok(());
     }
     let (to, write) = match grads.take(x) {
-        Some(sum) => (sum.on_gpu()?, Write::Add),
+        Some(sum) => (sum.values.on_gpu()?, Write::Add),
         None => (Gpu::of(grad)?.empty(x.dims())?, Write::Set),
     };
     let trio = Trio { x: &to, weight: &weight.0, y: grad };

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::Conv;
+use crate::ops::onnx::{Operand, Operator};
 use crate::ops::operation::{Checked, Init, Operation, ParamSpec, chw, n_windows};
 
 /// Cross-correlation, as PyTorch's `conv2d`: parameters `weight` `(O, C/groups, kh, kw)` and, where
@@ -105,6 +106,17 @@ impl Operation for Conv2d {
             (Some(height), Some(width)) => Ok(vec![self.out_channels, height, width]),
             _ => Err(format!("{height}x{width} pixels are fewer than the kernel's")),
         }
+    }
+
+    fn onnx(&self, _: &[&[usize]]) -> Vec<Operator> {
+        let operator = Operator::new("Conv").and(Operand::Param("weight"));
+        let operator = operator
+            .with_sizes("kernel_shape", &self.kernel)
+            .with_sizes("strides", &self.stride)
+            .with_sizes("pads", &self.padding)
+            .with_sizes("dilations", &self.dilation)
+            .with_int("group", self.groups as i64);
+        vec![if self.bias { operator.and(Operand::Param("bias")) } else { operator }]
     }
 
     fn params(&self, inputs: &[&[usize]]) -> Vec<ParamSpec> {

@@ -5,6 +5,7 @@ use rayon::prelude::*;
 
 use super::geometry::{Gather, Geometry};
 use super::tile::PanelWidth;
+use crate::simd::vectorized;
 
 /// Which sum the weights are for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,20 +47,69 @@ pub(super) fn pack(
         rest = after;
     }
     panels.into_par_iter().for_each(|(col, width, panel)| {
-        let mut rows = panel.chunks_exact_mut(width);
-        for tap in &gather.taps {
+        for (tap, to) in gather.taps.iter().zip(panel.chunks_exact_mut(n_rows * width)) {
             let position = tap.position[0] * geometry.kernel[1] + tap.position[1];
-            for (row, to) in rows.by_ref().take(n_rows).enumerate() {
-                let from = &of_group[position + row * row_stride + col * col_stride..];
-                for (to, from) in
-                    to.iter_mut().zip(from.iter().step_by(col_stride)).take(n_cols - col)
-                {
-                    *to = *from;
-                }
-            }
+            let from = &of_group[position + col * col_stride..];
+            let strides = (row_stride, col_stride);
+            vectorized(
+                #[inline(always)]
+                || copy(from, strides, width.min(n_cols - col), to, width),
+            );
         }
     });
     packed
+}
+
+/// Writes `from[row * strides.0 + col * strides.1]` for `n_cols` columns to the rows of `to`, of
+/// `width` values; for loops that are vectorized.
+#[inline(always)]
+fn copy(from: &[f32], strides: (usize, usize), n_cols: usize, to: &mut [f32], width: usize) {
+    match strides {
+        (stride, 1) => {
+            for (row, to) in to.chunks_exact_mut(width).enumerate() {
+                to[..n_cols].copy_from_slice(&from[row * stride..][..n_cols]);
+            }
+        }
+        (1, stride) => {
+            for (i, to) in to.chunks_mut(SQUARE * width).enumerate() {
+                transpose(&from[i * SQUARE..], stride, n_cols, to, width);
+            }
+        }
+        (row_stride, col_stride) => {
+            // Column by column: what is read then lies close together.
+            for col in 0..n_cols {
+                let from = from[col * col_stride..].iter().step_by(row_stride);
+                to[col..].iter_mut().step_by(width).zip(from).for_each(|(to, from)| *to = *from);
+            }
+        }
+    }
+}
+
+/// Side of the squares in which weights are transposed.
+const SQUARE: usize = 8;
+
+/// At most `SQUARE` rows of `to` from columns that are `stride` apart.
+#[inline(always)]
+fn transpose(from: &[f32], stride: usize, n_cols: usize, to: &mut [f32], width: usize) {
+    let n_rows = to.len() / width;
+    for first in (0..n_cols).step_by(SQUARE) {
+        if n_rows == SQUARE && n_cols - first >= SQUARE {
+            let columns: [[f32; SQUARE]; SQUARE] = std::array::from_fn(|col| {
+                let from = &from[(first + col) * stride..][..SQUARE];
+                std::array::from_fn(|row| from[row])
+            });
+            for row in 0..SQUARE {
+                let values: [f32; SQUARE] = std::array::from_fn(|col| columns[col][row]);
+                to[row * width + first..][..SQUARE].copy_from_slice(&values);
+            }
+            continue;
+        }
+        for col in first..n_cols.min(first + SQUARE) {
+            for row in 0..n_rows {
+                to[row * width + col] = from[col * stride + row];
+            }
+        }
+    }
 }
 
 /// First column and width of each panel.

@@ -53,6 +53,11 @@ impl Spread {
         len / (self.groups * self.from) * self.pixel()
     }
 
+    /// Values in the cache for `len` values of the source.
+    pub(super) fn cached(&self, len: usize) -> usize {
+        if self.is_none() { len } else { len + self.len(len) }
+    }
+
     /// The same sums from spread images.
     pub(super) fn gather(&self, gather: &Gather) -> Gather {
         let tap = |tap: &Tap| Tap { offset: self.len(tap.offset), ..*tap };

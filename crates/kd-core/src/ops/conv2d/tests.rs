@@ -156,6 +156,7 @@ fn values_and_gradients_equal_the_plain_sums() {
 }
 
 #[test]
+#[expect(clippy::float_cmp, reason = "each is exact")]
 fn every_finished_block_is_where_it_says() {
     for case in CASES.into_iter().chain(LARGE) {
         let geometry = geometry(case);
@@ -241,4 +242,56 @@ fn a_batch_of_none_and_wrong_shapes() {
     assert!(refused(&[1, 5, 5, 3], Conv { dilation: [3, 1], ..conv }).contains("7x3 pixels"));
     let wide = Conv { dilation: [usize::MAX, 1], ..conv };
     assert!(refused(&[1, 5, 5, 3], wide).contains("dilation"));
+}
+
+/// The sizes and values of a golden tensor, images in the order `(N, H, W, C)`.
+fn tensor(value: &serde_json::Value) -> (Vec<usize>, Vec<f32>) {
+    let numbers = |field: &str| value[field].as_array().unwrap().iter();
+    let shape = numbers("shape").map(|n| n.as_u64().unwrap() as usize).collect();
+    (shape, numbers("values").map(|v| v.as_f64().unwrap() as f32).collect())
+}
+
+fn image(value: &serde_json::Value) -> ([usize; 4], Vec<f32>) {
+    let (shape, values) = tensor(value);
+    let [n, c, h, w] = shape[..] else { panic!("{shape:?}") };
+    let place = |(image, y, x): (usize, usize, usize)| {
+        let values = &values;
+        (0..c).map(move |channel| values[((image * c + channel) * h + y) * w + x])
+    };
+    ([n, h, w, c], grid([n, h, w]).flat_map(place).collect())
+}
+
+#[test]
+fn general_convolutions_equal_pytorchs() {
+    let golden = crate::golden("conv2d.json");
+    let cases = golden["general"].as_array().unwrap();
+    assert_eq!(cases.len(), 11);
+    for case in cases {
+        let list = |field: &str| -> Vec<usize> {
+            case[field].as_array().unwrap().iter().map(|n| n.as_u64().unwrap() as usize).collect()
+        };
+        let conv = Conv {
+            stride: list("stride").try_into().unwrap(),
+            padding: list("padding").try_into().unwrap(),
+            dilation: list("dilation").try_into().unwrap(),
+            groups: case["groups"].as_u64().unwrap() as usize,
+        };
+        let (dims, x) = image(&case["x"]);
+        let (shape, weight) = tensor(&case["weight"]);
+        let geometry = Geometry::new(&dims, &shape, conv).unwrap();
+        let grad = image(&case["grad_y"]).1;
+        let [source, grads] = [&x, &grad].map(|values| Source::Plain(values, Clamp::NONE));
+        let y = cpu::forward(&source, &weight, &geometry, |_, _| {});
+        let (to_weight, to_x) = gradients(&source, &grads, &weight, &geometry, |_, _| {});
+        let check = |what: &str, got: &[f32], want: &[f32]| {
+            assert_eq!(got.len(), want.len(), "{}: {what}", case["name"]);
+            for (got, want) in got.iter().zip(want) {
+                let close = (got - want).abs() <= 1e-5 * (1.0 + want.abs());
+                assert!(close, "{}: {what}: {got}, not {want}", case["name"]);
+            }
+        };
+        check("y", &y, &image(&case["y"]).1);
+        check("grad_x", &to_x, &image(&case["grad_x"]).1);
+        check("grad_weight", &to_weight, &tensor(&case["grad_weight"]).1);
+    }
 }

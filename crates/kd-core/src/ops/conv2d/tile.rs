@@ -11,9 +11,10 @@ use super::geometry::Run;
 /// Pixels of the largest tile.
 pub(super) const MAX_HEIGHT: usize = 12;
 
-/// Rows of a tile: many registers (AVX-512) take 12, few (AVX2) take 6.
-fn height<S: Simd>() -> usize {
-    if S::REGISTER_COUNT >= 32 { MAX_HEIGHT } else { MAX_HEIGHT / 2 }
+/// Rows of a tile of `V` vectors: many registers (AVX-512) take 12, few (AVX2) half of it, unless a
+/// row is a single vector.
+fn height<S: Simd, const V: usize>() -> usize {
+    if S::REGISTER_COUNT >= 32 || V == 1 { MAX_HEIGHT } else { MAX_HEIGHT / 2 }
 }
 
 /// How many columns a panel of packed weights has when `left` are left: two vectors, or one where
@@ -80,7 +81,7 @@ impl GatherSum<'_> {
         panel: &[f32],
         (col, n_cols): (usize, usize),
     ) {
-        let height = height::<S>();
+        let height = height::<S, V>();
         let (in_offsets, out_offsets) = (self.in_offsets, self.out_offsets);
         let col = self.first_col + col;
         for (from, to) in in_offsets.chunks(height).zip(out_offsets.chunks(height)) {
@@ -161,6 +162,8 @@ pub(super) struct WeightSum<'a> {
     pub(super) cols: (usize, usize),
     /// `(values of the runs, cols.1)`.
     pub(super) out: &'a mut [f32],
+    /// As many values, in which sums over strips of pixels are continued.
+    pub(super) so_far: &'a mut [f32],
 }
 
 impl WithSimd for WeightSum<'_> {
@@ -173,36 +176,92 @@ impl WithSimd for WeightSum<'_> {
         assert!(furthest <= self.x.len(), "a window ends behind the source");
         assert!(self.in_offsets.len() * self.n_channels <= self.g.len());
         assert!(self.cols.0 + self.cols.1 <= self.n_channels);
+        let strip = self.strip();
+        if self.in_offsets.len() <= strip {
+            return self.pixels(simd, self.in_offsets, self.g, None);
+        }
+        let so_far = std::mem::take(&mut self.so_far);
+        assert_eq!(so_far.len(), self.out.len());
+        so_far.fill(0.0);
+        let (in_offsets, g) = (self.in_offsets, self.g);
+        for (in_offsets, g) in in_offsets.chunks(strip).zip(g.chunks(strip * self.n_channels)) {
+            self.pixels(simd, in_offsets, g, Some(so_far));
+        }
+        self.out.iter_mut().zip(so_far).for_each(|(out, sum)| *out += *sum);
+    }
+}
+
+/// Values of a strip of pixels, source and gradient together, and its least number of pixels.
+const STRIP: usize = 1 << 13;
+const MIN_STRIP: usize = 64;
+
+impl WeightSum<'_> {
+    /// Pixels that are taken together, so that they stay in the cache for all tiles: where windows
+    /// overlap they do so anyway, and sums of many weights would take their place.
+    fn strip(&self) -> usize {
+        match self.runs {
+            [run] => MIN_STRIP.max(STRIP / (run.len + self.n_channels)),
+            _ => self.in_offsets.len(),
+        }
+    }
+
+    /// The sums over some of the pixels: added to `so_far`, or else to the output.
+    #[inline(always)]
+    fn pixels<S: Simd>(
+        &mut self,
+        simd: S,
+        in_offsets: &[usize],
+        g: &[f32],
+        mut so_far: Option<&mut [f32]>,
+    ) {
         let mut col = 0;
         while col < self.cols.1 {
             let left = self.cols.1 - col;
+            let so_far = so_far.as_deref_mut();
             if left >= 2 * S::F32_LANES {
-                self.columns::<S, 2>(simd, col, 2 * S::F32_LANES);
+                self.columns::<S, 2>(simd, (in_offsets, g), (col, 2 * S::F32_LANES), so_far);
                 col += 2 * S::F32_LANES;
             } else {
-                self.columns::<S, 1>(simd, col, left.min(S::F32_LANES));
+                let n_cols = left.min(S::F32_LANES);
+                self.columns::<S, 1>(simd, (in_offsets, g), (col, n_cols), so_far);
                 col += S::F32_LANES;
             }
         }
     }
-}
 
-impl WeightSum<'_> {
     #[inline(always)]
-    fn columns<S: Simd, const V: usize>(&mut self, simd: S, col: usize, n_cols: usize) {
+    fn columns<S: Simd, const V: usize>(
+        &mut self,
+        simd: S,
+        pixels: (&[usize], &[f32]),
+        (col, n_cols): (usize, usize),
+        mut so_far: Option<&mut [f32]>,
+    ) {
         let mut first = 0;
         for run in self.runs {
-            for start in (0..run.len).step_by(height::<S>()) {
-                let n_rows = height::<S>().min(run.len - start);
+            for start in (0..run.len).step_by(height::<S, V>()) {
+                let n_rows = height::<S, V>().min(run.len - start);
                 macro_rules! heights {
                     ($($n:literal)*) => {
                         match n_rows {
                             $($n => {
                                 let at = (run.start + start, col, n_cols);
-                                let sums = self.sums::<S, $n, V>(simd, at);
+                                let place = |r: usize| (first + start + r) * self.cols.1 + col;
+                                let mut sums = [[simd.splat_f32s(0.0); V]; $n];
+                                if let Some(so_far) = &so_far {
+                                    for r in 0..$n {
+                                        sums[r] = load::<S, V>(simd, &so_far[place(r)..][..n_cols]);
+                                    }
+                                }
+                                let sums = self.sums::<S, $n, V>(simd, pixels, at, sums);
                                 for r in 0..$n {
-                                    let row = (first + start + r) * self.cols.1 + col;
-                                    add::<S, V>(simd, sums[r], &mut self.out[row..][..n_cols]);
+                                    match &mut so_far {
+                                        Some(to) => store::<S, V>(sums[r], &mut to[place(r)..][..n_cols]),
+                                        None => {
+                                            let to = place(r);
+                                            add::<S, V>(simd, sums[r], &mut self.out[to..][..n_cols]);
+                                        }
+                                    }
                                 }
                             })*
                             _ => {}
@@ -215,23 +274,25 @@ impl WeightSum<'_> {
         }
     }
 
-    /// The sums of `R` values from `start` on and `V` vectors of output channels.
+    /// The sums of `R` values from `start` on and `V` vectors of output channels, which continue
+    /// `sums`.
     #[expect(clippy::needless_range_loop, reason = "an iterator would take the sums' address")]
     #[inline(always)]
     fn sums<S: Simd, const R: usize, const V: usize>(
         &self,
         simd: S,
+        (in_offsets, g_of_all): (&[usize], &[f32]),
         (start, col, n_cols): (usize, usize, usize),
+        mut sums: [[S::f32s; V]; R],
     ) -> [[S::f32s; V]; R] {
-        let mut sums = [[simd.splat_f32s(0.0); V]; R];
         let col = self.cols.0 + col;
-        for (pixel, place) in self.in_offsets.iter().enumerate() {
+        for (pixel, place) in in_offsets.iter().enumerate() {
             let g = pixel * self.n_channels + col;
             #[expect(unsafe_code, reason = "bounds checks would cost more than the sums")]
             // SAFETY: the caller asserted that every pixel's channels lie within `g`, and that
             // place + start + R, which is at most place + reach, lies within `x`.
             let (g, x) = unsafe {
-                (self.g.get_unchecked(g..g + n_cols), self.x.as_ptr().add(place + start))
+                (g_of_all.get_unchecked(g..g + n_cols), self.x.as_ptr().add(place + start))
             };
             let g = load::<S, V>(simd, g);
             for r in 0..R {

@@ -6,7 +6,9 @@
 use pulp::Arch;
 use rayon::prelude::*;
 
-use super::blocks::{Block, images_per_block, with_margins};
+use super::blocks::{
+    BLOCK, Block, Blocks, images_per_block, with_block, with_buffer, with_margins, with_rows,
+};
 use super::cpu::{Sum, grad_input, places};
 use super::geometry::{Gather, Geometry, Run};
 use super::lanes::LaneWeightSum;
@@ -32,7 +34,11 @@ pub(crate) fn grad_weight(x: &Source, grad: &Source, geometry: &Geometry) -> Vec
         let (chunk, part) = (i / division.n_parts(), i % division.n_parts());
         let mut partial = Partial::new(&division, division.part(part));
         for images in division.blocks(division.images(chunk)) {
-            with_margins(geometry.output(), grad, images, |g| partial.add(x, g, images));
+            for rows in division.strips() {
+                with_rows(geometry.output(), grad, images, rows, |g| {
+                    partial.add(x, g, images, rows);
+                });
+            }
         }
         partial.sums
     };
@@ -49,7 +55,8 @@ pub(crate) fn gradients(
     finish: impl Fn(usize, &mut [f32]) + Sync,
 ) -> (Vec<f32>, Buffer) {
     let division = Division::new(geometry);
-    if division.n_parts() > 1 || scatter::suits(geometry) {
+    let is_divided = division.n_parts() > 1 || division.rows < division.gather.size[0];
+    if is_divided || scatter::suits(geometry) {
         let to_weight = grad_weight(x, grad, geometry);
         return (to_weight, grad_input(grad, weight, geometry, finish));
     }
@@ -61,7 +68,7 @@ pub(crate) fn gradients(
         let blocks = division.blocks(division.images(chunk));
         for (images, to_x) in blocks.zip(to_x.chunks_mut(division.block * len)) {
             with_margins(geometry.output(), grad, images, |g| {
-                partial.add(x, g, images);
+                partial.add(x, g, images, (0, division.rows));
                 let (padded, g) = (sums[0].gather.source, Source::Plain(g, Clamp::NONE));
                 let rows = (0, sums[0].gather.size[0]);
                 let first = images.0 * len;
@@ -89,8 +96,9 @@ struct Division<'a> {
     gather: Gather,
     spread: Option<Spread>,
     n_chunks: usize,
-    /// Images that are in the cache at a time.
+    /// Images that are in the cache at a time, and rows of pixels of each.
     block: usize,
+    rows: usize,
     /// Output channels of a part; all of them where there are groups.
     width: usize,
 }
@@ -108,8 +116,15 @@ impl<'a> Division<'a> {
             let n_splits = MIN_TASKS.div_ceil(n_chunks).min(n_out.div_ceil(32));
             n_out.div_ceil(n_splits).next_multiple_of(32).min(n_out)
         };
-        let block = images_per_block(gather.source.len() + geometry.output().len());
-        Self { geometry, gather, spread, n_chunks, block, width }
+        let in_row = gather.source.offset([1, 0]);
+        let (in_row, len) = match &spread {
+            Some(spread) => (spread.cached(in_row), BLOCK),
+            None => (in_row, usize::MAX),
+        };
+        let out = geometry.output();
+        let rows = Blocks::new(&[&gather], in_row, (out.len(), out.size[0]), len).rows();
+        let block = images_per_block(gather.source.n_rows() * in_row + out.len());
+        Self { geometry, gather, spread, n_chunks, block, rows, width }
     }
 
     fn n_parts(&self) -> usize {
@@ -132,6 +147,12 @@ impl<'a> Division<'a> {
     fn blocks(&self, (first, end): (usize, usize)) -> impl Iterator<Item = (usize, usize)> {
         let block = self.block;
         (first..end).step_by(block).map(move |image| (image, block.min(end - image)))
+    }
+
+    /// First row of pixels and number of rows of each part of a block of images.
+    fn strips(&self) -> impl Iterator<Item = (usize, usize)> {
+        let (rows, end) = (self.rows, self.gather.size[0]);
+        (0..end).step_by(rows).map(move |row| (row, rows.min(end - row)))
     }
 
     /// The chunks of `values`, `len` for each image.
@@ -228,12 +249,12 @@ impl<'a> Partial<'a> {
         Self { division, in_offsets, cols, windows, sums }
     }
 
-    /// Adds the part of a block of images, with `g` the gradient of their output.
-    fn add(&mut self, x: &Source, g: &[f32], images: (usize, usize)) {
+    /// Adds the part of rows of pixels of a block of images, with `g` the gradient of their output.
+    fn add(&mut self, x: &Source, g: &[f32], images: (usize, usize), rows: (usize, usize)) {
         let Division { geometry, gather, .. } = self.division;
-        let in_offsets = &self.in_offsets[..images.1 * gather.in_offsets.len()];
+        let in_offsets = &self.in_offsets[..images.1 * rows.1 * gather.size[1]];
         let (n_channels, sums) = (geometry.out_channels, &mut self.sums[..]);
-        with_margins(gather.source, x, images, |x| match &self.windows {
+        with_block(&[gather], x, images, rows, |x| match &self.windows {
             Windows::Lanes(spread, taps) => spread.with(x, |x| {
                 Arch::new().dispatch(LaneWeightSum {
                     x,
@@ -247,18 +268,23 @@ impl<'a> Partial<'a> {
             Windows::Groups(groups) => {
                 let width = self.cols.1 / groups.len();
                 let len = sums.len() / groups.len();
-                for ((i, runs), out) in groups.iter().enumerate().zip(sums.chunks_exact_mut(len)) {
-                    let cols = (self.cols.0 + i * width, width);
-                    Arch::new().dispatch(WeightSum {
-                        x,
-                        in_offsets,
-                        runs,
-                        g,
-                        n_channels,
-                        cols,
-                        out,
-                    });
-                }
+                with_buffer(len, |so_far| {
+                    for ((i, runs), out) in
+                        groups.iter().enumerate().zip(sums.chunks_exact_mut(len))
+                    {
+                        let cols = (self.cols.0 + i * width, width);
+                        Arch::new().dispatch(WeightSum {
+                            x,
+                            in_offsets,
+                            runs,
+                            g,
+                            n_channels,
+                            cols,
+                            out,
+                            so_far: &mut *so_far,
+                        });
+                    }
+                });
             }
         });
     }

@@ -2,9 +2,11 @@
 
 use candle_core::Tensor;
 
+use super::Dropout;
 use super::cpu::Mask;
-use crate::Result;
-use crate::cuda::{Gpu, Grid, empty_like, known, pointer};
+use crate::cuda::{Gpu, Grid, empty_like, pointer};
+use crate::ops::step::{Backward, Forward, OnGpu};
+use crate::{Mode, Result};
 
 /// Values that a thread covers.
 const PER_THREAD: usize = 8;
@@ -30,13 +32,19 @@ impl Mask {
     }
 }
 
-/// The operation in candle's graph.
-pub(super) fn dropout(x: &Tensor, mask: Mask) -> Result<Tensor> {
-    let y = empty_like(x)?;
-    mask.write(x, &y)?;
-    known(x, y, move |grad| {
-        let to = empty_like(grad)?;
-        mask.write(grad, &to)?;
-        Ok(to)
-    })
+impl OnGpu for Dropout {
+    fn forward(&self, step: &mut Forward<'_>) -> Result<Tensor> {
+        let x = step.input(0).gpu()?;
+        let Mode::Train(stream) = step.mode else { return Ok(x) };
+        let y = empty_like(&x)?;
+        self.mask(stream).write(&x, &y)?;
+        Ok(y)
+    }
+
+    fn backward(&self, grad: Tensor, step: &mut Backward<'_>) -> Result<()> {
+        if let Mode::Train(stream) = step.mode {
+            self.mask(stream).write(&grad, &grad)?;
+        }
+        step.add(0, grad)
+    }
 }

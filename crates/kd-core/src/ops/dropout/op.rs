@@ -4,9 +4,10 @@ use serde::{Deserialize, Serialize};
 
 use super::cpu::Mask;
 use crate::act::{Buffer, Made};
+use crate::ops::onnx::Operator;
 use crate::ops::operation::{Checked, Operation};
 use crate::ops::step::{Backward, Forward, Reads};
-use crate::{Mode, Result};
+use crate::{Mode, Result, Stream};
 
 /// Inverted dropout: in training each value is kept with probability `1 - p` and then divided by it;
 /// in evaluation nothing happens.
@@ -33,6 +34,10 @@ impl Operation for Dropout {
         Err(format!("p is {}, not in [0, 1)", self.p))
     }
 
+    fn onnx(&self, _: &[&[usize]]) -> Vec<Operator> {
+        Vec::new()
+    }
+
     fn forward(&self, step: &mut Forward<'_>) -> Result<Made> {
         let mut values = Buffer::copy_of(step.input(0).values());
         self.drop_out(step.mode, &mut values);
@@ -45,6 +50,11 @@ impl Operation for Dropout {
         step.add(0, grad)
     }
 
+    #[cfg(feature = "cuda")]
+    fn on_gpu(&self) -> Option<&dyn crate::ops::step::OnGpu> {
+        Some(self)
+    }
+
     fn reads(&self) -> Reads {
         Reads { inputs: false, output: false }
     }
@@ -53,7 +63,11 @@ impl Operation for Dropout {
 impl Dropout {
     fn drop_out(&self, mode: Mode, values: &mut [f32]) {
         if let Mode::Train(stream) = mode {
-            Mask::new(self.p, stream.number(self.stream)).apply(values);
+            self.mask(stream).apply(values);
         }
+    }
+
+    pub(super) fn mask(&self, stream: Stream) -> Mask {
+        Mask::new(self.p, stream.number(self.stream))
     }
 }

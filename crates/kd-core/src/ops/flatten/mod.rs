@@ -1,9 +1,13 @@
 //! From a map of features to a vector.
 
+#[cfg(feature = "cuda")]
+mod cuda;
+
 use serde::{Deserialize, Serialize};
 
 use crate::Result;
 use crate::act::{Act, Buffer, Made};
+use crate::ops::onnx::Operator;
 use crate::ops::operation::{Checked, Operation};
 use crate::ops::step::{Backward, Forward, Reads};
 use crate::ops::transpose::transposed;
@@ -18,6 +22,10 @@ impl Operation for Flatten {
         Ok(vec![inputs[0].iter().product()])
     }
 
+    fn onnx(&self, _: &[&[usize]]) -> Vec<Operator> {
+        vec![Operator::new("Flatten").with_int("axis", 1)]
+    }
+
     fn forward(&self, step: &mut Forward<'_>) -> Result<Made> {
         let x = step.input(0);
         let [n_pixels, n_channels] = image(x);
@@ -30,6 +38,11 @@ impl Operation for Flatten {
             return step.add(0, grad);
         }
         step.add(0, transposed(&grad, [n_channels, n_pixels]))
+    }
+
+    #[cfg(feature = "cuda")]
+    fn on_gpu(&self) -> Option<&dyn crate::ops::step::OnGpu> {
+        Some(self)
     }
 
     fn reads(&self) -> Reads {

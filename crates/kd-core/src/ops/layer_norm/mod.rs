@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::Result;
 use crate::act::{Buffer, Made};
 use crate::ops::deposit::deposit;
+use crate::ops::onnx::{Operand, Operator};
 use crate::ops::operation::{Checked, Init, Operation, ParamSpec};
 use crate::ops::slices;
 use crate::ops::step::{Backward, Forward};
@@ -30,6 +31,21 @@ impl Default for LayerNorm {
 impl Operation for LayerNorm {
     fn shape(&self, inputs: &[&[usize]]) -> Checked<Vec<usize>> {
         if self.eps >= 0.0 { Ok(inputs[0].to_vec()) } else { Err("eps must not be below 0".into()) }
+    }
+
+    fn onnx(&self, inputs: &[&[usize]]) -> Vec<Operator> {
+        let norm = |operator: Operator| {
+            let operator = operator.and(Operand::Param("weight")).and(Operand::Param("bias"));
+            operator.with_int("axis", -1).with_float("epsilon", self.eps)
+        };
+        if inputs[0].len() == 1 {
+            return vec![norm(Operator::new("LayerNormalization"))];
+        }
+        vec![
+            Operator::new("Transpose").with_sizes("perm", &[0, 2, 3, 1]),
+            norm(Operator::after(0, "LayerNormalization")),
+            Operator::after(1, "Transpose").with_sizes("perm", &[0, 3, 1, 2]),
+        ]
     }
 
     fn params(&self, inputs: &[&[usize]]) -> Vec<ParamSpec> {

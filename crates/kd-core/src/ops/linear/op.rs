@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::ops::onnx::{Operand, Operator};
 use crate::ops::operation::{Checked, Init, Operation, ParamSpec};
 
 /// `y = x W^T + b`: parameters `weight` `(O, I)` and, where there is one, `bias` `(O,)`.
@@ -43,6 +44,12 @@ impl Operation for Linear {
             [n_in] if *n_in > 0 && self.out_features > 0 => Ok(vec![self.out_features]),
             other => Err(format!("from {other:?} to {} values", self.out_features)),
         }
+    }
+
+    fn onnx(&self, _: &[&[usize]]) -> Vec<Operator> {
+        let operator = Operator::new("Gemm").and(Operand::Param("weight"));
+        let operator = operator.with_int("transB", 1);
+        vec![if self.bias { operator.and(Operand::Param("bias")) } else { operator }]
     }
 
     fn params(&self, inputs: &[&[usize]]) -> Vec<ParamSpec> {

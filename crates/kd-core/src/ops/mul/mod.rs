@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::Result;
 use crate::act::{Buffer, Made};
+use crate::ops::onnx::{Operand, Operator};
 use crate::ops::operation::{Checked, Operation};
 use crate::ops::step::{Backward, Forward};
 
@@ -27,6 +28,15 @@ impl Operation for Mul {
             return Ok(x.to_vec());
         }
         Err(format!("the factors {y:?} fit {x:?} neither value by value nor by channel"))
+    }
+
+    fn onnx(&self, inputs: &[&[usize]]) -> Vec<Operator> {
+        if inputs[0].len() == inputs[1].len() {
+            return vec![Operator::new("Mul").and(Operand::Input(1))];
+        }
+        // One factor for each channel, as an image of one pixel.
+        let factors = Operator { inputs: vec![Operand::Input(1)], ..Operator::new("Reshape") };
+        vec![factors.ints(&[0, -1, 1, 1]), Operator::new("Mul").and(Operand::Made(0))]
     }
 
     fn forward(&self, step: &mut Forward<'_>) -> Result<Made> {

@@ -1,11 +1,15 @@
 //! From pixels in [0, 1] to what a network was trained on.
 
+#[cfg(feature = "cuda")]
+mod cuda;
+
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::Result;
 use crate::act::{Buffer, Made};
 use crate::ops::channels::{task_len, widened};
+use crate::ops::onnx::Operator;
 use crate::ops::operation::{Checked, Operation, chw};
 use crate::ops::step::{Backward, Forward, Reads};
 use crate::simd::vectorized;
@@ -31,6 +35,11 @@ impl Operation for Normalize {
             return Err("mean must be finite, and std finite and above 0".into());
         }
         Ok(inputs[0].to_vec())
+    }
+
+    fn onnx(&self, _: &[&[usize]]) -> Vec<Operator> {
+        let centered = Operator::new("Sub").per_channel(&self.mean);
+        vec![centered, Operator::after(0, "Div").per_channel(&self.std)]
     }
 
     fn forward(&self, step: &mut Forward<'_>) -> Result<Made> {
@@ -62,6 +71,11 @@ impl Operation for Normalize {
             );
         });
         step.add(0, grad)
+    }
+
+    #[cfg(feature = "cuda")]
+    fn on_gpu(&self) -> Option<&dyn crate::ops::step::OnGpu> {
+        Some(self)
     }
 
     fn reads(&self) -> Reads {

@@ -2,8 +2,8 @@
 // one an input value, which gathers: no atomics.
 
 struct Windows {
-    int height, width, channels, out_height, out_width, kernel_height, kernel_width, stride,
-        padding;
+    int height, width, channels, out_height, out_width, kernel_height, kernel_width, stride_y,
+        stride_x, top, left;
 };
 
 // The place of a value in its image, (N, rows, columns, channels).
@@ -35,8 +35,8 @@ extern "C" __global__ void max_pool(const float *x, float *y, u8 *winners, Windo
     int winner = -1;
     for (int ky = 0; ky < w.kernel_height; ky++) {
         for (int kx = 0; kx < w.kernel_width; kx++) {
-            int row = at.row * w.stride + ky - w.padding;
-            int column = at.column * w.stride + kx - w.padding;
+            int row = at.row * w.stride_y + ky - w.top;
+            int column = at.column * w.stride_x + kx - w.left;
             if (row < 0 || row >= w.height || column < 0 || column >= w.width) continue;
             float value = x[input(w, at.image, row, column, at.channel)];
             if (winner < 0 || value > best || value != value) {
@@ -57,12 +57,12 @@ extern "C" __global__ void max_pool_backward(const float *grad, const u8 *winner
     Pixel at(i, w.height, w.width, w.channels);
     float sum = 0.0f;
     for (int ky = w.kernel_height - 1; ky >= 0; ky--) {
-        int row = at.row + w.padding - ky;
-        if (row < 0 || row % w.stride || row / w.stride >= w.out_height) continue;
+        int row = at.row + w.top - ky;
+        if (row < 0 || row % w.stride_y || row / w.stride_y >= w.out_height) continue;
         for (int kx = w.kernel_width - 1; kx >= 0; kx--) {
-            int column = at.column + w.padding - kx;
-            if (column < 0 || column % w.stride || column / w.stride >= w.out_width) continue;
-            u32 from = output(w, at.image, row / w.stride, column / w.stride, at.channel);
+            int column = at.column + w.left - kx;
+            if (column < 0 || column % w.stride_x || column / w.stride_x >= w.out_width) continue;
+            u32 from = output(w, at.image, row / w.stride_y, column / w.stride_x, at.channel);
             if (winners[from] == ky * w.kernel_width + kx) sum += grad[from];
         }
     }
@@ -87,24 +87,4 @@ extern "C" __global__ void global_mean_backward(const float *grad, float *to, u3
     if (i >= n) return;
     u32 image = i / (n_pixels * n_channels);
     to[i] = grad[image * n_channels + i % n_channels] / (float)n_pixels;
-}
-
-// y = x[:, ::stride, ::stride, :] between n_zeros zero channels on both sides.
-extern "C" __global__ void subsample(const float *x, float *y, Windows w, int n_zeros, u32 n) {
-    u32 i = number();
-    if (i >= n) return;
-    Pixel at(i, w.out_height, w.out_width, w.channels + 2 * n_zeros);
-    int channel = at.channel - n_zeros;
-    bool inside = channel >= 0 && channel < w.channels;
-    y[i] = inside ? x[input(w, at.image, at.row * w.stride, at.column * w.stride, channel)] : 0.0f;
-}
-
-extern "C" __global__ void subsample_backward(const float *grad, float *to, Windows w, int n_zeros,
-                                              u32 n) {
-    u32 i = number();
-    if (i >= n) return;
-    Pixel at(i, w.height, w.width, w.channels);
-    bool taken = at.row % w.stride == 0 && at.column % w.stride == 0;
-    u32 pixel = (at.image * w.out_height + at.row / w.stride) * w.out_width + at.column / w.stride;
-    to[i] = taken ? grad[pixel * (w.channels + 2 * n_zeros) + n_zeros + at.channel] : 0.0f;
 }

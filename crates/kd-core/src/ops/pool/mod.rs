@@ -6,6 +6,3 @@ mod cuda;
 mod op;
 
 pub use op::{AvgPool, GlobalAvgPool, MaxPool};
-
-#[cfg(test)]
-mod tests;

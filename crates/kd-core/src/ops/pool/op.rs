@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::cpu::Windows;
 use crate::Result;
 use crate::act::{Buffer, Made};
+use crate::ops::onnx::Operator;
 use crate::ops::operation::{Checked, Operation, chw, n_windows};
 use crate::ops::step::{Backward, Forward, Reads};
 
@@ -26,7 +27,7 @@ impl MaxPool {
         Self { kernel: [kernel; 2], stride: [stride; 2], padding: [padding; 4] }
     }
 
-    fn windows(&self, x: &[usize]) -> Windows {
+    pub(super) fn windows(&self, x: &[usize]) -> Windows {
         Windows::new(x, self.kernel, self.stride, self.padding)
     }
 }
@@ -40,6 +41,10 @@ impl Default for MaxPool {
 impl Operation for MaxPool {
     fn shape(&self, inputs: &[&[usize]]) -> Checked<Vec<usize>> {
         out_shape(inputs[0], self.kernel, self.stride, self.padding)
+    }
+
+    fn onnx(&self, _: &[&[usize]]) -> Vec<Operator> {
+        vec![windows("MaxPool", self.kernel, self.stride, self.padding)]
     }
 
     fn forward(&self, step: &mut Forward<'_>) -> Result<Made> {
@@ -59,6 +64,11 @@ impl Operation for MaxPool {
 
     fn keeps_clamp(&self) -> bool {
         true
+    }
+
+    #[cfg(feature = "cuda")]
+    fn on_gpu(&self) -> Option<&dyn crate::ops::step::OnGpu> {
+        Some(self)
     }
 
     fn reads(&self) -> Reads {
@@ -103,6 +113,11 @@ impl Operation for AvgPool {
         out_shape(inputs[0], self.kernel, self.stride, self.padding)
     }
 
+    fn onnx(&self, _: &[&[usize]]) -> Vec<Operator> {
+        let operator = windows("AveragePool", self.kernel, self.stride, self.padding);
+        vec![operator.with_int("count_include_pad", self.count_padding.into())]
+    }
+
     fn forward(&self, step: &mut Forward<'_>) -> Result<Made> {
         let x = step.input(0);
         Ok(self.windows(x.dims()).mean(x.values(), self.count_padding).into())
@@ -129,6 +144,10 @@ impl Operation for GlobalAvgPool {
         Ok(vec![channels, 1, 1])
     }
 
+    fn onnx(&self, _: &[&[usize]]) -> Vec<Operator> {
+        vec![Operator::new("GlobalAveragePool")]
+    }
+
     fn forward(&self, step: &mut Forward<'_>) -> Result<Made> {
         let x = step.input(0);
         Ok(Windows::whole(x.dims()).mean(x.values(), true).into())
@@ -139,9 +158,25 @@ impl Operation for GlobalAvgPool {
         step.add(0, windows.mean_backward(grad, true))
     }
 
+    #[cfg(feature = "cuda")]
+    fn on_gpu(&self) -> Option<&dyn crate::ops::step::OnGpu> {
+        Some(self)
+    }
+
     fn reads(&self) -> Reads {
         Reads { inputs: false, output: false }
     }
+}
+
+/// A pool with windows as an operator of ONNX.
+fn windows(
+    op_type: &'static str,
+    kernel: [usize; 2],
+    stride: [usize; 2],
+    padding: [usize; 4],
+) -> Operator {
+    let operator = Operator::new(op_type).with_sizes("kernel_shape", &kernel);
+    operator.with_sizes("strides", &stride).with_sizes("pads", &padding)
 }
 
 /// The number of a winner within its window is kept in a byte.

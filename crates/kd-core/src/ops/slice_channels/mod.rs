@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::Result;
 use crate::act::{Buffer, Made};
+use crate::ops::onnx::Operator;
 use crate::ops::operation::{Checked, Operation};
 use crate::ops::step::{Backward, Forward, Reads};
 use crate::ops::strips::Strip;
@@ -34,6 +35,11 @@ impl Operation for SliceChannels {
             }
             _ => Err(format!("{self:?} is not within {} channels", shape[0])),
         }
+    }
+
+    fn onnx(&self, _: &[&[usize]]) -> Vec<Operator> {
+        let (start, end) = (self.first as i64, (self.first + self.count) as i64);
+        vec![Operator::new("Slice").ints(&[start]).ints(&[end]).ints(&[1])]
     }
 
     fn forward(&self, step: &mut Forward<'_>) -> Result<Made> {

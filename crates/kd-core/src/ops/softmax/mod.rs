@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::Result;
 use crate::act::{Buffer, Made};
+use crate::ops::onnx::Operator;
 use crate::ops::operation::{Checked, Operation};
 use crate::ops::step::{Backward, Forward, Reads};
 
@@ -30,6 +31,15 @@ impl Operation for Softmax {
             [_] => Err(format!("temperature {} is not above 0", self.temperature)),
             other => Err(format!("needs a vector, got {other:?}")),
         }
+    }
+
+    fn onnx(&self, _: &[&[usize]]) -> Vec<Operator> {
+        let softmax = |operator: Operator| operator.with_int("axis", -1);
+        if (self.temperature - 1.0).abs() == 0.0 {
+            return vec![softmax(Operator::new("Softmax"))];
+        }
+        let scaled = Operator::new("Div").number(self.temperature);
+        vec![scaled, softmax(Operator::after(0, "Softmax"))]
     }
 
     fn forward(&self, step: &mut Forward<'_>) -> Result<Made> {

@@ -1,9 +1,13 @@
 //! The shortcut without parameters of He et al. 2016 (option A).
 
+#[cfg(feature = "cuda")]
+mod cuda;
+
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::act::{Act, Buffer, Made};
+use crate::ops::onnx::Operator;
 use crate::ops::operation::{Checked, Operation, chw};
 use crate::ops::step::{Backward, Forward, Reads};
 use crate::{Error, Result};
@@ -33,6 +37,18 @@ impl Operation for SubsamplePad {
         let n_zeros = self.n_zeros.checked_mul(2).ok_or("too many channels")?;
         let sides = [height, width].map(|side| side.div_ceil(self.stride));
         Ok(vec![channels + n_zeros, sides[0], sides[1]])
+    }
+
+    fn onnx(&self, _: &[&[usize]]) -> Vec<Operator> {
+        let (stride, zeros) = (self.stride as i64, self.n_zeros as i64);
+        let slice = Operator::new("Slice").ints(&[0, 0]).ints(&[i64::MAX; 2]).ints(&[2, 3]);
+        let pads = [0, zeros, 0, 0, 0, zeros, 0, 0];
+        match (stride > 1, zeros > 0) {
+            (true, true) => vec![slice.ints(&[stride; 2]), Operator::after(0, "Pad").ints(&pads)],
+            (true, false) => vec![slice.ints(&[stride; 2])],
+            (false, true) => vec![Operator::new("Pad").ints(&pads)],
+            (false, false) => Vec::new(),
+        }
     }
 
     fn forward(&self, step: &mut Forward<'_>) -> Result<Made> {
@@ -71,6 +87,11 @@ impl Operation for SubsamplePad {
             }
         });
         step.add(0, to_x)
+    }
+
+    #[cfg(feature = "cuda")]
+    fn on_gpu(&self) -> Option<&dyn crate::ops::step::OnGpu> {
+        Some(self)
     }
 
     fn reads(&self) -> Reads {
