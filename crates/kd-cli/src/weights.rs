@@ -194,10 +194,10 @@ impl Wanted<'_> {
             return Err(Error::config("normalize", reason));
         }
         if let Some(model) = self.model {
-            let mut other = model.as_dyn().graph(graph.image_shape, n_classes)?;
-            if let Some(Normalize { mean, std }) = graph.normalization() {
-                other = other.normalized(mean, std)?;
-            }
+            let other = match graph.normalization() {
+                Some(normalize) => self::graph(model, shape, normalize)?,
+                None => model.as_dyn().graph(shape.0, shape.1)?,
+            };
             if other.without_dropout() != graph.without_dropout() {
                 let (given, name) = (model.short_name(), &known.name);
                 let reason = format!("{path} holds `{name}`, not `{given}`; leave out --model");
@@ -222,9 +222,7 @@ impl Wanted<'_> {
         };
         Ok(Description { name: model.short_name(), graph, class_names: Vec::new() })
     }
-}
 
-impl Wanted<'_> {
     /// The network of `model`; flags must not contradict a normalization that it has.
     fn described(
         &self,

@@ -252,6 +252,34 @@ mod tests {
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2, "nothing else is left");
     }
 
+    fn description(names: &[&str]) -> Description {
+        let mut graph = Graph::new([1, 1, 2]);
+        graph.then("flatten", crate::ops::Flatten {});
+        graph.then("fc1", crate::ops::Linear::new(3));
+        let graph = graph.normalized(&[0.1307], &[0.3081]).unwrap();
+        let class_names = names.iter().map(|name| (*name).to_owned()).collect();
+        Description { name: "net".into(), graph, class_names }
+    }
+
+    #[test]
+    fn a_network_comes_with_what_it_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a");
+        let network = description(&["cat", "dog", "ship"]);
+        save_network(&path, &network, &sample(1), &7u32).unwrap();
+        let (tensors, known) = load_network(&path, &Device::Cpu).unwrap();
+        assert_eq!((values(&tensors), known), (values(&sample(1)), Some(network)));
+        assert_eq!(load::<u32>(&path, &Device::Cpu).unwrap().1, 7);
+        let text = fs::read_to_string(path.join(NETWORK)).unwrap();
+        fs::write(path.join(NETWORK), text.replace("0.1307", "0.1308")).unwrap();
+        let changed = load_network(&path, &Device::Cpu);
+        assert!(matches!(changed, Err(Error::Checksum { .. })));
+        save(&path, &sample(1), &7u32).unwrap();
+        assert_eq!(load_network(&path, &Device::Cpu).unwrap().1, None);
+        let two = save_network(&path, &description(&["cat", "dog"]), &sample(1), &7u32);
+        assert!(two.unwrap_err().to_string().contains("2 names for 3 classes"));
+    }
+
     #[test]
     fn every_flipped_bit_is_found() {
         let folder = tempfile::tempdir().unwrap();

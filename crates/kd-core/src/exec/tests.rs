@@ -251,3 +251,69 @@ fn one_operation_on_tensors_names_what_does_not_fit() {
     let wrong = random(Stream::new(2), &[5, 3, 3, 2]);
     assert!(error(&[&wrong]).contains("weight: expected shape [5, 3, 3, 3]"));
 }
+
+/// `(x - mean) / std`, in this order and never as a product: as loaders once did it for a network.
+#[test]
+fn a_normalization_in_the_graph_gives_the_bits_of_normalized_images() {
+    let (mean, std) = ([0.1307f32, 0.4914], [0.3081f32, 0.247]);
+    let plain = net();
+    let graph = plain.graph().clone().normalized(&mean, &std).unwrap();
+    let net = Net::with_weights(graph, &plain.params().tensors(), &Device::Cpu).unwrap();
+    let bytes = (0..2 * 7 * 6 * 3).map(|i| (i * 37 % 256) as f32 / 255.0);
+    let pixels: Vec<f32> = bytes.collect();
+    let normalized = pixels.iter().enumerate().map(|(i, pixel)| {
+        let channel = i / 42 % 2;
+        (pixel - mean[channel]) / std[channel]
+    });
+    let normalized: Vec<f32> = normalized.collect();
+    let images = |values: Vec<f32>| Tensor::from_vec(values, (3, 2, 7, 6), &Device::Cpu).unwrap();
+    let (pixels, normalized) = (images(pixels), images(normalized));
+    let bits = |values: &[f32]| values.iter().map(|v| v.to_bits()).collect::<Vec<_>>();
+    for mode in [Mode::Eval, train()] {
+        let (got, want) = (joined(&net, &pixels, mode), joined(&plain, &normalized, mode));
+        assert_eq!(bits(&got.0), bits(&want.0));
+        assert_eq!(got.2.keys().collect::<Vec<_>>(), want.2.keys().collect::<Vec<_>>());
+        assert!(got.2.iter().all(|(name, grad)| bits(grad) == bits(&want.2[name])));
+        let divided = want.1.iter().enumerate().map(|(i, grad)| grad / std[i / 42 % 2]);
+        assert_eq!(bits(&got.1), bits(&divided.collect::<Vec<_>>()));
+    }
+    assert!(net.graph().clone().normalized(&mean, &std).is_err(), "twice");
+    assert!(graph_error(&mean[..1], &std[..1]).contains("one mean and one std"));
+    for (mean, std) in [(f32::NAN, 1.0), (0.0, 0.0), (0.0, -1.0), (0.0, f32::INFINITY)] {
+        assert!(graph_error(&[0.0, mean], &[1.0, std]).contains("above 0"));
+    }
+}
+
+fn graph_error(mean: &[f32], std: &[f32]) -> String {
+    graph().normalized(mean, std).unwrap_err().to_string()
+}
+
+#[test]
+fn without_dropout_the_function_is_the_same() {
+    let net = net();
+    let graph = net.graph().without_dropout();
+    assert_eq!(graph.nodes.len() + 1, net.graph().nodes.len());
+    assert_eq!(graph.node("fc2").unwrap().inputs, ["fc1.relu"]);
+    let other = Net::with_weights(graph.clone(), &net.params().tensors(), &Device::Cpu).unwrap();
+    let x = random(Stream::new(1), &BATCH);
+    let logits = |net: &Net| floats(&net.forward(&x, Mode::Eval).unwrap());
+    assert_eq!(logits(&other), logits(&net));
+    let cut = net.graph().cut("drop").unwrap().without_dropout();
+    assert_eq!(cut.output, "fc1.relu");
+    assert_eq!(graph.without_dropout(), graph);
+}
+
+#[test]
+fn weights_of_another_graph_are_named() {
+    let values = net().params().tensors();
+    let error = |graph: Graph, values: &BTreeMap<String, Tensor>| {
+        Net::with_weights(graph, values, &Device::Cpu).unwrap_err().to_string()
+    };
+    assert!(error(graph().cut("fc1.relu").unwrap(), &values).contains("`fc2.bias`"));
+    let mut more = graph();
+    more.then("fc3", Linear::new(3));
+    assert!(error(more, &values).contains("`fc3.weight`: the weights lack this parameter"));
+    let mut wider = graph().cut("fc1.relu").unwrap();
+    wider.then("fc2", Linear::new(4));
+    assert!(error(wider, &values).starts_with("fc2.weight: expected shape [4, 8], got [3, 8]"));
+}

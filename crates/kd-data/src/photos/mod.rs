@@ -1,9 +1,9 @@
 //! Photographs in files, decoded when they are needed.
 //!
-//! Key decision: nothing is prepared and nothing kept. A photograph is read, decoded, cut, resized
-//! and normalized for the batch that asks for it, on one thread from file to tensor, so that
-//! 1.3 million photographs need the memory of their names. What networks see is what torchvision
-//! with Pillow shows them, to one part in 255.
+//! Key decision: nothing is prepared and nothing kept. A photograph is read, decoded, cut and
+//! resized for the batch that asks for it, on one thread from file to tensor, so that 1.3 million
+//! photographs need the memory of their names. What networks see is what torchvision with Pillow
+//! shows them, to one part in 255.
 
 mod loader;
 mod pack;

@@ -5,7 +5,7 @@ use std::io::{Seek, SeekFrom, Write};
 use std::path::PathBuf;
 use std::sync::LazyLock;
 
-use candle_core::Device;
+use candle_core::{DType, Device, Tensor};
 use kd_core::Error;
 use proptest::prelude::*;
 use serde_json::Value;
@@ -469,3 +469,37 @@ const OPCODES: [&[u8]; 27] = [
     b"Q",
     b"X\x07\0\0\0storage",
 ];
+
+#[test]
+fn a_file_of_ours_says_what_network_it_holds() {
+    let lab = Lab::new();
+    let path = lab.0.path().join("a.safetensors");
+    let spec = crate::ModelSpec::from_name("mlp-3").unwrap();
+    let graph = spec.as_dyn().graph([1, 1, 2], 2).unwrap().normalized(&[0.1307], &[0.3081]);
+    let network = Description {
+        name: "mlp-3".into(),
+        graph: graph.unwrap(),
+        class_names: vec!["no".into(), "yes".into()],
+    };
+    let wanted = network.graph.param_shapes().unwrap();
+    let zeros = |shape: &Vec<usize>| Tensor::zeros(&shape[..], DType::F32, &Device::Cpu).unwrap();
+    let tensors = wanted.iter().map(|(name, shape)| (name.clone(), zeros(shape))).collect();
+    save_network(&path, &tensors, &network).unwrap();
+    let bytes = fs::read(&path).unwrap();
+    let file = WeightsFile::open(&path).unwrap();
+    assert_eq!(file.network(), Some(&network));
+    assert!(file.fit(&Naming::default(), &wanted).unwrap().check().is_ok());
+    save_network(&path, &tensors, &network).unwrap();
+    assert_eq!(fs::read(&path).unwrap(), bytes);
+    save_safetensors(&path, &tensors).unwrap();
+    assert_eq!(WeightsFile::open(&path).unwrap().network(), None);
+    // The header is JSON within JSON.
+    let text = |from: &str, to: &str| {
+        let at = bytes.windows(from.len()).position(|part| part == from.as_bytes()).unwrap();
+        let mut changed = bytes.clone();
+        changed[at..at + from.len()].copy_from_slice(to.as_bytes());
+        lab.refusal(&changed)
+    };
+    assert!(text("fc1.relu", "fc9.relu").contains("kd.network: "));
+    assert!(text("graph", "grapf").contains("kd.network: unknown field `grapf`"));
+}

@@ -37,7 +37,7 @@ pub struct SoftTargetStore<'a> {
     pub folder: &'a Path,
     /// What decides the teacher's logits besides its weights (which are digested here) and the
     /// number of images, versions and classes: the data set's files, which of their images in
-    /// which order, normalization, augmentation, the teacher's network, the device.
+    /// which order, augmentation, the teacher's network, the device.
     pub identity: &'a str,
 }
 
