@@ -38,6 +38,11 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
 /// The networks with their short names, and their sizes for the images that they are meant for.
 fn models() -> anyhow::Result<Vec<Value>> {
     let model = |spec: ModelSpec| -> anyhow::Result<Value> {
+        if spec.as_dyn().is_in_a_file() {
+            let mut value = entry(&spec)?;
+            value["name"] = json!("PATH.onnx");
+            return Ok(value);
+        }
         let (image_shape, n_classes) = spec.as_dyn().usual_data();
         let counts = spec.as_dyn().graph(image_shape, n_classes)?.counts()?;
         let mut value = entry(&spec)?;
@@ -111,14 +116,17 @@ fn toml(value: &Value) -> String {
     }
 }
 
-/// Without quotes.
+/// Without quotes; nothing for what is not known.
 fn text(value: &Value) -> String {
+    if value.is_null() {
+        return String::new();
+    }
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
 
 /// 2,395,210.
 fn thousands(value: &Value) -> String {
-    let digits = value.to_string();
+    let digits = text(value);
     let mut groups: Vec<&str> = Vec::new();
     let mut rest = digits.as_str();
     while rest.len() > 3 {
