@@ -122,11 +122,10 @@ fn agree(a: &Folded, b: &Folded) -> std::result::Result<(), Fault> {
     for (node, other) in a.nodes.iter().zip(&b.nodes) {
         let read =
             &node.inputs[..node.inputs.len().min(if node.op_type == "Reshape" { 1 } else { 64 })];
-        let same = |name: &String| {
-            match (a.known.constants.get(name), b.known.constants.get(name)) {
-                (Some(a), Some(b)) => a.same(b),
-                (a, b) => a.is_none() && b.is_none(),
-            }
+        let same = |name: &String| match (a.known.constants.get(name), b.known.constants.get(name))
+        {
+            (Some(a), Some(b)) => a.same(b),
+            (a, b) => a.is_none() && b.is_none(),
         };
         let rest = |folded: &Folded| {
             let dims = folded.known.dims.get(node.outputs.first()?)?;

@@ -45,7 +45,9 @@ pub(crate) fn mul(builder: &mut Builder, scope: &Scope<'_>) -> Checked<()> {
     };
     if factors != per_channel {
         let image = [n, c, h, w];
-        return Err(format!("factors {factors:?} for {image:?}; one for each channel is supported"));
+        return Err(format!(
+            "factors {factors:?} for {image:?}; one for each channel is supported"
+        ));
     }
     builder.push(scope, Mul {}, &[&x, &y])
 }
