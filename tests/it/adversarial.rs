@@ -7,7 +7,7 @@ use candle_core::{DType, Device, Tensor};
 use candle_nn::{VarBuilder, VarMap};
 use kd_adv::{AdversarialTraining, AttackSpec, Attacked, Examples, Fgsm, Pgd, Victim, attack};
 use kd_core::{BatchSource, Classifier, Perturb, Stream, nn};
-use kd_data::{Augment, DataSpec, Dataset, Images, Loader, SyntheticDigits};
+use kd_data::{Augment, Dataset, Images, Loader, SyntheticDigits};
 use kd_models::{Mlp, ModelSpec};
 use kd_train::{Cohort, LossSpec, Outcome, Student, prepare, train_step};
 

@@ -8,9 +8,7 @@ use std::process::Command;
 use candle_core::{Device, Tensor};
 use kd_core::testing::random;
 use kd_core::{Classifier, Mode, Stream};
-use kd_models::weights::{
-    Naming, Prefix, WeightsFile, save_for_pytorch, save_safetensors, shapes,
-};
+use kd_models::weights::{Naming, Prefix, WeightsFile, save_for_pytorch, save_safetensors, shapes};
 use kd_models::{ModelSpec, Names, onnx};
 use serde_json::{Value, json};
 
@@ -158,8 +156,8 @@ fn write_all(folder: &Path, name: &str, shape: [usize; 3]) {
     let at = |end: &str| folder.join(format!("{name}{end}"));
     let tensors = network.params().tensors();
     save_for_pytorch(&at(".safetensors"), &tensors, Names::Torchvision).unwrap();
-    let graph = ModelSpec::from_name(name).unwrap().as_dyn().graph(shape, 10).unwrap();
-    onnx::save(&at(".onnx"), &graph, &tensors, &onnx::ExportInfo::default()).unwrap();
+    let graph = network.graph().unwrap();
+    onnx::save(&at(".onnx"), graph, &tensors, &onnx::ExportInfo::default()).unwrap();
     let data = [("images".to_owned(), images), ("logits".to_owned(), logits)].into();
     save_safetensors(&at(".data.safetensors"), &data).unwrap();
 }

@@ -10,8 +10,9 @@ use std::path::{Path, PathBuf};
 use candle_core::{Device, Tensor};
 use kd_core::checkpoint::Description;
 use kd_core::ops::Normalize;
-use kd_core::{Error, Graph, Net, Result, checkpoint, fsx};
+use kd_core::{Error, Graph, Net, Result, Stream, checkpoint, fsx};
 use kd_models::ModelSpec;
+use kd_models::onnx::{ImportOptions, Imported, import};
 use kd_models::weights::{Naming, Prefix, WeightsFile};
 
 /// What is known of a network before its weights are read.
@@ -66,12 +67,32 @@ pub(crate) fn graph(
     normalize: &Normalize,
 ) -> Result<Graph> {
     let graph = model.as_dyn().graph(image_shape, n_classes)?;
-    graph.normalized(&normalize.mean, &normalize.std)
+    match graph.normalization() {
+        Some(_) => Ok(graph),
+        None => graph.normalized(&normalize.mean, &normalize.std),
+    }
+}
+
+/// A network of `model`, before its first step.
+pub(crate) fn network(
+    model: &ModelSpec,
+    shape: ([usize; 3], usize),
+    normalize: &Normalize,
+    (stream, device): (Stream, &Device),
+) -> Result<Net> {
+    let graph = graph(model, shape, normalize)?;
+    match model.as_dyn().weights(shape.0, shape.1)? {
+        Some(weights) => Net::with_weights(graph, &weights, device),
+        None => Net::new(graph, stream, device),
+    }
 }
 
 /// Reads the network at `path`: a checkpoint folder, which is verified against its manifest, or a
 /// file, where `module.` before all names is taken away.
 pub(crate) fn load(path: &Path, wanted: &Wanted<'_>, device: &Device) -> Result<Loaded> {
+    if is_onnx(path) {
+        return load_onnx(path, wanted, device);
+    }
     let (weights, known) = Weights::open(path, device)?;
     let is_known = known.is_some();
     let Description { name, graph, class_names } = match known {
@@ -85,8 +106,36 @@ pub(crate) fn load(path: &Path, wanted: &Wanted<'_>, device: &Device) -> Result<
     Ok(Loaded { network, name, class_names, is_guessed })
 }
 
+/// Whether `path` is called an ONNX file.
+fn is_onnx(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension == "onnx")
+}
+
+/// The network in an ONNX file, as it takes its images, or behind the normalization that flags give.
+fn load_onnx(path: &Path, wanted: &Wanted<'_>, device: &Device) -> Result<Loaded> {
+    let options = ImportOptions { image_shape: wanted.image_shape };
+    let Imported { mut graph, weights, class_names, notes } = import(path, &options)?;
+    notes.iter().for_each(|note| eprintln!("{}: {note}", path.display()));
+    match (graph.normalization(), wanted.normalize) {
+        (None, Some(given)) => graph = graph.normalized(&given.mean, &given.std)?,
+        (None, None) => eprintln!(
+            "{}: takes pixels in [0, 1] as they are; --mean and --std put a normalization before it",
+            path.display()
+        ),
+        (Some(_), _) => {}
+    }
+    let (name, class_names) = (path.display().to_string(), class_names.unwrap_or_default());
+    let known = wanted.agreed(Description { name, graph, class_names }, path)?;
+    let network = Net::with_weights(known.graph, &weights, device)?;
+    let (name, class_names) = (known.name, known.class_names);
+    Ok(Loaded { network, name, class_names, is_guessed: false })
+}
+
 /// The short name of the network at `path`, where it is known.
 pub(crate) fn name(path: &Path) -> Result<Option<String>> {
+    if is_onnx(path) {
+        return Ok(Some(path.display().to_string()));
+    }
     Ok(Weights::open(path, &Device::Cpu)?.1.map(|known| known.name))
 }
 
@@ -168,10 +217,27 @@ impl Wanted<'_> {
         let image_shape = self.image_shape.unwrap_or(DEFAULT_SHAPE.0);
         let n_classes = self.n_classes.unwrap_or(DEFAULT_SHAPE.1);
         let graph = match self.normalize.or(self.default_normalize) {
-            Some(normalize) => graph(model, (image_shape, n_classes), normalize)?,
+            Some(normalize) => self.described(model, (image_shape, n_classes), normalize)?,
             None => model.as_dyn().graph(image_shape, n_classes)?,
         };
         Ok(Description { name: model.short_name(), graph, class_names: Vec::new() })
+    }
+}
+
+impl Wanted<'_> {
+    /// The network of `model`; flags must not contradict a normalization that it has.
+    fn described(
+        &self,
+        model: &ModelSpec,
+        shape: ([usize; 3], usize),
+        normalize: &Normalize,
+    ) -> Result<Graph> {
+        let graph = graph(model, shape, normalize)?;
+        if self.normalize.is_some_and(|given| Some(given) != graph.normalization()) {
+            let reason = format!("the network has its own, {}", normalization(&graph));
+            return Err(Error::config("normalize", reason));
+        }
+        Ok(graph)
     }
 }
 

@@ -3,21 +3,9 @@
 use std::path::Path;
 
 use candle_core::{Device, DeviceLocation};
-use serde::{Deserialize, Serialize};
 
+pub use crate::precision::Precision;
 use crate::{Error, Result};
-
-/// How exactly a GPU multiplies.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Precision {
-    /// As a processor does: 24 bits of each factor.
-    #[default]
-    F32,
-    /// On tensor cores: 11 bits of each factor of matrix products and convolutions, added up in
-    /// f32. All else is f32.
-    Tf32,
-}
 
 /// The device `name`: `cpu`, `cuda` or `cuda:N`; `auto` is the first GPU where the program can use
 /// one and there is one, else the processor.

@@ -19,6 +19,7 @@ mod math;
 pub mod nn;
 pub mod ops;
 mod param;
+mod precision;
 pub mod record;
 mod registry;
 pub mod rng;

@@ -17,7 +17,9 @@ mod vgg;
 pub mod weights;
 mod wide_resnet;
 
-use candle_core::Device;
+use std::collections::BTreeMap;
+
+use candle_core::{Device, Tensor};
 use kd_core::{Graph, Net, Result, Stream, registry};
 
 pub use cifar_resnet::{CifarResNet, CifarResNetX4, ShortcutOption};
@@ -34,6 +36,9 @@ pub use squeezenet::SqueezeNet;
 pub use vgg::Vgg;
 pub use wide_resnet::WideResNet;
 
+/// Tensors by name.
+pub type Weights = BTreeMap<String, Tensor>;
+
 /// A family of networks: settings that describe one for a data set's shape.
 pub trait Network {
     /// The network for images of `image_shape` `[C, H, W]` and `n_classes` classes.
@@ -43,7 +48,7 @@ pub trait Network {
     /// too small for it.
     fn graph(&self, image_shape: [usize; 3], n_classes: usize) -> Result<Graph>;
 
-    /// The network with initial values from `stream`.
+    /// The network with initial values from `stream`, or with the weights that come with it.
     ///
     /// # Errors
     /// Those of [`Network::graph`]; when candle cannot allocate.
@@ -54,7 +59,19 @@ pub trait Network {
         stream: Stream,
         device: &Device,
     ) -> Result<Net> {
-        Net::new(self.graph(image_shape, n_classes)?, stream, device)
+        let graph = self.graph(image_shape, n_classes)?;
+        match self.weights(image_shape, n_classes)? {
+            Some(weights) => Net::with_weights(graph, &weights, device),
+            None => Net::new(graph, stream, device),
+        }
+    }
+
+    /// Weights that come with the network.
+    ///
+    /// # Errors
+    /// Those of [`Network::graph`].
+    fn weights(&self, _image_shape: [usize; 3], _n_classes: usize) -> Result<Option<Weights>> {
+        Ok(None)
     }
 
     /// `[C, H, W]` of the images and the number of classes that its source has it for: CIFAR-10's,

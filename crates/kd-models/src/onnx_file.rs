@@ -2,12 +2,11 @@
 
 use std::path::PathBuf;
 
-use candle_core::Device;
-use kd_core::{Error, Graph, Net, Result, Stream};
+use kd_core::{Error, Graph, Result};
 use serde::{Deserialize, Serialize};
 
 use crate::onnx::{ImportOptions, Imported, import};
-use crate::{ModelSpec, Network};
+use crate::{ModelSpec, Network, Weights};
 
 /// The network in an ONNX file, with its weights: a student that goes on learning, a teacher, or
 /// what is attacked. Its classes are those of the file.
@@ -35,16 +34,8 @@ impl Network for OnnxFile {
         Ok(self.import(image_shape, n_classes)?.graph)
     }
 
-    /// With the weights of the file, whatever `stream` is.
-    fn build(
-        &self,
-        image_shape: [usize; 3],
-        n_classes: usize,
-        _stream: Stream,
-        device: &Device,
-    ) -> Result<Net> {
-        let Imported { graph, weights, .. } = self.import(image_shape, n_classes)?;
-        Net::with_weights(graph, &weights, device)
+    fn weights(&self, image_shape: [usize; 3], n_classes: usize) -> Result<Option<Weights>> {
+        Ok(Some(self.import(image_shape, n_classes)?.weights))
     }
 
     /// `somewhere/network.onnx`.

@@ -318,7 +318,7 @@ fn names_and_networks_stand_for_each_other() {
     ] {
         assert_eq!(ModelSpec::from_name(name), None, "{name}");
     }
-    for spec in ModelSpec::all() {
+    for spec in ModelSpec::all().into_iter().filter(|spec| !spec.as_dyn().is_in_a_file()) {
         let same = ModelSpec::from_name(&spec.short_name()).unwrap();
         assert_eq!(same.name(), spec.name());
     }

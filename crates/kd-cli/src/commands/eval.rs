@@ -1,6 +1,5 @@
 //! `kd eval`: a checkpoint on a data set.
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
 
@@ -9,20 +8,15 @@ use kd_core::record::Evaluation;
 use kd_train::EvalSet;
 use serde::Serialize;
 
-use super::setting::{Compute, DataDir, Split, TrainedArgs};
-use super::train::{data, model};
+use super::setting::{Compute, DataDir, NetworkArgs, Split, TrainedArgs};
+use super::train::data;
 use crate::weights::{self, Wanted};
 
 /// Arguments of `kd eval`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// The network, such as resnet20 or mlp-1200-1200, of weights from elsewhere; kd's own say it
-    /// themselves
-    #[arg(long)]
-    model: Option<String>,
-    /// Checkpoint folder, safetensors file or PyTorch checkpoint
-    #[arg(long, value_name = "PATH")]
-    weights: PathBuf,
+    #[command(flatten)]
+    network: NetworkArgs,
     /// Data set, such as cifar10, folder:PATH (images of one size) or photos:PATH (of all sizes)
     #[arg(long, default_value = "mnist")]
     data: String,
@@ -56,7 +50,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let device = args.compute.device()?;
     let spec = data(&args.data)?;
     let part = spec.as_dyn().part(Some(&args.data_dir.path()), args.split.into())?;
-    let model = args.model.as_deref().map(model).transpose()?;
+    let (model, path) = (args.network.model()?, args.network.weights()?);
     let (normalize, default) = (args.normalize.given(), spec.as_dyn().normalize());
     let wanted = Wanted {
         model: model.as_ref(),
@@ -66,8 +60,8 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         default_normalize: Some(&default),
         ..Wanted::default()
     };
-    let loaded = weights::load(&args.weights, &wanted, &device)?;
-    loaded.tell(&args.weights);
+    let loaded = weights::load(path, &wanted, &device)?;
+    loaded.tell(path);
     let (network, model) = (&loaded.network, loaded.name.as_str());
     let (evaluation, seconds) = args.compute.install(|| {
         let set = EvalSet::new(part.in_order(&device)?)?;

@@ -1,6 +1,11 @@
-//! Flags that import and export share: the images of a network, and whose names weights have.
+//! What import and export share: the images of a network, whose names weights have, and that
+//! nothing of the user's is overwritten unasked.
+
+use std::io::ErrorKind;
+use std::path::Path;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
+use kd_core::Error;
 use kd_models::Names;
 
 /// What a network's shape depends on besides its name.
@@ -28,4 +33,16 @@ pub(super) fn names() -> impl TypedValueParser<Value = Names> {
         let named = Names::ALL.into_iter().find(|(other, _)| *other == word);
         named.map_or_else(Names::default, |(_, names)| names)
     })
+}
+
+/// Refuses to write over what is there, unless that is wished.
+///
+/// # Errors
+/// [`Error::Io`], as when a file cannot be created.
+pub(super) fn may_write(path: &Path, force: bool) -> kd_core::Result<()> {
+    if force || !path.exists() {
+        return Ok(());
+    }
+    let reason = "it exists; --force writes over it";
+    Err(Error::io(path, "create")(std::io::Error::new(ErrorKind::AlreadyExists, reason)))
 }

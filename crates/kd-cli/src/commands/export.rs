@@ -10,26 +10,30 @@ use kd_models::Names;
 use kd_models::onnx::{self, ExportInfo};
 use kd_models::weights::{ExportConfig, ImageConfig, save_for_pytorch};
 
-use super::exchange::{ImageArgs, names};
-use super::setting::TrainedArgs;
-use super::train::model;
+use super::exchange::{ImageArgs, may_write, names};
+use super::setting::{NetworkArgs, TrainedArgs};
 use crate::weights::{self, Loaded, Wanted};
+
+/// What a file says of who wrote it.
+const VERSION: &str = concat!("kd ", env!("CARGO_PKG_VERSION"));
 
 /// Arguments of `kd export`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// The network, such as resnet18-cifar, of weights from elsewhere; kd's own say it themselves
-    #[arg(long)]
-    model: Option<String>,
-    /// Checkpoint folder, safetensors file or PyTorch checkpoint
-    #[arg(long, value_name = "PATH")]
-    weights: PathBuf,
+    #[command(flatten)]
+    network: NetworkArgs,
     /// safetensors (with a config.json beside it) or onnx
     #[arg(long, value_enum)]
     format: Format,
     /// The file to write
     #[arg(long, value_name = "PATH")]
     out: PathBuf,
+    /// Write over what is there
+    #[arg(long)]
+    force: bool,
+    /// In ONNX, put a softmax at this temperature behind the logits
+    #[arg(long, value_name = "T")]
+    softmax: Option<f32>,
     /// Whose names a ResNet's weights get in safetensors
     #[arg(long, default_value = "torchvision", value_parser = names())]
     names: Names,
@@ -47,28 +51,25 @@ enum Format {
 
 /// Loads the network and writes it.
 pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    may_write(&args.out, args.force)?;
     let loaded = load(args)?;
     let config = config(&loaded);
     let network = &loaded.network;
     let tensors = network.params().tensors();
     match args.format {
         Format::Safetensors => {
+            may_write(&ExportConfig::path_beside(&args.out), args.force)?;
             save_for_pytorch(&args.out, &tensors, args.names)?;
             println!("{}", config.save_beside(&args.out)?.display());
         }
-        Format::Onnx => {
-            let class_names = Some(loaded.class_names.clone()).filter(|names| !names.is_empty());
-            let provenance = [("architecture".to_owned(), loaded.name.clone())].into();
-            let info = ExportInfo { class_names, provenance, softmax_temperature: None };
-            onnx::save(&args.out, network.graph(), &tensors, &info)?;
-        }
+        Format::Onnx => onnx::save(&args.out, network.graph(), &tensors, &info(args, &loaded))?,
     }
     println!("{}", args.out.display());
     Ok(ExitCode::SUCCESS)
 }
 
 fn load(args: &Args) -> Result<Loaded> {
-    let model = args.model.as_deref().map(model).transpose()?;
+    let model = args.network.model()?;
     let normalize = args.normalize.given();
     let wanted = Wanted {
         model: model.as_ref(),
@@ -77,7 +78,17 @@ fn load(args: &Args) -> Result<Loaded> {
         n_classes: args.images.classes,
         ..Wanted::default()
     };
-    weights::load(&args.weights, &wanted, &Device::Cpu)
+    weights::load(args.network.weights()?, &wanted, &Device::Cpu)
+}
+
+fn info(args: &Args, loaded: &Loaded) -> ExportInfo {
+    let names = Some(loaded.class_names.clone()).filter(|names| !names.is_empty());
+    let provenance = [("architecture", loaded.name.clone()), ("producer", VERSION.into())];
+    ExportInfo {
+        class_names: names,
+        provenance: provenance.map(|(key, value)| (key.into(), value)).into(),
+        softmax_temperature: args.softmax,
+    }
 }
 
 fn config(loaded: &Loaded) -> ExportConfig {

@@ -9,7 +9,7 @@ use kd_core::{Graph, Result};
 use kd_models::weights::{Fate, Fit, Naming, Prefix, WeightsFile, save_network, save_safetensors};
 use kd_models::{ModelSpec, Names};
 
-use super::exchange::{ImageArgs, names};
+use super::exchange::{ImageArgs, may_write, names};
 use super::setting::TrainedArgs;
 use super::train::model;
 use crate::weights::{self, DEFAULT_SHAPE};
@@ -42,6 +42,9 @@ pub(crate) struct Args {
     /// The safetensors file to write
     #[arg(long, value_name = "PATH", required_unless_present = "dry_run")]
     out: Option<PathBuf>,
+    /// Write over what is there
+    #[arg(long)]
+    force: bool,
 }
 
 /// Reads, checks against the network, and writes.
@@ -56,7 +59,10 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let wanted = graph.param_shapes()?;
     let fit = file.fit(&naming(args), &wanted)?;
     match &args.out {
-        Some(out) if !args.dry_run => write(&fit, graph, spec.short_name(), out)?,
+        Some(out) if !args.dry_run => {
+            may_write(out, args.force)?;
+            write(&fit, graph, spec.short_name(), out)?;
+        }
         _ => {
             print_fit(&fit);
             fit.check()?;

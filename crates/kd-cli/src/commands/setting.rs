@@ -1,6 +1,6 @@
 //! Flags that several commands share: data, device, threads, signals.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
@@ -10,6 +10,7 @@ use clap::ValueEnum;
 use kd_core::device::{self, Precision};
 use kd_core::ops::Normalize;
 use kd_core::{Error, Result};
+use kd_models::ModelSpec;
 use serde::Serialize;
 use signal_hook::consts::{SIGINT, SIGTERM};
 
@@ -190,4 +191,33 @@ pub(crate) fn stop_flag() -> anyhow::Result<Arc<AtomicBool>> {
         .and_then(|_| signal_hook::flag::register(SIGTERM, stop.clone()))
         .context("cannot catch signals")?;
     Ok(stop)
+}
+
+/// The network that a command works with.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct NetworkArgs {
+    /// The network, such as papernot-mnist or resnet20, of weights from elsewhere; kd's own say it
+    /// themselves. Or a file NETWORK.onnx, which has its weights with it
+    #[arg(long)]
+    model: Option<String>,
+    /// Checkpoint folder, safetensors file, PyTorch checkpoint or ONNX file
+    #[arg(long, value_name = "PATH", required_unless_present = "model")]
+    weights: Option<PathBuf>,
+}
+
+impl NetworkArgs {
+    /// The network that `--model` names, for the weights.
+    pub(crate) fn model(&self) -> Result<Option<ModelSpec>> {
+        let named = self.model.as_deref().filter(|_| self.weights.is_some());
+        named.map(super::train::model).transpose()
+    }
+
+    /// Where the weights are.
+    pub(crate) fn weights(&self) -> Result<&Path> {
+        let file = self.model.as_deref().map(Path::new);
+        let file = file.filter(|file| file.extension().is_some_and(|e| e == "onnx"));
+        self.weights.as_deref().or(file).ok_or_else(|| {
+            Error::config("weights", "only an ONNX file has them with it; give --weights PATH")
+        })
+    }
 }

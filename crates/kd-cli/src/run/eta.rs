@@ -96,8 +96,7 @@ fn stand_in(context: &Context<'_>, training: &TrainingSpec) -> Result<Option<Net
 
 /// The network of a training before its first step.
 fn network(context: &Context<'_>, training: &str) -> Result<Net> {
-    let graph = context.graph(&context.spec.training(training)?.model)?;
-    Net::new(graph, Stream::new(0), &context.setting.device)
+    context.network(&context.spec.training(training)?.model, Stream::new(0))
 }
 
 /// Images whose gradients are timed.

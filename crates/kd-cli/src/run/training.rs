@@ -7,7 +7,7 @@ use candle_core::Device;
 use kd_adv::{AdversarialTraining, AttackSpec, Victim};
 use kd_core::ops::Normalize;
 use kd_core::record::Record;
-use kd_core::{Classifier, Graph, Net, Perturb, Result, Stream, checkpoint};
+use kd_core::{Classifier, Net, Perturb, Result, Stream, checkpoint};
 use kd_models::ModelSpec;
 use kd_train::{
     Cohort, Data, MetricsLog, Outcome, Run, SoftTargetStore, SoftTargets, Student, fit,
@@ -39,9 +39,10 @@ impl Context<'_> {
         Victim::new(network, self.sets.shape().0, &self.setting.device)
     }
 
-    /// The network of `model`, with the run's normalization inside.
-    pub(crate) fn graph(&self, model: &ModelSpec) -> Result<Graph> {
-        weights::graph(model, self.sets.shape(), &self.spec.normalize)
+    /// A network of `model` before its first step, with the run's normalization inside.
+    pub(crate) fn network(&self, model: &ModelSpec, stream: Stream) -> Result<Net> {
+        let drawn = (stream, &self.setting.device);
+        weights::network(model, self.sets.shape(), &self.spec.normalize, drawn)
     }
 
     /// The network that `source` ended with.
@@ -81,8 +82,8 @@ pub(crate) fn check(
 ) -> Result<()> {
     let train = sets.train(training, 0)?;
     training.soft_targets.map(|targets| targets.n_views(&*train)).transpose()?;
-    let graph = weights::graph(&training.model, sets.shape(), normalize)?;
-    Net::new(graph, Stream::new(0), &setting.device)?;
+    let drawn = (Stream::new(0), &setting.device);
+    weights::network(&training.model, sets.shape(), normalize, drawn)?;
     if let Some(Teacher::Weights { path, model, .. }) = &training.teacher {
         load(path, model.as_ref(), (sets, normalize), &setting.device)?.tell(path);
     }
@@ -178,9 +179,8 @@ pub(super) fn students(
     seed: u64,
 ) -> Result<Vec<Student>> {
     let stream = Stream::new(seed).at("init");
-    let graph = context.graph(&training.model)?;
     let build = |spec: &crate::suite::StudentSpec| {
-        let model = Net::new(graph.clone(), stream, &context.setting.device)?;
+        let model = context.network(&training.model, stream)?;
         let optimizer = training.plan.optimizer;
         let mut student = Student::new(&spec.name, model.into(), spec.loss.clone(), optimizer);
         student.perturb = spec.perturb.as_ref().map(perturb).transpose()?;

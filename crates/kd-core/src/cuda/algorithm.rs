@@ -10,8 +10,8 @@ use candle_core::cuda::cudarc::cudnn::sys::{
 };
 
 use super::Direction;
-use crate::device::Precision;
 use crate::ops::conv2d::geometry::Geometry;
+use crate::precision::Precision;
 
 type Result<T> = std::result::Result<T, CudnnError>;
 

@@ -16,9 +16,9 @@ use candle_core::cuda::cudarc::driver::{CudaSlice, CudaStream, DevicePtr};
 use super::Gpu;
 use super::algorithm::{Algorithm, Choice, Shapes, algorithms};
 use super::launch::address;
-use crate::device::Precision;
 use crate::gemm::Write;
 use crate::ops::conv2d::geometry::Geometry;
+use crate::precision::Precision;
 use crate::{Error, Result};
 
 /// Which of a convolution's three products.

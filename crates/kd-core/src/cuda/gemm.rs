@@ -10,8 +10,8 @@ use candle_core::cuda::cudarc::cublas::sys::{
 use super::Gpu;
 use super::launch::address;
 use crate::Result;
-use crate::device::Precision;
 use crate::gemm::Write;
+use crate::precision::Precision;
 
 /// A row-major matrix, or its transpose.
 #[derive(Clone, Copy)]

@@ -14,7 +14,7 @@ use candle_core::op::BackpropOp;
 use candle_core::{CudaDevice, CudaStorage, Device, Shape, Storage, Tensor};
 
 use super::conv::Convolutions;
-use crate::device::Precision;
+use crate::precision::Precision;
 use crate::{Error, Result};
 
 /// The kernels of all operations, compiled as one program.

@@ -138,6 +138,17 @@ impl Grid {
     }
 }
 
+/// Runs the kernel `name` with a thread for each value of the last of `tensors`: it takes these, then
+/// `numbers` and then how many values there are.
+pub(crate) fn each(name: &'static str, tensors: &[&Tensor], numbers: &[Arg]) -> Result<()> {
+    let Some(last) = tensors.last() else { return Ok(()) };
+    let n = last.elem_count();
+    let mut args = tensors.iter().map(|tensor| pointer(tensor)).collect::<Result<Vec<_>>>()?;
+    args.extend_from_slice(numbers);
+    args.push(n.into());
+    Gpu::of(last)?.launch(name, Grid::over(n)?, &args)
+}
+
 impl Gpu {
     /// Runs the kernel `name` when all that was asked for before is done; nothing waits here. A
     /// launch without threads is none.

@@ -24,7 +24,7 @@ pub(crate) use conv::{Direction, Trio, convolution};
 pub(crate) use gemm::{Operand, gemm};
 pub(crate) use gpu::{Gpu, name, open, storage_copy};
 pub(crate) use known::known;
-pub(crate) use launch::{Arg, Grid, THREADS, address, pointer};
+pub(crate) use launch::{Arg, Grid, THREADS, address, each, pointer};
 
 use candle_core::Tensor;
 

@@ -5,7 +5,8 @@ use candle_core::{Device, Tensor, Var};
 use super::*;
 use crate::graph::{Graph, IMAGES};
 use crate::ops::{
-    Add, BatchNorm, Conv2d, Dropout, Flatten, GlobalAvgPool, Init, Linear, MaxPool, Op, Relu,
+    Add, BatchNorm, Concat, Conv2d, Dropout, Flatten, GlobalAvgPool, Init, Linear, MaxPool, Op,
+    Relu,
 };
 use crate::testing::{check_grad, random};
 use crate::{Classifier, Mode, Result, Stream};
@@ -117,19 +118,48 @@ fn separate(net: &Net, x: &Tensor, mode: Mode) -> Outcome {
     (floats(&y), floats(grads.get(&x).unwrap()), of.collect())
 }
 
+/// Compares the network with its operations one by one.
+fn check_joined(net: &Net, x: &Tensor, mode: Mode) {
+    let want = separate(net, x, mode);
+    let got = joined(net, x, mode);
+    close(&got.0, &want.0, "output");
+    close(&got.1, &want.1, "images");
+    assert_eq!(got.2.keys().collect::<Vec<_>>(), want.2.keys().collect::<Vec<_>>());
+    for (name, want) in &want.2 {
+        close(&got.2[name], want, name);
+    }
+}
+
 #[test]
 fn joining_changes_no_value_and_no_gradient() {
     let x = random(Stream::new(1), &BATCH);
     for mode in [train(), Mode::Eval] {
-        let net = net();
-        let want = separate(&net, &x, mode);
-        let got = joined(&net, &x, mode);
-        close(&got.0, &want.0, "output");
-        close(&got.1, &want.1, "images");
-        assert_eq!(got.2.keys().collect::<Vec<_>>(), want.2.keys().collect::<Vec<_>>());
-        for (name, want) in &want.2 {
-            close(&got.2[name], want, name);
-        }
+        check_joined(&net(), &x, mode);
+    }
+}
+
+/// More values than a convolution takes at once.
+#[test]
+fn paths_meet_in_every_block_of_images() {
+    let mut graph = Graph::new([4, 64, 64]);
+    graph.then("stem", Conv2d::new(8, 3).padding(1));
+    let x = graph.then("stem.relu", Relu {});
+    graph.then("conv1", Conv2d::new(8, 3).padding(1));
+    graph.then("relu", Relu {});
+    let y = graph.then("conv2", Conv2d::new(8, 3).padding(1));
+    graph.push("add", Add {}, &[&y, &x]);
+    let y = graph.then("add.relu", Relu {});
+    graph.then("last", Conv2d::new(4, 3).padding(1));
+    graph.push("shortcut", Conv2d::new(4, 1), &[IMAGES]);
+    graph.push("add2", Add {}, &["last", "shortcut"]);
+    graph.push("twice", Concat {}, &["add2", &y]);
+    graph.then("pool", GlobalAvgPool {});
+    graph.then("flat", Flatten {});
+    graph.then("fc", Linear::new(3));
+    let net = Net::new(graph, Stream::new(3), &Device::Cpu).unwrap();
+    for mode in [train(), Mode::Eval] {
+        net.params().clear_grads();
+        check_joined(&net, &random(Stream::new(1), &[9, 4, 64, 64]), mode);
     }
 }
 

@@ -35,12 +35,17 @@ pub struct ImageConfig {
 }
 
 impl ExportConfig {
+    /// `config.json` in the folder of `weights`.
+    pub fn path_beside(weights: &Path) -> PathBuf {
+        weights.with_file_name("config.json")
+    }
+
     /// Writes `config.json` into the folder of `weights` and gives its path.
     ///
     /// # Errors
     /// [`Error::Io`].
     pub fn save_beside(&self, weights: &Path) -> Result<PathBuf> {
-        let path = weights.with_file_name("config.json");
+        let path = Self::path_beside(weights);
         let mut text = serde_json::to_vec_pretty(self).map_err(|e| Error::Parse {
             path: path.clone(),
             offset: 0,

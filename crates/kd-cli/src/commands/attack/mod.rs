@@ -8,20 +8,15 @@ mod task;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use super::setting::{Compute, DataDir, Split, TrainedArgs};
+use super::setting::{Compute, DataDir, NetworkArgs, Split, TrainedArgs};
 use crate::exit;
 use task::Task;
 
 /// Arguments of `kd attack`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// The network, such as papernot-mnist or resnet20, of weights from elsewhere; kd's own say it
-    /// themselves
-    #[arg(long)]
-    model: Option<String>,
-    /// Checkpoint folder, safetensors file or PyTorch checkpoint
-    #[arg(long, value_name = "PATH")]
-    weights: PathBuf,
+    #[command(flatten)]
+    network: NetworkArgs,
     /// Data set, such as cifar10, or folder:PATH
     #[arg(long, default_value = "mnist")]
     data: String,

@@ -59,7 +59,7 @@ impl Settings {
             only_correct: args.only_correct,
             split: args.split,
             files: images.files().iter().map(|file| file.sha256.clone()).collect(),
-            model: Network::new(network, &args.weights)?,
+            model: Network::new(network, args.network.weights()?)?,
             transfer: match (other, &args.transfer) {
                 (Some(other), Some(path)) => Some(Network::new(other, path)?),
                 _ => None,

@@ -105,7 +105,7 @@ fn networks(
     device: &Device,
 ) -> Result<(Loaded, Option<Loaded>)> {
     let named = |name: &Option<String>| name.as_deref().map(model).transpose();
-    let (model, other_model) = (named(&args.model)?, named(&args.transfer_model)?);
+    let (model, other_model) = (args.network.model()?, named(&args.transfer_model)?);
     let given = args.normalize.given();
     let wanted = Wanted {
         image_shape: Some(images.shape()),
@@ -114,8 +114,8 @@ fn networks(
         ..Wanted::default()
     };
     let own = Wanted { model: model.as_ref(), normalize: given.as_ref(), ..wanted };
-    let network = weights::load(&args.weights, &own, device)?;
-    network.tell(&args.weights);
+    let network = weights::load(args.network.weights()?, &own, device)?;
+    network.tell(args.network.weights()?);
     let Some(path) = &args.transfer else { return Ok((network, None)) };
     let default_normalize = Some(given.as_ref().unwrap_or(default));
     let (model, default_model) = (other_model.as_ref(), model.as_ref());

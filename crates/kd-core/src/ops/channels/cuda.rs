@@ -2,7 +2,7 @@
 
 use candle_core::Tensor;
 
-use crate::cuda::{Arg, Gpu, Grid, THREADS, empty_like, pointer};
+use crate::cuda::{Arg, Gpu, Grid, THREADS, each, empty_like, pointer};
 use crate::gemm::Write;
 use crate::{Grad, Result};
 
@@ -63,9 +63,7 @@ pub(crate) fn width(n_channels: usize) -> usize {
 
 /// Where the output `y` of a ReLU is positive, `grad` is multiplied by `scale`; else it becomes 0.
 pub(crate) fn through_relu(grad: &Tensor, y: &Tensor, scale: f32) -> Result<()> {
-    let n = grad.elem_count();
-    let args = [pointer(grad)?, pointer(y)?, scale.into(), n.into()];
-    Gpu::of(grad)?.launch("through_relu", Grid::over(n)?, &args)
+    each("through_relu", &[grad, y], &[scale.into()])
 }
 
 /// Two sums over rows for each channel, in parts that are not added up yet.

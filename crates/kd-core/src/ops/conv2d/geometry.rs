@@ -127,6 +127,7 @@ impl Geometry {
     }
 
     /// `(N, OH, OW, O)`.
+    #[cfg(any(test, feature = "cuda"))]
     pub(crate) fn out_dims(&self) -> [usize; 4] {
         [self.n, self.out_size[0], self.out_size[1], self.out_channels]
     }

@@ -4,7 +4,7 @@ use candle_core::{DType, Tensor};
 
 use super::{Hard, Soft};
 use crate::Result;
-use crate::cuda::{Arg, Gpu, Grid, empty_like, known, pointer};
+use crate::cuda::{Arg, Gpu, Grid, each, empty_like, known, pointer};
 
 /// Threads of a row.
 const WARP: usize = 32;
@@ -50,9 +50,8 @@ fn term(weight: f64, temperature: f64) -> Arg {
 
 /// `values` times a factor that is on the GPU.
 fn scaled(values: &Tensor, factor: &Tensor) -> Result<Tensor> {
-    let (to, n) = (empty_like(values)?, values.elem_count());
-    let args = [pointer(values)?, pointer(factor)?, pointer(&to)?, n.into()];
-    Gpu::of(values)?.launch("scaled", Grid::over(n)?, &args)?;
+    let to = empty_like(values)?;
+    each("scaled", &[values, factor, &to], &[])?;
     Ok(to)
 }
 

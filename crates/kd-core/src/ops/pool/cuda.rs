@@ -6,7 +6,7 @@ use super::cpu::Windows;
 use super::{GlobalAvgPool, MaxPool};
 use crate::Result;
 use crate::act::Act;
-use crate::cuda::{Arg, Gpu, Grid, pointer};
+use crate::cuda::{Arg, Gpu, each};
 use crate::ops::step::{Backward, Forward, OnGpu};
 
 impl Windows {
@@ -24,21 +24,17 @@ impl OnGpu for MaxPool {
         let (gpu, windows) = (Gpu::of(&x)?, self.windows(x.dims()));
         let [height, width] = windows.out_size;
         let y = gpu.empty(&[windows.n, height, width, windows.channels])?;
-        let n = y.elem_count();
-        let winners = gpu.empty_bytes(n)?;
-        let args = [pointer(&x)?, pointer(&y)?, pointer(&winners)?, windows.words(), n.into()];
-        gpu.launch("max_pool", Grid::over(n)?, &args)?;
+        let winners = gpu.empty_bytes(y.elem_count())?;
+        each("max_pool", &[&x, &y, &winners], &[windows.words()])?;
         step.save(winners);
         Ok(y)
     }
 
     fn backward(&self, grad: Tensor, step: &mut Backward<'_>) -> Result<()> {
         let (x, winners) = (step.input(0), step.saved::<Tensor>()?);
-        let (gpu, words) = (Gpu::of(&grad)?, self.windows(x.dims()).words());
-        let to_x = gpu.empty(x.dims())?;
-        let n = to_x.elem_count();
-        let args = [pointer(&grad)?, pointer(&winners)?, pointer(&to_x)?, words, n.into()];
-        gpu.launch("max_pool_backward", Grid::over(n)?, &args)?;
+        let to_x = Gpu::of(&grad)?.empty(x.dims())?;
+        let words = self.windows(x.dims()).words();
+        each("max_pool_backward", &[&grad, &winners, &to_x], &[words])?;
         step.add(0, to_x)
     }
 }
@@ -51,22 +47,16 @@ fn sizes(x: &Act) -> [Arg; 2] {
 
 impl OnGpu for GlobalAvgPool {
     fn forward(&self, step: &mut Forward<'_>) -> Result<Tensor> {
-        let (x, [n_pixels, n_channels]) = (step.input(0).gpu()?, sizes(step.input(0)));
-        let gpu = Gpu::of(&x)?;
-        let y = gpu.empty(&[x.dims()[0], 1, 1, step.input(0).n_channels()])?;
-        let n = y.elem_count();
-        let args = [pointer(&x)?, pointer(&y)?, n_pixels, n_channels, n.into()];
-        gpu.launch("global_mean", Grid::over(n)?, &args)?;
+        let (act, x) = (step.input(0), step.input(0).gpu()?);
+        let y = Gpu::of(&x)?.empty(&[x.dims()[0], 1, 1, act.n_channels()])?;
+        each("global_mean", &[&x, &y], &sizes(act))?;
         Ok(y)
     }
 
     fn backward(&self, grad: Tensor, step: &mut Backward<'_>) -> Result<()> {
-        let (x, [n_pixels, n_channels]) = (step.input(0), sizes(step.input(0)));
-        let gpu = Gpu::of(&grad)?;
-        let to_x = gpu.empty(x.dims())?;
-        let n = to_x.elem_count();
-        let args = [pointer(&grad)?, pointer(&to_x)?, n_pixels, n_channels, n.into()];
-        gpu.launch("global_mean_backward", Grid::over(n)?, &args)?;
+        let x = step.input(0);
+        let to_x = Gpu::of(&grad)?.empty(x.dims())?;
+        each("global_mean_backward", &[&grad, &to_x], &sizes(x))?;
         step.add(0, to_x)
     }
 }
