@@ -48,7 +48,7 @@ fn axis(value: i64) -> (&'static str, Attribute) {
 #[test]
 fn constants_are_moved() {
     let matrix = Constant::ints(&[2, 3], vec![1, 2, 3, 4, 5, 6]);
-    is(&eval("Transpose", &[matrix.clone()], &[]), &[3, 2], &[1, 4, 2, 5, 3, 6]);
+    is(&eval("Transpose", std::slice::from_ref(&matrix), &[]), &[3, 2], &[1, 4, 2, 5, 3, 6]);
     is(&eval("Gather", &[matrix.clone(), scalar(-1)], &[axis(1)]), &[2], &[3, 6]);
     is(&eval("Gather", &[matrix.clone(), ints(&[1, 0])], &[axis(0)]), &[2, 3], &[4, 5, 6, 1, 2, 3]);
     let both = [matrix.clone(), matrix.clone()];
@@ -86,7 +86,7 @@ fn constants_are_computed() {
     is(&eval("Range", &[scalar(5), scalar(0), scalar(-2)], &[]), &[3], &[5, 3, 1]);
     let quotient = Constant::floats(&[2], vec![2.5, -2.5]);
     let up = eval("Ceil", &[quotient], &[]);
-    is(&eval("Cast", &[up.clone()], &[("to", Attribute::Int(7))]), &[2], &[3, -2]);
+    is(&eval("Cast", std::slice::from_ref(&up), &[("to", Attribute::Int(7))]), &[2], &[3, -2]);
     is(&eval("Cast", &[up], &[("to", Attribute::Int(9))]), &[2], &[1, 1]);
     let zero = Constant::floats(&[], vec![0.0]);
     let clipped = eval("Clip", &[Constant::floats(&[2], vec![-1.0, 2.0]), zero], &[]);
@@ -116,7 +116,7 @@ fn windows_are_those_of_onnx() {
     assert_eq!(window(3, 2, &[auto("SAME_UPPER")]), ([1, 0, 1, 1], [3, 3]));
     assert_eq!(window(3, 2, &[auto("SAME_LOWER")]), ([1, 1, 1, 0], [3, 3]));
     let rounds_up = ("ceil_mode", Attribute::Int(1));
-    assert_eq!(window(3, 2, &[rounds_up.clone()]), ([0, 0, 0, 1], [2, 3]));
+    assert_eq!(window(3, 2, std::slice::from_ref(&rounds_up)), ([0, 0, 0, 1], [2, 3]));
     // The third window would begin in the padding behind the image, so there is none.
     let padded = ("pads", Attribute::Ints(vec![0, 0, 1, 0]));
     assert_eq!(window(2, 3, &[rounds_up, padded]), ([0, 0, 1, 0], [2, 2]));
