@@ -28,7 +28,7 @@ pub(super) fn stretched(a: &[usize], b: &[usize]) -> Checked<Vec<usize>> {
 }
 
 pub(super) fn conv(scope: &Scope<'_>) -> Checked<Vec<usize>> {
-    let (x, weight) = (image(scope)?, scope.dims(1)?);
+    let (x, weight) = (scope.image()?, scope.dims(1)?);
     let &[out_channels, _, kh, kw] = weight else {
         return Err(format!("a weight of {weight:?}; convolutions of images have 4 axes"));
     };
@@ -37,20 +37,14 @@ pub(super) fn conv(scope: &Scope<'_>) -> Checked<Vec<usize>> {
 }
 
 pub(super) fn pool(scope: &Scope<'_>) -> Checked<Vec<usize>> {
-    let x = image(scope)?;
+    let x = scope.image()?;
     let [height, width] = Window::of_pool(scope)?.sides();
     Ok(vec![x[0], x[1], height, width])
 }
 
 pub(super) fn global_pool(scope: &Scope<'_>) -> Checked<Vec<usize>> {
-    let x = image(scope)?;
+    let x = scope.image()?;
     Ok(vec![x[0], x[1], 1, 1])
-}
-
-/// Shape of an image as first input: 4 axes.
-pub(super) fn image<'a>(scope: &Scope<'a>) -> Checked<&'a [usize; 4]> {
-    let x = scope.dims(0)?;
-    x.try_into().map_err(|_| format!("of {x:?}; images of 4 axes are supported"))
 }
 
 /// The axes over which a reduction goes, in ascending order.

@@ -7,10 +7,10 @@ use candle_core::Tensor;
 use kd_core::graph::Graph;
 use kd_core::{Error, Result};
 
-use super::convert::convert;
 use super::fold::{Fault, Folded, fold};
 use super::model::{Model, Node, refused};
 use super::simplify::simplify;
+use super::translate::translate;
 
 /// Sizes of the batch that a file for any size is tried with. A file that computes with the size
 /// otherwise than by passing it on gives two networks.
@@ -53,7 +53,7 @@ pub fn import(path: &Path, options: &ImportOptions) -> Result<Imported> {
         Error::config(field, fault.reason)
     };
     let folded = folded(&model, batch, image_shape).map_err(at)?;
-    let builder = convert(&folded, &model.input, image_shape).map_err(at)?;
+    let builder = translate(&folded, &model.input, image_shape).map_err(at)?;
     let (graph, weights, notes) = builder.finish()?;
     graph.n_classes()?;
     check_weights(path, &graph, &weights)?;

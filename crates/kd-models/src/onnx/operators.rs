@@ -1,7 +1,8 @@
 //! The operators that are understood: one line each.
 
 use super::constant::{Checked, Constant};
-use super::convert::{Builder, activation, arithmetic, conv, linear, norm, pool, shape};
+use super::convert::builder::Builder;
+use super::convert::{activation, arithmetic, conv, linear, norm, pool, shape};
 use super::dims;
 use super::eval::{self, elementwise};
 use super::scope::Scope;

@@ -46,6 +46,12 @@ impl<'a> Scope<'a> {
         dims.map(Vec::as_slice).ok_or_else(|| format!("the shape of `{name}` is not known"))
     }
 
+    /// Shape of the first input, an image.
+    pub(super) fn image(&self) -> Checked<&'a [usize; 4]> {
+        let x = self.dims(0)?;
+        x.try_into().map_err(|_| format!("of {x:?}; images of 4 axes are supported"))
+    }
+
     /// Shape of the output, where it depends on the images.
     pub(super) fn output_dims(&self) -> Checked<&'a [usize]> {
         let name = self.node.outputs.first().ok_or("has no output")?;

@@ -2,6 +2,7 @@
 //! supported.
 
 mod faults;
+mod folding;
 mod golden;
 mod real;
 mod round_trip;

@@ -1,7 +1,6 @@
 //! Windows of convolutions and pools: sizes, steps and margins.
 
 use super::constant::Checked;
-use super::dims::image;
 use super::scope::Scope;
 
 /// How windows lie on an image.
@@ -31,7 +30,7 @@ impl Window {
     }
 
     fn new(scope: &Scope<'_>, kernel: [usize; 2], rounds_up: bool) -> Checked<Self> {
-        let &[_, _, height, width] = image(scope)?;
+        let &[_, _, height, width] = scope.image()?;
         let (stride, dilation) = (scope.pair("strides", 1, 1)?, scope.pair("dilations", 1, 1)?);
         let (size, padding, beyond) = ([height, width], [0; 4], [0; 2]);
         let mut window = Self { size, kernel, stride, dilation, padding, beyond };

@@ -4,7 +4,7 @@ use kd_core::ops::{
     Clip, Dropout, Gelu, HardSigmoid, HardSwish, LeakyRelu, Op, Relu, Sigmoid, Silu, Softmax,
 };
 
-use super::Builder;
+use super::builder::Builder;
 use crate::onnx::constant::Checked;
 use crate::onnx::scope::Scope;
 

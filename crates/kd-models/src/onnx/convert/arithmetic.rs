@@ -3,7 +3,7 @@
 use kd_core::graph::IMAGES;
 use kd_core::ops::{Add, Mul, Normalize, Op};
 
-use super::{Builder, Layout, Symbol};
+use super::builder::{Builder, Layout, Symbol};
 use crate::onnx::constant::Checked;
 use crate::onnx::names;
 use crate::onnx::scope::Scope;

@@ -2,7 +2,7 @@
 
 use kd_core::ops::{Conv2d, Init};
 
-use super::{Builder, Layout, module_name};
+use super::builder::{Builder, Layout, module_name};
 use crate::onnx::constant::{Checked, Constant, Data};
 use crate::onnx::scope::Scope;
 use crate::onnx::window::Window;

@@ -2,8 +2,8 @@
 
 use kd_core::ops::{Conv2d, Linear, Op};
 
+use super::builder::{Builder, Layout, module_name};
 use super::conv::{bias, one_each};
-use super::{Builder, Layout, module_name};
 use crate::onnx::constant::Checked;
 use crate::onnx::names;
 use crate::onnx::scope::Scope;

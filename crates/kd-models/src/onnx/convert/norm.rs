@@ -2,8 +2,8 @@
 
 use kd_core::ops::{BatchNorm, LayerNorm};
 
+use super::builder::{Builder, Layout, module_name};
 use super::conv::one_each;
-use super::{Builder, Layout, module_name};
 use crate::onnx::constant::{Checked, axis};
 use crate::onnx::scope::Scope;
 

@@ -2,7 +2,7 @@
 
 use kd_core::ops::{AvgPool, Flatten, GlobalAvgPool, MaxPool};
 
-use super::{Builder, Layout, Symbol};
+use super::builder::{Builder, Layout, Symbol};
 use crate::onnx::constant::Checked;
 use crate::onnx::dims;
 use crate::onnx::names;

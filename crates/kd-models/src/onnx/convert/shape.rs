@@ -2,7 +2,7 @@
 
 use kd_core::ops::{ChannelShuffle, Concat, Flatten, Op, SliceChannels, SubsamplePad};
 
-use super::{Builder, Layout, Symbol};
+use super::builder::{Builder, Layout, Symbol};
 use crate::onnx::constant::Checked;
 use crate::onnx::dims;
 use crate::onnx::scope::Scope;
@@ -168,15 +168,4 @@ pub(crate) fn channel_shuffle(builder: &mut Builder, scope: &Scope<'_>) -> Check
     let x = builder.image(scope, 0)?;
     let groups = scope.int("groups", 1)? as usize;
     builder.push(scope, ChannelShuffle { groups }, &[&x])
-}
-
-impl Builder {
-    /// Adds an operation that is no operator of its own.
-    pub(super) fn inner(&mut self, name: &str, op: impl Into<Op>, x: &Symbol) -> Checked<Symbol> {
-        let op = op.into();
-        let shape = op.as_dyn().shape(&[&x.shape])?;
-        let node = self.names.unique(name);
-        self.graph.push(node.clone(), op, &[&x.node]);
-        Ok(Symbol { node, shape, layout: x.layout, sole: true })
-    }
 }

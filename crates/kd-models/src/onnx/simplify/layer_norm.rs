@@ -1,6 +1,6 @@
 //! Layer norm before opset 17, in nine operators.
 
-use super::{Pattern, Rewrite};
+use super::pattern::{Pattern, Rewrite};
 use crate::onnx::model::{Attribute, Node};
 
 /// `(x - mean(x)) / sqrt(mean((x - mean(x))^2) + eps) * weight + bias`, over the last axis.

@@ -1,6 +1,6 @@
 //! Zeros around an image, which the next windows read.
 
-use super::{Pattern, Rewrite};
+use super::pattern::{Pattern, Rewrite};
 use crate::onnx::dims;
 use crate::onnx::model::{Attribute, Node};
 

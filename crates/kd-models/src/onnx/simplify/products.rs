@@ -1,6 +1,6 @@
 //! Functions that are written as products and quotients.
 
-use super::{Pattern, Rewrite, close};
+use super::pattern::{Pattern, Rewrite, close};
 use crate::onnx::model::{Attribute, Node};
 
 /// The most factors of a pattern, and the most nodes of a product.

@@ -1,6 +1,6 @@
 //! Values that are the same numbers.
 
-use super::{Pattern, Rewrite};
+use super::pattern::{Pattern, Rewrite};
 use crate::onnx::constant::Constant;
 use crate::onnx::model::Node;
 

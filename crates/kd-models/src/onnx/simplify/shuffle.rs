@@ -1,6 +1,6 @@
 //! Channel shuffle (Zhang et al. 2018): Reshape, Transpose, Reshape.
 
-use super::{Pattern, Rewrite};
+use super::pattern::{Pattern, Rewrite};
 use crate::onnx::model::{Attribute, Node};
 
 /// `(N, C, ...)` as `(N, groups, C / groups, ...)`, transposed and as `(N, C, ...)` again.
