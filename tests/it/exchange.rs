@@ -67,10 +67,13 @@ fn what_is_exported_is_imported_and_files_are_byte_stable() {
         }
     });
     assert_eq!(config, want);
-    // Weights under other names are not taken for ours.
+    // Other code bases' names are found without being asked for; nothing is written over.
     let mut import = kd(at);
     import.args(["import", "b/model.safetensors", "--out", "x"]).args(model);
-    refused(&end(&mut import), 78, "unknown to the network", "li2018");
+    succeed(&mut import);
+    assert_eq!(fs::read(at.join("x")).unwrap(), fs::read(at.join("ours.safetensors")).unwrap());
+    refused(&end(&mut import), 73, "--force writes over it", "twice");
+    succeed(import.arg("--force"));
     for out in ["1.onnx", "2.onnx"] {
         let mut export = kd(at);
         export.arg("export").args(model).args(["--weights", "ours.safetensors"]);

@@ -28,7 +28,7 @@ const BAD_SETTINGS: [(&str, &str, &str); 39] = [
     ("holdout = 100", "holdout = 600", "`holdout`"),
     ("n_train = 600", "n_train = 0", "`n_train`"),
     ("\"synthetic-digits\"", "\"digits\"", "digits"),
-    ("dropout = 0.2", "dropout = 1.0", "`dropout`: 1 is not in [0, 1)"),
+    ("dropout = 0.2", "dropout = 1.0", "dropout: p is 1, not in [0, 1)"),
     ("hidden = [16, 16]", "hidden = [0]", "`hidden`"),
     ("hidden = [16, 16]", "hidden = [4000000000, 4000000000]", "`hidden`"),
     ("hidden = [16, 16]", "width = 16", "unknown field `width`"),

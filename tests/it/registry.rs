@@ -5,7 +5,7 @@ use std::fmt::Debug;
 use std::sync::Arc;
 
 use candle_core::{Device, Tensor, Var};
-use kd_core::testing::random;
+use kd_core::testing::{random, relative_error};
 use kd_core::{BatchSource, Classifier, Error, Mode, Net, Stream, checkpoint};
 use kd_data::{Augment, DataSpec, Loader, Splits, SyntheticDigits, SyntheticObjects};
 use kd_models::{ModelSpec, ResNet};
@@ -146,7 +146,9 @@ fn every_network_names_its_features() {
         let names = network.tap_names();
         let taps: Vec<&str> = names.iter().map(String::as_str).collect();
         let (logits, features) = network.forward_with_taps(&images(), Mode::Eval, &taps).unwrap();
-        assert_eq!(bits(&logits), bits(&network.forward(&images(), Mode::Eval).unwrap()));
+        // What is asked for is not joined with what follows: other roundings.
+        let plain = network.forward(&images(), Mode::Eval).unwrap();
+        assert!(relative_error(&logits, &plain) < 1e-5, "{}", spec.name());
         assert!(!features.is_empty(), "{}", spec.name());
         assert!(features.values().all(|feature| feature.dims()[0] == 16), "{}", spec.name());
     }

@@ -41,6 +41,7 @@ fn eval(at: &Path) -> Command {
     let mut command = kd(at);
     command.args(["eval", "--model", "resnet8", "--weights", "weights.safetensors", "--json"]);
     command.args(["--data", "photos:photos", "--data-dir", "."]);
+    command.args(["--mean", "0.5,0.5,0.5", "--std", "0.25,0.25,0.25"]);
     command
 }
 

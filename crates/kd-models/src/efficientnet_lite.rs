@@ -85,7 +85,7 @@ impl Network for EfficientNetLite {
         }
         conv_norm_relu6(&mut net, ["conv_head", "bn2", "head"], pointwise(LAST));
         global_pool(&mut net);
-        dropout(&mut net, "dropout", self.dropout, 0);
+        dropout(&mut net, "dropout", self.dropout, None);
         net.then("classifier", Linear::new(n_classes).init(Init::Pytorch, Init::Zeros));
         checked(net)
     }

@@ -29,9 +29,9 @@ pub(crate) fn conv_norm_relu(net: &mut Graph, [conv, norm, relu]: [&str; 3], op:
     net.then(relu, Relu {});
 }
 
-/// Dropout with the random stream `stream`, where there is any; a probability that is none is
+/// Dropout with the random stream number `stream` of a step, where there is any dropout; a probability that is none is
 /// refused with the network's shapes.
-pub(crate) fn dropout(net: &mut Graph, name: &str, p: f32, stream: u64) {
+pub(crate) fn dropout(net: &mut Graph, name: &str, p: f32, stream: Option<u64>) {
     if p != 0.0 {
         net.then(name, Dropout { p, stream });
     }

@@ -36,11 +36,11 @@ impl Network for Mlp {
         self.check(image_shape, n_classes)?;
         let mut net = Graph::new(image_shape);
         net.then("flatten", Flatten {});
-        dropout(&mut net, "dropout", self.input_dropout, 0);
+        dropout(&mut net, "dropout", self.input_dropout, Some(0));
         for (i, n_units) in (1..).zip(&self.hidden) {
             net.then(format!("fc{i}"), Linear::new(*n_units));
             net.then(format!("fc{i}.relu"), Relu {});
-            dropout(&mut net, &format!("fc{i}.dropout"), self.dropout, i);
+            dropout(&mut net, &format!("fc{i}.dropout"), self.dropout, Some(i));
         }
         net.then(format!("fc{}", self.hidden.len() + 1), Linear::new(n_classes));
         checked(net)

@@ -187,7 +187,7 @@ impl Network for MobileNetV2 {
         let last = Conv2d::new(divisible_by_8(LAST * self.width.max(1.0)), 1);
         conv_norm(&mut net, &format!("features.{number}"), last, Clip::default());
         global_pool(&mut net);
-        dropout(&mut net, "classifier.0", self.dropout, 0);
+        dropout(&mut net, "classifier.0", self.dropout, None);
         net.then("classifier.1", head(n_classes));
         checked(net)
     }

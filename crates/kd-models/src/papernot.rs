@@ -65,7 +65,7 @@ impl Network for Papernot {
         net.then("flatten", Flatten {});
         net.then("fc1", Linear::new(n_units));
         net.then("fc1.relu", Relu {});
-        dropout(&mut net, "fc1.dropout", self.dropout, 0);
+        dropout(&mut net, "fc1.dropout", self.dropout, None);
         net.then("fc2", Linear::new(n_units));
         net.then("fc2.relu", Relu {});
         net.then("fc3", Linear::new(n_classes));

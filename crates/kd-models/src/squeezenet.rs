@@ -59,7 +59,7 @@ impl Network for SqueezeNet {
             }
             fire(&mut net, &format!("features.{i}"), squeezed, expanded);
         }
-        dropout(&mut net, "classifier.0", self.dropout, 0);
+        dropout(&mut net, "classifier.0", self.dropout, None);
         let last = Conv2d::new(n_classes, 1).bias(Init::Zeros).init(Init::Normal(0.01));
         net.then("classifier.1", last);
         net.then("classifier.2", Relu {});

@@ -111,7 +111,7 @@ impl WideBlock {
         let names = [&at("conv1"), &at("bn2"), &at("relu2")];
         conv_norm_relu(net, names.map(String::as_str), conv3x3(self.n_out, self.stride).init(INIT));
         let (p, stream) = self.dropout;
-        dropout(net, &at("dropout"), p, stream);
+        dropout(net, &at("dropout"), p, Some(stream));
         let y = net.then(at("conv2"), conv3x3(self.n_out, 1).init(INIT));
         net.push(at("add"), Add {}, &[&shortcut, &y]);
     }

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::blocks::{Block, ConvBlock, LinearBlock, NormBlock, SumBlock};
 use crate::act::Clamp;
 use crate::graph::{Graph, IMAGES, Node, Shapes};
-use crate::ops::Op;
 use crate::ops::step::Weight;
+use crate::ops::{Dropout, Op};
 use crate::{Error, Result};
 
 /// What a plan is for.
@@ -57,7 +57,7 @@ struct Group {
     residual: bool,
     clamp: Option<Clamp>,
     map: Option<Op>,
-    dropout: Option<(f32, u64)>,
+    dropout: Option<Dropout>,
 }
 
 /// What a group begins with.
@@ -192,7 +192,7 @@ impl<'a> Planner<'a> {
             (Head::Linear, Op::Dropout(dropout))
                 if group.dropout.is_none() && group.clamp.is_some() =>
             {
-                group.dropout = Some((dropout.p, dropout.stream));
+                group.dropout = Some(*dropout);
             }
             (Head::Linear, _)
                 if clamp == Some(Clamp::RELU)

@@ -53,7 +53,7 @@ fn graph() -> Graph {
     graph.then("flat", Flatten {});
     graph.then("fc1", Linear::new(8));
     graph.then("fc1.relu", Relu {});
-    graph.then("drop", Dropout { p: 0.25, stream: 3 });
+    graph.then("drop", Dropout { p: 0.25, stream: Some(3) });
     graph.then("fc2", Linear::new(3));
     graph
 }

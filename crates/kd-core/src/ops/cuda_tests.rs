@@ -233,7 +233,7 @@ fn linear_layers() {
         graph.then("fc", Linear::new(n_out));
         graph.then("relu", Relu {});
         joined(&graph, n);
-        graph.then("dropout", Dropout { p: 0.4, stream: 3 });
+        graph.then("dropout", Dropout { p: 0.4, stream: Some(3) });
         joined(&graph, n);
     }
 }
@@ -251,7 +251,7 @@ fn pooling_sums_and_layouts() {
         alone(Flatten {}, &[dims]);
         alone(Relu {}, &[dims]);
         alone(Add {}, &[dims, dims]);
-        alone(Dropout { p: 0.3, stream: 8 }, &[dims]);
+        alone(Dropout { p: 0.3, stream: Some(8) }, &[dims]);
         let (mean, std) = (vec![0.4; dims[3]], vec![0.3; dims[3]]);
         alone(Normalize { mean, std }, &[dims]);
     }

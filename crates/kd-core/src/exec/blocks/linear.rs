@@ -5,21 +5,20 @@ use crate::act::{Buffer, Made};
 use crate::gemm::{Matrix, Write, gemm};
 use crate::ops::linear::{Activation, finish, undo};
 use crate::ops::step::{Backward, Forward, Reads};
-use crate::ops::{deposit, slices};
+use crate::ops::{Dropout, deposit, slices};
 use crate::{Mode, Result};
 
 /// A linear layer, and the ReLU and the dropout after it.
 pub(crate) struct LinearBlock {
     pub(crate) relu: bool,
-    /// Probability and number of the stream.
-    pub(crate) dropout: Option<(f32, u64)>,
+    pub(crate) dropout: Option<Dropout>,
 }
 
 impl LinearBlock {
     pub(super) fn activation(&self, mode: Mode) -> Activation {
         match (self.dropout, mode) {
-            (Some((p, number)), Mode::Train(stream)) => {
-                Activation::ReluDropout { p, stream: stream.number(number) }
+            (Some(dropout), Mode::Train(stream)) => {
+                Activation::ReluDropout { p: dropout.p, stream: dropout.stream_of(stream) }
             }
             _ if self.relu => Activation::Relu,
             _ => Activation::Identity,

@@ -16,13 +16,14 @@ use crate::{Mode, Result, Stream};
 pub struct Dropout {
     /// Probability with which a value is dropped, in `[0, 1)`.
     pub p: f32,
-    /// Number of its random stream within a step: another one for each dropout of a network.
-    pub stream: u64,
+    /// Number of its random stream within a step: another one for each dropout of a network. Nothing
+    /// is the step's own stream, for a network's only dropout.
+    pub stream: Option<u64>,
 }
 
 impl Default for Dropout {
     fn default() -> Self {
-        Self { p: 0.5, stream: 0 }
+        Self { p: 0.5, stream: None }
     }
 }
 
@@ -68,6 +69,11 @@ impl Dropout {
     }
 
     pub(super) fn mask(&self, stream: Stream) -> Mask {
-        Mask::new(self.p, stream.number(self.stream))
+        Mask::new(self.p, self.stream_of(stream))
+    }
+
+    /// Where the mask comes from in a step whose stream is `step`.
+    pub(crate) fn stream_of(&self, step: Stream) -> Stream {
+        self.stream.map_or(step, |number| step.number(number))
     }
 }

@@ -68,7 +68,7 @@ pub(crate) fn dropout(builder: &mut Builder, scope: &Scope<'_>) -> Checked<()> {
     let p = scope.float_or_input("ratio", 1, 0.5)?;
     let stream = builder.n_dropouts;
     builder.n_dropouts += 1;
-    push(builder, scope, Dropout { p, stream })
+    push(builder, scope, Dropout { p, stream: Some(stream) })
 }
 
 /// Refuses what is supported within a pattern only.
