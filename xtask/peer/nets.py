@@ -58,6 +58,48 @@ def papernot(n_channels: int, width: int, n_flat: int, n_hidden: int) -> nn.Sequ
     )
 
 
+class Inverted(nn.Module):
+    """MobileNetV2's block as RepDistiller has it: 1x1 to six times as many channels, 3x3 for each alone, 1x1 to fewer."""
+
+    def __init__(self, n_in: int, n_out: int, stride: int, expansion: int):
+        super().__init__()
+        wide = n_in * expansion
+        depthwise = nn.Conv2d(wide, wide, 3, stride, padding=1, groups=wide, bias=False)
+        self.conv = nn.Sequential(
+            *[conv_norm(n_in, wide, 1, 1), nn.ReLU(inplace=True)],
+            *[depthwise, nn.BatchNorm2d(wide), nn.ReLU(inplace=True), conv_norm(wide, n_out, 1, 1)],
+        )
+        self.has_shortcut = stride == 1 and n_in == n_out
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.conv(x)
+        return x + y if self.has_shortcut else y
+
+
+def mobilenet_v2_cifar() -> nn.Sequential:
+    """RepDistiller's MobileNetV2 of half width for 32x32 images."""
+    rows = [(1, 16, 1, 1), (6, 24, 2, 1), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1)]
+    layers, n_in = [conv_norm(3, 16, 3, 2), nn.ReLU(inplace=True)], 16
+    for expansion, channels, n_blocks, stride in rows:
+        for i in range(n_blocks):
+            layers.append(Inverted(n_in, channels // 2, stride if i == 0 else 1, expansion))
+            n_in = channels // 2
+    head = [conv_norm(n_in, 1280, 1, 1), nn.ReLU(inplace=True), nn.AdaptiveAvgPool2d(1), nn.Flatten()]
+    return nn.Sequential(*layers, *head, nn.Linear(1280, 10))
+
+
+def mobilenet_v2() -> nn.Module:
+    from torchvision.models import mobilenet_v2 as network
+
+    return network(num_classes=10)
+
+
+def efficientnet_lite0() -> nn.Module:
+    import timm
+
+    return timm.create_model("tf_efficientnet_lite0", pretrained=False, num_classes=10)
+
+
 def resnet18() -> nn.Sequential:
     return resnet([64, 128, 256, 512], 2, project=True)
 

@@ -5,14 +5,14 @@
 Random images are in memory, optimizers are fused, what is not trained runs without
 gradients; convolutional networks are channels_last. A step case times one training step
 of 128 images on one of a few batches prepared before (so many that nothing is learnt by heart,
-down to denormals), resnet56-eval forwards of 2000; the epoch case times the preparation of the
+down to denormals), an eval case forwards of 2000 images, or 52 of 224 pixels; the epoch case times the preparation of the
 batch too. Prints one object: case, median_ms, min_ms, samples (ms), peak_mb (most memory of the
 process, 2^20 bytes), torch, threads, compile; the epoch case adds extrapolated_from, since it times
 --steps steps of each model and not a whole epoch. Needs torch >= 2.4 (fused optimizers on CPU).
 
 Cases of photographs time batches of 32 from torchvision's ImageFolder of --photos DIR through a DataLoader
 with 0, 1 and 2 workers, after its first batches; each sample is the mean of a pass, and the samples are those
-of the fastest (workers is added). They need torchvision.
+of the fastest (workers is added). They need torchvision, as mobilenet-v2-eval does; efficientnet-lite0-eval needs timm.
 """
 
 import argparse
@@ -165,7 +165,12 @@ class Cnn:
         return step
 
 
-CIFAR, MNIST = (3, 32, 32), (1, 28, 28)
+CIFAR, MNIST, LARGE = (3, 32, 32), (1, 28, 28), (3, 224, 224)
+
+
+def evaluate(model: Callable[[], nn.Module], shape: tuple, batch: int):
+    """Four batches a sample."""
+    return lambda compiled, n: clock(Cnn(compiled, model(), shape, batch).evaluate(), n, n_warmup=2)
 
 
 def train(model: Callable[[], nn.Module], shape: tuple):
@@ -182,7 +187,10 @@ CASES = {
     "resnet20-step": (20, train(nets.resnet20, CIFAR)),
     "papernot-mnist-step": (40, train(nets.papernot_mnist, MNIST)),
     "papernot-cifar10-step": (15, train(nets.papernot_cifar10, CIFAR)),
-    "resnet56-eval": (4, lambda c, n: clock(Cnn(c, nets.resnet56(), CIFAR, 500).evaluate(), n, n_warmup=2)),
+    "resnet56-eval": (4, evaluate(nets.resnet56, CIFAR, 500)),
+    "mobilenet-v2-cifar-step": (10, train(nets.mobilenet_v2_cifar, CIFAR)),
+    "mobilenet-v2-eval": (4, evaluate(nets.mobilenet_v2, LARGE, 13)),
+    "efficientnet-lite0-eval": (4, evaluate(nets.efficientnet_lite0, LARGE, 13)),
 }
 
 # Passes by default, and whether crops are random. A pack holds the same photographs.

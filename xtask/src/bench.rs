@@ -37,7 +37,7 @@ enum Input {
     PhotosOnOneThread,
 }
 
-const CASES: [Case; 14] = [
+const CASES: [Case; 17] = [
     Case::step("teacher-step", 0.85),
     Case::step("student30-step", 0.7),
     Case { target: None, ..Case::step("student300-step", 0.0) },
@@ -47,6 +47,9 @@ const CASES: [Case; 14] = [
     Case::step("papernot-mnist-step", 0.8),
     Case::step("papernot-cifar10-step", 0.8),
     Case::step("resnet56-eval", 0.8),
+    Case::step("mobilenet-v2-cifar-step", 0.9),
+    Case::step("mobilenet-v2-eval", 0.8),
+    Case::step("efficientnet-lite0-eval", 0.8),
     Case { target: None, rate: Some(1e5), ..Case::step("cifar-batches", 0.0) },
     Case { input: Input::Photos, ..Case::step("photos-train", 0.5) },
     Case { input: Input::Photos, ..Case::step("photos-eval", 0.5) },

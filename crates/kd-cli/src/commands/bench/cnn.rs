@@ -19,7 +19,15 @@ pub(super) const CIFAR: [usize; 3] = [3, 32, 32];
 /// `[C, H, W]` of MNIST's images.
 pub(super) const MNIST: [usize; 3] = [1, 28, 28];
 /// Images of an evaluation.
-pub(super) const N_EVAL: usize = 2000;
+pub(super) struct Set {
+    pub(super) n_images: usize,
+    shape: [usize; 3],
+}
+
+/// Small ones.
+pub(super) const CIFAR_SET: Set = Set { n_images: 2000, shape: CIFAR };
+/// Large ones.
+pub(super) const PHOTOGRAPHS: Set = Set { n_images: 52, shape: [3, 224, 224] };
 /// Batches that steps go round over.
 const N_BATCHES: usize = 4;
 const N_WARMUP: usize = 2;
@@ -47,10 +55,15 @@ pub(super) fn steps(
     })
 }
 
-/// Milliseconds of the evaluation of [`N_EVAL`] images.
-pub(super) fn evaluations(name: &str, n_steps: usize, device: &Device) -> Result<Vec<f64>> {
-    let network = network(name, CIFAR, device)?;
-    let loader = loader(N_EVAL, CIFAR, Augment::default())?.on(device)?;
+/// Milliseconds of the evaluation of the images of `set`.
+pub(super) fn evaluations(
+    name: &str,
+    set: &Set,
+    n_steps: usize,
+    device: &Device,
+) -> Result<Vec<f64>> {
+    let network = network(name, set.shape, device)?;
+    let loader = loader(set.n_images, set.shape, Augment::default())?.on(device)?;
     let images = EvalSet::new(Arc::new(loader))?;
     clock(n_steps, device, |_| images.logits(&*network).map(drop))
 }

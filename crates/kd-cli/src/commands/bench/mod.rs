@@ -58,6 +58,12 @@ enum Case {
     PapernotCifar10Step,
     /// Evaluation of ResNet-56 on 2000 images
     Resnet56Eval,
+    /// MobileNetV2 of half width for 32 pixels, SGD with momentum, batch 128
+    MobilenetV2CifarStep,
+    /// Evaluation of MobileNetV2 on 52 images of 224 pixels
+    MobilenetV2Eval,
+    /// Evaluation of EfficientNet-Lite0 on 52 images of 224 pixels
+    EfficientnetLite0Eval,
     /// A batch of 128 CIFAR images: cropped, mirrored
     CifarBatches,
     /// A batch of 32 photographs: random crops, mirrored
@@ -86,7 +92,16 @@ impl Case {
             Self::PapernotCifar10Step => {
                 cnn::steps("papernot-cifar10", cnn::CIFAR, steps(15), device)
             }
-            Self::Resnet56Eval => cnn::evaluations("resnet56", steps(4), device),
+            Self::MobilenetV2CifarStep => {
+                cnn::steps("mobilenet-v2-cifar-w0.5", cnn::CIFAR, steps(10), device)
+            }
+            Self::Resnet56Eval => cnn::evaluations("resnet56", &cnn::CIFAR_SET, steps(4), device),
+            Self::MobilenetV2Eval => {
+                cnn::evaluations("mobilenet-v2", &cnn::PHOTOGRAPHS, steps(4), device)
+            }
+            Self::EfficientnetLite0Eval => {
+                cnn::evaluations("efficientnet-lite0", &cnn::PHOTOGRAPHS, steps(4), device)
+            }
             Self::CifarBatches => cnn::batches(steps(1000), device),
             Self::PhotosTrain => photos::train(photos::open(folder)?, steps(5)),
             Self::PhotosEval => photos::evaluate(photos::open(folder)?, steps(5)),
@@ -99,7 +114,8 @@ impl Case {
     fn n_images(self) -> usize {
         match self {
             Self::Grid30Epoch => mlp::N_IMAGES,
-            Self::Resnet56Eval => cnn::N_EVAL,
+            Self::Resnet56Eval => cnn::CIFAR_SET.n_images,
+            Self::MobilenetV2Eval | Self::EfficientnetLite0Eval => cnn::PHOTOGRAPHS.n_images,
             Self::PhotosTrain | Self::PhotosEval | Self::PhotosPacked => photos::BATCH_SIZE,
             _ => BATCH_SIZE,
         }

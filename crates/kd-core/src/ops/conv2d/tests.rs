@@ -156,7 +156,6 @@ fn values_and_gradients_equal_the_plain_sums() {
 }
 
 #[test]
-#[expect(clippy::float_cmp, reason = "each is exact")]
 fn every_finished_block_is_where_it_says() {
     for case in CASES.into_iter().chain(LARGE) {
         let geometry = geometry(case);
