@@ -161,9 +161,10 @@ def main() -> None:
     out = parser.parse_args().out
     torch.set_num_threads(1)
     rng = np.random.default_rng([SEED, *b"ops"])
-    cases = activations(rng) + normalizations(rng) + channels(rng) + pooling(rng)
     tolerance = {"atol": 3e-6, "rtol": 3e-6}
-    write(out, "ops.json", RULES, tolerance, {"cases": cases}, "make_golden_ops.py")
+    values, maps = activations(rng) + normalizations(rng), channels(rng) + pooling(rng)
+    for name, cases in [("ops_values.json", values), ("ops_maps.json", maps)]:
+        write(out, name, RULES, tolerance, {"cases": cases}, "make_golden_ops.py")
 
 
 if __name__ == "__main__":

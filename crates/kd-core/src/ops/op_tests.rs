@@ -337,10 +337,15 @@ fn check_close(name: &Value, what: &str, got: &Data, want: &Data, [atol, rtol]: 
 
 #[test]
 fn values_and_gradients_equal_pytorchs() {
-    let golden = golden("ops.json");
+    let n_cases = ["ops_values.json", "ops_maps.json"].map(equals_pytorchs);
+    assert!(n_cases.iter().sum::<usize>() >= 40, "{n_cases:?} cases");
+}
+
+/// Compares the cases of the file `name`, and says how many they are.
+fn equals_pytorchs(file: &str) -> usize {
+    let golden = golden(file);
     let tolerance = ["atol", "rtol"].map(|field| golden["tolerance"][field].as_f64().unwrap());
     let cases = golden["cases"].as_array().unwrap();
-    assert!(cases.len() >= 40, "{} cases", cases.len());
     for case in cases {
         let name = &case["name"];
         let op: Op = serde_json::from_value(case["op"].clone()).unwrap();
@@ -358,4 +363,5 @@ fn values_and_gradients_equal_pytorchs() {
             check_close(name, "gradient of a parameter", got, &want, tolerance);
         }
     }
+    cases.len()
 }

@@ -264,8 +264,8 @@ fn image(value: &serde_json::Value) -> ([usize; 4], Vec<f32>) {
 
 #[test]
 fn general_convolutions_equal_pytorchs() {
-    let golden = crate::golden("conv2d.json");
-    let cases = golden["general"].as_array().unwrap();
+    let golden = crate::golden("conv2d_general.json");
+    let cases = golden["cases"].as_array().unwrap();
     assert_eq!(cases.len(), 11);
     for case in cases {
         let list = |field: &str| -> Vec<usize> {
