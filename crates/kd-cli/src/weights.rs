@@ -60,17 +60,17 @@ impl Loaded {
     }
 }
 
-/// The network of `model` for such images, which it normalizes.
+/// The network of `model` for such images, which it normalizes; one in a file takes them as it does.
 pub(crate) fn graph(
     model: &ModelSpec,
     (image_shape, n_classes): ([usize; 3], usize),
     normalize: &Normalize,
 ) -> Result<Graph> {
     let graph = model.as_dyn().graph(image_shape, n_classes)?;
-    match graph.normalization() {
-        Some(_) => Ok(graph),
-        None => graph.normalized(&normalize.mean, &normalize.std),
+    if model.as_dyn().is_in_a_file() {
+        return Ok(graph);
     }
+    graph.normalized(&normalize.mean, &normalize.std)
 }
 
 /// A network of `model`, before its first step.

@@ -1,7 +1,8 @@
 //! `kd train`: one network, as a suite of one training.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::ValueEnum;
@@ -116,14 +117,25 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     super::run::execute(spec, places, &args.compute, args.json)
 }
 
+/// What the training is called: as its network, or as the file that it is in.
+fn name(model: &str) -> String {
+    let file = Path::new(model).file_name().and_then(OsStr::to_str);
+    file.unwrap_or(model).to_owned()
+}
+
 fn suite(args: &Args) -> Result<Suite> {
     let mut model = model(&args.model)?;
     if let ModelSpec::Mlp(mlp) = &mut model {
         mlp.dropout = args.dropout;
     }
     let teacher_model = args.teacher_model.as_deref().map(self::model).transpose()?;
+    if model.as_dyn().is_in_a_file() && args.normalize.given().is_some() {
+        let reason = "an ONNX file takes its images as it does; `kd export --weights FILE.onnx --mean \
+                      X,.. --std X,.. --format onnx` puts a normalization before it";
+        return Err(Error::config("mean", reason));
+    }
     let training = TrainingFile {
-        name: args.model.clone(),
+        name: name(&args.model),
         model,
         teacher: None,
         teacher_weights: args.teacher.clone(),

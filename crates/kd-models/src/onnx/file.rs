@@ -17,7 +17,7 @@ pub(super) const MAX_BYTES: u64 = 2 << 30;
 
 /// The model in the file `path`.
 pub(super) fn read(path: &Path) -> Result<ModelProto> {
-    let hint = "an ONNX file is at most 2 GiB; export large weights as external data";
+    let hint = "give an ONNX file, of at most 2 GiB; large weights stand in files beside it";
     let bytes = Bytes::from(fsx::read_bounded(path, MAX_BYTES, hint)?);
     let no_model = |reason: String| fault(path, format!("no ONNX model: {reason}"));
     budget::check(&bytes).map_err(no_model)?;
