@@ -41,6 +41,38 @@ fn what_kd_train_writes_kd_eval_reads() {
     assert_eq!(result["parameters"], 784 * 20 + 20 + 20 * 10 + 10);
 }
 
+/// What leaves as ONNX comes back: the same figures, and a student that goes on learning.
+#[test]
+fn a_network_of_an_onnx_file_is_one_like_any_other() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    mnist_files::write(&at.join("data"), 200, 50);
+    let train = ["train", "--epochs", "1", "--model"];
+    succeed(kd(at).args(train).args(["mlp-20", "--mean", "0.2", "--std", "0.4", "--out", "run"]));
+    let own = "run/checkpoints/mlp-20-seed0/student";
+    let export = ["export", "--weights", own, "--format", "onnx", "--out", "net.onnx"];
+    succeed(kd(at).args(export));
+    refused(&end(kd(at).args(export)), 73, "--force writes over it", "twice");
+    let eval = |weights: &[&str]| -> Value {
+        let eval = ["eval", "--json"];
+        serde_json::from_str(&succeed(kd(at).args(eval).args(weights)).stdout).unwrap()
+    };
+    let want = eval(&["--weights", own]);
+    for weights in [["--model", "net.onnx"], ["--weights", "net.onnx"]] {
+        let got = eval(&weights);
+        for key in ["total", "correct", "parameters"] {
+            assert_eq!(got[key], want[key], "{key}");
+        }
+        let nll = |value: &Value| value["nll"].as_f64().unwrap();
+        assert!((nll(&got) - nll(&want)).abs() < 1e-6);
+    }
+    succeed(kd(at).args(train).args(["net.onnx", "--out", "more"]));
+    let more = eval(&["--weights", "more/checkpoints/net.onnx-seed0/student"]);
+    assert_ne!(more["nll"], want["nll"], "it goes on learning");
+    let normalized = [&train[..], &["net.onnx", "--mean", "0.2", "--std", "0.4"]].concat();
+    refused(&end(kd(at).args(normalized)), 78, "puts a normalization before it", "twice");
+}
+
 /// The normalization and the network are in the checkpoint: flags may repeat them, as for weights
 /// from elsewhere, which have neither.
 #[test]
