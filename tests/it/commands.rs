@@ -41,6 +41,15 @@ fn what_kd_train_writes_kd_eval_reads() {
     assert_eq!(result["parameters"], 784 * 20 + 20 + 20 * 10 + 10);
 }
 
+#[test]
+fn a_closed_pipe_ends_the_program_quietly() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut child = kd(folder.path()).arg("list").spawn().unwrap();
+    drop(child.stdout.take());
+    let ended = child.wait_with_output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&ended.stderr), "");
+}
+
 /// What leaves as ONNX comes back: the same figures, and a student that goes on learning.
 #[test]
 fn a_network_of_an_onnx_file_is_one_like_any_other() {

@@ -17,8 +17,20 @@ const BAD_CONFIG: u8 = 78;
 
 /// Prints `error` in one line and gives its exit code.
 pub(crate) fn report(error: &anyhow::Error) -> ExitCode {
-    eprintln!("kd: {error:#}");
+    eprintln!("kd: {}", text(error));
     ExitCode::from(code(error))
+}
+
+/// The causes, joined by colons; one that its effect has told already is not told again.
+fn text(error: &anyhow::Error) -> String {
+    error.chain().fold(String::new(), |told, cause| {
+        let cause = cause.to_string();
+        match told.as_str() {
+            "" => cause,
+            told if told.ends_with(&cause) => told.to_owned(),
+            told => format!("{told}: {cause}"),
+        }
+    })
 }
 
 fn code(error: &anyhow::Error) -> u8 {

@@ -11,8 +11,11 @@ mod suite;
 mod weights;
 
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use clap::{Parser, Subcommand};
+use signal_hook::consts::SIGPIPE;
 
 /// Knowledge distillation, reproducible to the bit.
 #[derive(Debug, Parser)]
@@ -50,6 +53,7 @@ enum Command {
 
 fn main() -> ExitCode {
     quiet_candle();
+    end_with_the_pipe();
     let result = match Cli::parse().command {
         Command::Run(args) => commands::run::run(&args),
         Command::Train(args) => commands::train::run(&args),
@@ -64,6 +68,15 @@ fn main() -> ExitCode {
         Command::Completions(args) => commands::completions::run(&args),
     };
     result.unwrap_or_else(|error| exit::report(&error))
+}
+
+/// Ends the program when nobody reads its output any more, as `kd list | head` does; Rust would go on
+/// until a print panics.
+fn end_with_the_pipe() {
+    let always = Arc::new(AtomicBool::new(true));
+    if let Err(error) = signal_hook::flag::register_conditional_default(SIGPIPE, always) {
+        eprintln!("a closed pipe will not end the program: {error}");
+    }
 }
 
 /// Keeps candle's own elementwise thread pool to one thread: its workers spin while they wait and
