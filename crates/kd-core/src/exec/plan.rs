@@ -6,7 +6,7 @@ use super::blocks::{Block, ConvBlock, LinearBlock, NormBlock, SumBlock};
 use crate::act::Clamp;
 use crate::graph::{Graph, IMAGES, Node, Shapes};
 use crate::ops::step::Weight;
-use crate::ops::{Dropout, Op};
+use crate::ops::{BatchNorm, Conv2d, Dropout, Op};
 use crate::{Error, Result};
 
 /// What a plan is for.
@@ -62,8 +62,8 @@ struct Group {
 
 /// What a group begins with.
 enum Head {
-    Conv { conv: crate::ops::Conv2d, norm: Option<crate::ops::BatchNorm> },
-    Norm(crate::ops::BatchNorm),
+    Conv { conv: Conv2d, norm: Option<BatchNorm> },
+    Norm(BatchNorm),
     Linear,
     Sum,
     Other(Op),
