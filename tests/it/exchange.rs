@@ -239,7 +239,8 @@ fn public_checkpoints_are_read() {
         let bytes = fs::read(&path).unwrap();
         fs::write(at.join(file), &bytes).unwrap();
         let import = ["import", file, "--model", model, "--strip-prefix", "module."];
-        let text = succeed(kd(at).args(import).args(["--out", "out.safetensors"])).stdout;
+        let out = format!("{model}.safetensors");
+        let text = succeed(kd(at).args(import).args(["--out", &out])).stdout;
         assert!(text.contains(&format!("{n_numbers} numbers")), "{text}");
         println!("{file}: {text}");
         for (damaged, n, flip) in [("cut.th", bytes.len() - 1, 0), (file, bytes.len(), 0x10)] {

@@ -11,6 +11,7 @@ use candle_core::{D, DType, Device, ModuleT, Tensor};
 use candle_nn::{BatchNorm, Conv2d, Linear, VarBuilder, VarMap};
 use kd_core::ops::{Flatten, Relu, cross_entropy};
 use kd_core::record::{self, Record};
+use kd_core::testing::random;
 use kd_core::{Batch, BatchSource, Classifier, Graph, Mode, Net, Params, Result, Stream, nn, ops};
 use kd_train::losses::Labels;
 use kd_train::{
@@ -78,7 +79,17 @@ fn convolutional() -> (nn::Module<Convolutional>, VarMap) {
     let conv = candle_nn::conv2d(1, 4, 3, padding, at.pp("conv")).unwrap();
     let norm = candle_nn::batch_norm(4, 1e-5, at.pp("norm")).unwrap();
     let fc = candle_nn::linear(64, N_CLASSES, at.pp("fc")).unwrap();
-    (nn::Module::new(Convolutional { conv, norm, fc }, &varmap, N_CLASSES).unwrap(), varmap)
+    let model = nn::Module::new(Convolutional { conv, norm, fc }, &varmap, N_CLASSES).unwrap();
+    draw(&model);
+    (model, varmap)
+}
+
+/// Draws the weights from a seed, which candle-nn cannot do on a processor.
+fn draw(model: &dyn Classifier) {
+    for (name, param) in model.params().iter().filter(|(name, _)| !name.starts_with("norm")) {
+        let value = random(Stream::new(7).at(name), param.var().dims());
+        param.var().set(&(value * 0.3).unwrap()).unwrap();
+    }
 }
 
 /// A network of ours with a hidden layer of 12.
