@@ -11,13 +11,12 @@ use crate::{kd, reproduce, tidy};
 /// Name and work of a step.
 type Step = (&'static str, fn() -> Result<()>);
 
-const STEPS: [Step; 8] = [
+const STEPS: [Step; 7] = [
     ("fmt", fmt),
     ("tidy", tidy::run),
     ("clippy", clippy),
     ("cuda", cuda),
     ("test", test),
-    ("candle", candle),
     ("doc", doc),
     ("smoke", smoke),
 ];
@@ -72,11 +71,6 @@ fn cuda() -> Result<()> {
 
 fn test() -> Result<()> {
     cargo(kd::cargo().args(["test", "--workspace"]))
-}
-
-/// The feature that a build of the workspace leaves out.
-fn candle() -> Result<()> {
-    cargo(kd::cargo().args(["test", "-p", "kd-data", "--features", "candle-datasets", "candle"]))
 }
 
 fn doc() -> Result<()> {
