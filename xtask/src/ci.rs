@@ -62,7 +62,7 @@ fn clippy() -> Result<()> {
 
 /// Only looked at: this needs no GPU and nothing of NVIDIA's.
 fn cuda() -> Result<()> {
-    let packages = ["kd-core", "kd-data", "kd-models", "kd-train", "kd-cli"];
+    let packages = ["kd-core", "kd-data", "kd-models", "kd-train", "kd-suite", "kd-cli"];
     let mut clippy = kd::cuda();
     clippy.arg("clippy").args(packages.map(|name| ["-p", name]).concat());
     clippy.args(["--all-targets", "--features", "cuda", "--", "-D", "warnings"]);

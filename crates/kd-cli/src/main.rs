@@ -4,11 +4,7 @@
 #![expect(clippy::print_stdout, reason = "results go to stdout")]
 
 mod commands;
-mod examples;
 mod exit;
-mod run;
-mod suite;
-mod weights;
 
 use std::process::ExitCode;
 use std::sync::Arc;

@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use super::setting::{Compute, DataDir, NetworkArgs, Split, TrainedArgs};
 use super::train::data;
-use crate::weights::{self, Wanted};
+use kd_suite::weights::{self, Wanted};
 
 /// Arguments of `kd eval`.
 #[derive(Debug, clap::Args)]

@@ -12,7 +12,7 @@ use kd_models::weights::{ExportConfig, ImageConfig, save_for_pytorch};
 
 use super::exchange::{ImageArgs, may_write, names};
 use super::setting::{NetworkArgs, TrainedArgs};
-use crate::weights::{self, Loaded, Wanted};
+use kd_suite::weights::{self, Loaded, Wanted};
 
 /// What a file says of who wrote it.
 const VERSION: &str = concat!("kd ", env!("CARGO_PKG_VERSION"));

@@ -11,8 +11,8 @@ use kd_models::{ModelSpec, Names};
 
 use super::exchange::{ImageArgs, may_write, names};
 use super::setting::TrainedArgs;
-use super::train::model;
-use crate::weights::{self, DEFAULT_SHAPE};
+use kd_suite::model;
+use kd_suite::weights::{self, DEFAULT_SHAPE};
 
 /// Arguments of `kd import`.
 #[derive(Debug, clap::Args)]

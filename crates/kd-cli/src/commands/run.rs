@@ -6,10 +6,9 @@ use std::process::ExitCode;
 use kd_train::Outcome;
 
 use super::setting::{Compute, DataDir, NormalizeArgs, stop_flag};
-use super::train::model;
 use crate::exit;
-use crate::run::{Setting, run as run_spec};
-use crate::suite::{Spec, Suite, resolve};
+use kd_suite::model;
+use kd_suite::{Setting, Spec, Suite, resolve, run as run_spec};
 
 /// Arguments of `kd run`.
 #[derive(Debug, clap::Args)]
@@ -58,9 +57,6 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         suite = suite.with_teacher(weights, model.as_ref())?;
     }
     let spec = resolve(&suite, &args.preset, args.synthetic, args.seeds)?;
-    if let Some(about) = &spec.about {
-        eprintln!("{} {}: {about}", spec.suite, spec.preset);
-    }
     if args.synthetic {
         eprintln!("SYNTHETIC data: the report will carry no verdict against the paper");
     }

@@ -209,7 +209,7 @@ impl NetworkArgs {
     /// The network that `--model` names, for the weights.
     pub(crate) fn model(&self) -> Result<Option<ModelSpec>> {
         let named = self.model.as_deref().filter(|_| self.weights.is_some());
-        named.map(super::train::model).transpose()
+        named.map(kd_suite::model).transpose()
     }
 
     /// Where the weights are.

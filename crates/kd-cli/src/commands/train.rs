@@ -8,13 +8,13 @@ use std::process::ExitCode;
 use clap::ValueEnum;
 use kd_core::ops::{Adam, Reduction, Sgd};
 use kd_core::{Error, Result};
-use kd_data::{Augment, DataSpec, Folder, PhotoFolder, SyntheticDigits};
+use kd_data::{Augment, DataSpec, Folder, PhotoFolder};
 use kd_models::ModelSpec;
 use kd_train::losses::{Distill, LabelSmoothing, Labels};
 use kd_train::{LossSpec, OptimizerSpec, Plan, Schedule};
 
 use super::setting::{Compute, DataDir, NormalizeArgs};
-use crate::suite::{StudentFile, Suite, TrainingFile, resolve};
+use kd_suite::{StudentFile, Suite, TrainingFile, model, resolve};
 
 /// Arguments of `kd train`.
 #[derive(Debug, clap::Args)]
@@ -124,19 +124,19 @@ fn name(model: &str) -> String {
 }
 
 fn suite(args: &Args) -> Result<Suite> {
-    let mut model = model(&args.model)?;
-    if let ModelSpec::Mlp(mlp) = &mut model {
+    let mut network = model(&args.model)?;
+    if let ModelSpec::Mlp(mlp) = &mut network {
         mlp.dropout = args.dropout;
     }
-    let teacher_model = args.teacher_model.as_deref().map(self::model).transpose()?;
-    if model.as_dyn().is_in_a_file() && args.normalize.given().is_some() {
+    let teacher_model = args.teacher_model.as_deref().map(model).transpose()?;
+    if network.as_dyn().is_in_a_file() && args.normalize.given().is_some() {
         let reason = "an ONNX file takes its images as it does; `kd export --weights FILE.onnx --mean \
                       X,.. --std X,.. --format onnx` puts a normalization before it";
         return Err(Error::config("mean", reason));
     }
     let training = TrainingFile {
         name: name(&args.model),
-        model,
+        model: network,
         teacher: None,
         teacher_weights: args.teacher.clone(),
         teacher_model,
@@ -157,7 +157,7 @@ fn suite(args: &Args) -> Result<Suite> {
     Ok(Suite {
         suite: "train".into(),
         data: data(&args.data)?,
-        synthetic: DataSpec::SyntheticDigits(SyntheticDigits::default()),
+        synthetic: None,
         normalize: args.normalize.given(),
         holdout: args.holdout,
         plan: plan(args),
@@ -198,14 +198,6 @@ fn plan(args: &Args) -> Plan {
         eval_every: args.eval_every,
         eval_every_steps: args.eval_every_steps,
     }
-}
-
-/// A network by its short name.
-pub(super) fn model(name: &str) -> Result<ModelSpec> {
-    ModelSpec::from_name(name).ok_or_else(|| {
-        let reason = format!("`{name}` names no network; resnet20 or mlp-1200-1200 would");
-        Error::config("model", reason)
-    })
 }
 
 /// A data set by its name, with its default settings; `folder:PATH` for class folders of images of

@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 
 use super::Args;
 use crate::commands::setting::Split;
-use crate::weights::{self, Loaded};
+use kd_suite::weights::{self, Loaded};
 
 /// Everything that decides the numbers, written as `spec.toml`: a folder with other settings is
 /// not gone on with.

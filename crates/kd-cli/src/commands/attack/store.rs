@@ -10,7 +10,7 @@ use kd_models::weights::save_safetensors;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use crate::run::Folder;
+use kd_suite::Folder;
 
 /// Rows of a grid of pictures.
 const N_PICTURES: usize = 8;

@@ -14,10 +14,10 @@ use super::Args;
 use super::output::{AttackOutput, Output};
 use super::settings::{Settings, file_name};
 use super::store::{Group, Results, Store};
-use crate::commands::train::{data, model};
-use crate::examples;
-use crate::run::Progress;
-use crate::weights::{self, Loaded, Wanted};
+use crate::commands::train::data;
+use kd_suite::Progress;
+use kd_suite::examples;
+use kd_suite::weights::{self, Loaded, Wanted};
 
 /// Images that are attacked together, and kept together.
 const GROUP: usize = 100;
@@ -104,7 +104,7 @@ fn networks(
     default: &Normalize,
     device: &Device,
 ) -> Result<(Loaded, Option<Loaded>)> {
-    let named = |name: &Option<String>| name.as_deref().map(model).transpose();
+    let named = |name: &Option<String>| name.as_deref().map(kd_suite::model).transpose();
     let (model, other_model) = (args.network.model()?, named(&args.transfer_model)?);
     let given = args.normalize.given();
     let wanted = Wanted {

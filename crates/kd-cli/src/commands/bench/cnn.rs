@@ -11,8 +11,8 @@ use kd_train::losses::Labels;
 use kd_train::{Cohort, EvalSet, LossSpec, OptimizerSpec, Student, prepare, train_step};
 
 use super::{BATCH_SIZE, loader};
-use crate::commands::train::model;
-use crate::weights;
+use kd_suite::model;
+use kd_suite::weights;
 
 /// `[C, H, W]` of CIFAR-10's images.
 pub(super) const CIFAR: [usize; 3] = [3, 32, 32];

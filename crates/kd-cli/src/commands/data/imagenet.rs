@@ -15,7 +15,7 @@ use serde::Serialize;
 
 use crate::commands::setting::stop_flag;
 use crate::exit;
-use crate::run::progress::Progress;
+use kd_suite::Progress;
 
 /// Arguments of `kd data imagenet`.
 #[derive(Debug, clap::Args)]

@@ -13,7 +13,7 @@ use serde::Serialize;
 use super::{names, place};
 use crate::commands::setting::{Threads, stop_flag};
 use crate::exit;
-use crate::run::progress::Progress;
+use kd_suite::Progress;
 
 /// Arguments of `kd data pack`.
 #[derive(Debug, clap::Args)]

@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use super::{names, place};
 use crate::commands::setting::Threads;
-use crate::run::progress::Progress;
+use kd_suite::Progress;
 
 /// Arguments of `kd data sums`.
 #[derive(Debug, clap::Args)]

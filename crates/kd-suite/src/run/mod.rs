@@ -4,7 +4,7 @@ mod eta;
 mod finish;
 mod folder;
 mod images;
-pub(crate) mod progress;
+mod progress;
 mod robustness;
 mod training;
 
@@ -19,21 +19,21 @@ use kd_report::Report;
 use kd_train::{MetricsLog, Outcome};
 
 use crate::suite::Spec;
-pub(crate) use folder::Folder;
+pub use folder::Folder;
 pub(crate) use images::Sets;
-pub(crate) use progress::Progress;
+pub use progress::Progress;
 
 /// Where a run reads and writes, and on what it computes.
 #[derive(Debug, Clone)]
-pub(crate) struct Setting {
+pub struct Setting {
     /// Data folder.
-    pub(crate) data_dir: Option<PathBuf>,
+    pub data_dir: Option<PathBuf>,
     /// Folder of the results.
-    pub(crate) out: PathBuf,
+    pub out: PathBuf,
     /// What it computes on.
-    pub(crate) device: Device,
+    pub device: Device,
     /// Set by SIGINT and SIGTERM.
-    pub(crate) stop: Arc<AtomicBool>,
+    pub stop: Arc<AtomicBool>,
 }
 
 /// Runs `spec` from where the results folder stands, and writes its report.
@@ -41,7 +41,10 @@ pub(crate) struct Setting {
 /// # Errors
 /// Those of data, files and training; [`kd_core::Error::Config`] when the folder holds the run of
 /// another spec.
-pub(crate) fn run(spec: Spec, setting: &Setting) -> Result<(Outcome, Report)> {
+pub fn run(spec: Spec, setting: &Setting) -> Result<(Outcome, Report)> {
+    if let Some(about) = &spec.about {
+        eprintln!("{} {}: {about}", spec.suite, spec.preset);
+    }
     let sets = Sets::load(&spec, setting.data_dir.as_deref(), &setting.device)?;
     let check = |training| training::check(training, &spec.normalize, &sets, setting);
     spec.training.iter().try_for_each(check)?;

@@ -9,16 +9,16 @@ use indicatif::{ProgressBar, ProgressStyle};
 use kd_train::Counters;
 
 /// Shows how far a training is while it runs; dropped, it goes away.
-pub(crate) struct Progress {
+pub struct Progress {
     /// Counted up by the training loop.
-    pub(crate) counters: Arc<Counters>,
+    pub counters: Arc<Counters>,
     ended: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Progress {
     /// Starts at step `done` of `total`.
-    pub(crate) fn start(name: String, done: u64, total: u64) -> Self {
+    pub fn start(name: String, done: u64, total: u64) -> Self {
         let counters = Arc::new(Counters::at_step(done));
         let ended = Arc::new(AtomicBool::new(false));
         let (counted, end) = (counters.clone(), ended.clone());

@@ -17,37 +17,37 @@ use kd_models::weights::{Naming, Prefix, WeightsFile};
 
 /// What is known of a network before its weights are read.
 #[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Wanted<'a> {
+pub struct Wanted<'a> {
     /// The network that a flag names.
-    pub(crate) model: Option<&'a ModelSpec>,
+    pub model: Option<&'a ModelSpec>,
     /// The normalization that flags give.
-    pub(crate) normalize: Option<&'a Normalize>,
+    pub normalize: Option<&'a Normalize>,
     /// `[C, H, W]` of the images that it is to see.
-    pub(crate) image_shape: Option<[usize; 3]>,
+    pub image_shape: Option<[usize; 3]>,
     /// Number of classes that it is to tell apart.
-    pub(crate) n_classes: Option<usize>,
+    pub n_classes: Option<usize>,
     /// The network of a file that does not say it, where no flag does.
-    pub(crate) default_model: Option<&'a ModelSpec>,
+    pub default_model: Option<&'a ModelSpec>,
     /// The normalization of a network of which neither file nor flags say it.
-    pub(crate) default_normalize: Option<&'a Normalize>,
+    pub default_normalize: Option<&'a Normalize>,
 }
 
 /// A network with its weights.
 #[derive(Debug)]
-pub(crate) struct Loaded {
+pub struct Loaded {
     /// The network.
-    pub(crate) network: Net,
+    pub network: Net,
     /// Its short name.
-    pub(crate) name: String,
+    pub name: String,
     /// Names of its classes; none where they are not known.
-    pub(crate) class_names: Vec<String>,
+    pub class_names: Vec<String>,
     /// Whether nobody said how it normalizes its images.
     is_guessed: bool,
 }
 
 impl Loaded {
     /// Says on stderr how the images are normalized, where that is a guess.
-    pub(crate) fn tell(&self, path: &Path) {
+    pub fn tell(&self, path: &Path) {
         if !self.is_guessed {
             return;
         }
@@ -61,7 +61,7 @@ impl Loaded {
 }
 
 /// The network of `model` for such images, which it normalizes; one in a file takes them as it does.
-pub(crate) fn graph(
+pub fn graph(
     model: &ModelSpec,
     (image_shape, n_classes): ([usize; 3], usize),
     normalize: &Normalize,
@@ -74,7 +74,7 @@ pub(crate) fn graph(
 }
 
 /// A network of `model`, before its first step.
-pub(crate) fn network(
+pub fn network(
     model: &ModelSpec,
     shape: ([usize; 3], usize),
     normalize: &Normalize,
@@ -89,7 +89,7 @@ pub(crate) fn network(
 
 /// Reads the network at `path`: a checkpoint folder, which is verified against its manifest, or a
 /// file, where `module.` before all names is taken away.
-pub(crate) fn load(path: &Path, wanted: &Wanted<'_>, device: &Device) -> Result<Loaded> {
+pub fn load(path: &Path, wanted: &Wanted<'_>, device: &Device) -> Result<Loaded> {
     if is_onnx(path) {
         return load_onnx(path, wanted, device);
     }
@@ -132,7 +132,7 @@ fn load_onnx(path: &Path, wanted: &Wanted<'_>, device: &Device) -> Result<Loaded
 }
 
 /// The short name of the network at `path`, where it is known.
-pub(crate) fn name(path: &Path) -> Result<Option<String>> {
+pub fn name(path: &Path) -> Result<Option<String>> {
     if is_onnx(path) {
         return Ok(Some(path.display().to_string()));
     }
@@ -140,7 +140,7 @@ pub(crate) fn name(path: &Path) -> Result<Option<String>> {
 }
 
 /// The bytes of the tensors' file at `path`.
-pub(crate) fn read(path: &Path) -> Result<Vec<u8>> {
+pub fn read(path: &Path) -> Result<Vec<u8>> {
     let file: PathBuf = if path.is_dir() { path.join(checkpoint::TENSORS) } else { path.into() };
     fsx::read_bounded(&file, 8 << 30, "give a checkpoint folder or a file of weights")
 }
@@ -240,7 +240,7 @@ impl Wanted<'_> {
 }
 
 /// Images and classes of CIFAR-10, which weights from elsewhere are for where nothing is said.
-pub(crate) const DEFAULT_SHAPE: ([usize; 3], usize) = ([3, 32, 32], 10);
+pub const DEFAULT_SHAPE: ([usize; 3], usize) = ([3, 32, 32], 10);
 
 /// How a network normalizes its images, in words.
 fn normalization(graph: &Graph) -> String {

@@ -43,56 +43,56 @@ impl TryFrom<String> for Source {
 /// One attack on several models.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct AttackFile {
+pub struct AttackFile {
     /// Name, such as `pgd`.
-    pub(crate) name: String,
+    pub name: String,
     /// The attack and its settings.
-    pub(crate) attack: AttackSpec,
+    pub attack: AttackSpec,
     /// The models that are attacked: `training/model`, or `training` for all of its models.
-    pub(crate) models: Vec<String>,
+    pub models: Vec<String>,
     /// The models that are shown the same images.
     #[serde(default)]
-    pub(crate) transfer_to: Vec<String>,
+    pub transfer_to: Vec<String>,
     /// More radii, for a curve.
     #[serde(default)]
-    pub(crate) curve: Vec<f32>,
+    pub curve: Vec<f32>,
     /// Number of test images: the first ones.
-    pub(crate) n_images: usize,
+    pub n_images: usize,
     /// A model; the images are the first ones that it classifies correctly.
-    pub(crate) correct_by: Option<String>,
+    pub correct_by: Option<String>,
     /// Number of images that are shown.
     #[serde(default)]
-    pub(crate) pictures: usize,
+    pub pictures: usize,
 }
 
 /// How large logits and gradients of several models are.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct CensusFile {
+pub struct CensusFile {
     /// As [`AttackFile::models`].
-    pub(crate) models: Vec<String>,
+    pub models: Vec<String>,
     /// Number of test images: the first ones.
-    pub(crate) n_images: usize,
+    pub n_images: usize,
 }
 
 /// An audit of several models.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct AuditFile {
+pub struct AuditFile {
     /// Name, by which presets choose.
-    pub(crate) name: String,
+    pub name: String,
     /// As [`AttackFile::models`].
-    pub(crate) models: Vec<String>,
+    pub models: Vec<String>,
     /// The models whose adversarial images are tried as well.
     #[serde(default)]
-    pub(crate) transfer_from: Vec<String>,
+    pub transfer_from: Vec<String>,
     /// Number of test images: the first ones.
-    pub(crate) n_images: usize,
+    pub n_images: usize,
     /// A model; the images are the first ones that it classifies correctly.
-    pub(crate) correct_by: Option<String>,
+    pub correct_by: Option<String>,
     /// How thorough it is.
     #[serde(default)]
-    pub(crate) audit: Audit,
+    pub audit: Audit,
 }
 
 /// Everything that is asked of a run's models, in full.

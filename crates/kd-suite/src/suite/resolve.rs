@@ -19,7 +19,7 @@ use crate::weights;
 
 /// Everything that decides a run's numbers, with no default left open: written as `spec.toml`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Spec {
+pub struct Spec {
     pub(crate) suite: String,
     pub(crate) preset: String,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -102,7 +102,7 @@ impl Spec {
     }
 
     /// Whether models are attacked or audited, in training or afterwards.
-    pub(crate) fn has_attacks(&self) -> bool {
+    pub fn has_attacks(&self) -> bool {
         let mut students = self.training.iter().flat_map(|training| &training.student);
         self.robustness != Robustness::default() || students.any(|s| s.perturb.is_some())
     }
@@ -122,7 +122,10 @@ impl Spec {
 }
 
 /// Expands grids, applies the preset and checks every setting.
-pub(crate) fn resolve(suite: &Suite, preset: &str, synthetic: bool, seeds: u64) -> Result<Spec> {
+///
+/// # Errors
+/// [`Error::Config`] naming the setting; those of the files of teachers.
+pub fn resolve(suite: &Suite, preset: &str, synthetic: bool, seeds: u64) -> Result<Spec> {
     let changes = match suite.preset.get(preset) {
         Some(changes) => changes.clone(),
         None if suite.preset.is_empty() => Preset::default(),
@@ -135,8 +138,15 @@ pub(crate) fn resolve(suite: &Suite, preset: &str, synthetic: bool, seeds: u64) 
     if seeds == 0 {
         return Err(Error::config("seeds", "must be at least 1"));
     }
-    let synthetic = synthetic || changes.synthetic;
-    let data = if synthetic { suite.synthetic.clone() } else { suite.data.clone() };
+    let data = match (&suite.synthetic, synthetic || changes.synthetic) {
+        (_, false) => suite.data.clone(),
+        (Some(stand_in), true) => stand_in.clone(),
+        (None, true) if suite.data.as_dyn().is_synthetic() => suite.data.clone(),
+        (None, true) => {
+            let reason = "the suite names no synthetic data: `synthetic = { kind = .. }`";
+            return Err(Error::config("synthetic", reason));
+        }
+    };
     let chosen = chosen(suite, &changes)?;
     if chosen.is_empty() {
         return Err(Error::config("preset", format!("`{preset}` runs no training")));

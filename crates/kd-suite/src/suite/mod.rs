@@ -1,11 +1,15 @@
 //! Suites: experiments as data, and the resolved spec of a run.
 
 mod file;
+mod names;
 mod resolve;
 mod robustness;
 
-pub(crate) use file::{StudentFile, Suite, TrainingFile};
-pub(crate) use resolve::{Spec, StudentSpec, Teacher, TrainingSpec, resolve};
+pub use file::{Grid, Preset, StudentFile, Suite, TrainingFile};
+pub use names::model;
+pub use resolve::{Spec, resolve};
+pub(crate) use resolve::{StudentSpec, Teacher, TrainingSpec};
+pub use robustness::{AttackFile, AuditFile, CensusFile};
 pub(crate) use robustness::{
     AttackSection, AuditSection, CensusSpec, ImagesSpec, Robustness, Source,
 };

@@ -8,7 +8,7 @@ use kd_core::{Error, Result, fsx};
 
 /// A locked results folder.
 #[derive(Debug)]
-pub(crate) struct Folder {
+pub struct Folder {
     path: PathBuf,
     /// Held until the process ends, however it ends.
     _lock: fsx::Lock,
@@ -16,7 +16,7 @@ pub(crate) struct Folder {
 
 impl Folder {
     /// Creates or takes up `path` for the run described by `spec`.
-    pub(crate) fn open(path: &Path, spec: &str) -> Result<Self> {
+    pub fn open(path: &Path, spec: &str) -> Result<Self> {
         fsx::create_folder(path)?;
         let lock = fsx::Lock::take(path)?;
         let spec_path = path.join("spec.toml");
@@ -36,17 +36,17 @@ impl Folder {
     }
 
     /// The folder itself.
-    pub(crate) fn path(&self) -> &Path {
+    pub fn path(&self) -> &Path {
         &self.path
     }
 
     /// Path of `metrics.jsonl`.
-    pub(crate) fn metrics(&self) -> PathBuf {
+    pub fn metrics(&self) -> PathBuf {
         self.path.join("metrics.jsonl")
     }
 
     /// The records so far.
-    pub(crate) fn records(&self) -> Result<Vec<Record>> {
+    pub fn records(&self) -> Result<Vec<Record>> {
         match record::read(&self.metrics()) {
             Err(Error::Missing { .. }) => Ok(Vec::new()),
             other => other,
@@ -54,12 +54,12 @@ impl Folder {
     }
 
     /// Where a model lies when its training is done.
-    pub(crate) fn checkpoint(&self, training: &str, seed: u64, model: &str) -> PathBuf {
+    pub fn checkpoint(&self, training: &str, seed: u64, model: &str) -> PathBuf {
         self.checkpoints().join(format!("{training}-seed{seed}")).join(model)
     }
 
     /// Where the state of a training lies while it is not done.
-    pub(crate) fn state(&self, training: &str, seed: u64) -> PathBuf {
+    pub fn state(&self, training: &str, seed: u64) -> PathBuf {
         self.checkpoints().join(format!("{training}-seed{seed}-state"))
     }
 

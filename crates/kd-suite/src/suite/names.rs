@@ -1,0 +1,55 @@
+//! Networks in a suite file: by a short name, or as a table with all settings.
+
+use std::fmt;
+
+use kd_core::{Error, Result};
+use kd_models::ModelSpec;
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{self, Deserialize, Deserializer, MapAccess, Visitor};
+
+/// A network by its short name, such as `resnet20` or `mlp-1200-1200`.
+///
+/// # Errors
+/// [`Error::Config`] with a name of every family.
+pub fn model(name: &str) -> Result<ModelSpec> {
+    ModelSpec::from_name(name).ok_or_else(|| Error::config("model", unknown(name)))
+}
+
+fn unknown(name: &str) -> String {
+    let families = ModelSpec::all();
+    let families = families.iter().filter(|family| !family.as_dyn().is_in_a_file());
+    let names: Vec<String> = families.map(ModelSpec::short_name).collect();
+    format!("`{name}` names no network; such names are {} and PATH.onnx", names.join(", "))
+}
+
+/// Reads a network.
+pub(super) fn network<'de, D: Deserializer<'de>>(
+    from: D,
+) -> std::result::Result<ModelSpec, D::Error> {
+    from.deserialize_any(NameOrTable)
+}
+
+/// Reads a network that need not be there.
+pub(super) fn some_network<'de, D: Deserializer<'de>>(
+    from: D,
+) -> std::result::Result<Option<ModelSpec>, D::Error> {
+    network(from).map(Some)
+}
+
+struct NameOrTable;
+
+impl<'de> Visitor<'de> for NameOrTable {
+    type Value = ModelSpec;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a network: a name such as \"resnet8\", or a table with its `kind`")
+    }
+
+    fn visit_str<E: de::Error>(self, name: &str) -> std::result::Result<ModelSpec, E> {
+        ModelSpec::from_name(name).ok_or_else(|| E::custom(unknown(name)))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, table: A) -> std::result::Result<ModelSpec, A::Error> {
+        ModelSpec::deserialize(MapAccessDeserializer::new(table))
+    }
+}
