@@ -38,6 +38,13 @@ pub trait Attack: Send + Sync {
         true
     }
 
+    /// How often at most it needs the gradient of one image of `n_pixels` values, toward one class;
+    /// logits alone are a third. From this follows how long it takes. One step, unless it says
+    /// otherwise.
+    fn n_passes(&self, _n_pixels: usize) -> usize {
+        1
+    }
+
     /// One image a row, each a function of the network, its own row and `stream` alone.
     ///
     /// Within the ball and the box `[0, 1]`. Where an attack that looks for the nearest adversarial
@@ -85,6 +92,10 @@ impl Attack for AttackSpec {
 
     fn uses_gradients(&self) -> bool {
         self.as_dyn().uses_gradients()
+    }
+
+    fn n_passes(&self, n_pixels: usize) -> usize {
+        self.as_dyn().n_passes(n_pixels)
     }
 
     fn run(&self, victim: &Victim<'_>, examples: &Examples, stream: Stream) -> Result<Vec<f32>> {

@@ -88,6 +88,10 @@ impl Attack for AutoAttack {
         Some(AttackSpec::AutoAttack(Self { eps, ..self.clone() }))
     }
 
+    fn n_passes(&self, _n_pixels: usize) -> usize {
+        28 * self.n_steps + self.n_queries.div_ceil(3)
+    }
+
     fn run(&self, victim: &Victim<'_>, examples: &Examples, stream: Stream) -> Result<Vec<f32>> {
         if victim.n_classes() < 4 {
             let reason = format!(

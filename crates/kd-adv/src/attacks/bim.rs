@@ -48,6 +48,10 @@ impl Attack for Bim {
         Some(AttackSpec::Bim(Self { eps, step_size, ..self.clone() }))
     }
 
+    fn n_passes(&self, _n_pixels: usize) -> usize {
+        self.n_steps
+    }
+
     fn run(&self, victim: &Victim<'_>, examples: &Examples, _: Stream) -> Result<Vec<f32>> {
         self.ascent().run(victim, examples, examples.pixels.clone())
     }

@@ -61,6 +61,10 @@ impl Attack for DeepFool {
         None
     }
 
+    fn n_passes(&self, _n_pixels: usize) -> usize {
+        self.n_steps * self.n_candidates
+    }
+
     fn run(&self, victim: &Victim<'_>, examples: &Examples, _stream: Stream) -> Result<Vec<f32>> {
         if examples.targets.is_some() {
             let reason = "DeepFool goes to the nearest class and takes no targets";

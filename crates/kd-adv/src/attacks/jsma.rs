@@ -59,6 +59,10 @@ impl Attack for Jsma {
         None
     }
 
+    fn n_passes(&self, n_pixels: usize) -> usize {
+        (self.gamma * n_pixels as f32) as usize
+    }
+
     fn run(&self, victim: &Victim<'_>, examples: &Examples, _stream: Stream) -> Result<Vec<f32>> {
         let n_classes = victim.n_classes();
         let logits = victim.logits(&examples.pixels)?;

@@ -55,6 +55,10 @@ impl Attack for MiFgsm {
         Some(AttackSpec::MiFgsm(Self { eps, ..self.clone() }))
     }
 
+    fn n_passes(&self, _n_pixels: usize) -> usize {
+        self.n_steps
+    }
+
     fn run(&self, victim: &Victim<'_>, examples: &Examples, _: Stream) -> Result<Vec<f32>> {
         self.ascent().run(victim, examples, examples.pixels.clone())
     }

@@ -67,6 +67,10 @@ impl Attack for Pgd {
         Some(AttackSpec::Pgd(Self { eps, step_size, ..self.clone() }))
     }
 
+    fn n_passes(&self, _n_pixels: usize) -> usize {
+        self.n_steps * self.restarts
+    }
+
     fn run(&self, victim: &Victim<'_>, examples: &Examples, stream: Stream) -> Result<Vec<f32>> {
         if self.restarts == 1 {
             return self.restart(victim, examples, stream, 0);

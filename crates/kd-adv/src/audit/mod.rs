@@ -55,6 +55,12 @@ impl Audit {
         at_least_one("n_queries", self.n_queries)
     }
 
+    /// How often at most it needs the gradient of an image, with `n_others` other networks; see
+    /// [`crate::Attack::n_passes`].
+    pub fn n_passes(&self, n_others: usize) -> usize {
+        (14 + n_others) * self.n_steps + self.n_queries.div_ceil(3)
+    }
+
     /// Runs all checks on the examples that `victim` classifies correctly. `others` are networks,
     /// by name, whose adversarial images are tried on it; without any, that check is left out.
     ///

@@ -128,6 +128,10 @@ impl Attack for Apgd {
         Some(AttackSpec::Apgd(Self { eps, ..self.clone() }))
     }
 
+    fn n_passes(&self, _n_pixels: usize) -> usize {
+        self.n_steps * self.restarts * self.n_target_classes.max(1)
+    }
+
     fn run(&self, victim: &Victim<'_>, examples: &Examples, stream: Stream) -> Result<Vec<f32>> {
         let targeted = self.n_target_classes > 0 || examples.targets.is_some();
         self.objective.check_classes(victim.n_classes(), targeted)?;

@@ -97,6 +97,10 @@ impl Attack for CarliniWagner {
         None
     }
 
+    fn n_passes(&self, _n_pixels: usize) -> usize {
+        self.n_searches * self.n_steps
+    }
+
     fn run(&self, victim: &Victim<'_>, examples: &Examples, _stream: Stream) -> Result<Vec<f32>> {
         MARGIN.check_classes(victim.n_classes(), examples.targets.is_some())?;
         let mut result = examples.pixels.clone();

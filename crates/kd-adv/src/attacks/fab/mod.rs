@@ -180,6 +180,10 @@ impl Attack for Fab {
         self.eps.map(|_| AttackSpec::Fab(Self { eps: Some(eps), ..self.clone() }))
     }
 
+    fn n_passes(&self, _n_pixels: usize) -> usize {
+        2 * self.n_steps * self.restarts * self.n_target_classes.max(1)
+    }
+
     fn run(&self, victim: &Victim<'_>, examples: &Examples, stream: Stream) -> Result<Vec<f32>> {
         if victim.n_classes() < 2 {
             return Err(Error::config("model", "has one class: there is no border to look for"));

@@ -141,6 +141,10 @@ impl Attack for Square {
         false
     }
 
+    fn n_passes(&self, _n_pixels: usize) -> usize {
+        self.n_queries.div_ceil(3)
+    }
+
     fn run(&self, victim: &Victim<'_>, examples: &Examples, stream: Stream) -> Result<Vec<f32>> {
         let mut standing = Standing::new(victim, examples)?;
         let left = standing.examples();
