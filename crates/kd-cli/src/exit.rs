@@ -15,6 +15,12 @@ const CANNOT_CREATE: u8 = 73;
 const IO: u8 = 74;
 const BAD_CONFIG: u8 = 78;
 
+/// Says that the same command goes on, and gives the exit code for it.
+pub(crate) fn interrupted() -> ExitCode {
+    eprintln!("interrupted; the same command goes on from here");
+    ExitCode::from(INTERRUPTED)
+}
+
 /// Prints `error` in one line and gives its exit code.
 pub(crate) fn report(error: &anyhow::Error) -> ExitCode {
     eprintln!("kd: {}", text(error));

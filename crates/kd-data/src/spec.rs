@@ -4,6 +4,7 @@ use std::path::Path;
 
 use kd_core::ops::Normalize;
 use kd_core::{Result, registry};
+use serde::Serialize;
 
 use crate::{
     Cifar10, Folder, Images, Mnist, Part, PhotoFolder, SyntheticDigits, SyntheticObjects,
@@ -39,7 +40,8 @@ impl From<Splits> for Parts {
 }
 
 /// One of the two parts of a data set.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Split {
     /// Images to learn from.
     Train,

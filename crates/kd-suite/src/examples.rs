@@ -8,7 +8,7 @@ use kd_data::Images;
 const CHUNK: usize = 500;
 
 /// The first `n` images, or all when there are fewer.
-pub fn first(images: &Images, n: usize) -> Examples {
+pub(crate) fn first(images: &Images, n: usize) -> Examples {
     range(images, 0, n.min(images.len()))
 }
 
@@ -16,7 +16,7 @@ pub fn first(images: &Images, n: usize) -> Examples {
 ///
 /// # Errors
 /// Whatever the network reports.
-pub fn first_correct(victim: &Victim<'_>, images: &Images, n: usize) -> Result<Examples> {
+pub(crate) fn first_correct(victim: &Victim<'_>, images: &Images, n: usize) -> Result<Examples> {
     let mut found = Examples::default();
     for start in (0..images.len()).step_by(CHUNK) {
         let part = range(images, start, images.len().min(start + CHUNK));

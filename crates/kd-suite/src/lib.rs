@@ -1,12 +1,14 @@
 #![doc = include_str!("../README.md")]
 
-pub mod examples;
+mod attack;
+mod examples;
 mod run;
 mod suite;
 pub mod weights;
 
-pub use run::{Folder, Progress, Setting, run};
+pub use attack::{AttackReport, AttackResult, AttackTask, NetworkFile};
+pub use run::{Progress, Setting, run};
 pub use suite::{
-    AttackFile, AuditFile, CensusFile, Grid, Preset, Spec, StudentFile, Suite, TrainingFile, model,
+    AttackFile, AuditFile, CensusFile, Grid, Preset, Spec, Student, Suite, TrainingFile, model,
     resolve,
 };

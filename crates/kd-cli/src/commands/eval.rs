@@ -5,10 +5,11 @@ use std::time::Instant;
 
 use kd_core::Classifier;
 use kd_core::record::Evaluation;
+use kd_data::Split;
 use kd_train::EvalSet;
 use serde::Serialize;
 
-use super::setting::{Compute, DataDir, NetworkArgs, Split, TrainedArgs};
+use super::setting::{Compute, DataDir, NetworkArgs, SPLITS, TrainedArgs, words};
 use super::train::data;
 use kd_suite::weights::{self, Wanted};
 
@@ -21,7 +22,7 @@ pub(crate) struct Args {
     #[arg(long, default_value = "mnist")]
     data: String,
     /// Which part of it
-    #[arg(long, value_enum, default_value = "test")]
+    #[arg(long, value_parser = words(SPLITS), default_value = "test")]
     split: Split,
     #[command(flatten)]
     normalize: TrainedArgs,
@@ -49,7 +50,7 @@ struct Output<'a> {
 pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let device = args.compute.device()?;
     let spec = data(&args.data)?;
-    let part = spec.as_dyn().part(Some(&args.data_dir.path()), args.split.into())?;
+    let part = spec.as_dyn().part(Some(&args.data_dir.path()), args.split)?;
     let (model, path) = (args.network.model()?, args.network.weights()?);
     let (normalize, default) = (args.normalize.given(), spec.as_dyn().normalize());
     let wanted = Wanted {
@@ -63,7 +64,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let loaded = weights::load(path, &wanted, &device)?;
     loaded.tell(path);
     let (network, model) = (&loaded.network, loaded.name.as_str());
-    let (evaluation, seconds) = args.compute.install(|| {
+    let (evaluation, seconds) = args.compute.threads.install(|| {
         let set = EvalSet::new(part.in_order(&device)?)?;
         let started = Instant::now();
         let evaluation = set.evaluate(network, None)?;
@@ -71,8 +72,10 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     })?;
     let images_per_second = evaluation.total as f64 / seconds;
     let parameters = network.params().n_elements();
-    let split = args.split;
-    print(&Output { model, parameters, split, evaluation, images_per_second }, args.json)?;
+    print(
+        &Output { model, parameters, split: args.split, evaluation, images_per_second },
+        args.json,
+    )?;
     Ok(ExitCode::SUCCESS)
 }
 

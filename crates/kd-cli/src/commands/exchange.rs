@@ -1,12 +1,9 @@
-//! What import and export share: the images of a network, whose names weights have, and that
-//! nothing of the user's is overwritten unasked.
+//! What import and export share: the images of a network, and that nothing of the user's is overwritten unasked.
 
 use std::io::ErrorKind;
 use std::path::Path;
 
-use clap::builder::{PossibleValuesParser, TypedValueParser};
 use kd_core::Error;
-use kd_models::Names;
 
 /// What a network's shape depends on besides its name.
 #[derive(Debug, Clone, clap::Args)]
@@ -24,15 +21,6 @@ fn image_shape(text: &str) -> Result<[usize; 3], String> {
     sizes
         .and_then(|sizes| sizes.try_into().ok())
         .ok_or_else(|| "three numbers are needed, as in 3,32,32".into())
-}
-
-/// Reads the name of a naming.
-pub(super) fn names() -> impl TypedValueParser<Value = Names> {
-    let words = PossibleValuesParser::new(Names::ALL.map(|(word, _)| word));
-    words.map(|word| {
-        let named = Names::ALL.into_iter().find(|(other, _)| *other == word);
-        named.map_or_else(Names::default, |(_, names)| names)
-    })
 }
 
 /// Refuses to write over what is there, unless that is wished.

@@ -10,8 +10,8 @@ use kd_models::Names;
 use kd_models::onnx::{self, ExportInfo};
 use kd_models::weights::{ExportConfig, ImageConfig, save_for_pytorch};
 
-use super::exchange::{ImageArgs, may_write, names};
-use super::setting::{NetworkArgs, TrainedArgs};
+use super::exchange::{ImageArgs, may_write};
+use super::setting::{NetworkArgs, TrainedArgs, words};
 use kd_suite::weights::{self, Loaded, Wanted};
 
 /// What a file says of who wrote it.
@@ -35,7 +35,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "T")]
     softmax: Option<f32>,
     /// Whose names a ResNet's weights get in safetensors
-    #[arg(long, default_value = "torchvision", value_parser = names())]
+    #[arg(long, default_value = "torchvision", value_parser = words(&Names::ALL))]
     names: Names,
     #[command(flatten)]
     images: ImageArgs,

@@ -9,8 +9,9 @@ use kd_core::{Graph, Result};
 use kd_models::weights::{Fate, Fit, Naming, Prefix, WeightsFile, save_network, save_safetensors};
 use kd_models::{ModelSpec, Names};
 
-use super::exchange::{ImageArgs, may_write, names};
-use super::setting::TrainedArgs;
+use super::exchange::{ImageArgs, may_write};
+use super::setting::{TrainedArgs, words};
+use super::table;
 use kd_suite::model;
 use kd_suite::weights::{self, DEFAULT_SHAPE};
 
@@ -34,7 +35,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "PREFIX")]
     strip_prefix: Option<String>,
     /// Whose names they are
-    #[arg(long, default_value = "torchvision", value_parser = names())]
+    #[arg(long, default_value = "torchvision", value_parser = words(&Names::ALL))]
     names: Names,
     /// Only print what is in the file and what would become of it
     #[arg(long)]
@@ -52,7 +53,8 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let spec = args.model.as_deref().map(model).transpose()?;
     let file = WeightsFile::open(&args.file)?;
     let Some(spec) = spec else {
-        print(&file.list().iter().map(|(name, kind)| [name, kind, ""]).collect::<Vec<_>>());
+        let rows = file.list().into_iter().map(|(name, kind)| [name, kind]);
+        table::print(&rows.collect::<Vec<[String; 2]>>(), "", &[]);
         return Ok(ExitCode::SUCCESS);
     };
     let graph = graph(args, &spec)?;
@@ -119,18 +121,5 @@ fn print_fit(fit: &Fit<'_>) {
         .missing
         .iter()
         .map(|name| ["(nothing)".into(), String::new(), format!("-> {name}: missing")]);
-    print(&rows.chain(missing).collect::<Vec<_>>());
-}
-
-/// Prints a table of three columns.
-fn print<S: AsRef<str>>(rows: &[[S; 3]]) {
-    let width = |i: usize| {
-        let widths = rows.iter().map(|row| row[i].as_ref().chars().count());
-        widths.max().unwrap_or(0)
-    };
-    let (first, second) = (width(0), width(1));
-    for [name, kind, fate] in rows {
-        let (name, kind, fate) = (name.as_ref(), kind.as_ref(), fate.as_ref());
-        println!("{}", format!("{name:first$}  {kind:second$}  {fate}").trim_end());
-    }
+    table::print(&rows.chain(missing).collect::<Vec<_>>(), "", &[]);
 }

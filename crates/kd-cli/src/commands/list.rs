@@ -9,6 +9,8 @@ use kd_train::LossSpec;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
+use super::table;
+
 /// Arguments of `kd list`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -30,7 +32,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     for (family, entries) in &others {
         println!("\n{family}: kind, default settings");
         let rows: Vec<_> = entries.iter().map(|e| [text(&e["kind"]), settings(e)]).collect();
-        print(&rows, &[Align::Left, Align::Left]);
+        table::print(&rows, "  ", &[]);
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -90,8 +92,7 @@ fn print_models(models: &[Value]) {
         ]
     };
     let rows: Vec<_> = models.iter().map(row).collect();
-    use Align::{Left, Right};
-    print(&rows, &[Left, Left, Left, Right, Right, Right]);
+    table::print(&rows, "  ", &[3, 4, 5]);
 }
 
 /// Settings but for the kind, as a suite file has them: `eps = 0.1, norm = "linf"`.
@@ -137,26 +138,6 @@ fn thousands(value: &Value) -> String {
     groups.push(rest);
     groups.reverse();
     groups.join(",")
-}
-
-#[derive(Clone, Copy)]
-enum Align {
-    Left,
-    Right,
-}
-
-/// Rows whose cells stand below each other.
-fn print<const N: usize>(rows: &[[String; N]], align: &[Align; N]) {
-    let width = |i: usize| rows.iter().map(|row| row[i].chars().count()).max().unwrap_or(0);
-    let widths: [usize; N] = std::array::from_fn(width);
-    for row in rows {
-        let cell = |i: usize| match align[i] {
-            Align::Left => format!("{:<1$}", row[i], widths[i]),
-            Align::Right => format!("{:>1$}", row[i], widths[i]),
-        };
-        let line = (0..N).map(cell).collect::<Vec<_>>().join("  ");
-        println!("  {}", line.trim_end());
-    }
 }
 
 #[cfg(test)]

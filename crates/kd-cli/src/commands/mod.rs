@@ -12,4 +12,5 @@ pub(crate) mod list;
 pub(crate) mod report;
 pub(crate) mod run;
 mod setting;
+mod table;
 pub(crate) mod train;

@@ -75,10 +75,9 @@ pub(super) fn execute(
 ) -> anyhow::Result<ExitCode> {
     let device = if spec.has_attacks() { compute.cpu()? } else { compute.device()? };
     let setting = Setting { data_dir, out, device, stop: stop_flag()? };
-    let (outcome, report) = compute.install(|| Ok(run_spec(spec, &setting)?))?;
+    let (outcome, report) = compute.threads.install(|| Ok(run_spec(spec, &setting)?))?;
     if outcome == Outcome::Interrupted {
-        eprintln!("interrupted; the same command goes on from here");
-        return Ok(ExitCode::from(exit::INTERRUPTED));
+        return Ok(exit::interrupted());
     }
     if json {
         println!("{}", serde_json::to_string(&report)?);

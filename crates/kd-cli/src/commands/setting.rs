@@ -7,11 +7,13 @@ use std::sync::atomic::AtomicBool;
 use anyhow::Context;
 use candle_core::Device;
 use clap::ValueEnum;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use kd_core::device::{self, Precision};
 use kd_core::ops::Normalize;
 use kd_core::{Error, Result};
+use kd_data::Split;
 use kd_models::ModelSpec;
-use serde::Serialize;
+use kd_suite::NetworkFile;
 use signal_hook::consts::{SIGINT, SIGTERM};
 
 /// What a command computes on.
@@ -24,7 +26,7 @@ pub(crate) struct Compute {
     #[arg(long, value_enum, default_value = "f32")]
     precision: PrecisionName,
     #[command(flatten)]
-    threads: Threads,
+    pub(crate) threads: Threads,
 }
 
 impl Compute {
@@ -43,17 +45,6 @@ impl Compute {
             "auto" | "cpu" => Ok(Device::Cpu),
             _ => Err(Error::config("device", "this computes on the processor only: --device cpu")),
         }
-    }
-
-    /// Calls `f` within the thread pool that all computation shares.
-    ///
-    /// # Errors
-    /// Those of `f`; when the threads cannot be started.
-    pub(crate) fn install<R: Send>(
-        &self,
-        f: impl FnOnce() -> anyhow::Result<R> + Send,
-    ) -> anyhow::Result<R> {
-        self.threads.install(f)
     }
 }
 
@@ -122,21 +113,17 @@ impl DataDir {
     }
 }
 
-/// Which part of a data set.
-#[derive(Debug, Clone, Copy, ValueEnum, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub(crate) enum Split {
-    Train,
-    Test,
-}
+/// The parts of a data set.
+pub(crate) const SPLITS: &[(&str, Split)] = &[("train", Split::Train), ("test", Split::Test)];
 
-impl From<Split> for kd_data::Split {
-    fn from(split: Split) -> Self {
-        match split {
-            Split::Train => Self::Train,
-            Split::Test => Self::Test,
-        }
-    }
+/// Reads a word that stands for a value.
+pub(crate) fn words<T: Clone + Send + Sync + 'static>(
+    words: &'static [(&'static str, T)],
+) -> impl TypedValueParser<Value = T> {
+    PossibleValuesParser::new(words.iter().map(|(word, _)| *word)).try_map(move |word| {
+        let named = words.iter().find(|(other, _)| *other == word);
+        named.map(|(_, value)| value.clone()).ok_or("no such word")
+    })
 }
 
 /// A normalization in place of the data set's.
@@ -210,6 +197,11 @@ impl NetworkArgs {
     pub(crate) fn model(&self) -> Result<Option<ModelSpec>> {
         let named = self.model.as_deref().filter(|_| self.weights.is_some());
         named.map(kd_suite::model).transpose()
+    }
+
+    /// Both.
+    pub(crate) fn file(&self) -> Result<NetworkFile> {
+        Ok(NetworkFile { path: self.weights()?.into(), model: self.model()? })
     }
 
     /// Where the weights are.

@@ -13,8 +13,8 @@ use kd_models::ModelSpec;
 use kd_train::losses::{Distill, LabelSmoothing, Labels};
 use kd_train::{LossSpec, OptimizerSpec, Plan, Schedule};
 
-use super::setting::{Compute, DataDir, NormalizeArgs};
-use kd_suite::{StudentFile, Suite, TrainingFile, model, resolve};
+use super::setting::{Compute, DataDir, NormalizeArgs, words};
+use kd_suite::{Student, Suite, TrainingFile, model, resolve};
 
 /// Arguments of `kd train`.
 #[derive(Debug, clap::Args)]
@@ -65,8 +65,8 @@ pub(crate) struct Args {
     #[arg(long, default_value_t = 0.0, value_name = "X")]
     weight_decay: f64,
     /// How the learning rate falls; exponential is times 0.95 each epoch
-    #[arg(long, value_enum, default_value = "exponential")]
-    schedule: ScheduleName,
+    #[arg(long, value_parser = words(SCHEDULES), default_value = "exponential")]
+    schedule: Schedule,
     /// Epochs between evaluations
     #[arg(long, default_value_t = 1, value_name = "N")]
     eval_every: u64,
@@ -103,12 +103,11 @@ enum OptimizerName {
     Sgd,
 }
 
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum ScheduleName {
-    Constant,
-    Cosine,
-    Exponential,
-}
+const SCHEDULES: &[(&str, Schedule)] = &[
+    ("constant", Schedule::Constant),
+    ("cosine", Schedule::Cosine { warmup: 0 }),
+    ("exponential", Schedule::Exponential { gamma: 0.95 }),
+];
 
 /// Trains and writes checkpoint and report to `--out`.
 pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
@@ -146,7 +145,7 @@ fn suite(args: &Args) -> Result<Suite> {
         init: None,
         soft_targets: None,
         perturb: None,
-        student: vec![StudentFile {
+        student: vec![Student {
             name: "student".into(),
             loss: loss(args),
             claim: None,
@@ -190,11 +189,7 @@ fn plan(args: &Args) -> Plan {
             OptimizerName::Adam => OptimizerSpec::Adam(Adam { weight_decay, ..Adam::default() }),
             OptimizerName::Sgd => OptimizerSpec::Sgd(nesterov),
         },
-        schedule: match args.schedule {
-            ScheduleName::Constant => Schedule::Constant,
-            ScheduleName::Cosine => Schedule::Cosine { warmup: 0 },
-            ScheduleName::Exponential => Schedule::Exponential { gamma: 0.95 },
-        },
+        schedule: args.schedule,
         eval_every: args.eval_every,
         eval_every_steps: args.eval_every_steps,
     }

@@ -2,38 +2,33 @@
 
 use std::time::{Duration, Instant};
 
-use kd_adv::{AttackSpec, Audit};
 use kd_core::record::Record;
 use kd_core::{BatchSource, Classifier, Net, Result, Stream};
 use kd_train::{Cohort, EvalSet, prepare, train_step};
 
-use super::robustness::{Job, jobs};
+use super::job::{Job, jobs};
 use super::training::{Context, students, teacher};
-use crate::examples;
+use crate::attack::victim;
 use crate::suite::{Source, Teacher, TrainingSpec};
+use crate::{examples, weights};
 
 /// Seconds from which on it is worth telling.
 const LONG: f64 = 600.0;
 /// Time after which no further step of a training is timed, and their largest number.
 const ENOUGH: (Duration, usize) = (Duration::from_millis(500), 5);
+/// Images whose gradients are timed.
+const N_TIMED: usize = 50;
 
-/// Says how long the trainings and attacks that are not done will take on this machine, when that is
-/// more than ten minutes. A few steps of each are timed; what they learn is thrown away.
-pub(crate) fn announce(context: &Context<'_>) -> Result<()> {
-    let records = context.folder.records()?;
-    let mut seconds = 0.0;
-    for training in &context.spec.training {
-        let n_done = records.iter().filter(|record| is_end_of(record, training)).count();
-        let n_open = context.spec.seeds.saturating_sub(n_done as u64);
+/// Says how long the jobs that are not done will take on this machine, when that is more than ten
+/// minutes. A few steps of each training are timed, and what they learn is thrown away; of attacks,
+/// one pass is timed, and those of all are counted.
+pub(super) fn announce(context: &Context<'_>, records: &[Record]) -> Result<()> {
+    let (mut pace, mut seconds) = (None, 0.0);
+    for job in jobs(context.spec) {
+        let is_open = |seed: &u64| !records.iter().any(|record| job.is_recorded_by(record, *seed));
+        let n_open = (0..context.spec.seeds).filter(is_open).count();
         if n_open > 0 {
-            seconds += n_open as f64 * estimate(context, training)?;
-        }
-    }
-    for seed in 0..context.spec.seeds {
-        for job in jobs(&context.spec.robustness) {
-            if !records.iter().any(|record| job.is_recorded_by(record, seed)) {
-                seconds += job_seconds(context, &job)?;
-            }
+            seconds += n_open as f64 * job_seconds(context, &job, &mut pace)?;
         }
     }
     if seconds > LONG {
@@ -43,15 +38,42 @@ pub(crate) fn announce(context: &Context<'_>) -> Result<()> {
     Ok(())
 }
 
-/// Whether `record` is the last student's at the end of `training`, with any seed.
-fn is_end_of(record: &Record, training: &TrainingSpec) -> bool {
-    let last = training.student.last().map(|student| student.name.as_str());
-    matches!(record, Record::Final(r) if r.training == training.name && Some(&*r.model) == last)
+/// Seconds of a job with one seed; `pace` is those of a multiply-add under attack, once known.
+fn job_seconds(context: &Context<'_>, job: &Job<'_>, pace: &mut Option<f64>) -> Result<f64> {
+    if let Job::Training(training) = job {
+        return training_seconds(context, training);
+    }
+    let n_pixels = context.sets.shape().0.iter().product();
+    let Some((source, n_images, n_passes)) = job.passes(n_pixels) else { return Ok(0.0) };
+    let multiply_adds = multiply_adds(context, source)?;
+    let pace = match *pace {
+        Some(pace) => pace,
+        None => *pace.insert(pass_seconds(context, source)? / multiply_adds),
+    };
+    Ok(pace * multiply_adds * n_images as f64 * n_passes as f64)
+}
+
+/// What the network of `source` multiplies for the logits of an image.
+fn multiply_adds(context: &Context<'_>, source: &Source) -> Result<f64> {
+    let model = &context.spec.training(&source.training)?.model;
+    let graph = weights::graph(model, context.sets.shape(), &context.spec.normalize)?;
+    Ok(graph.counts()?.multiply_adds.max(1) as f64)
+}
+
+/// Seconds of one image's logits and gradient, as one thread computes them, over the threads.
+fn pass_seconds(context: &Context<'_>, source: &Source) -> Result<f64> {
+    let network = network(context, &source.training)?;
+    let victim = victim(&network, &context.setting.device)?;
+    let images = examples::first(context.sets.test_images()?, N_TIMED);
+    let started = Instant::now();
+    victim.pullback(&images.pixels, |_, _, seeds| seeds[0] = 1.0)?;
+    let seconds = started.elapsed().as_secs_f64() / images.len() as f64;
+    Ok(seconds / rayon::current_num_threads() as f64)
 }
 
 /// Seconds of one training: its steps, and evaluations, in which an image costs a third of what
 /// it costs in a step (the forward pass without the two backward ones).
-fn estimate(context: &Context<'_>, training: &TrainingSpec) -> Result<f64> {
+fn training_seconds(context: &Context<'_>, training: &TrainingSpec) -> Result<f64> {
     let (plan, sets) = (&training.plan, context.sets);
     let train = sets.train(training, 0)?;
     let n_steps = plan.n_epochs.saturating_mul(plan.n_steps(train.n_samples()));
@@ -97,60 +119,4 @@ fn stand_in(context: &Context<'_>, training: &TrainingSpec) -> Result<Option<Net
 /// The network of a training before its first step.
 fn network(context: &Context<'_>, training: &str) -> Result<Net> {
     context.network(&context.spec.training(training)?.model, Stream::new(0))
-}
-
-/// Images whose gradients are timed.
-const N_TIMED: usize = 50;
-
-/// At most so many seconds: most attacks are done with an image as soon as they succeed.
-fn job_seconds(context: &Context<'_>, job: &Job<'_>) -> Result<f64> {
-    let n_pixels = context.sets.shape().0.iter().product();
-    let (source, n_images, n_passes) = match job {
-        Job::Census(section, source) => (source, section.images.n_images, 1),
-        Job::Attack(section, source, spec) => {
-            (source, section.images.n_images, passes(spec, n_pixels))
-        }
-        Job::Pictures(section, source) => {
-            (source, section.pictures, passes(&section.attack, n_pixels))
-        }
-        Job::Audit(section, source) => {
-            let Audit { n_steps, n_queries, .. } = section.audit;
-            (
-                source,
-                section.images.n_images,
-                (14 + section.transfer_from.len()) * n_steps + n_queries / 3,
-            )
-        }
-    };
-    Ok(pass_seconds(context, source)? * n_images as f64 * n_passes as f64)
-}
-
-/// Seconds of one image's logits and gradient, as one thread computes them, over the threads.
-fn pass_seconds(context: &Context<'_>, source: &Source) -> Result<f64> {
-    let network = network(context, &source.training)?;
-    let victim = context.victim(&network)?;
-    let images = examples::first(context.sets.test_images()?, N_TIMED);
-    let started = Instant::now();
-    victim.pullback(&images.pixels, |_, _, seeds| seeds[0] = 1.0)?;
-    let seconds = started.elapsed().as_secs_f64() / images.len() as f64;
-    Ok(seconds / rayon::current_num_threads() as f64)
-}
-
-/// How often at most an attack needs an image's gradient (JSMA: toward one class); an image's logits
-/// alone are a third.
-fn passes(spec: &AttackSpec, n_pixels: usize) -> usize {
-    let targets = |n: usize| n.max(1);
-    match spec {
-        AttackSpec::Fgsm(_) => 1,
-        AttackSpec::Bim(bim) => bim.n_steps,
-        AttackSpec::Pgd(pgd) => pgd.n_steps * pgd.restarts,
-        AttackSpec::MiFgsm(mi) => mi.n_steps,
-        AttackSpec::DeepFool(deep) => deep.n_steps * deep.n_candidates,
-        AttackSpec::CarliniWagner(cw) => cw.n_searches * cw.n_steps,
-        AttackSpec::Jsma(jsma) => (jsma.gamma * n_pixels as f32) as usize,
-        AttackSpec::Apgd(apgd) => apgd.n_steps * apgd.restarts * targets(apgd.n_target_classes),
-        AttackSpec::Fab(fab) => 2 * fab.n_steps * fab.restarts * targets(fab.n_target_classes),
-        AttackSpec::Square(square) => square.n_queries / 3,
-        AttackSpec::AutoAttack(auto) => 28 * auto.n_steps + auto.n_queries / 3,
-    }
 }

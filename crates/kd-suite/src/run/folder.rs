@@ -1,6 +1,7 @@
 //! The folder of a run: one spec, one process at a time.
 
 use std::fs::DirEntry;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use kd_core::record::{self, Record};
@@ -8,7 +9,7 @@ use kd_core::{Error, Result, fsx};
 
 /// A locked results folder.
 #[derive(Debug)]
-pub struct Folder {
+pub(crate) struct Folder {
     path: PathBuf,
     /// Held until the process ends, however it ends.
     _lock: fsx::Lock,
@@ -16,7 +17,7 @@ pub struct Folder {
 
 impl Folder {
     /// Creates or takes up `path` for the run described by `spec`.
-    pub fn open(path: &Path, spec: &str) -> Result<Self> {
+    pub(crate) fn open(path: &Path, spec: &str) -> Result<Self> {
         fsx::create_folder(path)?;
         let lock = fsx::Lock::take(path)?;
         let spec_path = path.join("spec.toml");
@@ -36,17 +37,17 @@ impl Folder {
     }
 
     /// The folder itself.
-    pub fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
     /// Path of `metrics.jsonl`.
-    pub fn metrics(&self) -> PathBuf {
+    pub(crate) fn metrics(&self) -> PathBuf {
         self.path.join("metrics.jsonl")
     }
 
     /// The records so far.
-    pub fn records(&self) -> Result<Vec<Record>> {
+    pub(crate) fn records(&self) -> Result<Vec<Record>> {
         match record::read(&self.metrics()) {
             Err(Error::Missing { .. }) => Ok(Vec::new()),
             other => other,
@@ -54,13 +55,27 @@ impl Folder {
     }
 
     /// Where a model lies when its training is done.
-    pub fn checkpoint(&self, training: &str, seed: u64, model: &str) -> PathBuf {
+    pub(crate) fn checkpoint(&self, training: &str, seed: u64, model: &str) -> PathBuf {
         self.checkpoints().join(format!("{training}-seed{seed}")).join(model)
     }
 
     /// Where the state of a training lies while it is not done.
-    pub fn state(&self, training: &str, seed: u64) -> PathBuf {
+    pub(crate) fn state(&self, training: &str, seed: u64) -> PathBuf {
         self.checkpoints().join(format!("{training}-seed{seed}-state"))
+    }
+
+    /// Where the state of an attack lies while it is not done.
+    pub(crate) fn attack_state(&self) -> PathBuf {
+        self.path.join("attack-state.json")
+    }
+
+    /// Removes the state of the last attack.
+    pub(crate) fn forget_attack(&self) -> Result<()> {
+        let path = self.attack_state();
+        match std::fs::remove_file(&path) {
+            Err(e) if e.kind() != ErrorKind::NotFound => Err(Error::io(path, "remove")(e)),
+            _ => Ok(()),
+        }
     }
 
     fn checkpoints(&self) -> PathBuf {

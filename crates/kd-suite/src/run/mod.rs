@@ -1,16 +1,17 @@
-//! Running a resolved spec: folder, data, trainings, attacks, report.
+//! Running a resolved spec: folder, data, jobs, report.
 
 mod eta;
 mod finish;
 mod folder;
 mod images;
+mod job;
 mod progress;
-mod robustness;
 mod training;
+mod trial;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use candle_core::Device;
 use kd_core::record::{Record, RunRecord};
@@ -19,9 +20,10 @@ use kd_report::Report;
 use kd_train::{MetricsLog, Outcome};
 
 use crate::suite::Spec;
-pub use folder::Folder;
+pub(crate) use folder::Folder;
 pub(crate) use images::Sets;
 pub use progress::Progress;
+use training::Context;
 
 /// Where a run reads and writes, and on what it computes.
 #[derive(Debug, Clone)]
@@ -34,6 +36,13 @@ pub struct Setting {
     pub device: Device,
     /// Set by SIGINT and SIGTERM.
     pub stop: Arc<AtomicBool>,
+}
+
+impl Setting {
+    /// Whether a signal has asked for the end.
+    fn is_stopped(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
+    }
 }
 
 /// Runs `spec` from where the results folder stands, and writes its report.
@@ -62,33 +71,28 @@ pub fn run(spec: Spec, setting: &Setting) -> Result<(Outcome, Report)> {
             if records.is_empty() {
                 log.append(&Record::Run(provenance(&spec, &sets, setting, &spec_hash)))?;
             }
-            let context = training::Context { spec: &spec, sets: &sets, setting, folder: &folder };
-            eta::announce(&context)?;
-            trainings(&context, &mut log, &spec_hash)?
+            let (spec, spec_hash) = (&spec, &*spec_hash);
+            let context = Context { spec, sets: &sets, setting, folder: &folder, spec_hash };
+            eta::announce(&context, &records)?;
+            work(&context, &records, &mut log)?
         }
     };
     let report = kd_report::write_report(&setting.out)?;
     Ok((outcome, report))
 }
 
-fn trainings(
-    context: &training::Context<'_>,
-    log: &mut MetricsLog,
-    spec_hash: &str,
-) -> Result<Outcome> {
+/// Does all jobs with each seed; `records` are those of earlier processes.
+fn work(context: &Context<'_>, records: &[Record], log: &mut MetricsLog) -> Result<Outcome> {
     let mut wall_seconds = 0.0;
     for seed in 0..context.spec.seeds {
-        for training in &context.spec.training {
-            let Some(seconds) = training::run(context, training, seed, log, spec_hash)? else {
+        for job in job::jobs(context.spec) {
+            let Some(seconds) = job.run((context, seed), records, log)? else {
                 return Ok(Outcome::Interrupted);
             };
             wall_seconds += seconds;
         }
-        let Some(seconds) = robustness::run(context, seed, log)? else {
-            return Ok(Outcome::Interrupted);
-        };
-        wall_seconds += seconds;
     }
+    context.folder.forget_attack()?;
     log.append(&Record::Done { wall_seconds })?;
     log.sync()?;
     Ok(Outcome::Finished)

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use candle_core::Device;
-use kd_adv::{AdversarialTraining, AttackSpec, Victim};
+use kd_adv::{AdversarialTraining, AttackSpec};
 use kd_core::ops::Normalize;
 use kd_core::record::Record;
 use kd_core::{Classifier, Net, Perturb, Result, Stream, checkpoint};
@@ -17,7 +17,7 @@ use super::finish::finish;
 use super::folder::Folder;
 use super::progress::Progress;
 use super::{Sets, Setting};
-use crate::suite::{Source, Spec, Teacher, TrainingSpec};
+use crate::suite::{self, Source, Spec, Teacher, TrainingSpec};
 use crate::weights::{self, Loaded, Wanted};
 
 /// Least time between two checkpoints at ends of epochs, and to one within an epoch.
@@ -31,12 +31,17 @@ pub(crate) struct Context<'a> {
     pub(crate) sets: &'a Sets,
     pub(crate) setting: &'a Setting,
     pub(crate) folder: &'a Folder,
+    /// Digest of the spec, by which states of other runs are told.
+    pub(crate) spec_hash: &'a str,
 }
 
 impl Context<'_> {
-    /// `network` under attack.
-    pub(crate) fn victim<'n>(&self, network: &'n dyn Classifier) -> Result<Victim<'n>> {
-        Victim::new(network, self.sets.shape().0, &self.setting.device)
+    /// `title` with the seed, where there are several.
+    pub(crate) fn titled(&self, title: String, seed: u64) -> String {
+        match self.spec.seeds {
+            1 => title,
+            _ => format!("{title} (seed {seed})"),
+        }
     }
 
     /// A network of `model` before its first step, with the run's normalization inside.
@@ -96,9 +101,9 @@ pub(crate) fn run(
     context: &Context<'_>,
     training: &TrainingSpec,
     seed: u64,
-    log: &mut MetricsLog,
-    spec_hash: &str,
+    (records, log): (&[Record], &mut MetricsLog),
 ) -> Result<Option<f64>> {
+    let spec_hash = context.spec_hash;
     let state = context.folder.state(&training.name, seed);
     let mut students = students(context, training, seed)?;
     if let Some(source) = &training.init {
@@ -110,7 +115,7 @@ pub(crate) fn run(
     match cohort.resume(&state, spec_hash, device)? {
         Some(n_bytes) => log.truncate(n_bytes)?,
         None => {
-            if let Some(seconds) = finished(context, training, seed)? {
+            if let Some(seconds) = finished(records, training, seed) {
                 // A process that was killed while it removed the state left a part of it.
                 checkpoint::remove(&state)?;
                 return Ok(Some(seconds));
@@ -121,9 +126,10 @@ pub(crate) fn run(
     let teacher = teacher(context, training, seed)?;
     let train = context.sets.train(training, seed)?;
     let n_steps = training.plan.n_steps(train.n_samples());
+    let title = context.titled(training.name.clone(), seed);
     let (done, total) =
         (cohort.steps_done(n_steps), training.plan.n_epochs.saturating_mul(n_steps));
-    let progress = Progress::start(title(context, training, seed), done, total);
+    let progress = Progress::start(title, done, total);
     let kept = soft_targets(context, training, teacher.as_ref())?;
     let soft_targets = kept.as_ref().map(|(targets, folder, identity)| SoftTargetStore {
         targets: *targets,
@@ -155,20 +161,12 @@ pub(crate) fn run(
     Ok(Some(cohort.seconds()))
 }
 
-fn title(context: &Context<'_>, training: &TrainingSpec, seed: u64) -> String {
-    match context.spec.seeds {
-        1 => training.name.clone(),
-        _ => format!("{} (seed {seed})", training.name),
-    }
-}
-
 /// The wall time of a training that the log says is complete.
-fn finished(context: &Context<'_>, training: &TrainingSpec, seed: u64) -> Result<Option<f64>> {
-    let records = context.folder.records()?;
-    Ok(records.iter().find_map(|record| match record {
+fn finished(records: &[Record], training: &TrainingSpec, seed: u64) -> Option<f64> {
+    records.iter().find_map(|record| match record {
         Record::Final(r) if r.training == training.name && r.seed == seed => Some(r.seconds),
         _ => None,
-    }))
+    })
 }
 
 /// The students before their first step: the same random values for the same network, so that
@@ -179,7 +177,7 @@ pub(super) fn students(
     seed: u64,
 ) -> Result<Vec<Student>> {
     let stream = Stream::new(seed).at("init");
-    let build = |spec: &crate::suite::StudentSpec| {
+    let build = |spec: &suite::Student| {
         let model = context.network(&training.model, stream)?;
         let optimizer = training.plan.optimizer;
         let mut student = Student::new(&spec.name, model.into(), spec.loss.clone(), optimizer);

@@ -118,7 +118,7 @@ pub struct TrainingFile {
     pub perturb: Option<AttackSpec>,
     /// The students, one by one.
     #[serde(default)]
-    pub student: Vec<StudentFile>,
+    pub student: Vec<Student>,
     /// More students: distillation at every combination of these.
     pub grid: Option<Grid>,
 }
@@ -126,14 +126,16 @@ pub struct TrainingFile {
 /// One student.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct StudentFile {
+pub struct Student {
     /// Name within the training.
     pub name: String,
+    /// Id of the paper's number that it answers to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub claim: Option<String>,
     /// The objective.
     pub loss: LossSpec,
-    /// Id of the paper's number that it answers to.
-    pub claim: Option<String>,
     /// In place of the training's.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub perturb: Option<AttackSpec>,
 }
 

@@ -2,7 +2,6 @@
 
 use std::path::PathBuf;
 
-use kd_adv::AttackSpec;
 use kd_core::ops::Normalize;
 use kd_core::record::DataFile;
 use kd_core::{Error, Result, fsx};
@@ -13,7 +12,7 @@ use kd_train::losses::Distill;
 use kd_train::{LossSpec, Plan, SoftTargets};
 use serde::{Deserialize, Serialize};
 
-use super::file::{Grid, Preset, StudentFile, Suite, TrainingFile};
+use super::file::{Grid, Preset, Student, Suite, TrainingFile};
 use super::robustness::{self, Robustness, Source};
 use crate::weights;
 
@@ -61,7 +60,7 @@ pub(crate) struct TrainingSpec {
     /// The model whose weights are the first ones.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) init: Option<Source>,
-    pub(crate) student: Vec<StudentSpec>,
+    pub(crate) student: Vec<Student>,
 }
 
 /// Where a teacher comes from.
@@ -82,17 +81,6 @@ pub(crate) enum Teacher {
         #[serde(skip_serializing_if = "Option::is_none")]
         model: Option<ModelSpec>,
     },
-}
-
-/// One student, in full.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(crate) struct StudentSpec {
-    pub(crate) name: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) claim: Option<String>,
-    pub(crate) loss: LossSpec,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) perturb: Option<AttackSpec>,
 }
 
 impl Spec {
@@ -195,7 +183,7 @@ fn is_training(suite: &Suite, name: &str) -> bool {
 
 fn training(suite: &Suite, preset: &Preset, file: &TrainingFile) -> Result<TrainingSpec> {
     let plan = plan(suite, preset, file)?;
-    let mut students: Vec<StudentSpec> = file.student.iter().map(student).collect();
+    let mut students = file.student.clone();
     if let Some(grid) = &file.grid {
         // A student that is listed by name stands in for its cell.
         let listed: Vec<String> = students.iter().map(|s| s.name.clone()).collect();
@@ -234,15 +222,6 @@ fn plan(suite: &Suite, preset: &Preset, file: &TrainingFile) -> Result<Plan> {
     Ok(plan)
 }
 
-fn student(file: &StudentFile) -> StudentSpec {
-    StudentSpec {
-        name: file.name.clone(),
-        claim: file.claim.clone(),
-        loss: file.loss.clone(),
-        perturb: file.perturb.clone(),
-    }
-}
-
 fn teacher(file: &TrainingFile) -> Result<Option<Teacher>> {
     let path = match (&file.teacher, &file.teacher_weights) {
         (None, None) => return Ok(None),
@@ -265,7 +244,7 @@ fn teacher(file: &TrainingFile) -> Result<Option<Teacher>> {
 }
 
 /// The students of a grid, alpha by alpha.
-fn cells(grid: &Grid) -> Result<Vec<StudentSpec>> {
+fn cells(grid: &Grid) -> Result<Vec<Student>> {
     let claims = Claims::load()?;
     let mut cells = Vec::new();
     for &alpha in &grid.alpha {
@@ -275,13 +254,13 @@ fn cells(grid: &Grid) -> Result<Vec<StudentSpec>> {
             let claim = claim.filter(|id| claims.answered_by(id).is_ok());
             let reduction = grid.reduction;
             let loss = LossSpec::Distill(Distill { alpha, temperature, reduction });
-            cells.push(StudentSpec { name, claim, loss, perturb: None });
+            cells.push(Student { name, claim, loss, perturb: None });
         }
     }
     Ok(cells)
 }
 
-fn check_students(training: &str, students: &[StudentSpec]) -> Result<()> {
+fn check_students(training: &str, students: &[Student]) -> Result<()> {
     if students.is_empty() {
         return Err(Error::config(training, "a training needs a `student` or a `grid`"));
     }

@@ -9,7 +9,8 @@ use serde::{Deserialize, Serialize};
 use super::file::{Preset, Suite};
 use super::resolve::{TrainingSpec, check_name};
 
-/// A model of the run: of each seed, the one that this training ends with.
+/// A model of the run: of each seed, the one that this training ends with; without a training, a
+/// network from elsewhere.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
 pub(crate) struct Source {
@@ -21,7 +22,10 @@ pub(crate) struct Source {
 
 impl fmt::Display for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.training, self.model)
+        match self.training.as_str() {
+            "" => f.write_str(&self.model),
+            training => write!(f, "{training}/{}", self.model),
+        }
     }
 }
 

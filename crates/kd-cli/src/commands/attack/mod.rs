@@ -2,15 +2,17 @@
 
 mod output;
 mod settings;
-mod store;
-mod task;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use super::setting::{Compute, DataDir, NetworkArgs, Split, TrainedArgs};
+use kd_core::Result;
+use kd_data::Split;
+use kd_suite::{AttackTask, NetworkFile, model};
+
+use super::setting::{Compute, DataDir, NetworkArgs, SPLITS, TrainedArgs, stop_flag, words};
+use super::train::data;
 use crate::exit;
-use task::Task;
 
 /// Arguments of `kd attack`.
 #[derive(Debug, clap::Args)]
@@ -21,7 +23,7 @@ pub(crate) struct Args {
     #[arg(long, default_value = "mnist")]
     data: String,
     /// Which part of it
-    #[arg(long, value_enum, default_value = "test")]
+    #[arg(long, value_parser = words(SPLITS), default_value = "test")]
     split: Split,
     #[command(flatten)]
     normalize: TrainedArgs,
@@ -66,16 +68,40 @@ pub(crate) struct Args {
 
 /// Attacks, and prints what came of it.
 pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    let task = Task::load(args)?;
+    let task = task(args)?;
     // Without a folder nothing could go on later, so a signal ends the program as usual.
-    let stop = match args.out {
-        Some(_) => super::setting::stop_flag()?,
-        None => Default::default(),
+    let stop = if args.out.is_some() { stop_flag()? } else { Default::default() };
+    let Some(report) = args.compute.threads.install(|| Ok(task.run(&stop)?))? else {
+        return Ok(exit::interrupted());
     };
-    let Some(output) = args.compute.install(|| Ok(task.run(&stop)?))? else {
-        eprintln!("interrupted; the same command goes on from here");
-        return Ok(ExitCode::from(exit::INTERRUPTED));
-    };
-    output.print(args.json)?;
+    if args.json {
+        println!("{}", serde_json::to_string(&report)?);
+    } else {
+        output::print(&report);
+    }
     Ok(ExitCode::SUCCESS)
+}
+
+fn task(args: &Args) -> Result<AttackTask> {
+    let other = |path: &PathBuf| -> Result<NetworkFile> {
+        let model = args.transfer_model.as_deref().map(model).transpose()?;
+        Ok(NetworkFile { path: path.clone(), model })
+    };
+    let attacks = settings::attacks(args)?;
+    Ok(AttackTask {
+        network: args.network.file()?,
+        transfer: args.transfer.as_ref().map(other).transpose()?,
+        normalize: args.normalize.given(),
+        data: data(&args.data)?,
+        data_name: args.data.clone(),
+        data_dir: args.data_dir.path(),
+        split: args.split,
+        n: args.n,
+        only_correct: args.only_correct,
+        audit: args.audit.then(|| settings::audit(args, &attacks)).transpose()?,
+        attacks,
+        seed: args.seed,
+        out: args.out.clone(),
+        device: args.compute.cpu()?,
+    })
 }

@@ -1,95 +1,13 @@
-//! From flags to attacks, and all that decides the result.
-
-use std::path::Path;
+//! From flags to attacks.
 
 use kd_adv::{AttackSpec, Audit, Norm, at_radii};
-use kd_core::{Error, Result, fsx};
-use kd_data::{DataSpec, Images};
-use serde::Serialize;
+use kd_core::{Error, Result};
 use serde_json::{Map, Value};
 
 use super::Args;
-use crate::commands::setting::Split;
-use kd_suite::weights::{self, Loaded};
-
-/// Everything that decides the numbers, written as `spec.toml`: a folder with other settings is
-/// not gone on with.
-#[derive(Debug, Serialize)]
-pub(super) struct Settings {
-    pub(super) seed: u64,
-    pub(super) n: usize,
-    only_correct: bool,
-    split: Split,
-    /// SHA-256 of each file of the data set.
-    files: Vec<String>,
-    model: Network,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    transfer: Option<Network>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) audit: Option<Audit>,
-    data: DataSpec,
-    /// One for each radius.
-    pub(super) attack: Vec<AttackSpec>,
-}
-
-/// A network with its weights.
-#[derive(Debug, Serialize)]
-struct Network {
-    name: String,
-    sha256: String,
-    /// SHA-256 of what the network computes, its normalization included.
-    graph: String,
-}
-
-impl Settings {
-    /// Checks the flags against each other; `images` are those of `data`.
-    pub(super) fn new(
-        args: &Args,
-        data: &DataSpec,
-        images: &Images,
-        (network, other): (&Loaded, Option<&Loaded>),
-    ) -> Result<Self> {
-        if args.n == 0 {
-            return Err(Error::config("n", "must be at least 1"));
-        }
-        let attack = attacks(args)?;
-        Ok(Self {
-            seed: args.seed,
-            n: args.n,
-            only_correct: args.only_correct,
-            split: args.split,
-            files: images.files().iter().map(|file| file.sha256.clone()).collect(),
-            model: Network::new(network, args.network.weights()?)?,
-            transfer: match (other, &args.transfer) {
-                (Some(other), Some(path)) => Some(Network::new(other, path)?),
-                _ => None,
-            },
-            audit: if args.audit { Some(audit(args, &attack)?) } else { None },
-            data: data.clone(),
-            attack,
-        })
-    }
-
-    /// The text of `spec.toml`.
-    pub(super) fn to_toml(&self) -> Result<String> {
-        toml::to_string(self).map_err(|e| Error::config("spec", e.to_string()))
-    }
-}
-
-impl Network {
-    fn new(loaded: &Loaded, path: &Path) -> Result<Self> {
-        let graph = serde_json::to_vec(loaded.network.graph());
-        let graph = graph.map_err(|e| Error::config("model", e.to_string()))?;
-        Ok(Self {
-            name: loaded.name.clone(),
-            sha256: fsx::sha256(&weights::read(path)?),
-            graph: fsx::sha256(&graph),
-        })
-    }
-}
 
 /// The attack at each radius; none when only an audit is asked for.
-fn attacks(args: &Args) -> Result<Vec<AttackSpec>> {
+pub(super) fn attacks(args: &Args) -> Result<Vec<AttackSpec>> {
     let Some(name) = &args.attack else { return Ok(Vec::new()) };
     let spec = parse(name, &args.set)?;
     if !args.eps.is_empty() {
@@ -137,7 +55,7 @@ fn insert(object: &mut Map<String, Value>, key: &str, value: &str) -> Result<()>
 }
 
 /// At the first radius given, else that of an L-infinity attack, else the default.
-fn audit(args: &Args, attacks: &[AttackSpec]) -> Result<Audit> {
+pub(super) fn audit(args: &Args, attacks: &[AttackSpec]) -> Result<Audit> {
     let first = attacks.first().filter(|spec| spec.as_dyn().norm() == Norm::Linf);
     let radius = match attacks {
         [] => args.eps.first().copied(),
@@ -146,14 +64,6 @@ fn audit(args: &Args, attacks: &[AttackSpec]) -> Result<Audit> {
     let audit = Audit { eps: radius.unwrap_or(Audit::default().eps), ..Audit::default() };
     audit.check()?;
     Ok(audit)
-}
-
-/// What an attack's files are called: `pgd-eps0.1`.
-pub(super) fn file_name(spec: &AttackSpec) -> String {
-    match spec.as_dyn().eps() {
-        Some(eps) => format!("{}-eps{eps}", spec.name()),
-        None => spec.name().into(),
-    }
 }
 
 #[cfg(test)]
@@ -179,7 +89,6 @@ mod tests {
             (&value["objective"]["temperature"], &value["restarts"]),
             (&1.0.into(), &1.into())
         );
-        assert_eq!(file_name(&spec), "pgd-eps0.1");
     }
 
     #[test]

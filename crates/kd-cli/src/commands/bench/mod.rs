@@ -126,7 +126,8 @@ impl Case {
 pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let device = args.compute.device()?;
     let photos = args.photos.as_deref();
-    let samples = args.compute.install(|| Ok(args.case.samples(args.steps, photos, &device)?))?;
+    let samples =
+        args.compute.threads.install(|| Ok(args.case.samples(args.steps, photos, &device)?))?;
     let mut sorted = samples.clone();
     sorted.sort_by(f64::total_cmp);
     let median = sorted.get(sorted.len() / 2).copied().unwrap_or(f64::NAN);

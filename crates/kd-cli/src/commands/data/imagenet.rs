@@ -4,7 +4,6 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use clap::ValueEnum;
 use kd_core::{Error, Result};
 use kd_data::Finding;
 use kd_data::imagenet::labels::{self, Shape, ValLabels};
@@ -13,7 +12,7 @@ use kd_data::imagenet::{
 };
 use serde::Serialize;
 
-use crate::commands::setting::stop_flag;
+use crate::commands::setting::{stop_flag, words};
 use crate::exit;
 use kd_suite::Progress;
 
@@ -35,8 +34,8 @@ pub(crate) struct Args {
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
     /// How the validation images get there [default: extract from an archive, else hardlink]
-    #[arg(long, value_enum)]
-    mode: Option<ModeArg>,
+    #[arg(long, value_parser = words(MODES))]
+    mode: Option<Mode>,
     /// Only check everything and say what would be done
     #[arg(long, conflicts_with_all = ["undo", "verify"])]
     dry_run: bool,
@@ -57,26 +56,13 @@ pub(crate) struct Args {
     per_class: u32,
 }
 
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum ModeArg {
-    Move,
-    Hardlink,
-    Symlink,
-    Copy,
-    Extract,
-}
-
-impl From<ModeArg> for Mode {
-    fn from(mode: ModeArg) -> Self {
-        match mode {
-            ModeArg::Move => Self::Move,
-            ModeArg::Hardlink => Self::Hardlink,
-            ModeArg::Symlink => Self::Symlink,
-            ModeArg::Copy => Self::Copy,
-            ModeArg::Extract => Self::Extract,
-        }
-    }
-}
+const MODES: &[(&str, Mode)] = &[
+    ("move", Mode::Move),
+    ("hardlink", Mode::Hardlink),
+    ("symlink", Mode::Symlink),
+    ("copy", Mode::Copy),
+    ("extract", Mode::Extract),
+];
 
 /// Checks, undoes, or makes the folders.
 pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
@@ -105,13 +91,13 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         let n_images = args.shape().n_images();
         match watched("validation images", n_images, &stop, |watch| organize.run(watch))? {
             Outcome::Done(val) => made.val = Some(val),
-            Outcome::Interrupted => return Ok(interrupted()),
+            Outcome::Interrupted => return Ok(exit::interrupted()),
         }
     }
     if let Some(unpack) = &unpack {
         match watched("training classes", args.classes, &stop, |watch| unpack.run(watch))? {
             Outcome::Done(train) => made.train = Some(train),
-            Outcome::Interrupted => return Ok(interrupted()),
+            Outcome::Interrupted => return Ok(exit::interrupted()),
         }
     }
     made.print(args, "changed")?;
@@ -137,7 +123,7 @@ impl Args {
 
     fn organize(&self, images: PathBuf, labels: ValLabels) -> Organize {
         let usual = if images.is_file() { Mode::Extract } else { Mode::Hardlink };
-        let mode = self.mode.map_or(usual, Mode::from);
+        let mode = self.mode.unwrap_or(usual);
         Organize { labels, images, root: self.out.clone(), mode }
     }
 }
@@ -183,11 +169,6 @@ fn passed_over(hidden: &[String]) {
     }
 }
 
-fn interrupted() -> ExitCode {
-    eprintln!("interrupted; the same command goes on from here");
-    ExitCode::from(exit::INTERRUPTED)
-}
-
 /// Does `work` while a bar shows how many of `total` are done, and signals stop it.
 fn watched<T>(
     name: &str,
@@ -220,7 +201,7 @@ fn undo(args: &Args, stop: &AtomicBool) -> anyhow::Result<ExitCode> {
     }
     let undo = |watch: Watch<'_>| imagenet::undo(&args.out, watch);
     let Outcome::Done(undone) = watched("undo", args.shape().n_images(), stop, undo)? else {
-        return Ok(interrupted());
+        return Ok(exit::interrupted());
     };
     let Undone { mode, changed, restored } = undone;
     match mode {

@@ -5,13 +5,12 @@ use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use clap::ValueEnum;
 use kd_core::Result;
 use kd_data::{OnBadImage, PackSettings, Packed, Packer, Photos};
 use serde::Serialize;
 
 use super::{names, place};
-use crate::commands::setting::{Threads, stop_flag};
+use crate::commands::setting::{Threads, stop_flag, words};
 use crate::exit;
 use kd_suite::Progress;
 
@@ -34,8 +33,8 @@ pub(crate) struct Args {
     #[arg(long, default_value_t = PackSettings::default().shard_mib, value_name = "MIB")]
     shard_mib: usize,
     /// What becomes of photographs that cannot be decoded
-    #[arg(long, value_enum, default_value = "error")]
-    on_bad_image: Policy,
+    #[arg(long, value_parser = words(POLICIES), default_value = "error")]
+    on_bad_image: OnBadImage,
     /// Read everything in --out and check it, after packing if there is something to pack
     #[arg(long)]
     verify: bool,
@@ -46,22 +45,8 @@ pub(crate) struct Args {
     threads: Threads,
 }
 
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum Policy {
-    Error,
-    Skip,
-    Lenient,
-}
-
-impl From<Policy> for OnBadImage {
-    fn from(policy: Policy) -> Self {
-        match policy {
-            Policy::Error => Self::Error,
-            Policy::Skip => Self::Skip,
-            Policy::Lenient => Self::Lenient,
-        }
-    }
-}
+const POLICIES: &[(&str, OnBadImage)] =
+    &[("error", OnBadImage::Error), ("skip", OnBadImage::Skip), ("lenient", OnBadImage::Lenient)];
 
 /// What is printed of one part.
 #[derive(Debug, Serialize)]
@@ -94,8 +79,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
                 }
             };
             let Some(mut line) = line else {
-                eprintln!("interrupted; the same command goes on from here");
-                return Ok(ExitCode::from(exit::INTERRUPTED));
+                return Ok(exit::interrupted());
             };
             if args.verify {
                 Packed::open(&line.path)?.verify()?;
@@ -110,7 +94,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
 
 /// Packs one part; nothing when a signal stopped the work.
 fn pack(args: &Args, images: &Path, out: &Path, stop: &AtomicBool) -> Result<Option<Line>> {
-    let photos = Photos::folder(images)?.with_policy(args.on_bad_image.into());
+    let photos = Photos::folder(images)?.with_policy(args.on_bad_image);
     let (side, quality, shard_mib) = (args.side, args.quality, args.shard_mib);
     let started = Instant::now();
     let mut packer = Packer::new(photos, out, PackSettings { side, quality, shard_mib })?;

@@ -1,0 +1,186 @@
+//! What a run does: one list of jobs, in the order in which they are done.
+
+use std::time::Instant;
+
+use kd_adv::AttackSpec;
+use kd_core::Result;
+use kd_core::record::{AttackRecord, Record};
+use kd_train::MetricsLog;
+
+use super::training::{self, Context};
+use super::trial::Trial;
+use crate::suite::{AttackSection, AuditSection, CensusSpec, Source, Spec, TrainingSpec};
+
+/// What leaves records of its own, is skipped when they are there, and goes on where it was
+/// interrupted.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Job<'a> {
+    /// A cohort, from its first step to its models.
+    Training(&'a TrainingSpec),
+    /// How large logits and gradients are.
+    Census(&'a CensusSpec, &'a Source),
+    /// An attack at one radius.
+    Attack(&'a AttackSection, &'a Source, &'a AttackSpec),
+    /// Pictures of an attack.
+    Pictures(&'a AttackSection, &'a Source),
+    /// An audit.
+    Audit(&'a AuditSection, &'a Source),
+    /// All attacks on a model, joined image by image.
+    WorstCase(&'a Source),
+}
+
+/// Everything that `spec` asks for with each seed, in the order in which it is done.
+pub(super) fn jobs(spec: &Spec) -> Vec<Job<'_>> {
+    let asked = &spec.robustness;
+    let mut jobs: Vec<Job<'_>> = spec.training.iter().map(Job::Training).collect();
+    if let Some(census) = &asked.census {
+        jobs.extend(census.models.iter().map(|source| Job::Census(census, source)));
+    }
+    for attack in &asked.attack {
+        let specs = || std::iter::once(&attack.attack).chain(&attack.curve);
+        for source in &attack.models {
+            jobs.extend(specs().map(|spec| Job::Attack(attack, source, spec)));
+            if attack.pictures > 0 {
+                jobs.push(Job::Pictures(attack, source));
+            }
+        }
+    }
+    for audit in &asked.audit {
+        jobs.extend(audit.models.iter().map(|source| Job::Audit(audit, source)));
+    }
+    for source in asked.attack.iter().flat_map(|attack| &attack.models) {
+        if !jobs.contains(&Job::WorstCase(source)) {
+            jobs.push(Job::WorstCase(source));
+        }
+    }
+    jobs
+}
+
+impl Job<'_> {
+    /// Does what is not done with `seed`; returns its wall time in seconds, over all processes that
+    /// worked on it, or nothing when it was interrupted. `records` are those of earlier processes.
+    pub(super) fn run(
+        &self,
+        (context, seed): (&Context<'_>, u64),
+        records: &[Record],
+        log: &mut MetricsLog,
+    ) -> Result<Option<f64>> {
+        let trial = &Trial { context, seed };
+        match *self {
+            Self::Training(training) => training::run(context, training, seed, (records, log)),
+            Self::Census(section, source) => {
+                self.once(trial, (records, log), || trial.census(section, source).map(Some))
+            }
+            Self::Attack(section, source, spec) => {
+                self.once(trial, (records, log), || trial.attack(section, source, spec))
+            }
+            Self::Pictures(section, source) => {
+                self.once(trial, (records, log), || trial.pictures(section, source).map(Some))
+            }
+            Self::Audit(section, source) => {
+                self.once(trial, (records, log), || trial.audit(section, source).map(Some))
+            }
+            Self::WorstCase(source) => join(trial, source, (records, log)).map(Some),
+        }
+    }
+
+    /// Does `work` and records it, unless that was done before.
+    fn once(
+        &self,
+        trial: &Trial<'_>,
+        (records, log): (&[Record], &mut MetricsLog),
+        work: impl FnOnce() -> Result<Option<Record>>,
+    ) -> Result<Option<f64>> {
+        if let Some(record) = records.iter().find(|r| self.is_recorded_by(r, trial.seed)) {
+            return Ok(Some(attack_seconds(record).unwrap_or(0.0)));
+        }
+        if trial.context.setting.is_stopped() {
+            return Ok(None);
+        }
+        let started = Instant::now();
+        let Some(record) = work()? else { return Ok(None) };
+        log.append(&record)?;
+        log.sync()?;
+        Ok(Some(attack_seconds(&record).unwrap_or_else(|| started.elapsed().as_secs_f64())))
+    }
+
+    /// Whether `record` is this job's last one with `seed`.
+    pub(super) fn is_recorded_by(&self, record: &Record, seed: u64) -> bool {
+        let is = |source: &Source, of: (u64, &str, &str)| {
+            of == (seed, source.training.as_str(), source.model.as_str())
+        };
+        match (self, record) {
+            (Self::Training(training), Record::Final(r)) => {
+                let last = training.student.last().map(|student| student.name.as_str());
+                (r.seed, &r.training, Some(&*r.model)) == (seed, &training.name, last)
+            }
+            (Self::Census(_, source), Record::Census(r)) => {
+                is(source, (r.seed, &r.training, &r.model))
+            }
+            (Self::Attack(section, source, spec), Record::Attack(r)) => {
+                is(source, (r.seed, &r.training, &r.model))
+                    && r.attack == section.name
+                    && r.eps.map(|eps| eps as f32) == spec.as_dyn().eps()
+            }
+            (Self::Pictures(section, source), Record::Pictures(r)) => {
+                is(source, (r.seed, &r.training, &r.model)) && r.attack == section.name
+            }
+            (Self::Audit(_, source), Record::Audit(r)) => {
+                is(source, (r.seed, &r.training, &r.model))
+            }
+            _ => false,
+        }
+    }
+
+    /// The model under attack, the number of images, and for each how often at most its gradient is
+    /// needed: most attacks are done with an image as soon as they succeed. Nothing for the rest.
+    pub(super) fn passes(&self, n_pixels: usize) -> Option<(&Source, usize, usize)> {
+        match self {
+            Self::Training(_) | Self::WorstCase(_) => None,
+            Self::Census(section, source) => Some((source, section.images.n_images, 1)),
+            Self::Attack(section, source, spec) => {
+                Some((source, section.images.n_images, spec.as_dyn().n_passes(n_pixels)))
+            }
+            Self::Pictures(section, source) => {
+                Some((source, section.pictures, section.attack.as_dyn().n_passes(n_pixels)))
+            }
+            Self::Audit(section, source) => {
+                let n_passes = section.audit.n_passes(section.transfer_from.len());
+                Some((source, section.images.n_images, n_passes))
+            }
+        }
+    }
+}
+
+/// The wall time of an attack, over all processes that worked on it.
+fn attack_seconds(record: &Record) -> Option<f64> {
+    match record {
+        Record::Attack(record) => Some(record.seconds),
+        _ => None,
+    }
+}
+
+/// Records all attacks on `source` together, where that was not done before.
+fn join(
+    trial: &Trial<'_>,
+    source: &Source,
+    (records, log): (&[Record], &mut MetricsLog),
+) -> Result<f64> {
+    for record in trial.worst_cases(source)? {
+        let is_this = |other: &Record| match other {
+            Record::Attack(other) => {
+                AttackRecord { seconds: other.seconds, ..record.clone() } == *other
+            }
+            _ => false,
+        };
+        if !records.iter().any(is_this) {
+            log.append(&Record::Attack(record))?;
+        }
+    }
+    log.sync()?;
+    Ok(0.0)
+}
+
+#[cfg(test)]
+#[path = "job_tests.rs"]
+mod tests;

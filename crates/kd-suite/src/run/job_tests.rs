@@ -1,0 +1,194 @@
+use std::fs;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use candle_core::Device;
+use kd_core::record::{self, AttackRecord, FinalRecord, Record};
+use kd_core::{Error, Result};
+use kd_train::Outcome;
+
+use super::*;
+use crate::suite::{Suite, resolve};
+use crate::{Setting, run};
+
+const SUITE: &str = r#"
+    suite = "tiny"
+    data = { kind = "synthetic-digits", n_train = 60, n_test = 40 }
+    plan = { n_epochs = 1, batch_size = 20, learning_rate = 0.01 }
+
+    [[training]]
+    name = "teacher"
+    model = "mlp-8"
+    student = [{ name = "teacher", loss = { kind = "labels" } }]
+
+    [[training]]
+    name = "students"
+    model = "mlp-4"
+    teacher = "teacher"
+    grid = { alpha = [0.5], temperature = [1, 4] }
+
+    [census]
+    models = ["teacher"]
+    n_images = 4
+
+    [[attack]]
+    name = "fgsm"
+    attack = { kind = "fgsm", eps = 0.1 }
+    models = ["teacher", "students/alpha0.5-t4"]
+    curve = [0.2]
+    n_images = 6
+    pictures = 1
+
+    [[attack]]
+    name = "pgd"
+    attack = { kind = "pgd", eps = 0.1, step_size = 0.05, n_steps = 2 }
+    models = ["teacher"]
+    transfer_to = ["students"]
+    n_images = 6
+
+    [[audit]]
+    name = "audit"
+    models = ["teacher"]
+    n_images = 4
+    audit = { eps = 0.1, n_steps = 2, n_queries = 3 }
+"#;
+
+fn spec(seeds: u64) -> Spec {
+    resolve(&Suite::parse(SUITE).unwrap(), "quick", false, seeds).unwrap()
+}
+
+fn setting(out: &Path) -> Setting {
+    let stop = AtomicBool::new(false).into();
+    Setting { data_dir: None, out: out.into(), device: Device::Cpu, stop }
+}
+
+fn words(job: &Job<'_>) -> String {
+    match job {
+        Job::Training(training) => training.name.clone(),
+        Job::Census(_, source) => format!("census {source}"),
+        Job::Attack(section, source, spec) => {
+            format!("{} {} {source}", section.name, spec.as_dyn().eps().unwrap())
+        }
+        Job::Pictures(section, source) => format!("pictures {} {source}", section.name),
+        Job::Audit(_, source) => format!("audit {source}"),
+        Job::WorstCase(source) => format!("worst case {source}"),
+    }
+}
+
+#[test]
+fn jobs_come_in_the_order_of_the_file() {
+    let spec = spec(1);
+    let (teacher, student) = ("teacher/teacher", "students/alpha0.5-t4");
+    let want = [
+        "teacher".to_owned(),
+        "students".into(),
+        format!("census {teacher}"),
+        format!("fgsm 0.1 {teacher}"),
+        format!("fgsm 0.2 {teacher}"),
+        format!("pictures fgsm {teacher}"),
+        format!("fgsm 0.1 {student}"),
+        format!("fgsm 0.2 {student}"),
+        format!("pictures fgsm {student}"),
+        format!("pgd 0.1 {teacher}"),
+        format!("audit {teacher}"),
+        format!("worst case {teacher}"),
+        format!("worst case {student}"),
+    ];
+    assert_eq!(jobs(&spec).iter().map(words).collect::<Vec<_>>(), want);
+}
+
+#[test]
+fn a_record_belongs_to_one_job_and_seed() {
+    let spec = spec(2);
+    let jobs = jobs(&spec);
+    let whose = |record: &Record, seed| {
+        let own = jobs.iter().filter(|job| job.is_recorded_by(record, seed));
+        own.map(words).collect::<Vec<_>>()
+    };
+    let attack = Record::Attack(AttackRecord {
+        seed: 1,
+        training: "teacher".into(),
+        model: "teacher".into(),
+        attack: "fgsm".into(),
+        eps: Some(f64::from(0.2_f32)),
+        ..AttackRecord::default()
+    });
+    assert_eq!(whose(&attack, 1), ["fgsm 0.2 teacher/teacher"]);
+    assert!(whose(&attack, 0).is_empty());
+    let ended = |model: &str| {
+        let (training, model) = ("students".into(), model.into());
+        Record::Final(FinalRecord { training, model, ..FinalRecord::default() })
+    };
+    assert!(whose(&ended("alpha0.5-t1"), 0).is_empty(), "the last student is not done");
+    assert_eq!(whose(&ended("alpha0.5-t4"), 0), ["students"]);
+}
+
+#[test]
+fn costs_are_passes_of_images() {
+    let spec = spec(1);
+    let costs: Vec<_> = jobs(&spec).iter().map(|job| job.passes(784).map(|c| (c.1, c.2))).collect();
+    let fgsm = [Some((6, 1)), Some((6, 1)), Some((1, 1))];
+    let want = [
+        &[None, None, Some((4, 1))][..],
+        &fgsm,
+        &fgsm,
+        &[Some((6, 2)), Some((4, 14 * 2 + 1)), None, None],
+    ];
+    assert_eq!(costs, want.concat());
+}
+
+/// The records without what the clock says.
+fn timeless(out: &Path) -> Vec<serde_json::Value> {
+    let records = record::read(&out.join("metrics.jsonl")).unwrap();
+    let timeless = |record: &Record| {
+        let mut value = serde_json::to_value(record).unwrap();
+        let fields = value.as_object_mut().unwrap();
+        let clocks = ["seconds", "wall_seconds", "images_per_second", "data_wait"];
+        fields.retain(|key, _| !clocks.contains(&key.as_str()));
+        value
+    };
+    records.iter().map(timeless).collect()
+}
+
+#[test]
+fn a_run_goes_on_where_its_records_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let (whole, cut) = (folder.path().join("whole"), folder.path().join("cut"));
+    let (outcome, _) = run(spec(1), &setting(&whole)).unwrap();
+    assert_eq!(outcome, Outcome::Finished);
+    let want = timeless(&whole);
+    let count = |event: &str| want.iter().filter(|record| record["event"] == event).count();
+    assert_eq!((count("final"), count("census"), count("audit")), (3, 1, 1));
+    assert_eq!((count("attack"), count("pictures")), (5 + 1, 2), "five and a worst case");
+
+    // As a process leaves it that was stopped at once, and one that was killed after a job.
+    let stopped = setting(&cut);
+    stopped.stop.store(true, Ordering::Relaxed);
+    assert_eq!(run(spec(1), &stopped).unwrap().0, Outcome::Interrupted);
+    assert_eq!(run(spec(1), &setting(&cut)).unwrap().0, Outcome::Finished);
+    assert_eq!(timeless(&cut), want);
+    let metrics = cut.join("metrics.jsonl");
+    let text = fs::read_to_string(&metrics).unwrap();
+    let census = text.find("{\"event\":\"census\"").unwrap();
+    fs::write(&metrics, &text[..census]).unwrap();
+    assert_eq!(run(spec(1), &setting(&cut)).unwrap().0, Outcome::Finished);
+    assert_eq!(timeless(&cut), want);
+    assert!(!cut.join("attack-state.json").exists());
+}
+
+#[test]
+fn a_folder_holds_one_run() -> Result<()> {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("out");
+    let mut stopped = setting(&out);
+    stopped.stop.store(true, Ordering::Relaxed);
+    run(spec(1), &stopped)?;
+    let leftover = out.join("checkpoints/.tmp123");
+    fs::write(&leftover, "torn").unwrap();
+    let error = run(spec(2), &stopped).unwrap_err();
+    assert!(matches!(&error, Error::Config { field, .. } if field == "out"), "{error}");
+    run(spec(1), &stopped)?;
+    assert!(!leftover.exists(), "what a killed process left is swept away");
+    stopped.out = folder.path().join("other");
+    run(spec(2), &stopped).map(drop)
+}

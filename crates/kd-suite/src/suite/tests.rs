@@ -1,0 +1,160 @@
+use std::path::Path;
+
+use kd_core::{Error, Result};
+use kd_models::ModelSpec;
+
+use super::{Spec, Suite, Teacher, resolve};
+
+const SUITE: &str = r#"
+suite = "tiny"
+data = { kind = "synthetic-digits" }
+plan = { n_epochs = 3, batch_size = 20, learning_rate = 0.01 }
+
+[[training]]
+name = "teacher"
+model = "mlp-8"
+student = [{ name = "teacher", loss = { kind = "labels" } }]
+
+[[training]]
+name = "students"
+model = { kind = "mlp", hidden = [4] }
+teacher = "teacher"
+student = [{ name = "alpha0.5-t4", loss = { kind = "labels" } }]
+grid = { alpha = [0.5, 1], temperature = [1, 4] }
+"#;
+
+const ATTACKS: &str = r#"
+[[attack]]
+name = "fgsm"
+attack = { kind = "fgsm", eps = 0.1 }
+models = ["teacher"]
+n_images = 6
+
+[[audit]]
+name = "audit"
+models = ["teacher"]
+n_images = 4
+"#;
+
+fn resolved(text: &str, preset: &str) -> Result<Spec> {
+    resolve(&Suite::parse(text)?, preset, false, 1)
+}
+
+/// The error of the suite with `new` in place of `old`, in the preset `quick`.
+fn refused(old: &str, new: &str) -> String {
+    let text = SUITE.to_owned() + ATTACKS;
+    assert!(text.contains(old), "{old}");
+    let error = resolved(&text.replacen(old, new, 1), "quick").unwrap_err();
+    assert!(matches!(error, Error::Config { .. }), "{error}");
+    error.to_string()
+}
+
+#[test]
+fn every_suite_of_the_repository_resolves_in_every_preset() {
+    let xtask = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../xtask");
+    let folders = ["suites", "recipes"].map(|name| std::fs::read_dir(xtask.join(name)));
+    let mut n_specs = 0;
+    for entry in folders.into_iter().flat_map(std::result::Result::unwrap) {
+        let path = entry.unwrap().path();
+        let suite = Suite::read(&path).unwrap();
+        for preset in suite.preset.keys() {
+            let spec = resolve(&suite, preset, true, 1).unwrap();
+            let text = spec.to_toml().unwrap();
+            assert!(text.contains("[[training]]"), "{}: {text}", path.display());
+            n_specs += 1;
+        }
+    }
+    assert!(n_specs > 12);
+}
+
+#[test]
+fn a_network_is_a_name_or_a_table() {
+    let spec = resolved(SUITE, "quick").unwrap();
+    let hidden = |i: usize| match &spec.training[i].model {
+        ModelSpec::Mlp(mlp) => mlp.hidden.clone(),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!((hidden(0), hidden(1)), (vec![8], vec![4]));
+    for (new, words) in [
+        ("\"resnet9\"", "`resnet9` names no network; such names are mlp-"),
+        ("3", "a network: a name such as \"resnet8\""),
+        ("{ kind = \"mlp\", width = 3 }", "unknown field `width`, expected one of `hidden`"),
+        ("{ hidden = [3] }", "missing field `kind`"),
+        ("{ kind = \"lenet\" }", "unknown variant `lenet`, expected one of `mlp`"),
+    ] {
+        let error = refused("\"mlp-8\"", new);
+        assert!(error.contains(words) && error.contains("`suite:8`"), "{new}: {error}");
+    }
+}
+
+#[test]
+fn errors_name_line_key_and_choices() {
+    for (old, new, words) in [
+        ("n_epochs", "n_epoch", &["`suite:4`", "unknown field `n_epoch`", "`n_epochs`"][..]),
+        ("teacher = \"t", "tutor = \"t", &["unknown field `tutor`", "`teacher`"]),
+        ("\"labels\"", "\"label\"", &["`suite:9`", "unknown variant `label`", "`labels`"]),
+        ("\"synthetic-digits\"", "\"digits\"", &["`suite:3`", "`digits`", "`mnist`"]),
+        ("\"fgsm\", eps", "\"fgsm\", epsilon", &["unknown field `epsilon`", "`eps`"]),
+        ("[\"teacher\"]", "[\"tutor\"]", &["`attack.models`", "`tutor`", "teacher/teacher"]),
+        ("teacher = \"teacher\"", "teacher = \"tutor\"", &["`teacher`", "no training before"]),
+    ] {
+        let error = refused(old, new);
+        assert!(words.iter().all(|word| error.contains(word)), "{new}: {error}");
+        assert!(!error.contains('\n'), "{error}");
+    }
+}
+
+#[test]
+fn names_must_not_clash() {
+    let two = "[[attack]]\nname = \"fgsm\"\nattack = { kind = \"fgsm\" }\nmodels = [\"teacher\"]\n\
+               n_images = 1\n\n[[audit]]";
+    let again = "[[audit]]\nname = \"again\"\nmodels = [\"teacher\"]\nn_images = 1\n\n[[audit]]";
+    for (old, new, words) in [
+        ("name = \"students\"", "name = \"teacher\"", "two trainings `teacher`"),
+        ("[0.5, 1]", "[0.5, 1, 1]", "two students `alpha1-t1`"),
+        ("[[audit]]", two, "two of them are called `fgsm`"),
+        ("[[audit]]", again, "`teacher/teacher` is audited twice"),
+        ("name = \"fgsm\"", "name = \"worst-case\"", "the name of all attacks together"),
+        ("name = \"students\"", "name = \"../x\"", "`../x`"),
+        ("name = \"students\"", "name = \".x\"", "does not begin with a dot"),
+    ] {
+        let error = refused(old, new);
+        assert!(error.contains(words), "{new}: {error}");
+    }
+}
+
+#[test]
+fn a_grid_is_spelt_out_and_a_listed_student_replaces_its_cell() {
+    let spec = resolved(SUITE, "quick").unwrap();
+    let students = &spec.training[1].student;
+    let names: Vec<_> = students.iter().map(|student| student.name.as_str()).collect();
+    assert_eq!(names, ["alpha0.5-t4", "alpha0.5-t1", "alpha1-t1", "alpha1-t4"]);
+    assert!(!students[0].loss.as_dyn().needs_teacher());
+    assert!(students[1..].iter().all(|student| student.loss.as_dyn().needs_teacher()));
+    assert_eq!(spec.training[1].teacher, Some(Teacher::Training("teacher".into())));
+}
+
+#[test]
+fn presets_are_optional_and_change_what_they_name() {
+    assert_eq!(resolved(SUITE, "anything").unwrap().training.len(), 2);
+    let text = SUITE.to_owned()
+        + "[preset.one]\nn_epochs = 1\nn_train = 50\ntrainings = [\"teacher\"]\n[preset.all]\n";
+    let one = resolved(&text, "one").unwrap();
+    assert_eq!((one.training.len(), one.training[0].plan.n_epochs), (1, 1));
+    assert_eq!((one.n_train, one.training[0].plan.batch_size), (Some(50), 20));
+    assert_eq!(resolved(&text, "all").unwrap().training[0].plan.n_epochs, 3);
+    let error = resolved(&text, "quick").unwrap_err().to_string();
+    assert_eq!(error, "`preset`: `quick` is none of all, one");
+}
+
+#[test]
+fn synthetic_data_are_optional() {
+    let mnist = SUITE.replace("synthetic-digits", "mnist");
+    let resolve = |text: &str, synthetic| resolve(&Suite::parse(text).unwrap(), "x", synthetic, 1);
+    assert_eq!(resolve(&mnist, false).unwrap().data.name(), "mnist");
+    let error = resolve(&mnist, true).unwrap_err().to_string();
+    assert!(error.contains("`synthetic`: the suite names no synthetic data"), "{error}");
+    assert_eq!(resolve(SUITE, true).unwrap().data.name(), "synthetic-digits");
+    let both = mnist.replace("plan =", "synthetic = { kind = \"synthetic-objects\" }\nplan =");
+    assert_eq!(resolve(&both, true).unwrap().data.name(), "synthetic-objects");
+}
