@@ -60,17 +60,21 @@ impl Loaded {
     }
 }
 
-/// The network of `model` for such images, which it normalizes; one in a file takes them as it does.
+/// The network of `model` for such images, which it normalizes if that is said; one in a file takes
+/// them as it does.
+///
+/// # Errors
+/// [`Error::Config`] for settings that describe no network.
 pub fn graph(
     model: &ModelSpec,
     (image_shape, n_classes): ([usize; 3], usize),
-    normalize: &Normalize,
+    normalize: Option<&Normalize>,
 ) -> Result<Graph> {
     let graph = model.as_dyn().graph(image_shape, n_classes)?;
-    if model.as_dyn().is_in_a_file() {
-        return Ok(graph);
+    match normalize.filter(|_| !model.as_dyn().is_in_a_file()) {
+        Some(normalize) => graph.normalized(&normalize.mean, &normalize.std),
+        None => Ok(graph),
     }
-    graph.normalized(&normalize.mean, &normalize.std)
 }
 
 /// A network of `model`, before its first step.
@@ -80,7 +84,7 @@ pub fn network(
     normalize: &Normalize,
     (stream, device): (Stream, &Device),
 ) -> Result<Net> {
-    let graph = graph(model, shape, normalize)?;
+    let graph = graph(model, shape, Some(normalize))?;
     match model.as_dyn().weights(shape.0, shape.1)? {
         Some(weights) => Net::with_weights(graph, &weights, device),
         None => Net::new(graph, stream, device),
@@ -175,6 +179,11 @@ impl Weights {
 }
 
 impl Wanted<'_> {
+    /// Any network for such images and number of classes.
+    pub fn of((image_shape, n_classes): ([usize; 3], usize)) -> Self {
+        Self { image_shape: Some(image_shape), n_classes: Some(n_classes), ..Self::default() }
+    }
+
     /// What a file says of its network, if nothing that is wanted contradicts it.
     fn agreed(&self, known: Description, path: &Path) -> Result<Description> {
         let (graph, path) = (&known.graph, path.display());
@@ -194,10 +203,7 @@ impl Wanted<'_> {
             return Err(Error::config("normalize", reason));
         }
         if let Some(model) = self.model {
-            let other = match graph.normalization() {
-                Some(normalize) => self::graph(model, shape, normalize)?,
-                None => model.as_dyn().graph(shape.0, shape.1)?,
-            };
+            let other = self::graph(model, shape, graph.normalization())?;
             if other.without_dropout() != graph.without_dropout() {
                 let (given, name) = (model.short_name(), &known.name);
                 let reason = format!("{path} holds `{name}`, not `{given}`; leave out --model");
@@ -216,26 +222,13 @@ impl Wanted<'_> {
         };
         let image_shape = self.image_shape.unwrap_or(DEFAULT_SHAPE.0);
         let n_classes = self.n_classes.unwrap_or(DEFAULT_SHAPE.1);
-        let graph = match self.normalize.or(self.default_normalize) {
-            Some(normalize) => self.described(model, (image_shape, n_classes), normalize)?,
-            None => model.as_dyn().graph(image_shape, n_classes)?,
-        };
-        Ok(Description { name: model.short_name(), graph, class_names: Vec::new() })
-    }
-
-    /// The network of `model`; flags must not contradict a normalization that it has.
-    fn described(
-        &self,
-        model: &ModelSpec,
-        shape: ([usize; 3], usize),
-        normalize: &Normalize,
-    ) -> Result<Graph> {
-        let graph = graph(model, shape, normalize)?;
+        let normalize = self.normalize.or(self.default_normalize);
+        let graph = graph(model, (image_shape, n_classes), normalize)?;
         if self.normalize.is_some_and(|given| Some(given) != graph.normalization()) {
             let reason = format!("the network has its own, {}", normalization(&graph));
             return Err(Error::config("normalize", reason));
         }
-        Ok(graph)
+        Ok(Description { name: model.short_name(), graph, class_names: Vec::new() })
     }
 }
 

@@ -82,10 +82,7 @@ fn naming(args: &Args) -> Naming {
 fn graph(args: &Args, spec: &ModelSpec) -> Result<Graph> {
     let ImageArgs { classes, image_shape } = args.images;
     let shape = (image_shape.unwrap_or(DEFAULT_SHAPE.0), classes.unwrap_or(DEFAULT_SHAPE.1));
-    match args.normalize.given() {
-        Some(normalize) => weights::graph(spec, shape, &normalize),
-        None => spec.as_dyn().graph(shape.0, shape.1),
-    }
+    weights::graph(spec, shape, args.normalize.given().as_ref())
 }
 
 /// Writes the weights, and what network they are of where its normalization is known.

@@ -97,19 +97,19 @@ fn print_models(models: &[Value]) {
 
 /// Settings but for the kind, as a suite file has them: `eps = 0.1, norm = "linf"`.
 fn settings(entry: &Value) -> String {
-    let fields = entry.as_object().into_iter().flatten();
-    let set = fields.filter(|(key, value)| *key != "kind" && !value.is_null());
+    let mut fields = entry.as_object().cloned().unwrap_or_default();
+    fields.remove("kind");
+    pairs(&fields)
+}
+
+fn pairs(fields: &Map<String, Value>) -> String {
+    let set = fields.iter().filter(|(_, value)| !value.is_null());
     set.map(|(key, value)| format!("{key} = {}", toml(value))).collect::<Vec<_>>().join(", ")
 }
 
 fn toml(value: &Value) -> String {
     match value {
-        Value::Object(fields) => {
-            let set = fields.iter().filter(|(_, value)| !value.is_null());
-            let fields: Vec<_> =
-                set.map(|(key, value)| format!("{key} = {}", toml(value))).collect();
-            format!("{{ {} }}", fields.join(", "))
-        }
+        Value::Object(fields) => format!("{{ {} }}", pairs(fields)),
         Value::Array(items) => {
             format!("[{}]", items.iter().map(toml).collect::<Vec<_>>().join(", "))
         }
@@ -128,16 +128,14 @@ fn text(value: &Value) -> String {
 /// 2,395,210.
 fn thousands(value: &Value) -> String {
     let digits = text(value);
-    let mut groups: Vec<&str> = Vec::new();
-    let mut rest = digits.as_str();
-    while rest.len() > 3 {
-        let (head, group) = rest.split_at(rest.len() - 3);
-        groups.push(group);
-        rest = head;
+    let mut grouped = String::new();
+    for (i, digit) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
+            grouped.push(',');
+        }
+        grouped.push(digit);
     }
-    groups.push(rest);
-    groups.reverse();
-    groups.join(",")
+    grouped
 }
 
 #[cfg(test)]

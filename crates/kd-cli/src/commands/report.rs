@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use kd_report::Report;
+
 /// Arguments of `kd report`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -17,12 +19,16 @@ pub(crate) struct Args {
 /// Writes report.html, report.md and report.json of each run and prints the short table.
 pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     for path in &args.runs {
-        let report = kd_report::write_report(path)?;
-        if args.json {
-            println!("{}", serde_json::to_string(&report)?);
-        } else {
-            println!("{}", kd_report::results_table(&report));
-        }
+        print(&kd_report::write_report(path)?, args.json)?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Prints the short table, or one JSON object.
+pub(super) fn print(report: &Report, json: bool) -> anyhow::Result<()> {
+    match json {
+        true => println!("{}", serde_json::to_string(report)?),
+        false => println!("{}", kd_report::results_table(report)),
+    }
+    Ok(())
 }

@@ -79,10 +79,8 @@ pub(super) fn execute(
     if outcome == Outcome::Interrupted {
         return Ok(exit::interrupted());
     }
-    if json {
-        println!("{}", serde_json::to_string(&report)?);
-    } else {
-        println!("{}", kd_report::results_table(&report));
+    super::report::print(&report, json)?;
+    if !json {
         println!("report: {}", setting.out.join("report.html").display());
     }
     Ok(ExitCode::SUCCESS)

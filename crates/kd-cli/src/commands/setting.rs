@@ -11,9 +11,9 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use kd_core::device::{self, Precision};
 use kd_core::ops::Normalize;
 use kd_core::{Error, Result};
-use kd_data::Split;
+use kd_data::{DataSpec, Split};
 use kd_models::ModelSpec;
-use kd_suite::NetworkFile;
+use kd_suite::{NetworkFile, Subject};
 use signal_hook::consts::{SIGINT, SIGTERM};
 
 /// What a command computes on.
@@ -153,20 +153,15 @@ pub(crate) struct TrainedArgs {
 impl NormalizeArgs {
     /// The normalization, where one was given.
     pub(crate) fn given(&self) -> Option<Normalize> {
-        given(self.mean.as_ref(), self.std.as_ref())
+        Some(Normalize { mean: self.mean.clone()?, std: self.std.clone()? })
     }
 }
 
 impl TrainedArgs {
     /// The normalization, where one was given.
     pub(crate) fn given(&self) -> Option<Normalize> {
-        given(self.mean.as_ref(), self.std.as_ref())
+        Some(Normalize { mean: self.mean.clone()?, std: self.std.clone()? })
     }
-}
-
-fn given(mean: Option<&Vec<f32>>, std: Option<&Vec<f32>>) -> Option<Normalize> {
-    let (mean, std) = (mean?.clone(), std?.clone());
-    Some(Normalize { mean, std })
 }
 
 /// A flag that SIGTERM and the first SIGINT set; the second SIGINT ends the program at once.
@@ -199,9 +194,16 @@ impl NetworkArgs {
         named.map(kd_suite::model).transpose()
     }
 
-    /// Both.
-    pub(crate) fn file(&self) -> Result<NetworkFile> {
-        Ok(NetworkFile { path: self.weights()?.into(), model: self.model()? })
+    /// The network, to be judged by the images of a data set.
+    pub(crate) fn on(
+        &self,
+        data: DataSpec,
+        normalize: &TrainedArgs,
+        (split, data_dir, device): (Split, &DataDir, Device),
+    ) -> Result<Subject> {
+        let network = NetworkFile { path: self.weights()?.into(), model: self.model()? };
+        let (normalize, data_dir) = (normalize.given(), data_dir.path());
+        Ok(Subject { network, normalize, data, data_dir, split, device })
     }
 
     /// Where the weights are.

@@ -1,25 +1,26 @@
-//! What an attack keeps while it goes on, for the same call to go on from there.
+//! What an attack keeps while it goes on, group by group, for the same call to go on from there.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use candle_core::{Device, Tensor};
 use kd_adv::Outcome;
-use kd_core::{Error, Result, fsx};
-use serde::de::DeserializeOwned;
+use kd_core::{Error, Result, checkpoint};
 use serde::{Deserialize, Serialize};
 
-use super::store::{GROUP, Store};
-
+/// Images of a group.
+const GROUP: usize = 100;
 /// Images of one part for each thread: the rows of one forward pass.
 const PART: usize = 50;
-/// Least time between two writes of the state.
+/// Least time between two writes of outcomes.
 const SAVE_EVERY: Duration = Duration::from_secs(10);
-/// Largest state that is read.
-const LIMIT: u64 = 1 << 28;
+/// Name of the tensor of adversarial images.
+pub(super) const IMAGES: &str = "images";
 
 /// What is known of the first images.
-#[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Done {
     /// The outcomes on the attacked network.
     pub(crate) own: Vec<Outcome>,
@@ -33,26 +34,22 @@ pub(crate) struct Done {
 }
 
 impl Done {
-    /// Nothing yet.
-    pub(crate) fn nothing(n_others: usize) -> Self {
-        Self { others: vec![Vec::new(); n_others], ..Self::default() }
-    }
-
     /// Number of images.
     pub(crate) fn len(&self) -> usize {
         self.own.len()
     }
 
     /// Adds the images of `part` behind these.
-    pub(crate) fn append(&mut self, part: Self) {
+    pub(super) fn append(&mut self, part: Self) {
         self.own.extend(part.own);
+        self.others.resize_with(part.others.len(), Vec::new);
         self.others.iter_mut().zip(part.others).for_each(|(all, new)| all.extend(new));
         self.seconds += part.seconds;
         self.pixels.extend(part.pixels);
     }
 
     /// The images `rows` alone, which took `seconds`.
-    pub(crate) fn slice(&self, rows: Range<usize>, seconds: f64) -> Self {
+    pub(super) fn slice(&self, rows: Range<usize>, seconds: f64) -> Self {
         let n_pixels = self.pixels.len() / self.len().max(1);
         Self {
             own: self.own[rows.clone()].to_vec(),
@@ -63,114 +60,43 @@ impl Done {
     }
 }
 
-/// Where an attack keeps what is done.
-pub(crate) enum Keep<'a> {
-    /// Nowhere.
-    Nothing,
-    /// In one file, without the images.
-    State(State),
-    /// In a folder for each group of images.
-    Groups(Groups<'a>),
+/// Images that are attacked together: as many as the threads are busy with, in whole groups.
+pub(super) fn part_size() -> usize {
+    (PART * rayon::current_num_threads()).next_multiple_of(GROUP)
 }
 
-impl<'a> Keep<'a> {
-    /// The groups of the attack `name` in `store`, where there is one.
-    pub(crate) fn in_store(store: Option<&'a Store>, name: &'a str) -> Self {
-        store.map_or(Self::Nothing, |store| {
-            Self::Groups(Groups { store, name, n_kept: 0, seconds: 0.0 })
-        })
+/// The groups of one attack: a folder for each.
+pub(crate) struct Groups {
+    folder: PathBuf,
+    name: String,
+    /// Of images that are kept with their outcomes.
+    image_shape: Option<[usize; 3]>,
+    n_kept: usize,
+    seconds: f64,
+    saved: Instant,
+}
+
+impl Groups {
+    /// The outcomes of the attack `name` in `folder`, now and then.
+    pub(crate) fn of_outcomes(folder: PathBuf, name: String) -> Self {
+        let saved = Instant::now();
+        Self { folder, name, image_shape: None, n_kept: 0, seconds: 0.0, saved }
+    }
+
+    /// The images of this shape, too, and each part at once.
+    pub(super) fn with_images(self, image_shape: [usize; 3]) -> Self {
+        Self { image_shape: Some(image_shape), ..self }
     }
 
     /// Whether the images are kept, too.
     pub(super) fn has_images(&self) -> bool {
-        matches!(self, Self::Groups(_))
-    }
-
-    /// Images that are attacked together: as many as the threads are busy with, in whole groups.
-    pub(super) fn part_size(&self) -> usize {
-        let n = PART * rayon::current_num_threads();
-        if self.has_images() { n.next_multiple_of(GROUP) } else { n }
+        self.image_shape.is_some()
     }
 
     /// What is done.
-    pub(super) fn take_up(&mut self, n_others: usize) -> Result<Done> {
-        match self {
-            Self::Nothing => Ok(Done::nothing(n_others)),
-            Self::State(state) => state.read(n_others),
-            Self::Groups(groups) => groups.read(n_others),
-        }
-    }
-
-    /// Keeps `done`, if that is worth the time.
-    pub(super) fn save_in_time(&mut self, done: &Done) -> Result<()> {
-        match self {
-            Self::State(state) if state.saved.elapsed() < SAVE_EVERY => Ok(()),
-            _ => self.save(done),
-        }
-    }
-
-    /// Keeps `done`.
-    pub(super) fn save(&mut self, done: &Done) -> Result<()> {
-        match self {
-            Self::Nothing => Ok(()),
-            Self::State(state) => state.write(done),
-            Self::Groups(groups) => groups.write(done),
-        }
-    }
-}
-
-/// One file for the attack at hand, whichever that is.
-pub(crate) struct State {
-    path: PathBuf,
-    job: String,
-    saved: Instant,
-}
-
-/// What is in it.
-#[derive(Debug, Serialize, Deserialize)]
-struct Content<D> {
-    /// Which attack on which model.
-    job: String,
-    #[serde(flatten)]
-    done: D,
-}
-
-impl State {
-    /// The state of `job` in the file `path`.
-    pub(crate) fn new(path: PathBuf, job: &str) -> Self {
-        Self { path, job: job.into(), saved: Instant::now() }
-    }
-
-    /// Nothing, where the file is that of another job.
-    fn read(&self, n_others: usize) -> Result<Done> {
-        let found = match fsx::read_bounded(&self.path, LIMIT, "") {
-            Err(Error::Missing { .. }) => None,
-            bytes => Some(parse::<Content<Done>>(&self.path, &bytes?)?),
-        };
-        let found = found.filter(|content| content.job == self.job);
-        Ok(found.map_or_else(|| Done::nothing(n_others), |content| content.done))
-    }
-
-    fn write(&mut self, done: &Done) -> Result<()> {
-        let content = Content { job: self.job.clone(), done };
-        fsx::write_atomic(&self.path, &encode(&content)?)?;
-        self.saved = Instant::now();
-        Ok(())
-    }
-}
-
-/// The groups of one attack.
-pub(crate) struct Groups<'a> {
-    store: &'a Store,
-    name: &'a str,
-    n_kept: usize,
-    seconds: f64,
-}
-
-impl Groups<'_> {
-    fn read(&mut self, n_others: usize) -> Result<Done> {
-        let mut done = Done::nothing(n_others);
-        while let Some(group) = self.store.group(self.name, self.n_kept)? {
+    pub(super) fn take_up(&mut self) -> Result<Done> {
+        let mut done = Done::default();
+        while let Some(group) = self.read(self.n_kept)? {
             done.append(group);
             self.n_kept += 1;
         }
@@ -178,29 +104,54 @@ impl Groups<'_> {
         Ok(done)
     }
 
-    /// Writes the groups that are new; they share the time that they took together.
-    fn write(&mut self, done: &Done) -> Result<()> {
+    fn path(&self, group: usize) -> PathBuf {
+        self.folder.join(format!("{}-{group:04}", self.name))
+    }
+
+    fn read(&self, group: usize) -> Result<Option<Done>> {
+        let path = self.path(group);
+        let (tensors, done): (_, Done) = match checkpoint::load(&path, &Device::Cpu) {
+            Err(Error::Missing { .. }) => return Ok(None),
+            loaded => loaded?,
+        };
+        let pixels = match (tensors.get(IMAGES), self.has_images()) {
+            (Some(images), _) => images.flatten_all()?.to_vec1()?,
+            (None, false) => Vec::new(),
+            (None, true) => {
+                let reason = format!("no tensor `{IMAGES}`");
+                return Err(Error::Parse { path, offset: 0, reason });
+            }
+        };
+        Ok(Some(Done { pixels, ..done }))
+    }
+
+    /// Keeps `done`, if that is worth the time.
+    pub(super) fn save_in_time(&mut self, done: &Done) -> Result<()> {
+        match self.has_images() || self.saved.elapsed() >= SAVE_EVERY {
+            true => self.save(done),
+            false => Ok(()),
+        }
+    }
+
+    /// Keeps the groups that are new; they share the time that they took together.
+    pub(super) fn save(&mut self, done: &Done) -> Result<()> {
         let n_groups = done.len().div_ceil(GROUP);
         let seconds = (done.seconds - self.seconds) / (n_groups - self.n_kept).max(1) as f64;
         for group in self.n_kept..n_groups {
             let rows = group * GROUP..done.len().min((group + 1) * GROUP);
-            self.store.keep(self.name, group, &done.slice(rows, seconds))?;
+            let done = done.slice(rows, seconds);
+            let images = self.image_shape.map(|shape| tensor(shape, &done.pixels)).transpose()?;
+            let tensors: BTreeMap<_, _> =
+                images.into_iter().map(|images| (IMAGES.to_owned(), images)).collect();
+            checkpoint::save(&self.path(group), &tensors, &done)?;
         }
-        (self.n_kept, self.seconds) = (n_groups, done.seconds);
+        (self.n_kept, self.seconds, self.saved) = (n_groups, done.seconds, Instant::now());
         Ok(())
     }
 }
 
-/// The bytes of a file of outcomes.
-pub(crate) fn encode(value: &impl Serialize) -> Result<Vec<u8>> {
-    serde_json::to_vec(value).map_err(|e| Error::config("outcomes", e.to_string()))
-}
-
-/// Reads a file of outcomes.
-pub(crate) fn parse<T: DeserializeOwned>(path: &Path, bytes: &[u8]) -> Result<T> {
-    serde_json::from_slice(bytes).map_err(|e| Error::Parse {
-        path: path.into(),
-        offset: 0,
-        reason: format!("not the outcomes of an attack: {e}"),
-    })
+/// `(N, C, H, W)`.
+pub(super) fn tensor([channels, height, width]: [usize; 3], pixels: &[f32]) -> Result<Tensor> {
+    let n = pixels.len() / (channels * height * width);
+    Ok(Tensor::from_slice(pixels, (n, channels, height, width), &Device::Cpu)?)
 }

@@ -19,8 +19,8 @@ use kd_core::{Net, Result, Stream, fsx};
 
 use crate::run::Progress;
 use crate::suite::Source;
-pub(crate) use keep::{Done, Keep, State, encode, parse};
-pub use task::{AttackReport, AttackResult, AttackTask, NetworkFile};
+pub(crate) use keep::{Done, Groups};
+pub use task::{AttackReport, AttackResult, AttackTask};
 
 /// Networks with their names: the one under attack, and those that are shown the same images.
 pub(crate) struct Models {
@@ -69,29 +69,29 @@ impl<'a> Bench<'a> {
         self.stop.load(Ordering::Relaxed)
     }
 
-    /// Attacks all images, part by part, from where `keep` stands; nothing when it was interrupted.
+    /// Attacks all images, part by part, from where `groups` stand; nothing when it was interrupted.
     /// The attack is called `name`, on which its random numbers depend.
     pub(crate) fn attack(
         &self,
         (name, title): (&str, &str),
         spec: &AttackSpec,
-        keep: &mut Keep<'_>,
+        mut groups: Option<Groups>,
     ) -> Result<Option<(AttackRecord, Done)>> {
         let n_images = self.examples.len();
-        let mut done = keep.take_up(self.others.len())?;
+        let mut done = groups.as_mut().map_or(Ok(Done::default()), Groups::take_up)?;
         let progress = Progress::start(title.into(), done.len() as u64, n_images as u64);
         while done.len() < n_images {
             if self.is_stopped() {
-                keep.save(&done)?;
+                groups.iter_mut().try_for_each(|groups| groups.save(&done))?;
                 return Ok(None);
             }
-            let rows = done.len()..n_images.min(done.len() + keep.part_size());
+            let rows = done.len()..n_images.min(done.len() + keep::part_size());
             let mut part = self.part(name, spec, &rows.collect::<Vec<_>>())?;
-            if !keep.has_images() {
+            if !groups.as_ref().is_some_and(Groups::has_images) {
                 part.pixels.clear();
             }
             done.append(part);
-            keep.save_in_time(&done)?;
+            groups.iter_mut().try_for_each(|groups| groups.save_in_time(&done))?;
             progress.counters.steps.store(done.len() as u64, Ordering::Relaxed);
         }
         Ok(Some((self.record(name, spec, &done), done)))
@@ -162,3 +162,6 @@ impl<'a> Bench<'a> {
         Ok(AuditRecord { seed: self.seed, training, model, ..record })
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,50 +3,31 @@
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
-use candle_core::Device;
 use kd_adv::{AttackSpec, Audit, Examples};
-use kd_core::ops::Normalize;
 use kd_core::record::{AttackRecord, AuditRecord, CensusRecord, PicturesRecord};
 use kd_core::{Classifier, Error, Result, Stream, fsx, wilson};
 use kd_data::{DataSpec, Images, Split};
-use kd_models::ModelSpec;
 use serde::Serialize;
 
 use super::store::Store;
-use super::{Bench, Keep, Models, victim};
+use super::{Bench, Models, victim};
 use crate::examples;
+use crate::subject::{NetworkFile, Subject};
 use crate::suite::Source;
-use crate::weights::{self, Loaded, Wanted};
+use crate::weights::{self, Loaded};
 
 /// Rows of a grid of pictures.
 const N_PICTURES: usize = 8;
 
-/// A file of weights.
-#[derive(Debug, Clone)]
-pub struct NetworkFile {
-    /// The file, or a checkpoint folder.
-    pub path: PathBuf,
-    /// The network, where the file does not say it.
-    pub model: Option<ModelSpec>,
-}
-
 /// Attacks on a network on the first images of a data set.
 #[derive(Debug, Clone)]
 pub struct AttackTask {
-    /// The network under attack.
-    pub network: NetworkFile,
-    /// Another one, which is shown the same images.
-    pub transfer: Option<NetworkFile>,
-    /// The normalization of networks whose files do not say it, in place of the data set's.
-    pub normalize: Option<Normalize>,
-    /// The data set.
-    pub data: DataSpec,
-    /// What the user calls it.
+    /// The network under attack, and the data set.
+    pub subject: Subject,
+    /// What the user calls the data set.
     pub data_name: String,
-    /// Where data sets are.
-    pub data_dir: PathBuf,
-    /// The part that the images are of.
-    pub split: Split,
+    /// Another network, which is shown the same images.
+    pub transfer: Option<NetworkFile>,
     /// Number of images.
     pub n: usize,
     /// Whether only images count that the network classifies correctly.
@@ -59,8 +40,6 @@ pub struct AttackTask {
     pub seed: u64,
     /// Folder of the results, if they are kept; there an interrupted task goes on.
     pub out: Option<PathBuf>,
-    /// What it computes on.
-    pub device: Device,
 }
 
 /// What came of a task, as `result.json` holds it; accuracies are fractions.
@@ -133,15 +112,18 @@ impl AttackTask {
         if self.n == 0 {
             return Err(Error::config("n", "must be at least 1"));
         }
-        let images = self.data.as_dyn().load_split(Some(&self.data_dir), self.split)?;
-        let (network, other) = self.networks(&images)?;
+        let Subject { data, data_dir, split, device, .. } = &self.subject;
+        let images = data.as_dyn().load_split(Some(data_dir), *split)?;
+        let shape = (images.shape(), images.n_classes());
+        let network = self.subject.load(shape)?;
+        let other = self.transfer.as_ref().map(|file| self.subject.load_other(file, shape));
+        let other = other.transpose()?;
         let spec = self.spec(&images, &network, other.as_ref())?;
         let parameters = network.network.params().n_elements();
         let models = self.models(network, other);
         let examples = self.examples(&models, &images)?;
-        let shape = (images.shape(), images.n_classes());
         let store = self.out.as_ref().map(|path| Store::open(path, &spec, shape)).transpose()?;
-        let bench = Bench::new(&models, examples, (self.seed, stop), &self.device)?;
+        let bench = Bench::new(&models, examples, (self.seed, stop), device)?;
         let mut attacks = Vec::new();
         for spec in &self.attacks {
             let Some(attack) = attack(&bench, spec, store.as_ref())? else { return Ok(None) };
@@ -154,42 +136,16 @@ impl AttackTask {
             model: models.own.0.model.clone(),
             parameters,
             data: self.data_name.clone(),
-            split: self.split,
+            split: *split,
             attacks,
             census: bench.census()?,
             audit: self.audit(&bench, store.as_ref())?,
         };
-        store.iter().try_for_each(|store| store.write("result.json", &report))?;
+        store.iter().try_for_each(|store| store.folder.write("result.json", &report))?;
         Ok(Some(report))
     }
 
-    /// The network under attack, and the one that the images are shown to.
-    fn networks(&self, images: &Images) -> Result<(Loaded, Option<Loaded>)> {
-        let (default, given) = (self.data.as_dyn().normalize(), self.normalize.as_ref());
-        let own_model = self.network.model.as_ref();
-        let wanted = Wanted {
-            image_shape: Some(images.shape()),
-            n_classes: Some(images.n_classes()),
-            default_normalize: Some(&default),
-            ..Wanted::default()
-        };
-        let own = Wanted { model: own_model, normalize: given, ..wanted };
-        let load = |path: &Path, wanted: &Wanted<'_>| -> Result<Loaded> {
-            let loaded = weights::load(path, wanted, &self.device)?;
-            loaded.tell(path);
-            Ok(loaded)
-        };
-        let network = load(&self.network.path, &own)?;
-        let other = self.transfer.as_ref().map(|file| {
-            let default_normalize = Some(given.unwrap_or(&default));
-            let model = file.model.as_ref();
-            let other = Wanted { model, default_model: own_model, default_normalize, ..wanted };
-            load(&file.path, &other)
-        });
-        Ok((network, other.transpose()?))
-    }
-
-    /// Both, by their names: the other one's is the path of its weights, as it may be of the same
+    /// Both networks, by their names: the other one's is the path of its weights, as it may be of the same
     /// architecture.
     fn models(&self, network: Loaded, other: Option<Loaded>) -> Models {
         let source = |model| Source { training: String::new(), model };
@@ -203,7 +159,7 @@ impl AttackTask {
         if !self.only_correct {
             return Ok(examples::first(images, self.n));
         }
-        let victim = victim(&models.own.1, &self.device)?;
+        let victim = victim(&models.own.1, &self.subject.device)?;
         let found = examples::first_correct(&victim, images, self.n)?;
         if found.is_empty() {
             let reason = "the network classifies none of the images correctly";
@@ -216,12 +172,12 @@ impl AttackTask {
     fn audit(&self, bench: &Bench<'_>, store: Option<&Store>) -> Result<Option<AuditRecord>> {
         const FILE: &str = "audit.json";
         let Some(audit) = &self.audit else { return Ok(None) };
-        if let Some(done) = store.map(|store| store.read(FILE)).transpose()?.flatten() {
+        if let Some(done) = store.map(|store| store.folder.read(FILE)).transpose()?.flatten() {
             return Ok(Some(done));
         }
         eprintln!("audit at eps {}", audit.eps);
         let record = bench.audit(audit, Stream::new(self.seed).at("audit"))?;
-        store.map(|store| store.write(FILE, &record)).transpose()?;
+        store.map(|store| store.folder.write(FILE, &record)).transpose()?;
         Ok(Some(record))
     }
 
@@ -233,12 +189,12 @@ impl AttackTask {
             seed: self.seed,
             n: self.n,
             only_correct: self.only_correct,
-            split: self.split,
+            split: self.subject.split,
             files: images.files().iter().map(|file| file.sha256.as_str()).collect(),
-            model: NetworkSpec::new(network, &self.network.path)?,
+            model: NetworkSpec::new(network, &self.subject.network.path)?,
             transfer: transfer.map(|(l, file)| NetworkSpec::new(l, &file.path)).transpose()?,
             audit: self.audit.as_ref(),
-            data: &self.data,
+            data: &self.subject.data,
             attack: &self.attacks,
         };
         toml::to_string(&spec).map_err(|e| Error::config("spec", e.to_string()))
@@ -252,14 +208,14 @@ fn attack(
     store: Option<&Store>,
 ) -> Result<Option<AttackResult>> {
     let (kind, name) = (spec.name(), file_name(spec));
-    let mut keep = Keep::in_store(store, &name);
-    let Some((record, done)) = bench.attack((kind, &name), spec, &mut keep)? else {
+    let groups = store.map(|store| store.groups(&name));
+    let Some((record, done)) = bench.attack((kind, &name), spec, groups)? else {
         return Ok(None);
     };
     let Some(store) = store else { return Ok(Some(AttackResult::new(record, None))) };
     store.finish(&name, &done)?;
     let rows: Vec<usize> = (0..done.len().min(N_PICTURES)).collect();
-    let place = (store.path(), format!("{name}.png"));
+    let place = (store.folder.path(), format!("{name}.png"));
     let pictures = bench.picture(place, (kind, &rows), &done)?;
     Ok(Some(AttackResult::new(record, Some(pictures))))
 }

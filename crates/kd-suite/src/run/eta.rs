@@ -56,7 +56,7 @@ fn job_seconds(context: &Context<'_>, job: &Job<'_>, pace: &mut Option<f64>) -> 
 /// What the network of `source` multiplies for the logits of an image.
 fn multiply_adds(context: &Context<'_>, source: &Source) -> Result<f64> {
     let model = &context.spec.training(&source.training)?.model;
-    let graph = weights::graph(model, context.sets.shape(), &context.spec.normalize)?;
+    let graph = weights::graph(model, context.sets.shape(), Some(&context.spec.normalize))?;
     Ok(graph.counts()?.multiply_adds.max(1) as f64)
 }
 

@@ -1,11 +1,12 @@
 //! The folder of a run: one spec, one process at a time.
 
 use std::fs::DirEntry;
-use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use kd_core::record::{self, Record};
 use kd_core::{Error, Result, fsx};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 /// A locked results folder.
 #[derive(Debug)]
@@ -54,6 +55,25 @@ impl Folder {
         }
     }
 
+    /// Reads the JSON file `name`; nothing where it is not there.
+    pub(crate) fn read<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>> {
+        let path = self.path.join(name);
+        let bytes = match fsx::read_bounded(&path, 1 << 28, "") {
+            Err(Error::Missing { .. }) => return Ok(None),
+            bytes => bytes?,
+        };
+        let parsed = serde_json::from_slice(&bytes);
+        parsed.map(Some).map_err(|e| Error::Parse { path, offset: 0, reason: e.to_string() })
+    }
+
+    /// Writes `value` as the JSON file `name`, one folder below at most.
+    pub(crate) fn write(&self, name: &str, value: &impl Serialize) -> Result<()> {
+        let path = self.path.join(name);
+        let bytes = serde_json::to_vec(value).map_err(|e| Error::config(name, e.to_string()))?;
+        fsx::create_folder(path.parent().unwrap_or(&self.path))?;
+        fsx::write_atomic(&path, &bytes)
+    }
+
     /// Where a model lies when its training is done.
     pub(crate) fn checkpoint(&self, training: &str, seed: u64, model: &str) -> PathBuf {
         self.checkpoints().join(format!("{training}-seed{seed}")).join(model)
@@ -66,16 +86,7 @@ impl Folder {
 
     /// Where the state of an attack lies while it is not done.
     pub(crate) fn attack_state(&self) -> PathBuf {
-        self.path.join("attack-state.json")
-    }
-
-    /// Removes the state of the last attack.
-    pub(crate) fn forget_attack(&self) -> Result<()> {
-        let path = self.attack_state();
-        match std::fs::remove_file(&path) {
-            Err(e) if e.kind() != ErrorKind::NotFound => Err(Error::io(path, "remove")(e)),
-            _ => Ok(()),
-        }
+        self.path.join("attack-state")
     }
 
     fn checkpoints(&self) -> PathBuf {
@@ -85,7 +96,7 @@ impl Folder {
     /// Removes what a killed process left of files and checkpoints that it was writing: here, one
     /// folder below, and among the checkpoints two.
     fn sweep(&self) -> Result<()> {
-        for name in ["", "checkpoints", "outcomes", "pictures"] {
+        for name in ["", "attack-state", "checkpoints", "outcomes", "pictures"] {
             sweep(&self.path.join(name))?;
         }
         subfolders(&self.checkpoints()).iter().try_for_each(|folder| sweep(folder))

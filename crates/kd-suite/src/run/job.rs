@@ -3,8 +3,8 @@
 use std::time::Instant;
 
 use kd_adv::AttackSpec;
-use kd_core::Result;
 use kd_core::record::{AttackRecord, Record};
+use kd_core::{Result, checkpoint};
 use kd_train::MetricsLog;
 
 use super::training::{self, Context};
@@ -101,33 +101,30 @@ impl Job<'_> {
         let Some(record) = work()? else { return Ok(None) };
         log.append(&record)?;
         log.sync()?;
+        checkpoint::remove(&trial.context.folder.attack_state())?;
         Ok(Some(attack_seconds(&record).unwrap_or_else(|| started.elapsed().as_secs_f64())))
     }
 
     /// Whether `record` is this job's last one with `seed`.
     pub(super) fn is_recorded_by(&self, record: &Record, seed: u64) -> bool {
-        let is = |source: &Source, of: (u64, &str, &str)| {
-            of == (seed, source.training.as_str(), source.model.as_str())
+        let is = |source: &Source, of: u64, training: &str, model: &str| {
+            (seed, &*source.training, &*source.model) == (of, training, model)
         };
         match (self, record) {
             (Self::Training(training), Record::Final(r)) => {
                 let last = training.student.last().map(|student| student.name.as_str());
                 (r.seed, &r.training, Some(&*r.model)) == (seed, &training.name, last)
             }
-            (Self::Census(_, source), Record::Census(r)) => {
-                is(source, (r.seed, &r.training, &r.model))
-            }
-            (Self::Attack(section, source, spec), Record::Attack(r)) => {
-                is(source, (r.seed, &r.training, &r.model))
+            (Self::Census(_, of), Record::Census(r)) => is(of, r.seed, &r.training, &r.model),
+            (Self::Attack(section, of, spec), Record::Attack(r)) => {
+                is(of, r.seed, &r.training, &r.model)
                     && r.attack == section.name
                     && r.eps.map(|eps| eps as f32) == spec.as_dyn().eps()
             }
-            (Self::Pictures(section, source), Record::Pictures(r)) => {
-                is(source, (r.seed, &r.training, &r.model)) && r.attack == section.name
+            (Self::Pictures(section, of), Record::Pictures(r)) => {
+                is(of, r.seed, &r.training, &r.model) && r.attack == section.name
             }
-            (Self::Audit(_, source), Record::Audit(r)) => {
-                is(source, (r.seed, &r.training, &r.model))
-            }
+            (Self::Audit(_, of), Record::Audit(r)) => is(of, r.seed, &r.training, &r.model),
             _ => false,
         }
     }

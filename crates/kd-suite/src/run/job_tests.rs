@@ -173,7 +173,7 @@ fn a_run_goes_on_where_its_records_end() {
     fs::write(&metrics, &text[..census]).unwrap();
     assert_eq!(run(spec(1), &setting(&cut)).unwrap().0, Outcome::Finished);
     assert_eq!(timeless(&cut), want);
-    assert!(!cut.join("attack-state.json").exists());
+    assert!(!cut.join("attack-state").exists());
 }
 
 #[test]

@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use candle_core::Device;
 use kd_core::record::{Record, RunRecord};
-use kd_core::{Result, fsx};
+use kd_core::{Result, checkpoint, fsx};
 use kd_report::Report;
 use kd_train::{MetricsLog, Outcome};
 
@@ -92,7 +92,7 @@ fn work(context: &Context<'_>, records: &[Record], log: &mut MetricsLog) -> Resu
             wall_seconds += seconds;
         }
     }
-    context.folder.forget_attack()?;
+    checkpoint::remove(&context.folder.attack_state())?;
     log.append(&Record::Done { wall_seconds })?;
     log.sync()?;
     Ok(Outcome::Finished)

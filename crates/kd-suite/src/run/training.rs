@@ -66,14 +66,7 @@ fn load(
     (sets, normalize): (&Sets, &Normalize),
     device: &Device,
 ) -> Result<Loaded> {
-    let (image_shape, n_classes) = sets.shape();
-    let wanted = Wanted {
-        model,
-        image_shape: Some(image_shape),
-        n_classes: Some(n_classes),
-        default_normalize: Some(normalize),
-        ..Wanted::default()
-    };
+    let wanted = Wanted { model, default_normalize: Some(normalize), ..Wanted::of(sets.shape()) };
     weights::load(path, &wanted, device)
 }
 

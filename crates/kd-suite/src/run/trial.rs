@@ -1,18 +1,13 @@
 //! The models that the trainings of a seed end with, under census, attacks and audits.
 
-use std::path::PathBuf;
-
-use kd_adv::{Attack, AttackSpec, Examples, Outcome, correct_rows, worst_cases};
+use kd_adv::{AttackSpec, Examples, Outcome, correct_rows, worst_cases};
 use kd_core::record::{AttackRecord, AuditRecord, Record};
 use kd_core::{Error, Result, Stream, fsx};
 
 use super::training::Context;
-use crate::attack::{Bench, Keep, Models, State, encode, parse, victim};
+use crate::attack::{Bench, Groups, Models, victim};
 use crate::examples;
 use crate::suite::{AttackSection, AuditSection, CensusSpec, ImagesSpec, Source};
-
-/// Largest file of outcomes that is read.
-const LIMIT: u64 = 1 << 28;
 
 /// The models of one seed.
 #[derive(Clone, Copy)]
@@ -53,13 +48,16 @@ impl Trial<'_> {
         let models = self.models(source, others)?;
         let bench = self.bench(&models, &section.images)?;
         let title = self.title(section, source, spec);
-        let mut keep = Keep::State(State::new(self.context.folder.attack_state(), &title));
-        let Some((record, done)) = bench.attack((&section.name, &title), spec, &mut keep)? else {
+        let radius = spec.as_dyn().eps().map_or(String::new(), |eps| format!("-eps{eps}"));
+        let name = self.file_name(section, source) + &radius;
+        let groups = Groups::of_outcomes(self.context.folder.attack_state(), name);
+        let Some((record, done)) = bench.attack((&section.name, &title), spec, Some(groups))?
+        else {
             return Ok(None);
         };
         if is_main {
-            fsx::create_folder(&self.context.folder.path().join("outcomes"))?;
-            fsx::write_atomic(&self.outcomes_path(&section.name, source), &encode(&done.own)?)?;
+            let file = format!("outcomes/{}.json", self.file_name(section, source));
+            self.context.folder.write(&file, &done.own)?;
         }
         eprintln!("{title}: {}", summary(&record));
         Ok(Some(Record::Attack(record)))
@@ -80,8 +78,7 @@ impl Trial<'_> {
         }
         rows.truncate(section.pictures);
         let done = bench.part(&section.name, &section.attack, &rows)?;
-        let Source { training, model } = source;
-        let file = format!("pictures/{}-{training}-{model}-seed{}.png", section.name, self.seed);
+        let file = format!("pictures/{}.png", self.file_name(section, source));
         let folder = self.context.folder.path();
         fsx::create_folder(&folder.join("pictures"))?;
         let record = bench.picture((folder, file), (&section.name, &rows), &done)?;
@@ -117,24 +114,20 @@ impl Trial<'_> {
 
     /// All attacks on `source` of one norm and radius together, on the images that they share.
     pub(super) fn worst_cases(&self, source: &Source) -> Result<Vec<AttackRecord>> {
-        let sections = || {
-            let attacks = self.context.spec.robustness.attack.iter();
-            attacks.filter(|section| section.models.contains(source))
-        };
-        let mut references: Vec<&Option<Source>> = Vec::new();
-        let mut records: Vec<AttackRecord> = Vec::new();
-        for reference in sections().map(|section| &section.images.correct_by) {
-            if references.contains(&reference) {
+        let attacks = self.context.spec.robustness.attack.iter();
+        let own: Vec<_> = attacks.filter(|section| section.models.contains(source)).collect();
+        let outcomes = own.iter().map(|section| self.outcomes(section, source));
+        let outcomes = outcomes.collect::<Result<Vec<_>>>()?;
+        let mut records = Vec::new();
+        for (i, section) in own.iter().enumerate() {
+            let alike =
+                |other: &AttackSection| other.images.correct_by == section.images.correct_by;
+            if own[..i].iter().any(|other| alike(other)) {
                 continue;
             }
-            references.push(reference);
-            let same = sections().filter(|section| section.images.correct_by == *reference);
-            let outcomes: Vec<(&dyn Attack, Vec<Outcome>)> = same
-                .map(|section| Ok((section.attack.as_dyn(), self.outcomes(&section.name, source)?)))
-                .collect::<Result<_>>()?;
-            let outcomes: Vec<(&dyn Attack, &[Outcome])> =
-                outcomes.iter().map(|(attack, outcomes)| (*attack, &outcomes[..])).collect();
-            records.extend(worst_cases(&outcomes));
+            let same = own.iter().zip(&outcomes).filter(|(other, _)| alike(other));
+            let same: Vec<_> = same.map(|(other, all)| (other.attack.as_dyn(), &all[..])).collect();
+            records.extend(worst_cases(&same));
         }
         for record in &mut records {
             record.seed = self.seed;
@@ -143,17 +136,18 @@ impl Trial<'_> {
         Ok(records)
     }
 
-    fn outcomes(&self, attack: &str, source: &Source) -> Result<Vec<Outcome>> {
-        let path = self.outcomes_path(attack, source);
-        let bytes = fsx::read_bounded(&path, LIMIT, "remove metrics.jsonl to attack again")?;
-        parse(&path, &bytes)
+    /// What came of an attack at its own radius.
+    fn outcomes(&self, section: &AttackSection, source: &Source) -> Result<Vec<Outcome>> {
+        let file = format!("outcomes/{}.json", self.file_name(section, source));
+        self.context.folder.read(&file)?.ok_or_else(|| Error::Missing {
+            path: self.context.folder.path().join(file),
+            hint: "remove metrics.jsonl to attack again".into(),
+        })
     }
 
-    /// Where the outcomes of an attack at its own radius lie.
-    fn outcomes_path(&self, attack: &str, source: &Source) -> PathBuf {
-        let Source { training, model } = source;
-        let name = format!("{attack}-{training}-{model}-seed{}.json", self.seed);
-        self.context.folder.path().join("outcomes").join(name)
+    /// What the files of an attack on `source` are called.
+    fn file_name(&self, section: &AttackSection, Source { training, model }: &Source) -> String {
+        format!("{}-{training}-{model}-seed{}", section.name, self.seed)
     }
 
     /// The test images that are asked for.

@@ -10,14 +10,14 @@ use kd_models::ModelSpec;
 use kd_report::Claims;
 use kd_train::losses::Distill;
 use kd_train::{LossSpec, Plan, SoftTargets};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use super::file::{Grid, Preset, Student, Suite, TrainingFile};
 use super::robustness::{self, Robustness, Source};
 use crate::weights;
 
 /// Everything that decides a run's numbers, with no default left open: written as `spec.toml`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Spec {
     pub(crate) suite: String,
     pub(crate) preset: String,
@@ -38,14 +38,14 @@ pub struct Spec {
 }
 
 /// A file of the data set, by digest.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub(crate) struct SpecFile {
     pub(crate) name: String,
     pub(crate) sha256: String,
 }
 
 /// One training, in full.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub(crate) struct TrainingSpec {
     pub(crate) name: String,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -64,7 +64,7 @@ pub(crate) struct TrainingSpec {
 }
 
 /// Where a teacher comes from.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Teacher {
     /// An earlier training of the same run and seed.
@@ -164,21 +164,23 @@ pub fn resolve(suite: &Suite, preset: &str, synthetic: bool, seeds: u64) -> Resu
 
 /// The trainings that the preset runs, in the suite's order.
 fn chosen<'s>(suite: &'s Suite, preset: &Preset) -> Result<Vec<&'s TrainingFile>> {
-    if let Some(name) = preset.plan.keys().find(|name| !is_training(suite, name)) {
-        return Err(Error::config("preset.plan", format!("there is no training `{name}`")));
+    let all: Vec<&str> = suite.training.iter().map(|training| &*training.name).collect();
+    for name in preset.plan.keys() {
+        check_is_one("preset.plan", name, &all)?;
     }
     let Some(names) = &preset.trainings else { return Ok(suite.training.iter().collect()) };
     for name in names {
-        if !is_training(suite, name) {
-            let reason = format!("there is no training `{name}`");
-            return Err(Error::config("preset.trainings", reason));
-        }
+        check_is_one("preset.trainings", name, &all)?;
     }
     Ok(suite.training.iter().filter(|t| names.contains(&t.name)).collect())
 }
 
-fn is_training(suite: &Suite, name: &str) -> bool {
-    suite.training.iter().any(|training| training.name == name)
+fn check_is_one(field: &str, name: &str, trainings: &[&str]) -> Result<()> {
+    if trainings.contains(&name) {
+        return Ok(());
+    }
+    let reason = format!("there is no training `{name}` among {}", trainings.join(", "));
+    Err(Error::config(field, reason))
 }
 
 fn training(suite: &Suite, preset: &Preset, file: &TrainingFile) -> Result<TrainingSpec> {
@@ -306,26 +308,27 @@ fn check_teacher(spec: &TrainingSpec, earlier: &[TrainingSpec]) -> Result<()> {
     if earlier.iter().any(|other| other.name == spec.name) {
         return Err(Error::config("training", format!("two trainings `{}`", spec.name)));
     }
-    let needed = spec.student.iter().find(|s| s.loss.as_dyn().needs_teacher());
     if spec.teacher.is_none() && spec.soft_targets.is_some() {
         let reason = format!("`{}` has no teacher to keep them of", spec.name);
         return Err(Error::config("soft_targets", reason));
     }
-    match (&spec.teacher, needed) {
+    let needed = spec.student.iter().find(|s| s.loss.as_dyn().needs_teacher());
+    let reason = match (&spec.teacher, needed) {
         (None, Some(student)) => {
-            let reason = format!("student `{}` of `{}` needs one", student.name, spec.name);
-            Err(Error::config("teacher", reason))
+            format!("student `{}` of `{}` needs one", student.name, spec.name)
         }
         (Some(Teacher::Training(name)), _) => {
             match earlier.iter().find(|other| other.name == *name) {
-                Some(other) if other.student.len() == 1 => Ok(()),
-                Some(_) => Err(Error::config("teacher", format!("`{name}` has several models"))),
+                Some(other) if other.student.len() == 1 => return Ok(()),
+                Some(_) => format!("`{name}` has several models"),
                 None => {
-                    let reason = format!("`{name}` is no training before `{}`", spec.name);
-                    Err(Error::config("teacher", reason))
+                    let known: Vec<&str> = earlier.iter().map(|other| &*other.name).collect();
+                    let (own, known) = (&spec.name, known.join(", "));
+                    format!("`{name}` is no training before `{own}`; those are: {known}")
                 }
             }
         }
-        _ => Ok(()),
-    }
+        _ => return Ok(()),
+    };
+    Err(Error::config("teacher", reason))
 }

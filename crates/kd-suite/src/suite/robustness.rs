@@ -11,8 +11,8 @@ use super::resolve::{TrainingSpec, check_name};
 
 /// A model of the run: of each seed, the one that this training ends with; without a training, a
 /// network from elsewhere.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(into = "String", try_from = "String")]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(into = "String")]
 pub(crate) struct Source {
     /// The training.
     pub(crate) training: String,
@@ -32,15 +32,6 @@ impl fmt::Display for Source {
 impl From<Source> for String {
     fn from(source: Source) -> Self {
         source.to_string()
-    }
-}
-
-impl TryFrom<String> for Source {
-    type Error = &'static str;
-
-    fn try_from(text: String) -> std::result::Result<Self, Self::Error> {
-        let (training, model) = text.split_once('/').ok_or("a model is `training/model`")?;
-        Ok(Self { training: training.into(), model: model.into() })
     }
 }
 
@@ -100,18 +91,18 @@ pub struct AuditFile {
 }
 
 /// Everything that is asked of a run's models, in full.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub(crate) struct Robustness {
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) census: Option<CensusSpec>,
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) attack: Vec<AttackSection>,
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) audit: Vec<AuditSection>,
 }
 
 /// The first test images, or the first ones that a model classifies correctly.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub(crate) struct ImagesSpec {
     pub(crate) n_images: usize,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -119,7 +110,7 @@ pub(crate) struct ImagesSpec {
 }
 
 /// One attack, in full.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub(crate) struct AttackSection {
     pub(crate) name: String,
     pub(crate) models: Vec<Source>,
@@ -132,14 +123,14 @@ pub(crate) struct AttackSection {
 }
 
 /// A census, in full.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub(crate) struct CensusSpec {
     pub(crate) models: Vec<Source>,
     pub(crate) images: ImagesSpec,
 }
 
 /// One audit, in full.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub(crate) struct AuditSection {
     pub(crate) name: String,
     pub(crate) models: Vec<Source>,
@@ -164,6 +155,7 @@ pub(super) fn resolve(
     let attack = attacks.into_iter().map(|i| context.attack(&suite.attack[i]));
     let mut attack = attack.collect::<Result<Vec<_>>>()?;
     attack.retain(|section| !section.models.is_empty());
+    check_files(&attack)?;
     let audit = audits.into_iter().map(|i| context.audit(&suite.audit[i]));
     let audit = audit.collect::<Result<Vec<_>>>()?;
     let mut audited: Vec<&Source> = Vec::new();
@@ -174,6 +166,23 @@ pub(super) fn resolve(
         audited.push(source);
     }
     Ok(Robustness { census, attack, audit })
+}
+
+/// Files of outcomes and pictures are named by attack and model, joined by `-`: two of them must not
+/// have one name.
+fn check_files(attacks: &[AttackSection]) -> Result<()> {
+    let mut seen: Vec<String> = Vec::new();
+    for attack in attacks {
+        for Source { training, model } in &attack.models {
+            let file = format!("{}-{training}-{model}", attack.name);
+            if seen.contains(&file) {
+                let reason = format!("two attacks would write files called `{file}`");
+                return Err(Error::config("attack.name", reason));
+            }
+            seen.push(file);
+        }
+    }
+    Ok(())
 }
 
 /// Positions of the sections that the preset runs, in the suite's order.

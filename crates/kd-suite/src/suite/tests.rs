@@ -96,7 +96,11 @@ fn errors_name_line_key_and_choices() {
         ("\"synthetic-digits\"", "\"digits\"", &["`suite:3`", "`digits`", "`mnist`"]),
         ("\"fgsm\", eps", "\"fgsm\", epsilon", &["unknown field `epsilon`", "`eps`"]),
         ("[\"teacher\"]", "[\"tutor\"]", &["`attack.models`", "`tutor`", "teacher/teacher"]),
-        ("teacher = \"teacher\"", "teacher = \"tutor\"", &["`teacher`", "no training before"]),
+        (
+            "teacher = \"teacher\"",
+            "teacher = \"tutor\"",
+            &["`teacher`", "no training before `students`", "those are: teacher"],
+        ),
     ] {
         let error = refused(old, new);
         assert!(words.iter().all(|word| error.contains(word)), "{new}: {error}");
@@ -124,6 +128,23 @@ fn names_must_not_clash() {
 }
 
 #[test]
+fn attacks_must_not_write_the_same_files() {
+    let training = |name: &str| {
+        let student = r#"student = [{ name = "x", loss = { kind = "labels" } }]"#;
+        format!("[[training]]\nname = \"{name}\"\nmodel = \"mlp-4\"\n{student}\n")
+    };
+    let attack = |name: &str, model: &str| {
+        let settings = "attack = { kind = \"fgsm\" }\nn_images = 1";
+        format!("[[attack]]\nname = \"{name}\"\nmodels = [\"{model}\"]\n{settings}\n")
+    };
+    let trainings = SUITE.to_owned() + &training("b") + &training("a-b");
+    let both = |one: &str, two: &str| trainings.clone() + &attack(one, "b") + &attack(two, "a-b");
+    assert_eq!(resolved(&both("fgsm", "fgsm-a"), "x").unwrap().robustness.attack.len(), 2);
+    let error = resolved(&both("fgsm-a", "fgsm"), "x").unwrap_err().to_string();
+    assert!(error.contains("`attack.name`") && error.contains("`fgsm-a-b-x`"), "{error}");
+}
+
+#[test]
 fn a_grid_is_spelt_out_and_a_listed_student_replaces_its_cell() {
     let spec = resolved(SUITE, "quick").unwrap();
     let students = &spec.training[1].student;
@@ -145,6 +166,10 @@ fn presets_are_optional_and_change_what_they_name() {
     assert_eq!(resolved(&text, "all").unwrap().training[0].plan.n_epochs, 3);
     let error = resolved(&text, "quick").unwrap_err().to_string();
     assert_eq!(error, "`preset`: `quick` is none of all, one");
+    let text = text.replace("[\"teacher\"]\n[preset.all]", "[\"tutor\"]\n[preset.all]");
+    let error = resolved(&text, "one").unwrap_err().to_string();
+    let words = "`preset.trainings`: there is no training `tutor` among teacher, students";
+    assert_eq!(error, words);
 }
 
 #[test]

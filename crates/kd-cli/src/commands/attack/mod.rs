@@ -88,20 +88,16 @@ fn task(args: &Args) -> Result<AttackTask> {
         Ok(NetworkFile { path: path.clone(), model })
     };
     let attacks = settings::attacks(args)?;
+    let place = (args.split, &args.data_dir, args.compute.cpu()?);
     Ok(AttackTask {
-        network: args.network.file()?,
-        transfer: args.transfer.as_ref().map(other).transpose()?,
-        normalize: args.normalize.given(),
-        data: data(&args.data)?,
+        subject: args.network.on(data(&args.data)?, &args.normalize, place)?,
         data_name: args.data.clone(),
-        data_dir: args.data_dir.path(),
-        split: args.split,
+        transfer: args.transfer.as_ref().map(other).transpose()?,
         n: args.n,
         only_correct: args.only_correct,
         audit: args.audit.then(|| settings::audit(args, &attacks)).transpose()?,
         attacks,
         seed: args.seed,
         out: args.out.clone(),
-        device: args.compute.cpu()?,
     })
 }

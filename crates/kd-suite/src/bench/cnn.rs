@@ -11,35 +11,23 @@ use kd_train::losses::Labels;
 use kd_train::{Cohort, EvalSet, LossSpec, OptimizerSpec, Student, prepare, train_step};
 
 use super::{BATCH_SIZE, loader};
-use kd_suite::model;
-use kd_suite::weights;
+use crate::{model, weights};
 
 /// `[C, H, W]` of CIFAR-10's images.
-pub(super) const CIFAR: [usize; 3] = [3, 32, 32];
+pub const CIFAR: [usize; 3] = [3, 32, 32];
 /// `[C, H, W]` of MNIST's images.
-pub(super) const MNIST: [usize; 3] = [1, 28, 28];
-/// Images of an evaluation.
-pub(super) struct Set {
-    pub(super) n_images: usize,
-    shape: [usize; 3],
-}
-
-/// Small ones.
-pub(super) const CIFAR_SET: Set = Set { n_images: 2000, shape: CIFAR };
+pub const MNIST: [usize; 3] = [1, 28, 28];
+/// Number and shape of the images of an evaluation: small ones.
+pub const CIFAR_IMAGES: (usize, [usize; 3]) = (2000, CIFAR);
 /// Large ones.
-pub(super) const PHOTOGRAPHS: Set = Set { n_images: 52, shape: [3, 224, 224] };
+pub const PHOTOGRAPHS: (usize, [usize; 3]) = (52, [3, 224, 224]);
 /// Batches that steps go round over.
 const N_BATCHES: usize = 4;
 const N_WARMUP: usize = 2;
 
 /// Milliseconds of training steps of the network `name` on labels, with SGD, momentum and weight
 /// decay.
-pub(super) fn steps(
-    name: &str,
-    shape: [usize; 3],
-    n_steps: usize,
-    device: &Device,
-) -> Result<Vec<f64>> {
+pub fn steps(name: &str, shape: [usize; 3], n_steps: usize, device: &Device) -> Result<Vec<f64>> {
     let sgd = Sgd { momentum: 0.9, nesterov: false, weight_decay: 5e-4 };
     let (loss, optimizer) = (LossSpec::Labels(Labels::default()), OptimizerSpec::Sgd(sgd));
     let student = Student::new(name, network(name, shape, device)?, loss, optimizer);
@@ -55,21 +43,21 @@ pub(super) fn steps(
     })
 }
 
-/// Milliseconds of the evaluation of the images of `set`.
-pub(super) fn evaluations(
+/// Milliseconds of the evaluation of so many images of this shape.
+pub fn evaluations(
     name: &str,
-    set: &Set,
+    (n_images, shape): (usize, [usize; 3]),
     n_steps: usize,
     device: &Device,
 ) -> Result<Vec<f64>> {
-    let network = network(name, set.shape, device)?;
-    let loader = loader(set.n_images, set.shape, Augment::default())?.on(device)?;
+    let network = network(name, shape, device)?;
+    let loader = loader(n_images, shape, Augment::default())?.on(device)?;
     let images = EvalSet::new(Arc::new(loader))?;
     clock(n_steps, device, |_| images.logits(&*network).map(drop))
 }
 
 /// Milliseconds of the assembly of batches: crops out of 4 pixels of padding, mirrored images.
-pub(super) fn batches(n_steps: usize, device: &Device) -> Result<Vec<f64>> {
+pub fn batches(n_steps: usize, device: &Device) -> Result<Vec<f64>> {
     const N_IMAGES: usize = 50_000;
     let augment = Augment { crop_padding: 4, flip: true, ..Augment::default() };
     let loader = loader(N_IMAGES, CIFAR, augment)?.on(device)?;
@@ -84,7 +72,7 @@ pub(super) fn batches(n_steps: usize, device: &Device) -> Result<Vec<f64>> {
 fn network(name: &str, shape: [usize; 3], device: &Device) -> Result<Box<dyn Classifier>> {
     // To a mean of 0 and a standard deviation of 1, near enough.
     let (mean, std) = (vec![0.5; shape[0]], vec![0.25; shape[0]]);
-    let graph = weights::graph(&model(name)?, (shape, 10), &Normalize { mean, std })?;
+    let graph = weights::graph(&model(name)?, (shape, 10), Some(&Normalize { mean, std }))?;
     Ok(Net::new(graph, Stream::new(0), device)?.into())
 }
 

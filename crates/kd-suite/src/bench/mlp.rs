@@ -12,7 +12,7 @@ use kd_train::losses::{Distill, Labels};
 use kd_train::{Cohort, LossSpec, OptimizerSpec, Student, prepare, train_step};
 use rayon::prelude::*;
 
-use super::{BATCH_SIZE, Case, loader};
+use super::{BATCH_SIZE, loader};
 
 const N_WARMUP: usize = 3;
 /// `[C, H, W]` of the images.
@@ -20,25 +20,38 @@ const SHAPE: [usize; 3] = [1, 28, 28];
 /// Steps a sample is the mean of.
 const GROUP: usize = 4;
 /// Images of an epoch.
-pub(super) const N_IMAGES: usize = 60_000;
+pub const N_EPOCH_IMAGES: usize = 60_000;
+
+/// What is trained.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mlps {
+    /// 784-1200-1200-10 with dropout.
+    Teacher,
+    /// 784-30-30-10, distilled.
+    Student30,
+    /// 784-300-300-10, distilled.
+    Student300,
+    /// Nine distilled students of 30 units and their baseline, in a cohort, for an epoch.
+    Grid30,
+}
 
 /// Milliseconds of a timed step, or of an epoch of such steps; one value for each group of steps.
-pub(super) fn samples(case: Case, n_steps: usize, device: &Device) -> Result<Vec<f64>> {
+pub fn mlps(case: Mlps, n_steps: usize, device: &Device) -> Result<Vec<f64>> {
     let augment = Augment { crop_padding: 2, ..Augment::default() };
-    let loader = loader(N_IMAGES, SHAPE, augment)?.on(device)?;
+    let loader = loader(N_EPOCH_IMAGES, SHAPE, augment)?.on(device)?;
     let teacher = mlp(1200, 0.0, device)?;
-    let teacher = (case != Case::TeacherStep).then_some(&*teacher);
+    let teacher = (case != Mlps::Teacher).then_some(&*teacher);
     let n_groups = n_steps.div_ceil(GROUP);
     let mut cohort = Cohort::new("bench", 0, students(case, device)?);
     let order = loader.order(0);
     let assemble = |i: usize| -> Result<Batch> {
-        let start = i * BATCH_SIZE % (N_IMAGES - BATCH_SIZE);
+        let start = i * BATCH_SIZE % (N_EPOCH_IMAGES - BATCH_SIZE);
         loader.batch(0, &order[start..start + BATCH_SIZE])
     };
     let prepared = (0..16).map(assemble).collect::<Result<Vec<_>>>()?;
     let next = |i: usize| {
         let batch = match case {
-            Case::Grid30Epoch => assemble(i)?,
+            Mlps::Grid30 => assemble(i)?,
             _ => prepared[i % prepared.len()].clone(),
         };
         prepare(batch, teacher, &[])
@@ -60,7 +73,7 @@ pub(super) fn samples(case: Case, n_steps: usize, device: &Device) -> Result<Vec
         device.synchronize()?;
         let milliseconds = started.elapsed().as_secs_f64() * 1e3 / GROUP as f64;
         let scale = match case {
-            Case::Grid30Epoch => N_IMAGES.div_ceil(BATCH_SIZE) as f64,
+            Mlps::Grid30 => N_EPOCH_IMAGES.div_ceil(BATCH_SIZE) as f64,
             _ => 1.0,
         };
         samples.push(milliseconds * scale);
@@ -68,16 +81,16 @@ pub(super) fn samples(case: Case, n_steps: usize, device: &Device) -> Result<Vec
     Ok(samples.split_off(N_WARMUP))
 }
 
-fn students(case: Case, device: &Device) -> Result<Vec<Student>> {
+fn students(case: Mlps, device: &Device) -> Result<Vec<Student>> {
     let labels = LossSpec::Labels(Labels::default());
     let distill = |alpha, temperature| {
         let reduction = Reduction::BatchMean;
         LossSpec::Distill(Distill { alpha, temperature, reduction })
     };
     let (n_units, dropout, losses) = match case {
-        Case::Student30Step => (30, 0.0, vec![distill(0.5, 5.0)]),
-        Case::Student300Step => (300, 0.0, vec![distill(0.5, 5.0)]),
-        Case::Grid30Epoch => {
+        Mlps::Student30 => (30, 0.0, vec![distill(0.5, 5.0)]),
+        Mlps::Student300 => (300, 0.0, vec![distill(0.5, 5.0)]),
+        Mlps::Grid30 => {
             let cells = [0.1, 0.5, 0.9].map(|a| [1.0, 5.0, 10.0].map(|t| distill(a, t)));
             (30, 0.0, cells.concat().into_iter().chain([labels]).collect())
         }

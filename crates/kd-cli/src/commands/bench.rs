@@ -1,20 +1,12 @@
 //! `kd bench`: the time of a piece of work, for comparison with the same work elsewhere.
-//!
-//! Images are random bytes: arithmetic takes the same time on any pixels. Steps go round over
-//! batches assembled before, so that nothing is learnt by heart.
-
-mod cnn;
-mod mlp;
-mod photos;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::Arc;
 
 use candle_core::Device;
 use clap::ValueEnum;
-use kd_core::{Result, Stream, fsx};
-use kd_data::{Augment, Images, Loader};
+use kd_core::{Result, fsx};
+use kd_suite::bench::{self, CIFAR, CIFAR_IMAGES, MNIST, Mlps, PHOTOGRAPHS};
 use serde_json::json;
 
 use super::setting::Compute;
@@ -74,9 +66,6 @@ enum Case {
     PhotosPacked,
 }
 
-/// Images of a training step.
-const BATCH_SIZE: usize = 128;
-
 impl Case {
     fn samples(
         self,
@@ -84,40 +73,38 @@ impl Case {
         folder: Option<&Path>,
         device: &Device,
     ) -> Result<Vec<f64>> {
-        let steps = |default| n_steps.unwrap_or(default).max(1);
+        let n = |default| n_steps.unwrap_or(default).max(1);
+        let cifar = |name, default| bench::steps(name, CIFAR, n(default), device);
+        let photographs = |name| bench::evaluations(name, PHOTOGRAPHS, n(4), device);
+        let mlps = |case| bench::mlps(case, n(100), device);
         match self {
-            Self::Resnet18Step => cnn::steps("resnet18-cifar", cnn::CIFAR, steps(4), device),
-            Self::Resnet20Step => cnn::steps("resnet20", cnn::CIFAR, steps(20), device),
-            Self::PapernotMnistStep => cnn::steps("papernot-mnist", cnn::MNIST, steps(40), device),
-            Self::PapernotCifar10Step => {
-                cnn::steps("papernot-cifar10", cnn::CIFAR, steps(15), device)
-            }
-            Self::MobilenetV2CifarStep => {
-                cnn::steps("mobilenet-v2-cifar-w0.5", cnn::CIFAR, steps(10), device)
-            }
-            Self::Resnet56Eval => cnn::evaluations("resnet56", &cnn::CIFAR_SET, steps(4), device),
-            Self::MobilenetV2Eval => {
-                cnn::evaluations("mobilenet-v2", &cnn::PHOTOGRAPHS, steps(4), device)
-            }
-            Self::EfficientnetLite0Eval => {
-                cnn::evaluations("efficientnet-lite0", &cnn::PHOTOGRAPHS, steps(4), device)
-            }
-            Self::CifarBatches => cnn::batches(steps(1000), device),
-            Self::PhotosTrain => photos::train(photos::open(folder)?, steps(5)),
-            Self::PhotosEval => photos::evaluate(photos::open(folder)?, steps(5)),
-            Self::PhotosPacked => photos::train_packed(photos::open(folder)?, steps(10)),
-            _ => mlp::samples(self, steps(100), device),
+            Self::TeacherStep => mlps(Mlps::Teacher),
+            Self::Student30Step => mlps(Mlps::Student30),
+            Self::Student300Step => mlps(Mlps::Student300),
+            Self::Grid30Epoch => mlps(Mlps::Grid30),
+            Self::Resnet18Step => cifar("resnet18-cifar", 4),
+            Self::Resnet20Step => cifar("resnet20", 20),
+            Self::PapernotMnistStep => bench::steps("papernot-mnist", MNIST, n(40), device),
+            Self::PapernotCifar10Step => cifar("papernot-cifar10", 15),
+            Self::MobilenetV2CifarStep => cifar("mobilenet-v2-cifar-w0.5", 10),
+            Self::Resnet56Eval => bench::evaluations("resnet56", CIFAR_IMAGES, n(4), device),
+            Self::MobilenetV2Eval => photographs("mobilenet-v2"),
+            Self::EfficientnetLite0Eval => photographs("efficientnet-lite0"),
+            Self::CifarBatches => bench::batches(n(1000), device),
+            Self::PhotosTrain => bench::photo_batches(folder, n(5)),
+            Self::PhotosEval => bench::photo_centers(folder, n(5)),
+            Self::PhotosPacked => bench::packed_photo_batches(folder, n(10)),
         }
     }
 
     /// Images of one sample.
     fn n_images(self) -> usize {
         match self {
-            Self::Grid30Epoch => mlp::N_IMAGES,
-            Self::Resnet56Eval => cnn::CIFAR_SET.n_images,
-            Self::MobilenetV2Eval | Self::EfficientnetLite0Eval => cnn::PHOTOGRAPHS.n_images,
-            Self::PhotosTrain | Self::PhotosEval | Self::PhotosPacked => photos::BATCH_SIZE,
-            _ => BATCH_SIZE,
+            Self::Grid30Epoch => bench::N_EPOCH_IMAGES,
+            Self::Resnet56Eval => CIFAR_IMAGES.0,
+            Self::MobilenetV2Eval | Self::EfficientnetLite0Eval => PHOTOGRAPHS.0,
+            Self::PhotosTrain | Self::PhotosEval | Self::PhotosPacked => bench::PHOTO_BATCH_SIZE,
+            _ => bench::BATCH_SIZE,
         }
     }
 }
@@ -154,14 +141,4 @@ fn peak_mb() -> Option<f64> {
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
     let kilobytes: f64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
     Some(kilobytes / 1024.0)
-}
-
-/// Batches of random images.
-fn loader(n_images: usize, shape: [usize; 3], augment: Augment) -> Result<Loader> {
-    let mut rng = Stream::new(0).at("bench").rng();
-    let n_pixels = n_images * shape.iter().product::<usize>();
-    let pixels = (0..n_pixels).map(|_| rng.next_u32() as u8).collect();
-    let labels = (0..n_images).map(|_| rng.below(10)).collect();
-    let images = Images::new(pixels, labels, shape, 10)?;
-    Loader::new(Arc::new(images), augment, Stream::new(0))
 }

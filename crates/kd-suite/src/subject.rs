@@ -1,0 +1,103 @@
+//! A network of a file and a part of a data set, without a suite: what `kd eval` does, and what
+//! `kd attack` begins with.
+
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use candle_core::Device;
+use kd_core::ops::Normalize;
+use kd_core::record::Evaluation;
+use kd_core::{Classifier, Result};
+use kd_data::{DataSpec, Split};
+use kd_models::ModelSpec;
+use kd_train::EvalSet;
+use serde::Serialize;
+
+use crate::weights::{self, Loaded, Wanted};
+
+/// A file of weights.
+#[derive(Debug, Clone)]
+pub struct NetworkFile {
+    /// The file, or a checkpoint folder.
+    pub path: PathBuf,
+    /// The network, where the file does not say it.
+    pub model: Option<ModelSpec>,
+}
+
+/// A network of a file, and the images that it is judged by.
+#[derive(Debug, Clone)]
+pub struct Subject {
+    /// The network.
+    pub network: NetworkFile,
+    /// Its normalization where its file does not say it, in place of the data set's.
+    pub normalize: Option<Normalize>,
+    /// The data set.
+    pub data: DataSpec,
+    /// Where data sets are.
+    pub data_dir: PathBuf,
+    /// The part that the images are of.
+    pub split: Split,
+    /// What it computes on.
+    pub device: Device,
+}
+
+/// How good a network is.
+#[derive(Debug, Serialize)]
+pub struct Evaluated {
+    /// Short name of the network.
+    pub model: String,
+    /// Number of its parameters.
+    pub parameters: usize,
+    /// The part of the data set.
+    pub split: Split,
+    /// The figures.
+    #[serde(flatten)]
+    pub evaluation: Evaluation,
+    /// How fast it was.
+    pub images_per_second: f64,
+}
+
+impl Subject {
+    /// Evaluates the network on all images.
+    ///
+    /// # Errors
+    /// Those of data and files; whatever the network reports.
+    pub fn evaluate(&self) -> Result<Evaluated> {
+        let part = self.data.as_dyn().part(Some(&self.data_dir), self.split)?;
+        let Loaded { network, name, .. } = self.load((part.shape(), part.n_classes()))?;
+        let set = EvalSet::new(part.in_order(&self.device)?)?;
+        let started = Instant::now();
+        let evaluation = set.evaluate(&network, None)?;
+        let images_per_second = evaluation.total as f64 / started.elapsed().as_secs_f64();
+        let (model, parameters) = (name, network.params().n_elements());
+        Ok(Evaluated { model, parameters, split: self.split, evaluation, images_per_second })
+    }
+
+    /// The network, for such images and number of classes.
+    pub(crate) fn load(&self, shape: ([usize; 3], usize)) -> Result<Loaded> {
+        let default = self.data.as_dyn().normalize();
+        let (model, normalize) = (self.network.model.as_ref(), self.normalize.as_ref());
+        let wanted =
+            Wanted { model, normalize, default_normalize: Some(&default), ..Wanted::of(shape) };
+        self.load_as(&wanted, &self.network.path)
+    }
+
+    /// Another one for them, which may be of another family and normalize in another way.
+    pub(crate) fn load_other(
+        &self,
+        file: &NetworkFile,
+        shape: ([usize; 3], usize),
+    ) -> Result<Loaded> {
+        let default = self.data.as_dyn().normalize();
+        let default_normalize = Some(self.normalize.as_ref().unwrap_or(&default));
+        let (model, default_model) = (file.model.as_ref(), self.network.model.as_ref());
+        let wanted = Wanted { model, default_model, default_normalize, ..Wanted::of(shape) };
+        self.load_as(&wanted, &file.path)
+    }
+
+    fn load_as(&self, wanted: &Wanted<'_>, path: &Path) -> Result<Loaded> {
+        let loaded = weights::load(path, wanted, &self.device)?;
+        loaded.tell(path);
+        Ok(loaded)
+    }
+}
