@@ -1,8 +1,10 @@
 //! What every attack of the registry owes: a new one cannot skip these tests.
 
 use std::sync::LazyLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
-use kd_core::{Error, Stream};
+use candle_core::Tensor;
+use kd_core::{Classifier, Error, Mode, Params, Result, Stream};
 use serde_json::{Value, from_value, to_value};
 
 use crate::testing::{Mlp, N_PIXELS, bits, examples, successes, targeted, victim};
@@ -190,5 +192,42 @@ fn a_network_that_never_errs_leaves_every_attack_without_success() {
         if spec.as_dyn().eps().is_none() {
             assert_eq!(bits(&attacked.pixels), bits(&examples.pixels), "{}", spec.name());
         }
+    }
+}
+
+/// Counts the images that go through a network.
+struct Counted<'a> {
+    model: &'a Mlp,
+    n_images: AtomicUsize,
+}
+
+impl Classifier for Counted<'_> {
+    fn forward(&self, images: &Tensor, mode: Mode) -> Result<Tensor> {
+        self.n_images.fetch_add(images.dim(0)?, Ordering::Relaxed);
+        self.model.forward(images, mode)
+    }
+
+    fn n_classes(&self) -> usize {
+        self.model.n_classes()
+    }
+
+    fn params(&self) -> &Params {
+        self.model.params()
+    }
+}
+
+/// An image that goes through without a gradient is a third of a pass; JSMA counts one class of all.
+#[test]
+fn no_attack_takes_more_passes_than_it_says() {
+    for spec in all() {
+        let counted = Counted { model: &MODEL, n_images: AtomicUsize::new(0) };
+        let victim = victim(&counted);
+        let examples = images(&victim);
+        let before = counted.n_images.load(Ordering::Relaxed);
+        run(&spec, &victim, &examples);
+        let n = counted.n_images.load(Ordering::Relaxed) - before;
+        let said = spec.as_dyn().n_passes(N_PIXELS) * if spec.name() == "jsma" { 5 } else { 1 };
+        let most = 3 * examples.len() * (said + 1);
+        assert!(n <= most, "{}: {n} of {most}", spec.name());
     }
 }

@@ -12,6 +12,6 @@ pub use attack::{AttackReport, AttackResult, AttackTask};
 pub use run::{Progress, Setting, run};
 pub use subject::{Evaluated, NetworkFile, Subject};
 pub use suite::{
-    AttackFile, AuditFile, CensusFile, Grid, Preset, Spec, Student, Suite, TrainingFile, model,
-    resolve,
+    AttackFile, AuditFile, CensusFile, Grid, Preset, Spec, Student, Suite, TrainingFile, data,
+    model, resolve,
 };

@@ -3,10 +3,9 @@
 use std::process::ExitCode;
 
 use kd_data::Split;
-use kd_suite::Evaluated;
+use kd_suite::{Evaluated, data};
 
 use super::setting::{Compute, DataDir, NetworkArgs, SPLITS, TrainedArgs, words};
-use super::train::data;
 
 /// Arguments of `kd eval`.
 #[derive(Debug, clap::Args)]

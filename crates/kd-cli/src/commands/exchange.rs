@@ -1,4 +1,5 @@
-//! What import and export share: the images of a network, and that nothing of the user's is overwritten unasked.
+//! What import and export share: the images of a network, and that nothing of the user's is
+//! overwritten unasked.
 
 use std::io::ErrorKind;
 use std::path::Path;

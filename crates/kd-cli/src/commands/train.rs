@@ -8,13 +8,13 @@ use std::process::ExitCode;
 use clap::ValueEnum;
 use kd_core::ops::{Adam, Reduction, Sgd};
 use kd_core::{Error, Result};
-use kd_data::{Augment, DataSpec, Folder, PhotoFolder};
+use kd_data::Augment;
 use kd_models::ModelSpec;
 use kd_train::losses::{Distill, LabelSmoothing, Labels};
 use kd_train::{LossSpec, OptimizerSpec, Plan, Schedule};
 
 use super::setting::{Compute, DataDir, NormalizeArgs, words};
-use kd_suite::{Student, Suite, TrainingFile, model, resolve};
+use kd_suite::{Student, Suite, TrainingFile, data, model, resolve};
 
 /// Arguments of `kd train`.
 #[derive(Debug, clap::Args)]
@@ -193,26 +193,4 @@ fn plan(args: &Args) -> Plan {
         eval_every: args.eval_every,
         eval_every_steps: args.eval_every_steps,
     }
-}
-
-/// A data set by its name, with its default settings; `folder:PATH` for class folders of images of
-/// one size, `photos:PATH` for those of photographs.
-pub(super) fn data(name: &str) -> Result<DataSpec> {
-    // Named on the command line, a path begins at the working directory.
-    let absolute = |path: &str| std::path::absolute(path).map_err(Error::io(path, "find"));
-    match name.split_once(':') {
-        Some(("folder", path)) => {
-            let path = absolute(path)?;
-            return Ok(DataSpec::Folder(Folder { path, ..Folder::default() }));
-        }
-        Some(("photos", path)) => {
-            let path = absolute(path)?;
-            return Ok(DataSpec::Photos(PhotoFolder { path, ..PhotoFolder::default() }));
-        }
-        _ => (),
-    }
-    DataSpec::all().into_iter().find(|spec| spec.name() == name).ok_or_else(|| {
-        let reason = format!("`{name}` is none of {}", DataSpec::NAMES.join(", "));
-        Error::config("data", reason)
-    })
 }

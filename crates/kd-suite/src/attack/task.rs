@@ -8,6 +8,7 @@ use kd_core::record::{AttackRecord, AuditRecord, CensusRecord, PicturesRecord};
 use kd_core::{Classifier, Error, Result, Stream, fsx, wilson};
 use kd_data::{DataSpec, Images, Split};
 use serde::Serialize;
+use serde_json::to_vec_pretty;
 
 use super::store::Store;
 use super::{Bench, Models, victim};
@@ -141,12 +142,13 @@ impl AttackTask {
             census: bench.census()?,
             audit: self.audit(&bench, store.as_ref())?,
         };
-        store.iter().try_for_each(|store| store.folder.write("result.json", &report))?;
+        let json = |store: &Store| store.folder.write("result.json", to_vec_pretty(&report));
+        store.as_ref().map(json).transpose()?;
         Ok(Some(report))
     }
 
-    /// Both networks, by their names: the other one's is the path of its weights, as it may be of the same
-    /// architecture.
+    /// Both networks, by their names: the other one's is the path of its weights, as it may be of
+    /// the same architecture.
     fn models(&self, network: Loaded, other: Option<Loaded>) -> Models {
         let source = |model| Source { training: String::new(), model };
         let others = other.into_iter().zip(&self.transfer);
@@ -177,7 +179,7 @@ impl AttackTask {
         }
         eprintln!("audit at eps {}", audit.eps);
         let record = bench.audit(audit, Stream::new(self.seed).at("audit"))?;
-        store.map(|store| store.folder.write(FILE, &record)).transpose()?;
+        store.map(|store| store.folder.write(FILE, to_vec_pretty(&record))).transpose()?;
         Ok(Some(record))
     }
 

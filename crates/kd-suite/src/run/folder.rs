@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 
 use kd_core::record::{self, Record};
 use kd_core::{Error, Result, fsx};
-use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 /// A locked results folder.
@@ -66,10 +65,10 @@ impl Folder {
         parsed.map(Some).map_err(|e| Error::Parse { path, offset: 0, reason: e.to_string() })
     }
 
-    /// Writes `value` as the JSON file `name`, one folder below at most.
-    pub(crate) fn write(&self, name: &str, value: &impl Serialize) -> Result<()> {
+    /// Writes the JSON file `name`, one folder below at most.
+    pub(crate) fn write(&self, name: &str, json: serde_json::Result<Vec<u8>>) -> Result<()> {
         let path = self.path.join(name);
-        let bytes = serde_json::to_vec(value).map_err(|e| Error::config(name, e.to_string()))?;
+        let bytes = json.map_err(|e| Error::config(name, e.to_string()))?;
         fsx::create_folder(path.parent().unwrap_or(&self.path))?;
         fsx::write_atomic(&path, &bytes)
     }

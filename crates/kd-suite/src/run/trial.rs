@@ -57,7 +57,7 @@ impl Trial<'_> {
         };
         if is_main {
             let file = format!("outcomes/{}.json", self.file_name(section, source));
-            self.context.folder.write(&file, &done.own)?;
+            self.context.folder.write(&file, serde_json::to_vec(&done.own))?;
         }
         eprintln!("{title}: {}", summary(&record));
         Ok(Some(Record::Attack(record)))

@@ -6,7 +6,7 @@ mod resolve;
 mod robustness;
 
 pub use file::{Grid, Preset, Student, Suite, TrainingFile};
-pub use names::model;
+pub use names::{data, model};
 pub use resolve::{Spec, resolve};
 pub(crate) use resolve::{Teacher, TrainingSpec};
 pub use robustness::{AttackFile, AuditFile, CensusFile};

@@ -1,8 +1,10 @@
-//! Networks in a suite file: by a short name, or as a table with all settings.
+//! Networks and data sets by their names; in a suite file, a network by a short name or as a table
+//! with all settings.
 
 use std::fmt;
 
 use kd_core::{Error, Result};
+use kd_data::{DataSpec, Folder, PhotoFolder};
 use kd_models::ModelSpec;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{self, Deserialize, Deserializer, MapAccess, Visitor};
@@ -13,6 +15,31 @@ use serde::de::{self, Deserialize, Deserializer, MapAccess, Visitor};
 /// [`Error::Config`] with a name of every family.
 pub fn model(name: &str) -> Result<ModelSpec> {
     ModelSpec::from_name(name).ok_or_else(|| Error::config("model", unknown(name)))
+}
+
+/// A data set by its name, with its default settings; `folder:PATH` for class folders of images of
+/// one size, `photos:PATH` for those of photographs.
+///
+/// # Errors
+/// [`Error::Config`] with all names.
+pub fn data(name: &str) -> Result<DataSpec> {
+    // Named on the command line, a path begins at the working directory.
+    let absolute = |path: &str| std::path::absolute(path).map_err(Error::io(path, "find"));
+    match name.split_once(':') {
+        Some(("folder", path)) => {
+            let path = absolute(path)?;
+            return Ok(DataSpec::Folder(Folder { path, ..Folder::default() }));
+        }
+        Some(("photos", path)) => {
+            let path = absolute(path)?;
+            return Ok(DataSpec::Photos(PhotoFolder { path, ..PhotoFolder::default() }));
+        }
+        _ => (),
+    }
+    DataSpec::all().into_iter().find(|spec| spec.name() == name).ok_or_else(|| {
+        let reason = format!("`{name}` is none of {}", DataSpec::NAMES.join(", "));
+        Error::config("data", reason)
+    })
 }
 
 fn unknown(name: &str) -> String {

@@ -8,10 +8,9 @@ use std::process::ExitCode;
 
 use kd_core::Result;
 use kd_data::Split;
-use kd_suite::{AttackTask, NetworkFile, model};
+use kd_suite::{AttackTask, NetworkFile, data, model};
 
 use super::setting::{Compute, DataDir, NetworkArgs, SPLITS, TrainedArgs, stop_flag, words};
-use super::train::data;
 use crate::exit;
 
 /// Arguments of `kd attack`.
