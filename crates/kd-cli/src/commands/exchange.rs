@@ -25,9 +25,6 @@ fn image_shape(text: &str) -> Result<[usize; 3], String> {
 }
 
 /// Refuses to write over what is there, unless that is wished.
-///
-/// # Errors
-/// [`Error::Io`], as when a file cannot be created.
 pub(super) fn may_write(path: &Path, force: bool) -> kd_core::Result<()> {
     if force || !path.exists() {
         return Ok(());

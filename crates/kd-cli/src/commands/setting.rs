@@ -76,9 +76,6 @@ pub(crate) struct Threads {
 
 impl Threads {
     /// Calls `f` within the thread pool that all computation shares.
-    ///
-    /// # Errors
-    /// Those of `f`; when the threads cannot be started.
     pub(crate) fn install<R: Send>(
         &self,
         f: impl FnOnce() -> anyhow::Result<R> + Send,

@@ -50,10 +50,8 @@ pub fn mlps(case: Mlps, n_steps: usize, device: &Device) -> Result<Vec<f64>> {
     };
     let prepared = (0..16).map(assemble).collect::<Result<Vec<_>>>()?;
     let next = |i: usize| {
-        let batch = match case {
-            Mlps::Grid30 => assemble(i)?,
-            _ => prepared[i % prepared.len()].clone(),
-        };
+        let is_whole = case == Mlps::Grid30;
+        let batch = if is_whole { assemble(i)? } else { prepared[i % prepared.len()].clone() };
         prepare(batch, teacher, &[])
     };
     // As in the training loop: batches are prepared in groups, beside the steps of the group before.
@@ -72,11 +70,8 @@ pub fn mlps(case: Mlps, n_steps: usize, device: &Device) -> Result<Vec<f64>> {
         current = following?;
         device.synchronize()?;
         let milliseconds = started.elapsed().as_secs_f64() * 1e3 / GROUP as f64;
-        let scale = match case {
-            Mlps::Grid30 => N_EPOCH_IMAGES.div_ceil(BATCH_SIZE) as f64,
-            _ => 1.0,
-        };
-        samples.push(milliseconds * scale);
+        let n_steps = if case == Mlps::Grid30 { N_EPOCH_IMAGES.div_ceil(BATCH_SIZE) } else { 1 };
+        samples.push(milliseconds * n_steps as f64);
     }
     Ok(samples.split_off(N_WARMUP))
 }

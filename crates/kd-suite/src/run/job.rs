@@ -1,5 +1,6 @@
 //! What a run does: one list of jobs, in the order in which they are done.
 
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use kd_adv::AttackSpec;
@@ -94,7 +95,7 @@ impl Job<'_> {
         if let Some(record) = records.iter().find(|r| self.is_recorded_by(r, trial.seed)) {
             return Ok(Some(attack_seconds(record).unwrap_or(0.0)));
         }
-        if trial.context.setting.is_stopped() {
+        if trial.context.setting.stop.load(Ordering::Relaxed) {
             return Ok(None);
         }
         let started = Instant::now();

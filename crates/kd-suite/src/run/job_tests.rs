@@ -1,6 +1,6 @@
 use std::fs;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 
 use candle_core::Device;
 use kd_core::record::{self, AttackRecord, FinalRecord, Record};
@@ -54,7 +54,7 @@ const SUITE: &str = r#"
 "#;
 
 fn spec(seeds: u64) -> Spec {
-    resolve(&Suite::parse(SUITE).unwrap(), "quick", false, seeds).unwrap()
+    resolve(&Suite::parse("suite", SUITE).unwrap(), "quick", false, seeds).unwrap()
 }
 
 fn setting(out: &Path) -> Setting {

@@ -11,7 +11,7 @@ mod trial;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 
 use candle_core::Device;
 use kd_core::record::{Record, RunRecord};
@@ -36,13 +36,6 @@ pub struct Setting {
     pub device: Device,
     /// Set by SIGINT and SIGTERM.
     pub stop: Arc<AtomicBool>,
-}
-
-impl Setting {
-    /// Whether a signal has asked for the end.
-    fn is_stopped(&self) -> bool {
-        self.stop.load(Ordering::Relaxed)
-    }
 }
 
 /// Runs `spec` from where the results folder stands, and writes its report.

@@ -90,26 +90,21 @@ impl Trial<'_> {
         let models = self.models(source, &section.transfer_from)?;
         let bench = self.bench(&models, &section.images)?;
         // A network that learned nothing must not end a run of hours.
-        let record = match correct_rows(&bench.victim, &bench.examples)?.is_empty() {
-            true => self.nothing_to_audit(source, bench.examples.len()),
-            false => {
-                let stream = Stream::new(self.seed).at("attack").at("audit");
-                bench.audit(&section.audit, stream)?
+        let record = if correct_rows(&bench.victim, &bench.examples)?.is_empty() {
+            let n = bench.examples.len();
+            AuditRecord {
+                seed: self.seed,
+                training: source.training.clone(),
+                model: source.model.clone(),
+                verdict: "not-robust".into(),
+                words: format!("Not robust: it classifies none of the {n} images correctly."),
+                ..AuditRecord::default()
             }
+        } else {
+            bench.audit(&section.audit, Stream::new(self.seed).at("attack").at("audit"))?
         };
         eprintln!("{source}: {}", record.words);
         Ok(Record::Audit(record))
-    }
-
-    fn nothing_to_audit(&self, source: &Source, n_images: usize) -> AuditRecord {
-        AuditRecord {
-            seed: self.seed,
-            training: source.training.clone(),
-            model: source.model.clone(),
-            verdict: "not-robust".into(),
-            words: format!("Not robust: it classifies none of the {n_images} images correctly."),
-            ..AuditRecord::default()
-        }
     }
 
     /// All attacks on `source` of one norm and radius together, on the images that they share.

@@ -161,18 +161,14 @@ impl Suite {
     /// [`Error::Missing`], [`Error::Io`]; [`Error::Config`] naming file, line and what is wrong.
     pub fn read(path: &Path) -> Result<Self> {
         let bytes = fsx::read_bounded(path, 1 << 20, "give the path of a suite file")?;
-        Self::parse_as(&path.display().to_string(), &String::from_utf8_lossy(&bytes))
+        Self::parse(&path.display().to_string(), &String::from_utf8_lossy(&bytes))
     }
 
-    /// The suite that `text` says.
+    /// The suite that `text` says, which is that of the file `name`.
     ///
     /// # Errors
-    /// [`Error::Config`] naming the line and what is wrong.
-    pub fn parse(text: &str) -> Result<Self> {
-        Self::parse_as("suite", text)
-    }
-
-    fn parse_as(name: &str, text: &str) -> Result<Self> {
+    /// [`Error::Config`] naming file, line and what is wrong.
+    pub fn parse(name: &str, text: &str) -> Result<Self> {
         toml::from_str(text).map_err(|e| {
             let start = e.span().map_or(0, |span| span.start);
             let line = 1 + text[..start].matches('\n').count();

@@ -14,7 +14,13 @@ use serde::de::{self, Deserialize, Deserializer, MapAccess, Visitor};
 /// # Errors
 /// [`Error::Config`] with a name of every family.
 pub fn model(name: &str) -> Result<ModelSpec> {
-    ModelSpec::from_name(name).ok_or_else(|| Error::config("model", unknown(name)))
+    ModelSpec::from_name(name).ok_or_else(|| {
+        let families = ModelSpec::all();
+        let families = families.iter().filter(|family| !family.as_dyn().is_in_a_file());
+        let names = families.map(ModelSpec::short_name).collect::<Vec<_>>().join(", ");
+        let reason = format!("`{name}` names no network; such names are {names} and PATH.onnx");
+        Error::config("model", reason)
+    })
 }
 
 /// A data set by its name, with its default settings; `folder:PATH` for class folders of images of
@@ -42,13 +48,6 @@ pub fn data(name: &str) -> Result<DataSpec> {
     })
 }
 
-fn unknown(name: &str) -> String {
-    let families = ModelSpec::all();
-    let families = families.iter().filter(|family| !family.as_dyn().is_in_a_file());
-    let names: Vec<String> = families.map(ModelSpec::short_name).collect();
-    format!("`{name}` names no network; such names are {} and PATH.onnx", names.join(", "))
-}
-
 /// Reads a network.
 pub(super) fn network<'de, D: Deserializer<'de>>(
     from: D,
@@ -73,7 +72,7 @@ impl<'de> Visitor<'de> for NameOrTable {
     }
 
     fn visit_str<E: de::Error>(self, name: &str) -> std::result::Result<ModelSpec, E> {
-        ModelSpec::from_name(name).ok_or_else(|| E::custom(unknown(name)))
+        model(name).map_err(E::custom)
     }
 
     fn visit_map<A: MapAccess<'de>>(self, table: A) -> std::result::Result<ModelSpec, A::Error> {

@@ -6,7 +6,7 @@ use kd_adv::{AttackSpec, Audit, at_radii};
 use kd_core::{Error, Result};
 use serde::{Deserialize, Serialize};
 
-use super::file::{Preset, Suite};
+use super::file::{Preset, Student, Suite};
 use super::resolve::{TrainingSpec, check_name};
 
 /// A model of the run: of each seed, the one that this training ends with; without a training, a
@@ -264,8 +264,8 @@ impl Context<'_> {
 
     fn sources(&self, field: &str, names: &[String]) -> Result<Vec<Source>> {
         let mut found: Vec<Source> = Vec::new();
-        for name in names {
-            for source in self.source(field, name)? {
+        for name in names.iter().filter(|name| !self.is_left_out(name)) {
+            for source in sources(field, name, self.trainings)? {
                 if found.contains(&source) {
                     return Err(Error::config(field, format!("`{source}` is named twice")));
                 }
@@ -275,12 +275,11 @@ impl Context<'_> {
         Ok(found)
     }
 
-    /// None for a training that the preset leaves out.
-    fn source(&self, field: &str, name: &str) -> Result<Vec<Source>> {
+    /// Whether the preset leaves out the training of a model.
+    fn is_left_out(&self, name: &str) -> bool {
         let training = name.split_once('/').map_or(name, |(training, _)| training);
-        let is_left_out = self.suite.training.iter().any(|file| file.name == training)
-            && !self.trainings.iter().any(|spec| spec.name == training);
-        if is_left_out { Ok(Vec::new()) } else { sources(field, name, self.trainings) }
+        self.suite.training.iter().any(|file| file.name == training)
+            && !self.trainings.iter().any(|spec| spec.name == training)
     }
 }
 
@@ -294,13 +293,12 @@ pub(super) fn one_source(field: &str, name: &str, trainings: &[TrainingSpec]) ->
 
 /// The models that `name` stands for: `training/model`, or all of a training.
 fn sources(field: &str, name: &str, trainings: &[TrainingSpec]) -> Result<Vec<Source>> {
-    let all = trainings.iter().flat_map(|training| {
-        training
-            .student
-            .iter()
-            .map(|student| Source { training: training.name.clone(), model: student.name.clone() })
-    });
-    let all: Vec<Source> = all.collect();
+    let pairs = trainings.iter().flat_map(|spec| spec.student.iter().map(move |s| (spec, s)));
+    let source = |(spec, s): (&TrainingSpec, &Student)| Source {
+        training: spec.name.clone(),
+        model: s.name.clone(),
+    };
+    let all: Vec<Source> = pairs.map(source).collect();
     let named = |source: &&Source| source.training == name || source.to_string() == name;
     let found: Vec<Source> = all.iter().filter(named).cloned().collect();
     if found.is_empty() {

@@ -37,7 +37,7 @@ n_images = 4
 "#;
 
 fn resolved(text: &str, preset: &str) -> Result<Spec> {
-    resolve(&Suite::parse(text)?, preset, false, 1)
+    resolve(&Suite::parse("suite", text)?, preset, false, 1)
 }
 
 /// The error of the suite with `new` in place of `old`, in the preset `quick`.
@@ -175,7 +175,8 @@ fn presets_are_optional_and_change_what_they_name() {
 #[test]
 fn synthetic_data_are_optional() {
     let mnist = SUITE.replace("synthetic-digits", "mnist");
-    let resolve = |text: &str, synthetic| resolve(&Suite::parse(text).unwrap(), "x", synthetic, 1);
+    let resolve =
+        |text: &str, synthetic| resolve(&Suite::parse("suite", text).unwrap(), "x", synthetic, 1);
     assert_eq!(resolve(&mnist, false).unwrap().data.name(), "mnist");
     let error = resolve(&mnist, true).unwrap_err().to_string();
     assert!(error.contains("`synthetic`: the suite names no synthetic data"), "{error}");

@@ -123,8 +123,7 @@ impl Args {
 
     fn organize(&self, images: PathBuf, labels: ValLabels) -> Organize {
         let usual = if images.is_file() { Mode::Extract } else { Mode::Hardlink };
-        let mode = self.mode.unwrap_or(usual);
-        Organize { labels, images, root: self.out.clone(), mode }
+        Organize { labels, images, root: self.out.clone(), mode: self.mode.unwrap_or(usual) }
     }
 }
 
