@@ -44,7 +44,7 @@ fn examples(n: usize) -> Examples {
 }
 
 fn pgd(n_steps: usize) -> AttackSpec {
-    AttackSpec::Pgd(Pgd { eps: EPS, step_size: EPS / 4.0, n_steps, ..Pgd::default() })
+    AttackSpec::Pgd(Pgd { eps: EPS, step_size: Some(EPS / 4.0), n_steps, ..Pgd::default() })
 }
 
 fn against(attack: AttackSpec) -> Option<Box<dyn Perturb>> {

@@ -73,7 +73,7 @@ mod tests {
     const EPS: f32 = 0.3;
 
     fn pgd7() -> AttackSpec {
-        AttackSpec::Pgd(Pgd { eps: EPS, step_size: EPS / 4.0, n_steps: 7, ..Pgd::default() })
+        AttackSpec::Pgd(Pgd { eps: EPS, step_size: Some(EPS / 4.0), n_steps: 7, ..Pgd::default() })
     }
 
     fn fast() -> AttackSpec {
@@ -144,7 +144,7 @@ mod tests {
         let model = model(3);
         let victim = victim(&model);
         let batch = batch(&victim, &examples(&victim, 5, (0.0, 1.0)));
-        let attack = pgd7().as_dyn().with_eps(0.0).unwrap();
+        let attack = pgd7().with_eps(0.0).unwrap();
         let images = training(attack).perturb(&model, &batch, Stream::new(1)).unwrap();
         assert_eq!(bits(&values(&images)), bits(&values(&batch.images)));
     }

@@ -1,15 +1,12 @@
-//! The contract of attacks, and their registry.
+//! The contract of attacks.
 
-use kd_core::{Error, Result, Stream, in_range, registry};
+use kd_core::{Error, Result, Stream, in_range};
 
-use crate::attacks::{
-    Apgd, AutoAttack, Bim, CarliniWagner, DeepFool, Fab, Fgsm, Jsma, MiFgsm, Pgd, Square,
-};
 use crate::{Examples, Norm, Victim};
 
 /// A way to change images so that a network errs.
 ///
-/// [`AttackSpec`] has those that suite files name; any other type that implements this trait is run,
+/// [`crate::AttackSpec`] has those that suite files name; any other type that implements this trait is run,
 /// trained against and evaluated just as well.
 pub trait Attack: Send + Sync {
     /// Refuses settings outside their domain.
@@ -27,9 +24,13 @@ pub trait Attack: Send + Sync {
     /// adversarial image.
     fn eps(&self) -> Option<f32>;
 
-    /// The same attack of the registry with another radius; none where there is no radius, and for
-    /// attacks of others.
-    fn with_eps(&self, _eps: f32) -> Option<AttackSpec> {
+    /// Takes another radius; returns whether it has one.
+    fn set_eps(&mut self, _eps: f32) -> bool {
+        false
+    }
+
+    /// The length of its steps, where they all have the same.
+    fn step_size(&self) -> Option<f32> {
         None
     }
 
@@ -54,53 +55,6 @@ pub trait Attack: Send + Sync {
     /// [`Error::Config`] when it cannot work on such a network or without targets; whatever the
     /// network reports.
     fn run(&self, victim: &Victim<'_>, examples: &Examples, stream: Stream) -> Result<Vec<f32>>;
-}
-
-registry! {
-    /// An attack, chosen by `kind` in a suite file; the default settings are those of its source.
-    pub enum AttackSpec: dyn Attack {
-        "fgsm" => Fgsm(Fgsm),
-        "bim" => Bim(Bim),
-        "pgd" => Pgd(Pgd),
-        "mi-fgsm" => MiFgsm(MiFgsm),
-        "deepfool" => DeepFool(DeepFool),
-        "cw" => CarliniWagner(CarliniWagner),
-        "jsma" => Jsma(Jsma),
-        "apgd" => Apgd(Apgd),
-        "fab" => Fab(Fab),
-        "square" => Square(Square),
-        "autoattack" => AutoAttack(AutoAttack),
-    }
-}
-
-impl Attack for AttackSpec {
-    fn check(&self) -> Result<()> {
-        self.as_dyn().check()
-    }
-
-    fn norm(&self) -> Norm {
-        self.as_dyn().norm()
-    }
-
-    fn eps(&self) -> Option<f32> {
-        self.as_dyn().eps()
-    }
-
-    fn with_eps(&self, eps: f32) -> Option<AttackSpec> {
-        self.as_dyn().with_eps(eps)
-    }
-
-    fn uses_gradients(&self) -> bool {
-        self.as_dyn().uses_gradients()
-    }
-
-    fn n_passes(&self, n_pixels: usize) -> usize {
-        self.as_dyn().n_passes(n_pixels)
-    }
-
-    fn run(&self, victim: &Victim<'_>, examples: &Examples, stream: Stream) -> Result<Vec<f32>> {
-        self.as_dyn().run(victim, examples, stream)
-    }
 }
 
 /// [`Error::Config`] for `field` unless it is at least 1.

@@ -60,7 +60,7 @@ fn gradient_signs_lead_to_the_best_image_of_the_ball() {
     let victim = victim(&model);
     let examples = some_examples(&victim);
     let want = optima(&model, &examples);
-    let (eps, step_size) = (EPS, EPS / 10.0);
+    let (eps, step_size) = (EPS, Some(EPS / 10.0));
     // From a random start the other side of the ball is 2 eps away.
     let specs = [
         AttackSpec::Fgsm(Fgsm { eps, ..Fgsm::default() }),

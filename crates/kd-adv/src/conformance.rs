@@ -63,7 +63,7 @@ fn settings_survive_serde_and_unknown_ones_are_refused() {
 fn a_radius_of_0_leaves_the_images_as_they_are() {
     let victim = victim(&*MODEL);
     let examples = images(&victim);
-    for spec in bounded().iter().map(|spec| spec.as_dyn().with_eps(0.0).unwrap()) {
+    for spec in bounded().iter().map(|spec| spec.with_eps(0.0).unwrap()) {
         let pixels = run(&spec, &victim, &examples).pixels;
         assert_eq!(bits(&pixels), bits(&examples.pixels), "{}", spec.name());
     }
@@ -75,7 +75,7 @@ fn a_radius_outside_its_domain_is_refused() {
         .into_iter()
         .flat_map(|spec| [-0.1, f32::NAN, f32::INFINITY].map(|e| (spec.clone(), e)))
     {
-        let bad = spec.as_dyn().with_eps(eps).unwrap();
+        let bad = spec.with_eps(eps).unwrap();
         let error = bad.as_dyn().check().unwrap_err();
         let named = matches!(&error, Error::Config { field, .. } if field.ends_with("eps"));
         assert!(named, "{} with eps = {eps}: {error}", spec.name());
@@ -85,7 +85,7 @@ fn a_radius_outside_its_domain_is_refused() {
 #[test]
 fn another_radius_is_kept_and_stays_acceptable() {
     for (spec, eps) in bounded().iter().flat_map(|spec| [0.0, 1e-3, 0.5, 1.0].map(|e| (spec, e))) {
-        let other = spec.as_dyn().with_eps(eps).unwrap();
+        let other = spec.with_eps(eps).unwrap();
         assert_eq!((other.name(), other.as_dyn().eps()), (spec.name(), Some(eps)));
         other.as_dyn().check().unwrap();
     }
@@ -141,7 +141,7 @@ fn success_rises_with_the_radius_up_to_all_images() {
     let examples = examples(&victim, 20, (0.2, 0.8));
     for spec in bounded() {
         let n_successes = |eps: f32| {
-            let spec = spec.as_dyn().with_eps(eps).unwrap();
+            let spec = spec.with_eps(eps).unwrap();
             run(&spec, &victim, &examples).successes.into_iter().filter(|s| *s).count()
         };
         let counts = [0.0, 0.01, 0.02, 0.05, 0.1, 0.2, 1.0].map(n_successes);
@@ -157,7 +157,7 @@ fn targets_are_reached_or_refused() {
     let victim = victim(&model);
     let examples = targeted(examples(&victim, 10, (0.3, 0.7)), 5);
     for spec in all() {
-        let spec = spec.as_dyn().with_eps(0.4).unwrap_or(spec);
+        let spec = spec.with_eps(0.4).unwrap_or(spec);
         match attack(&spec, &victim, &examples, Stream::new(1)) {
             Ok(attacked) => {
                 let reached = successes(&victim, &examples, &attacked.pixels);

@@ -14,12 +14,13 @@ mod norm;
 mod objective;
 mod pictures;
 mod runner;
+mod spec;
 #[cfg(test)]
 mod testing;
 mod victim;
 
 pub use adversarial::AdversarialTraining;
-pub use attack::{Attack, AttackSpec};
+pub use attack::Attack;
 pub use attacks::*;
 pub use audit::Audit;
 pub use evaluation::{
@@ -30,4 +31,5 @@ pub use norm::Norm;
 pub use objective::{Objective, ObjectiveKind};
 pub use pictures::{encode_png, picture_grid};
 pub use runner::{Attacked, attack};
+pub use spec::AttackSpec;
 pub use victim::{Pullback, Victim};

@@ -4,7 +4,7 @@
 ///
 /// Each type is its own configuration and implementation: plain serde data with `Default` (the
 /// source's values) that implements the family's trait. The enum gets `NAMES`, `name()`,
-/// `as_dyn()`, `From` each entry, and `all()`, the list that conformance tests walk, so that an
+/// `as_dyn()`, `as_dyn_mut()`, `From` each entry, and `all()`, the list that conformance tests walk, so that an
 /// entry cannot skip them.
 #[macro_export]
 macro_rules! registry {
@@ -34,6 +34,11 @@ macro_rules! registry {
 
             /// This entry as its contract.
             pub fn as_dyn(&self) -> &dyn $contract {
+                match self { $(Self::$variant(entry) => entry),+ }
+            }
+
+            /// The same, to be changed.
+            pub fn as_dyn_mut(&mut self) -> &mut dyn $contract {
                 match self { $(Self::$variant(entry) => entry),+ }
             }
         }

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::standing::{Outcome, Standing};
 use super::{Apgd, Fab, Square};
 use crate::attack::{at_least_one, check_ball};
-use crate::{Attack, AttackSpec, Examples, Norm, Victim};
+use crate::{Attack, Examples, Norm, Victim};
 
 /// The standard ensemble without settings to tune: APGD on the cross entropy, targeted APGD on DLR,
 /// targeted FAB, and Square, each on the examples that those before left standing.
@@ -41,17 +41,17 @@ impl Default for AutoAttack {
 
 impl AutoAttack {
     /// The attacks in their order, with the names that their streams of random numbers have.
-    fn parts(&self) -> [(&'static str, AttackSpec); 4] {
+    fn parts(&self) -> [(&'static str, Box<dyn Attack>); 4] {
         let Self { norm, eps, n_steps, n_queries } = *self;
         let apgd = Apgd { norm, eps, n_steps, ..Apgd::default() };
         let apgd_t = Apgd { n_steps, ..Apgd::targeted(norm, eps) };
         let fab_t = Fab { n_steps, ..Fab::targeted(norm, eps) };
         let square = Square { norm, eps, n_queries, resc_schedule: false, ..Square::default() };
         [
-            ("apgd-ce", AttackSpec::Apgd(apgd)),
-            ("apgd-t", AttackSpec::Apgd(apgd_t)),
-            ("fab-t", AttackSpec::Fab(fab_t)),
-            ("square", AttackSpec::Square(square)),
+            ("apgd-ce", Box::new(apgd)),
+            ("apgd-t", Box::new(apgd_t)),
+            ("fab-t", Box::new(fab_t)),
+            ("square", Box::new(square)),
         ]
     }
 }
@@ -84,8 +84,9 @@ impl Attack for AutoAttack {
         Some(self.eps)
     }
 
-    fn with_eps(&self, eps: f32) -> Option<AttackSpec> {
-        Some(AttackSpec::AutoAttack(Self { eps, ..self.clone() }))
+    fn set_eps(&mut self, eps: f32) -> bool {
+        self.eps = eps;
+        true
     }
 
     fn n_passes(&self, _n_pixels: usize) -> usize {
@@ -107,7 +108,7 @@ impl Attack for AutoAttack {
                 break;
             }
             let left = standing.examples();
-            let images = part.as_dyn().run(victim, &left, stream.at(name))?;
+            let images = part.run(victim, &left, stream.at(name))?;
             standing.settle(&outcomes(victim, &left, &images)?);
         }
         Ok(standing.into_images())
@@ -135,9 +136,8 @@ mod tests {
             let mut want = examples.pixels.clone();
             let mut done = vec![false; 40];
             for (name, part) in auto.parts() {
-                part.as_dyn().check().unwrap();
-                let images =
-                    part.as_dyn().run(&victim, &examples, Stream::new(4).at(name)).unwrap();
+                part.check().unwrap();
+                let images = part.run(&victim, &examples, Stream::new(4).at(name)).unwrap();
                 let n_pixels = victim.n_pixels();
                 for (i, success) in successes(&victim, &examples, &images).into_iter().enumerate() {
                     if success && !done[i] {
@@ -161,7 +161,7 @@ mod tests {
             parts.each_ref().map(|(name, _)| *name),
             ["apgd-ce", "apgd-t", "fab-t", "square"]
         );
-        assert!(parts.iter().all(|(_, part)| part.as_dyn().eps() == Some(0.3)));
+        assert!(parts.iter().all(|(_, part)| part.eps() == Some(0.3)));
     }
 
     #[test]

@@ -3,8 +3,8 @@
 use kd_core::{Result, Stream};
 use serde::{Deserialize, Serialize};
 
-use super::iterate::{Ascent, rescaled};
-use crate::{Attack, AttackSpec, Examples, Norm, Objective, Victim};
+use super::iterate::{Ascent, part_of};
+use crate::{Attack, Examples, Norm, Objective, Victim};
 
 /// FGSM in small steps from the image itself: `x_{t+1} = clip(x_t + step_size * sign(dJ/dx))`, cut
 /// to the L-infinity ball and the box after each (Kurakin, Goodfellow and Bengio 2017,
@@ -14,8 +14,9 @@ use crate::{Attack, AttackSpec, Examples, Norm, Objective, Victim};
 pub struct Bim {
     /// Radius of the L-infinity ball, in units of `[0, 1]` pixels.
     pub eps: f32,
-    /// Length of a step, in the same units; another radius changes it in proportion.
-    pub step_size: f32,
+    /// Length of a step, in the same units; where none is given, a sixteenth of the radius.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub step_size: Option<f32>,
     /// Number of steps.
     pub n_steps: usize,
     /// The function J that is made larger.
@@ -26,7 +27,7 @@ impl Default for Bim {
     /// Radius 16/255 in steps of 1/255, `min(16 + 4, 1.25 * 16)` of them, as in section 2.2.
     fn default() -> Self {
         let objective = Objective::default();
-        Self { eps: 16.0 / 255.0, step_size: 1.0 / 255.0, n_steps: 20, objective }
+        Self { eps: 16.0 / 255.0, step_size: None, n_steps: 20, objective }
     }
 }
 
@@ -43,9 +44,13 @@ impl Attack for Bim {
         Some(self.eps)
     }
 
-    fn with_eps(&self, eps: f32) -> Option<AttackSpec> {
-        let step_size = rescaled(self.step_size, self.eps, eps);
-        Some(AttackSpec::Bim(Self { eps, step_size, ..self.clone() }))
+    fn set_eps(&mut self, eps: f32) -> bool {
+        self.eps = eps;
+        true
+    }
+
+    fn step_size(&self) -> Option<f32> {
+        Some(self.ascent().step_size)
     }
 
     fn n_passes(&self, _n_pixels: usize) -> usize {
@@ -62,7 +67,7 @@ impl Bim {
         Ascent {
             norm: Norm::Linf,
             eps: self.eps,
-            step_size: self.step_size,
+            step_size: self.step_size.unwrap_or(part_of(self.eps, 16.0)),
             n_steps: self.n_steps,
             decay: None,
             objective: self.objective,
@@ -81,7 +86,7 @@ mod tests {
         let model = Mlp::small(2);
         let victim = victim(&model);
         let examples = examples(&victim, 5, (0.0, 1.0));
-        let bim = Bim { eps: 0.1, step_size: 0.1, n_steps: 1, ..Bim::default() };
+        let bim = Bim { eps: 0.1, step_size: Some(0.1), n_steps: 1, ..Bim::default() };
         let fgsm = Fgsm { eps: 0.1, ..Fgsm::default() };
         let stream = Stream::new(0);
         let (a, b) = (bim.run(&victim, &examples, stream), fgsm.run(&victim, &examples, stream));

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::attack::at_least_one;
 use crate::objective::order;
-use crate::{Attack, AttackSpec, Examples, Norm, Victim};
+use crate::{Attack, Examples, Norm, Victim};
 
 /// DeepFool for L2 (Moosavi-Dezfooli, Fawzi, Frossard 2016, arXiv:1511.04599, algorithm 2), on
 /// logits: with `f_k = z_k - z_label` and `w_k` its gradient, step by
@@ -54,10 +54,6 @@ impl Attack for DeepFool {
     }
 
     fn eps(&self) -> Option<f32> {
-        None
-    }
-
-    fn with_eps(&self, _eps: f32) -> Option<AttackSpec> {
         None
     }
 

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::iterate::Ascent;
 use super::pgd::random_starts;
-use crate::{Attack, AttackSpec, Examples, Norm, Objective, Victim};
+use crate::{Attack, Examples, Norm, Objective, Victim};
 
 /// One step to the edge of the ball: `x' = clip(x + eps * sign(dJ/dx))`, for L2
 /// `x + eps * g / |g|_2` (Goodfellow, Shlens and Szegedy 2015, arXiv:1412.6572).
@@ -51,8 +51,9 @@ impl Attack for Fgsm {
         Some(self.eps)
     }
 
-    fn with_eps(&self, eps: f32) -> Option<AttackSpec> {
-        Some(AttackSpec::Fgsm(Self { eps, ..self.clone() }))
+    fn set_eps(&mut self, eps: f32) -> bool {
+        self.eps = eps;
+        true
     }
 
     fn run(&self, victim: &Victim<'_>, examples: &Examples, stream: Stream) -> Result<Vec<f32>> {

@@ -79,17 +79,18 @@ fn accumulate(g: &mut [f32], gradient: &[f32], n_pixels: usize, decay: f32) {
     });
 }
 
-/// A step size after a change of the radius: in proportion, so that as many steps reach as far.
-/// A radius of 0 leaves it, since no step may be 0.
-pub(super) fn rescaled(step_size: f32, eps: f32, new_eps: f32) -> f32 {
-    if eps > 0.0 && new_eps > 0.0 { step_size * (new_eps / eps) } else { step_size }
+/// The step size of an attack that is given none: a part of the radius, and a number above 0 where that
+/// is 0, since no step may be 0.
+pub(super) fn part_of(eps: f32, parts: f32) -> f32 {
+    if eps > 0.0 { eps / parts } else { 1.0 }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::attacks::{Bim, Pgd};
     use crate::testing::{Mlp, bits, examples, floats, golden, numbers, predictions, victim};
-    use crate::{AttackSpec, attack};
+    use crate::{Attack, AttackSpec, attack};
     use kd_core::Stream;
 
     #[test]
@@ -100,10 +101,14 @@ mod tests {
     }
 
     #[test]
-    fn a_step_size_keeps_its_proportion_and_stays_positive() {
-        assert!((rescaled(0.01, 0.3, 0.6) - 0.02).abs() < 1e-8);
-        let kept = [rescaled(0.01, 0.3, 0.0), rescaled(0.01, 0.0, 0.3)];
-        assert_eq!(bits(&kept), bits(&[0.01, 0.01]));
+    fn a_step_size_that_is_given_stays_and_the_default_follows_the_radius() {
+        let at = |spec: AttackSpec, eps| spec.with_eps(eps).unwrap().step_size().unwrap();
+        let given = || Pgd { step_size: Some(0.02), ..Pgd::default() };
+        assert_eq!(bits(&[at(given().into(), 0.1)]), bits(&[0.02]));
+        assert!((at(Pgd::default().into(), 0.3) - 0.01).abs() < 1e-8);
+        assert!((at(Pgd::default().into(), 0.6) - 0.02).abs() < 1e-8);
+        assert!((at(Bim::default().into(), 16.0 / 255.0) - 1.0 / 255.0).abs() < 1e-8);
+        assert!(at(Pgd::default().into(), 0.0) > 0.0);
     }
 
     /// `J` of a linear network along a path is known: each L2 step moves by `step_size` along the

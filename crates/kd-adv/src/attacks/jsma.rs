@@ -5,7 +5,7 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::objective::order;
-use crate::{Attack, AttackSpec, Examples, Norm, Victim};
+use crate::{Attack, Examples, Norm, Victim};
 
 /// The Jacobian-based saliency map attack (Papernot et al. 2016, arXiv:1511.07528, algorithms 2 and
 /// 3), the one that defensive distillation was made against. Of all pairs of pixels that are not at
@@ -52,10 +52,6 @@ impl Attack for Jsma {
     }
 
     fn eps(&self) -> Option<f32> {
-        None
-    }
-
-    fn with_eps(&self, _eps: f32) -> Option<AttackSpec> {
         None
     }
 

@@ -4,7 +4,7 @@ use kd_core::{Result, Stream, in_range};
 use serde::{Deserialize, Serialize};
 
 use super::iterate::Ascent;
-use crate::{Attack, AttackSpec, Examples, Norm, Objective, Victim};
+use crate::{Attack, Examples, Norm, Objective, Victim};
 
 /// BIM with momentum, whose images transfer better to other networks:
 /// `g_{t+1} = decay * g_t + dJ/dx / |dJ/dx|_1`, `x_{t+1} = clip(x_t + eps / n_steps * sign(g_{t+1}))`
@@ -51,8 +51,13 @@ impl Attack for MiFgsm {
         Some(self.eps)
     }
 
-    fn with_eps(&self, eps: f32) -> Option<AttackSpec> {
-        Some(AttackSpec::MiFgsm(Self { eps, ..self.clone() }))
+    fn set_eps(&mut self, eps: f32) -> bool {
+        self.eps = eps;
+        true
+    }
+
+    fn step_size(&self) -> Option<f32> {
+        Some(self.ascent().step_size)
     }
 
     fn n_passes(&self, _n_pixels: usize) -> usize {
@@ -89,7 +94,7 @@ mod tests {
         let victim = victim(&model);
         let examples = examples(&victim, 5, (0.0, 1.0));
         let run = |attack: &dyn Attack| attack.run(&victim, &examples, Stream::new(0)).unwrap();
-        let bim = Bim { eps: 0.4, step_size: 0.04, n_steps: 10, ..Bim::default() };
+        let bim = Bim { eps: 0.4, step_size: Some(0.04), n_steps: 10, ..Bim::default() };
         let mi = |decay| MiFgsm { eps: 0.4, decay, ..MiFgsm::default() };
         assert_eq!(bits(&run(&mi(0.0))), bits(&run(&bim)));
         assert_ne!(bits(&run(&mi(1.0))), bits(&run(&bim)));

@@ -4,9 +4,9 @@ use kd_core::{Error, Result, Stream, argmax};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use super::iterate::{Ascent, rescaled};
+use super::iterate::{Ascent, part_of};
 use crate::attack::at_least_one;
-use crate::{Attack, AttackSpec, Examples, Norm, Objective, Victim};
+use crate::{Attack, Examples, Norm, Objective, Victim};
 
 /// Steps along the gradient from a random point of the ball, projected back into it after each:
 /// `x_{t+1} = project(x_t + step_size * sign(dJ/dx))`, for L2 along `g / |g|_2` (Madry et al. 2018,
@@ -19,8 +19,9 @@ use crate::{Attack, AttackSpec, Examples, Norm, Objective, Victim};
 pub struct Pgd {
     /// Radius of the ball, in units of `[0, 1]` pixels.
     pub eps: f32,
-    /// Length of a step, in the same units; another radius changes it in proportion.
-    pub step_size: f32,
+    /// Length of a step, in the same units; where none is given, a thirtieth of the radius.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub step_size: Option<f32>,
     /// Number of steps.
     pub n_steps: usize,
     /// Whether to begin at a random point of the ball rather than at the image.
@@ -40,7 +41,7 @@ impl Default for Pgd {
     fn default() -> Self {
         let (norm, objective) = (Norm::Linf, Objective::default());
         let (random_start, restarts) = (true, 1);
-        Self { eps: 0.3, step_size: 0.01, n_steps: 40, random_start, restarts, norm, objective }
+        Self { eps: 0.3, step_size: None, n_steps: 40, random_start, restarts, norm, objective }
     }
 }
 
@@ -62,9 +63,13 @@ impl Attack for Pgd {
         Some(self.eps)
     }
 
-    fn with_eps(&self, eps: f32) -> Option<AttackSpec> {
-        let step_size = rescaled(self.step_size, self.eps, eps);
-        Some(AttackSpec::Pgd(Self { eps, step_size, ..self.clone() }))
+    fn set_eps(&mut self, eps: f32) -> bool {
+        self.eps = eps;
+        true
+    }
+
+    fn step_size(&self) -> Option<f32> {
+        Some(self.ascent().step_size)
     }
 
     fn n_passes(&self, _n_pixels: usize) -> usize {
@@ -103,7 +108,7 @@ impl Pgd {
         Ascent {
             norm: self.norm,
             eps: self.eps,
-            step_size: self.step_size,
+            step_size: self.step_size.unwrap_or(part_of(self.eps, 30.0)),
             n_steps: self.n_steps,
             decay: None,
             objective: self.objective,
@@ -191,7 +196,7 @@ mod tests {
         let victim = victim(&model);
         let examples = targeted(examples(&victim, 20, (0.3, 0.7)), 5);
         for (norm, eps) in [(Norm::Linf, 0.3), (Norm::L2, 1.2)] {
-            let pgd = Pgd { norm, eps, step_size: eps / 10.0, ..Pgd::default() };
+            let pgd = Pgd { norm, eps, step_size: Some(eps / 10.0), ..Pgd::default() };
             let images = run(&pgd, &victim, &examples);
             assert_eq!(successes(&victim, &examples, &images), [true; 20], "{norm:?}");
         }
@@ -208,7 +213,7 @@ mod tests {
             refused(Pgd { eps, ..good.clone() }, "eps");
         }
         for step_size in [0.0, -0.1, f32::NAN, f32::INFINITY] {
-            refused(Pgd { step_size, ..good.clone() }, "step_size");
+            refused(Pgd { step_size: Some(step_size), ..good.clone() }, "step_size");
         }
         refused(Pgd { n_steps: 0, ..good.clone() }, "n_steps");
         refused(Pgd { restarts: 0, ..good.clone() }, "restarts");

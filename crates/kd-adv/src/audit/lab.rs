@@ -40,7 +40,13 @@ impl Lab<'_> {
 
     fn pgd(&self, objective: Objective) -> Pgd {
         let Audit { eps, n_steps, .. } = *self.audit;
-        Pgd { eps, step_size: 4.0 * eps / n_steps as f32, n_steps, objective, ..Pgd::default() }
+        Pgd {
+            eps,
+            step_size: Some(4.0 * eps / n_steps as f32),
+            n_steps,
+            objective,
+            ..Pgd::default()
+        }
     }
 
     /// One step along the gradient of the cross entropy.
@@ -56,7 +62,7 @@ impl Lab<'_> {
     /// The plain attack with the radius times `factor`, at most 1.
     pub(super) fn plain_at(&self, factor: f32) -> AttackSpec {
         let eps = (self.audit.eps * factor).min(1.0);
-        let step_size = 4.0 * eps / self.audit.n_steps as f32;
+        let step_size = Some(4.0 * eps / self.audit.n_steps as f32);
         AttackSpec::Pgd(Pgd { eps, step_size, ..self.pgd(Objective::default()) })
     }
 

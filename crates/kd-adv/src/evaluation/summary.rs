@@ -68,7 +68,7 @@ pub fn at_radii(spec: &AttackSpec, radii: &[f32]) -> Result<Vec<AttackSpec>> {
         if radii[..i].contains(&eps) {
             return Err(Error::config("eps", format!("{eps} is given twice")));
         }
-        let spec = spec.as_dyn().with_eps(eps).ok_or_else(|| {
+        let spec = spec.with_eps(eps).ok_or_else(|| {
             let reason = format!("`{}` has no radius: it looks for the nearest image", spec.name());
             Error::config("eps", reason)
         })?;

@@ -68,6 +68,8 @@ pub struct AttackResult {
     /// The counts.
     #[serde(flatten)]
     pub record: AttackRecord,
+    /// The length of its steps, where they all have the same.
+    pub step_size: Option<f32>,
     /// Before the attack.
     pub clean_accuracy: f64,
     /// After it.
@@ -86,11 +88,12 @@ pub struct AttackResult {
 
 impl AttackResult {
     /// The record with its fractions and intervals.
-    fn new(record: AttackRecord, pictures: Option<PicturesRecord>) -> Self {
+    fn new(spec: &AttackSpec, record: AttackRecord, pictures: Option<PicturesRecord>) -> Self {
         let AttackRecord { total, correct, robust, robust_rounded, .. } = record;
         let fraction = |count: usize| count as f64 / total.max(1) as f64;
         let successes = correct.saturating_sub(robust);
         Self {
+            step_size: spec.as_dyn().step_size(),
             clean_accuracy: fraction(correct),
             robust_accuracy: fraction(robust),
             robust_interval: wilson(robust, total),
@@ -214,12 +217,12 @@ fn attack(
     let Some((record, done)) = bench.attack((kind, &name), spec, groups)? else {
         return Ok(None);
     };
-    let Some(store) = store else { return Ok(Some(AttackResult::new(record, None))) };
+    let Some(store) = store else { return Ok(Some(AttackResult::new(spec, record, None))) };
     store.finish(&name, &done)?;
     let rows: Vec<usize> = (0..done.len().min(N_PICTURES)).collect();
     let place = (store.folder.path(), format!("{name}.png"));
     let pictures = bench.picture(place, (kind, &rows), &done)?;
-    Ok(Some(AttackResult::new(record, Some(pictures))))
+    Ok(Some(AttackResult::new(spec, record, Some(pictures))))
 }
 
 /// What an attack's files are called: `pgd-eps0.1`.

@@ -11,7 +11,7 @@ use self::schedule::checkpoints;
 use self::search::Search;
 use super::standing::{Outcome, Round, Rounds};
 use crate::attack::{at_least_one, check_ball};
-use crate::{Attack, AttackSpec, Examples, Norm, Objective, ObjectiveKind, Victim};
+use crate::{Attack, Examples, Norm, Objective, ObjectiveKind, Victim};
 
 /// Projected gradient ascent that chooses its own step size.
 ///
@@ -124,8 +124,9 @@ impl Attack for Apgd {
         Some(self.eps)
     }
 
-    fn with_eps(&self, eps: f32) -> Option<AttackSpec> {
-        Some(AttackSpec::Apgd(Self { eps, ..self.clone() }))
+    fn set_eps(&mut self, eps: f32) -> bool {
+        self.eps = eps;
+        true
     }
 
     fn n_passes(&self, _n_pixels: usize) -> usize {

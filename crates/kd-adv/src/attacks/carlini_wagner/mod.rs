@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use self::search::Search;
 use crate::attack::{at_least_one, positive};
-use crate::{Attack, AttackSpec, Examples, Norm, Objective, ObjectiveKind, Victim};
+use crate::{Attack, Examples, Norm, Objective, ObjectiveKind, Victim};
 
 /// The L2 attack of Carlini and Wagner 2017 (arXiv:1608.04644): with `x' = (tanh(w) + 1) / 2`,
 /// minimize `|x' - x|^2 + c * max(0, kappa - m(x'))` over `w` by Adam, for `n_searches` constants
@@ -90,10 +90,6 @@ impl Attack for CarliniWagner {
     }
 
     fn eps(&self) -> Option<f32> {
-        None
-    }
-
-    fn with_eps(&self, _eps: f32) -> Option<AttackSpec> {
         None
     }
 

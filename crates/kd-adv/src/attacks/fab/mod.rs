@@ -11,7 +11,7 @@ use self::search::{Plane, Search};
 use super::standing::{Outcome, Round, Rounds};
 use crate::attack::{at_least_one, check_ball};
 use crate::objective::best_other;
-use crate::{Attack, AttackSpec, Examples, Norm, Victim};
+use crate::{Attack, Examples, Norm, Victim};
 
 /// Looks for the nearest adversarial image along the border between two classes.
 ///
@@ -176,8 +176,9 @@ impl Attack for Fab {
         self.eps
     }
 
-    fn with_eps(&self, eps: f32) -> Option<AttackSpec> {
-        self.eps.map(|_| AttackSpec::Fab(Self { eps: Some(eps), ..self.clone() }))
+    fn set_eps(&mut self, eps: f32) -> bool {
+        self.eps = self.eps.map(|_| eps);
+        self.eps.is_some()
     }
 
     fn n_passes(&self, _n_pixels: usize) -> usize {

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use self::proposal::Proposer;
 use super::standing::{Outcome, Standing};
 use crate::attack::{at_least_one, check_ball};
-use crate::{Attack, AttackSpec, Examples, Norm, Objective, ObjectiveKind, Victim};
+use crate::{Attack, Examples, Norm, Objective, ObjectiveKind, Victim};
 
 /// Random search over squares of pixels at the border of the ball: it sees the logits, but no
 /// gradient.
@@ -133,8 +133,9 @@ impl Attack for Square {
         Some(self.eps)
     }
 
-    fn with_eps(&self, eps: f32) -> Option<AttackSpec> {
-        Some(AttackSpec::Square(Self { eps, ..self.clone() }))
+    fn set_eps(&mut self, eps: f32) -> bool {
+        self.eps = eps;
+        true
     }
 
     fn uses_gradients(&self) -> bool {

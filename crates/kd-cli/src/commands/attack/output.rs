@@ -25,7 +25,8 @@ pub(super) fn print(report: &AttackReport) {
 }
 
 fn print_attacks(attacks: &[AttackResult]) {
-    let head = ["attack", "eps", "robust", "95 %", "8-bit", "success", "mean distance", "median"];
+    let head =
+        ["attack", "eps", "step", "robust", "95 %", "8-bit", "success", "mean distance", "median"];
     let mut rows = vec![head.map(str::to_owned)];
     rows.extend(attacks.iter().map(row));
     table::print(&rows, "", &[]);
@@ -37,13 +38,14 @@ fn print_attacks(attacks: &[AttackResult]) {
     println!();
 }
 
-fn row(attack: &AttackResult) -> [String; 8] {
+fn row(attack: &AttackResult) -> [String; 9] {
     let record = &attack.record;
     let [low, high] = attack.robust_interval;
     let length = |value: Option<f64>| value.map_or("-".into(), |value| format!("{value:.4}"));
     [
         record.attack.clone(),
         record.eps.map_or("-".into(), |eps| eps.to_string()),
+        attack.step_size.map_or("-".into(), |step| step.to_string()),
         percent(attack.robust_accuracy),
         format!("{:.1} to {:.1}", 100.0 * low, 100.0 * high),
         percent(attack.robust_accuracy_rounded),
