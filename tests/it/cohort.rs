@@ -117,10 +117,10 @@ fn students_learn_from_the_perturbed_images() {
 fn what_diverges_is_named() {
     let folder = tempfile::tempdir().unwrap();
     let sgd = OptimizerSpec::Sgd(Sgd::default());
-    let plan = Plan { learning_rate: 1e30, optimizer: sgd, ..plan() };
+    let plan = Plan { learning_rate: 1e30, optimizer: sgd.clone(), ..plan() };
     let mut students = two_students();
     for student in &mut students {
-        student.optimizer = Box::new(kd_train::Optimizer::new(sgd, student.model.params()));
+        student.optimizer = Box::new(kd_train::Optimizer::new(sgd.clone(), student.model.params()));
     }
     let result = train(folder.path(), students, &plan, &AtomicBool::new(false));
     let Err(Error::Diverged { what, epoch: 1, step }) = result else {

@@ -4,11 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use candle_core::{Device, Tensor};
+use kd_core::ops::OptimizerSpec;
 use kd_core::{Batch, Classifier, Error, Mode, Perturb, Result, Stream, checkpoint};
 use serde::{Deserialize, Serialize};
 
 use crate::losses::{Loss, LossInput};
-use crate::optimizer::{Optimize, Optimizer, OptimizerSpec};
+use crate::optimizer::{Optimize, Optimizer};
 use crate::progress::Clock;
 use crate::tally::{Tally, Unread};
 use crate::teacher::Said;

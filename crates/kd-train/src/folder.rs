@@ -7,7 +7,8 @@ use std::time::Duration;
 use kd_core::{Error, Result, fsx};
 
 use crate::cohort::Cohort;
-use crate::fit::{Data, Outcome, Run, fit};
+use crate::course::{Data, Outcome, Run};
+use crate::fit::fit;
 use crate::metrics_log::MetricsLog;
 use crate::plan::Plan;
 use crate::progress::Counters;

@@ -2,6 +2,7 @@
 
 mod cohort;
 pub mod correction;
+mod course;
 mod evaluate;
 mod fit;
 mod folder;
@@ -14,21 +15,25 @@ mod progress;
 mod schedule;
 mod score;
 mod soft_targets;
+mod step;
 mod tally;
 mod teacher;
 #[cfg(test)]
 mod testing;
 
 pub use cohort::{Cohort, Student};
+pub use course::{Data, Outcome, Run};
 pub use evaluate::{EvalSet, logits};
-pub use fit::{Data, Outcome, Prepared, Run, fit, prepare, train_step};
+pub use fit::fit;
 pub use folder::fit_in;
 pub use kd_core::argmax;
+pub use kd_core::ops::OptimizerSpec;
 pub use losses::{Loss, LossInput, LossSpec};
 pub use metrics_log::MetricsLog;
-pub use optimizer::{Optimize, Optimizer, OptimizerSpec};
+pub use optimizer::{Optimize, Optimizer};
 pub use plan::Plan;
 pub use progress::Counters;
 pub use schedule::{Anneal, At, Schedule};
 pub use score::score;
 pub use soft_targets::{SoftTargetStore, SoftTargets};
+pub use step::{Prepared, prepare, train_step};

@@ -4,9 +4,10 @@ use kd_core::Result;
 use kd_core::record::{CurveRecord, EpochRecord, Evaluation, Record};
 
 use crate::cohort::{Best, Cohort, Student};
+use crate::course::{Course, Run};
 use crate::evaluate::EvalSet;
-use crate::fit::{Course, Run, settle};
 use crate::progress::timed;
+use crate::step::settle;
 
 impl Cohort {
     /// Whether a point of the learning curve is due within the epoch.

@@ -1,9 +1,9 @@
 //! How long and how fast to train.
 
+use kd_core::ops::OptimizerSpec;
 use kd_core::{Error, Result};
 use serde::{Deserialize, Serialize};
 
-use crate::optimizer::OptimizerSpec;
 use crate::schedule::{At, Schedule};
 
 /// How long and how fast to train.
@@ -68,7 +68,7 @@ impl Plan {
             let reason = format!("{} is not above 0", self.learning_rate);
             return Err(Error::config("learning_rate", reason));
         }
-        self.optimizer.check()?;
+        self.optimizer.as_dyn().check()?;
         self.schedule.check(self.n_epochs)
     }
 

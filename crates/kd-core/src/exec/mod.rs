@@ -8,6 +8,7 @@
 
 mod blocks;
 mod border;
+mod images;
 mod net;
 mod plan;
 mod run;

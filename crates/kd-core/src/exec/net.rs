@@ -5,13 +5,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use candle_core::{Device, Tensor};
 
-use super::border;
 use super::plan::{Plan, Purpose};
 use super::run::Run;
-use crate::act::{Act, Values};
+use super::{border, images};
+use crate::act::Act;
 use crate::graph::{Graph, Shapes};
 use crate::ops::ParamSpec;
-use crate::ops::layout::{to_nchw, to_nhwc};
 use crate::ops::step::Weight;
 use crate::{Classifier, Error, Mode, Params, Result, Stream, init};
 
@@ -114,18 +113,18 @@ impl Net {
             Mode::Eval if pixels.track_op() => Purpose::Gradient,
             Mode::Eval => Purpose::Evaluate,
         };
-        let images = Values::of(&to_nhwc(&pixels.detach())?)?;
-        let n = pixels.dims()[0];
-        let dims = [n, height, width, channels];
-        let images = Act::new(0, dims.to_vec(), images.into(), pixels.track_op());
-        let run = Run::forward(self.plan(purpose, taps)?, vec![images], mode)?;
+        let plan = self.plan(purpose, taps)?;
+        let values = images::values(pixels, plan.normalize.as_ref())?;
+        let dims = [pixels.dims()[0], height, width, channels];
+        let images = Act::new(0, dims.to_vec(), values.into(), pixels.track_op());
+        let run = Run::forward(plan.clone(), vec![images], mode)?;
         if purpose == Purpose::Evaluate {
             return border::untracked(run);
         }
         let backward = move |run: Run, of_outputs| {
-            let to_pixels = run.backward(of_outputs)?.swap_remove(0);
-            let to_pixels = to_pixels.map(|grad| to_nchw(&grad.into_tensor(&dims)?));
-            Ok(vec![to_pixels.transpose()?])
+            let grad = run.backward(of_outputs)?.swap_remove(0);
+            let to_pixels = |grad| images::gradient(grad, &dims, plan.normalize.as_ref());
+            Ok(vec![grad.map(to_pixels).transpose()?])
         };
         border::tracked(run, &[pixels], purpose == Purpose::Train, Box::new(backward))
     }

@@ -6,7 +6,7 @@ use super::blocks::{Block, ConvBlock, LinearBlock, NormBlock, SumBlock};
 use crate::act::Clamp;
 use crate::graph::{Graph, IMAGES, Node, Shapes};
 use crate::ops::step::Weight;
-use crate::ops::{BatchNorm, Conv2d, Dropout, Op};
+use crate::ops::{BatchNorm, Conv2d, Dropout, Normalize, Op};
 use crate::{Error, Result};
 
 /// What a plan is for.
@@ -30,6 +30,8 @@ pub(super) struct Place {
 /// Steps in the order in which they run.
 pub(super) struct Plan {
     pub(super) purpose: Purpose,
+    /// What the images go through before the first step.
+    pub(super) normalize: Option<Normalize>,
     pub(super) steps: Vec<Step>,
     /// Number of activations; those that it reads come first.
     pub(super) n_acts: usize,
@@ -106,7 +108,7 @@ impl Plan {
         let (block, outputs) = (head.block(), vec![output.clone()]);
         let mut steps = vec![Step { block, inputs, output, weights, last_reads: Vec::new() }];
         note_last_reads(&mut steps, &outputs, purpose);
-        Self { purpose, steps, n_acts, outputs }
+        Self { purpose, normalize: None, steps, n_acts, outputs }
     }
 }
 
@@ -118,6 +120,7 @@ struct Planner<'a> {
     n_reads: BTreeMap<&'a str, usize>,
     /// Where each node's output is.
     places: BTreeMap<&'a str, Place>,
+    normalize: Option<Normalize>,
     groups: Vec<Group>,
 }
 
@@ -141,12 +144,12 @@ impl<'a> Planner<'a> {
         taps.iter().chain([&graph.output]).for_each(|tap| *n_reads.entry(tap).or_default() += 1);
         let images = Place { act: 0, shape: graph.image_shape.to_vec() };
         let places = BTreeMap::from([(IMAGES, images)]);
-        Ok(Self { graph, shapes, purpose, n_reads, places, groups: Vec::new() })
+        Ok(Self { graph, shapes, purpose, n_reads, places, normalize: None, groups: Vec::new() })
     }
 
     fn add(&mut self, i: usize, node: &'a Node, weights: &[Weight]) {
         let shape = self.shapes.get(&node.name).to_vec();
-        if self.changes_nothing(node) {
+        if self.begins(node) || self.changes_nothing(node) {
             let place = Place { shape, ..self.places[node.inputs[0].as_str()].clone() };
             self.places.insert(&node.name, place);
             return;
@@ -157,6 +160,16 @@ impl<'a> Planner<'a> {
             self.groups.push(Group { inputs, weights, ..Group::new(&node.op, i) });
         }
         self.places.insert(&node.name, Place { act: i + 1, shape });
+    }
+
+    /// Whether `node` normalizes the images, which nothing else reads: then they come normalized.
+    fn begins(&mut self, node: &Node) -> bool {
+        let alone = self.n_reads.get(IMAGES) == Some(&1) && node.inputs == [IMAGES];
+        match &node.op {
+            Op::Normalize(normalize) if alone => self.normalize = Some(normalize.clone()),
+            _ => return false,
+        }
+        true
     }
 
     /// Dropout in evaluation, and what only calls the same values otherwise.
@@ -255,7 +268,7 @@ impl<'a> Planner<'a> {
         };
         let mut steps: Vec<Step> = self.groups.into_iter().map(step).collect();
         note_last_reads(&mut steps, &outputs, self.purpose);
-        Plan { purpose: self.purpose, steps, n_acts, outputs }
+        Plan { purpose: self.purpose, normalize: self.normalize, steps, n_acts, outputs }
     }
 }
 

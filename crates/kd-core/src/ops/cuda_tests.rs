@@ -338,38 +338,16 @@ fn linear(n_in: usize, n_out: usize, device: &Device) -> Net {
     Net::new(graph, Stream::new(1), device).unwrap()
 }
 
-/// Three steps of a linear layer on both devices, and the state afterwards.
-fn optimized(device: &Device, is_adam: bool) -> Values {
-    let (adam, sgd) = (
-        // With a small eps the first step is the gradient's sign, rounding and all.
-        Adam { weight_decay: 1e-2, eps: 1e-2, ..Adam::default() },
-        Sgd { momentum: 0.9, nesterov: true, weight_decay: 1e-2 },
-    );
+/// Three steps of a linear layer, and its parameters afterwards.
+fn optimized(device: &Device, spec: &OptimizerSpec) -> Values {
     let net = linear(67, 129, device);
     let params = net.params();
-    let mut moments = if is_adam { Moments::adam(params) } else { Moments::sgd(params) };
-    let n = |name: &str| params.get(name).unwrap().var().elem_count();
-    let names = ["fc.bias", "fc.weight"];
-    let mut adams = names.map(|name| AdamState::new(n(name)));
-    let mut sgds = names.map(|name| SgdState::new(n(name)));
+    let mut moments = Moments::new(spec, params);
     for i in 1..=3 {
         let x = on(device, &i.to_string(), &[5, 67, 1, 1]);
         let y = net.forward(&x, modes()[0]).unwrap();
         y.sqr().unwrap().mean_all().unwrap().backward().unwrap();
-        match (device.is_cpu(), is_adam) {
-            (false, true) => moments.adam_step(&adam, 0.1, i, params).unwrap(),
-            (false, false) => moments.sgd_step(&sgd, 0.1, i, params).unwrap(),
-            (true, _) => {
-                for (k, name) in names.into_iter().enumerate() {
-                    let param = params.get(name).unwrap();
-                    let (var, grad) = (param.var(), param.grad().get().unwrap());
-                    match is_adam {
-                        true => adams[k].step(&adam, 0.1, i, var, grad).unwrap(),
-                        false => sgds[k].step(&sgd, 0.1, i, var, grad).unwrap(),
-                    }
-                }
-            }
-        }
+        moments.step(spec, (0.1, i), params).unwrap();
         params.clear_grads();
     }
     params.tensors().into_iter().map(|(name, t)| (name, t.copy().unwrap())).collect()
@@ -377,8 +355,12 @@ fn optimized(device: &Device, is_adam: bool) -> Values {
 
 #[test]
 fn optimizers() {
-    for is_adam in [true, false] {
-        compare("optimizer", TOLERANCE, |device| optimized(device, is_adam));
+    for spec in [
+        // With a small eps the first step is the gradient's sign, rounding and all.
+        OptimizerSpec::from(Adam { weight_decay: 1e-2, eps: 1e-2, ..Adam::default() }),
+        Sgd { momentum: 0.9, nesterov: true, weight_decay: 1e-2 }.into(),
+    ] {
+        compare(spec.name(), TOLERANCE, |device| optimized(device, &spec));
     }
 }
 
@@ -388,10 +370,11 @@ fn the_state_of_an_optimizer_comes_back() {
     let net = linear(3, 2, &device);
     let y = net.forward(&on(&device, "x", &[4, 3, 1, 1]), modes()[0]).unwrap();
     y.sum_all().unwrap().backward().unwrap();
-    let mut moments = Moments::sgd(net.params());
-    moments.sgd_step(&Sgd::default(), 0.1, 1, net.params()).unwrap();
+    let sgd = Sgd::default().into();
+    let mut moments = Moments::new(&sgd, net.params());
+    moments.step(&sgd, (0.1, 1), net.params()).unwrap();
     let saved = moments.tensors().unwrap();
-    let mut loaded = Moments::sgd(net.params());
+    let mut loaded = Moments::new(&sgd, net.params());
     loaded.load(&saved).unwrap();
     for (name, tensor) in loaded.tensors().unwrap() {
         assert_eq!(bits(&tensor), bits(&saved[&name]), "{name}");

@@ -51,6 +51,9 @@ fn swap(x: &Tensor, size: [usize; 2], dims: &[usize]) -> Result<Tensor> {
 
 /// The transposes of the matrices of `n_rows` x `n_cols` that `x` holds, to `y`.
 pub(crate) fn transpose(x: &[f32], [n_rows, n_cols]: [usize; 2], y: &mut [f32]) {
+    if n_rows == 1 || n_cols == 1 {
+        return y.copy_from_slice(x);
+    }
     let len = (n_rows * n_cols).max(1);
     y.par_chunks_mut(len).zip(x.par_chunks(len)).for_each(|(y, x)| {
         for (j, y) in y.chunks_exact_mut(n_rows).enumerate() {

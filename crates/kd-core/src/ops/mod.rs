@@ -54,7 +54,7 @@ pub use objective::{
     cross_entropy_at, distillation,
 };
 pub use operation::{Checked, Init, Operation, ParamSpec};
-pub use optimizer::{Adam, AdamState, Moments, Sgd, SgdState};
+pub use optimizer::{Adam, Moments, OptimizerSpec, Rule, Sgd};
 pub use pool::{AvgPool, GlobalAvgPool, MaxPool};
 pub use slice_channels::SliceChannels;
 pub use softmax::Softmax;

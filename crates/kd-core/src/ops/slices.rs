@@ -20,6 +20,30 @@ pub(crate) fn with_mut(tensor: &Tensor, f: impl FnOnce(&mut [f32])) -> Result<()
     tensor.inplace_op1(&Write(Cell::new(Some(f))))
 }
 
+/// The same for several tensors at once, which must be different ones.
+pub(crate) fn with_all_mut(
+    tensors: &[&Tensor],
+    f: &mut dyn FnMut(&mut [&mut [f32]]),
+) -> Result<()> {
+    fn go(
+        tensors: &[&Tensor],
+        mut all: Vec<&mut [f32]>,
+        f: &mut dyn FnMut(&mut [&mut [f32]]),
+    ) -> Result<()> {
+        let Some((first, rest)) = tensors.split_first() else {
+            f(&mut all);
+            return Ok(());
+        };
+        let mut result = Ok(());
+        with_mut(first, |values| {
+            let all = all.into_iter().chain([values]).collect();
+            result = go(rest, all, f);
+        })?;
+        result
+    }
+    go(tensors, Vec::new(), f)
+}
+
 /// candle lends a tensor's memory for writing only to operations.
 struct Write<F>(Cell<Option<F>>);
 

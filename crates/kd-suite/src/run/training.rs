@@ -172,7 +172,7 @@ pub(super) fn students(
     let stream = Stream::new(seed).at("init");
     let build = |spec: &suite::Student| {
         let model = context.network(&training.model, stream)?;
-        let optimizer = training.plan.optimizer;
+        let optimizer = training.plan.optimizer.clone();
         let mut student = Student::new(&spec.name, model.into(), spec.loss.clone(), optimizer);
         student.perturb = spec.perturb.as_ref().map(perturb).transpose()?;
         Ok(student)

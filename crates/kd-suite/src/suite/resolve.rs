@@ -216,7 +216,7 @@ fn plan(suite: &Suite, preset: &Preset, file: &TrainingFile) -> Result<Plan> {
         n_epochs: preset.n_epochs.unwrap_or(plan.n_epochs),
         batch_size: preset.batch_size.unwrap_or(plan.batch_size),
         learning_rate: preset.learning_rate.unwrap_or(plan.learning_rate),
-        optimizer: preset.optimizer.unwrap_or(plan.optimizer),
+        optimizer: preset.optimizer.clone().unwrap_or(plan.optimizer),
         schedule: preset.schedule.unwrap_or(plan.schedule),
         ..plan
     });

@@ -1,15 +1,20 @@
+use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 
 use candle_core::Tensor;
+use kd_core::ops::OptimizerSpec;
 use kd_core::record::{self, CurveRecord, EpochRecord, Record};
-use kd_core::{Mode, Perturb};
+use kd_core::{BatchSource, Classifier, Error, Mode, Perturb, Stream};
 
 use super::*;
+use crate::cohort::Student;
+use crate::evaluate::EvalSet;
 use crate::losses::{Distill, LossSpec};
-use crate::optimizer::OptimizerSpec;
+use crate::metrics_log::MetricsLog;
+use crate::progress::Counters;
 use crate::schedule::Schedule;
-use crate::soft_targets::SoftTargets;
+use crate::soft_targets::{SoftTargetStore, SoftTargets};
 use crate::testing::{Dots, Network, bits};
 
 /// Two epochs of eleven steps, a point of the learning curve after each 4.

@@ -33,6 +33,9 @@ impl Block for NormBlock {
             true => affine.apply_and_add(x.values(), step.input(1).values(), self.clamp),
             false => Source::norm(x.values(), &affine, self.clamp).to_buffer(x.n_channels()),
         };
+        if matches!(step.mode, Mode::Eval) {
+            step.save(affine);
+        }
         Ok(Made::after(values, self.clamp))
     }
 
@@ -46,7 +49,7 @@ impl Block for NormBlock {
             }
             Mode::Eval => {
                 let mut to_x = Buffer::copy_of(&grad);
-                running_affine(&self.norm, step.weights)?.scale(&mut to_x);
+                step.saved::<Affine>()?.scale(&mut to_x);
                 to_x
             }
         };

@@ -2,25 +2,17 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::map::{self, Function};
-use crate::Result;
-use crate::act::{Buffer, Made};
+use super::map::Function;
 use crate::math;
 use crate::ops::onnx::{Operand, Operator};
-use crate::ops::operation::{Checked, Operation, same_shape};
-use crate::ops::step::{Backward, Forward};
 
 /// `x Phi(x)` with the normal distribution function (Hendrycks, Gimpel 2016), by `erf`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Gelu {}
 
-impl Operation for Gelu {
-    fn shape(&self, inputs: &[&[usize]]) -> Checked<Vec<usize>> {
-        same_shape(inputs)
-    }
-
-    fn onnx(&self, _: &[&[usize]]) -> Vec<Operator> {
+impl Function for Gelu {
+    fn onnx(&self) -> Vec<Operator> {
         vec![
             Operator::new("Div").number(std::f32::consts::SQRT_2),
             Operator::after(0, "Erf"),
@@ -30,20 +22,6 @@ impl Operation for Gelu {
         ]
     }
 
-    fn forward(&self, step: &mut Forward<'_>) -> Result<Made> {
-        Ok(map::forward(self, step))
-    }
-
-    fn backward(&self, grad: Buffer, step: &mut Backward<'_>) -> Result<()> {
-        map::backward(self, grad, step)
-    }
-
-    fn map(&self, values: &mut [f32]) -> bool {
-        map::in_place(self, values)
-    }
-}
-
-impl Function for Gelu {
     #[inline(always)]
     fn value(&self, x: f32) -> f32 {
         x * math::normal(x).0

@@ -2,12 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::map::{self, Function};
-use crate::Result;
-use crate::act::{Buffer, Made};
+use super::map::Function;
 use crate::ops::onnx::Operator;
-use crate::ops::operation::{Checked, Operation, same_shape};
-use crate::ops::step::{Backward, Forward};
 
 /// `clip(slope x + shift, 0, 1)`: with 1/6 and 1/2, as in PyTorch.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -25,30 +21,12 @@ impl Default for HardSigmoid {
     }
 }
 
-impl Operation for HardSigmoid {
-    fn shape(&self, inputs: &[&[usize]]) -> Checked<Vec<usize>> {
-        same_shape(inputs)
-    }
-
-    fn onnx(&self, _: &[&[usize]]) -> Vec<Operator> {
+impl Function for HardSigmoid {
+    fn onnx(&self) -> Vec<Operator> {
         let operator = Operator::new("HardSigmoid");
         vec![operator.with_float("alpha", self.slope).with_float("beta", self.shift)]
     }
 
-    fn forward(&self, step: &mut Forward<'_>) -> Result<Made> {
-        Ok(map::forward(self, step))
-    }
-
-    fn backward(&self, grad: Buffer, step: &mut Backward<'_>) -> Result<()> {
-        map::backward(self, grad, step)
-    }
-
-    fn map(&self, values: &mut [f32]) -> bool {
-        map::in_place(self, values)
-    }
-}
-
-impl Function for HardSigmoid {
     #[inline(always)]
     fn value(&self, x: f32) -> f32 {
         let y = self.slope * x + self.shift;

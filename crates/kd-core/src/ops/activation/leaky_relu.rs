@@ -2,12 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::map::{self, Function};
-use crate::Result;
-use crate::act::{Buffer, Made};
+use super::map::Function;
 use crate::ops::onnx::Operator;
-use crate::ops::operation::{Checked, Operation, same_shape};
-use crate::ops::step::{Backward, Forward};
 
 /// `x` where it is positive, `slope x` elsewhere.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -23,29 +19,11 @@ impl Default for LeakyRelu {
     }
 }
 
-impl Operation for LeakyRelu {
-    fn shape(&self, inputs: &[&[usize]]) -> Checked<Vec<usize>> {
-        same_shape(inputs)
-    }
-
-    fn onnx(&self, _: &[&[usize]]) -> Vec<Operator> {
+impl Function for LeakyRelu {
+    fn onnx(&self) -> Vec<Operator> {
         vec![Operator::new("LeakyRelu").with_float("alpha", self.slope)]
     }
 
-    fn forward(&self, step: &mut Forward<'_>) -> Result<Made> {
-        Ok(map::forward(self, step))
-    }
-
-    fn backward(&self, grad: Buffer, step: &mut Backward<'_>) -> Result<()> {
-        map::backward(self, grad, step)
-    }
-
-    fn map(&self, values: &mut [f32]) -> bool {
-        map::in_place(self, values)
-    }
-}
-
-impl Function for LeakyRelu {
     #[inline(always)]
     fn value(&self, x: f32) -> f32 {
         if x > 0.0 { x } else { self.slope * x }

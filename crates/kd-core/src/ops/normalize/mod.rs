@@ -50,33 +50,13 @@ impl Operation for Normalize {
     }
 
     fn forward(&self, step: &mut Forward<'_>) -> Result<Made> {
-        let x = step.input(0).values();
-        let (mean, std) = (widened(&self.mean), widened(&self.std));
-        let mut y = Buffer::take(x.len());
-        let len = task_len(self.mean.len());
-        y.par_chunks_mut(len).zip(x.par_chunks(len)).for_each(|(y, x)| {
-            vectorized(
-                #[inline(always)]
-                || normalize(x, (&mean, &std), y),
-            );
-        });
+        let mut y = Buffer::copy_of(step.input(0).values());
+        self.in_place(&mut y);
         Ok(y.into())
     }
 
     fn backward(&self, mut grad: Buffer, step: &mut Backward<'_>) -> Result<()> {
-        let std = widened(&self.std);
-        grad.par_chunks_mut(task_len(self.std.len())).for_each(|grad| {
-            vectorized(
-                #[inline(always)]
-                || {
-                    for grad in grad.chunks_mut(std.len()) {
-                        for (g, std) in grad.iter_mut().zip(&std) {
-                            *g /= std;
-                        }
-                    }
-                },
-            );
-        });
+        self.gradient(&mut grad);
         step.add(0, grad)
     }
 
@@ -90,12 +70,32 @@ impl Operation for Normalize {
     }
 }
 
-/// A division, not a product with the inverse: as the loaders of images compute it, to the bit.
-#[inline(always)]
-fn normalize(x: &[f32], (mean, std): (&[f32], &[f32]), y: &mut [f32]) {
-    for (y, x) in y.chunks_mut(std.len()).zip(x.chunks(std.len())) {
-        for ((y, x), (mean, std)) in y.iter_mut().zip(x).zip(mean.iter().zip(std)) {
-            *y = (x - mean) / std;
-        }
+impl Normalize {
+    /// `x = (x - mean) / std`. A division, not a product with the inverse: as the loaders of images
+    /// compute it, to the bit.
+    pub(crate) fn in_place(&self, values: &mut [f32]) {
+        self.each(values, |x, mean, std| (x - mean) / std);
+    }
+
+    /// From the gradient of the output to that of the input, in place: `g = g / std`.
+    pub(crate) fn gradient(&self, grad: &mut [f32]) {
+        self.each(grad, |g, _, std| g / std);
+    }
+
+    /// Applies `f` to each value with the mean and the standard deviation of its channel.
+    fn each(&self, values: &mut [f32], f: impl Fn(f32, f32, f32) -> f32 + Sync) {
+        let (mean, std) = (widened(&self.mean), widened(&self.std));
+        values.par_chunks_mut(task_len(self.std.len())).for_each(|values| {
+            vectorized(
+                #[inline(always)]
+                || {
+                    for values in values.chunks_mut(std.len()) {
+                        for (x, (mean, std)) in values.iter_mut().zip(mean.iter().zip(&std)) {
+                            *x = f(*x, *mean, *std);
+                        }
+                    }
+                },
+            );
+        });
     }
 }

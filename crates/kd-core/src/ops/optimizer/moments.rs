@@ -1,16 +1,18 @@
-//! The state of an optimizer on a GPU: all parameters of a network in one launch.
+//! The state of an optimizer, on whichever device the parameters are.
 //!
-//! Key decision: the state lies in one tensor for each of its parts, parameter after parameter. A
-//! step sends the kernel a table of addresses and waits for nothing.
+//! Key decision: the state lies in one tensor for each of its parts, parameter after parameter. On a
+//! GPU a step is one launch for all parameters: it sends the kernel a table of addresses and waits for
+//! nothing.
 
 use std::collections::BTreeMap;
 
 use candle_core::{DType, Device, Tensor};
 
-use super::{Adam, Sgd};
+use super::OptimizerSpec;
+use crate::ops::slices;
 use crate::{Error, Params, Result};
 
-/// The state of an optimizer of all parameters of a network that is on a GPU.
+/// The state of an optimizer for all parameters of a network.
 #[derive(Debug)]
 pub struct Moments {
     /// Name and number of values of each parameter, in the order of the names.
@@ -23,58 +25,57 @@ pub struct Moments {
 }
 
 impl Moments {
-    /// Adam's, before its first step.
-    pub fn adam(params: &Params) -> Self {
-        Self::new(params, &["first", "second"])
-    }
-
-    /// SGD's, before its first step.
-    pub fn sgd(params: &Params) -> Self {
-        Self::new(params, &["velocity"])
-    }
-
-    fn new(params: &Params, parts: &'static [&'static str]) -> Self {
+    /// That of `spec` before its first step.
+    pub fn new(spec: &OptimizerSpec, params: &Params) -> Self {
         let slot = |(name, param): (&str, &crate::Param)| (name.into(), param.var().elem_count());
         let slots = params.iter().map(slot).collect();
-        Self { slots, parts, device: params.device(), state: Vec::new() }
+        let (parts, device) = (spec.as_dyn().parts(), params.device());
+        Self { slots, parts, device, state: Vec::new() }
     }
 
-    /// Step number `step`, counted from 1, of every parameter that has a gradient.
+    /// Moves every parameter that has a gradient by the step of this number, counted from 1, at this
+    /// learning rate.
     ///
     /// # Errors
-    /// [`Error::Config`] when `params` are others, or not on a GPU.
-    pub fn adam_step(
+    /// [`Error::Config`] when `params` are others, or `spec` is another one; [`Error::Shape`] when a
+    /// gradient has not its parameter's shape.
+    pub fn step(
         &mut self,
-        adam: &Adam,
-        learning_rate: f64,
-        step: u64,
+        spec: &OptimizerSpec,
+        (learning_rate, step): (f64, u64),
         params: &Params,
     ) -> Result<()> {
-        let rates = super::cpu::AdamRates::new(adam, learning_rate, step);
-        self.launch("adam", &rates.words(), params)
-    }
-
-    /// As [`Moments::adam_step`].
-    ///
-    /// # Errors
-    /// As [`Moments::adam_step`].
-    pub fn sgd_step(
-        &mut self,
-        sgd: &Sgd,
-        learning_rate: f64,
-        step: u64,
-        params: &Params,
-    ) -> Result<()> {
-        let rates = super::cpu::SgdRates::new(sgd, learning_rate, step);
-        self.launch("sgd", &rates.words(), params)
-    }
-
-    fn launch(&mut self, kernel: &'static str, rates: &[f32], params: &Params) -> Result<()> {
+        if spec.as_dyn().parts() != self.parts {
+            return Err(Error::config("optimizer", "this is the state of another optimizer"));
+        }
         if self.state.is_empty() {
             let n = self.n_values();
             let zeros = |_| Ok(Tensor::zeros(n, DType::F32, &self.device)?);
             self.state = self.parts.iter().map(zeros).collect::<Result<_>>()?;
         }
+        let steps = self.steps(params)?;
+        #[cfg(feature = "cuda")]
+        if self.device.is_cuda() {
+            let rates = spec.as_dyn().rates((learning_rate, step));
+            return super::cuda::step(spec.name(), &rates, &steps, &self.state);
+        }
+        steps.iter().try_for_each(|(param, grad, start)| {
+            let rule = spec.as_dyn();
+            let own = *start..start + param.elem_count();
+            Ok(slices::with(grad, |grad| {
+                let mut all = vec![*param];
+                all.extend(&self.state);
+                slices::with_all_mut(&all, &mut |values| {
+                    let Some((param, state)) = values.split_first_mut() else { return };
+                    let mut state: Vec<_> = state.iter_mut().map(|s| &mut s[own.clone()]).collect();
+                    rule.step((learning_rate, step), param, grad, &mut state);
+                })
+            })?)
+        })
+    }
+
+    /// Each parameter that has a gradient, that, and where its state begins.
+    fn steps<'p>(&self, params: &'p Params) -> Result<Vec<(&'p Tensor, &'p Tensor, usize)>> {
         let mut steps = Vec::with_capacity(self.slots.len());
         let mut start = 0;
         for (name, n) in &self.slots {
@@ -82,14 +83,15 @@ impl Moments {
             let param =
                 param.ok_or_else(|| Error::config(name, "the network has no such parameter"))?;
             if let Some(grad) = param.grad().get() {
-                steps.push((param.var().as_tensor(), grad, start));
+                let param = param.var().as_tensor();
+                if grad.dims() != param.dims() {
+                    return Err(Error::shape(name, format!("{:?}", param.dims()), grad.dims()));
+                }
+                steps.push((param, grad, start));
             }
             start += n;
         }
-        #[cfg(feature = "cuda")]
-        return super::cuda::step(kernel, rates, &steps, &self.state);
-        #[cfg(not(feature = "cuda"))]
-        return Err(Error::config("device", format!("no {kernel} for {rates:?} without CUDA")));
+        Ok(steps)
     }
 
     fn n_values(&self) -> usize {

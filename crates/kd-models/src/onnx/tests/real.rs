@@ -44,9 +44,9 @@ fn gradients_differ(net: &Net, reference: &BTreeMap<String, Tensor>) -> f64 {
 }
 
 /// With `KD_ONNX_DIR=DIR`, where `tests/python/make_networks.py DIR` wrote files: logits within 1e-4
-/// of onnxruntime's, gradients of one step within 1e-3 of PyTorch's in float64. Where it is deep, a
-/// single one of a network's ReLUs has an input so close to zero that it depends on the rounding
-/// whether it is on, which moves all gradients before it: those may be 5 % away.
+/// of onnxruntime's, gradients of one step within 1e-3 of PyTorch's in float64. No ReLU of such a step
+/// has an input so close to zero that it would depend on the rounding whether it is on: the images are
+/// chosen so.
 #[test]
 fn well_known_networks_compute_and_train_as_in_pytorch() {
     let Some(folder) = std::env::var_os("KD_ONNX_DIR") else {
@@ -80,9 +80,7 @@ fn well_known_networks_compute_and_train_as_in_pytorch() {
             println!("{name}: {} nodes, logits differ by {far:.1e}", imported.graph.nodes.len());
             let trains = variant == "ts17.kept" && reference.contains_key("train.loss");
             let of_step = if trains { gradients_differ(&net, &reference) } else { 0.0 };
-            let deep = ["densenet", "mobilenet", "shufflenet"];
-            let allowed = if deep.iter().any(|deep| name.starts_with(deep)) { 5e-2 } else { 1e-3 };
-            if far.is_nan() || far > 1e-4 || of_step > allowed {
+            if far.is_nan() || far > 1e-4 || of_step.is_nan() || of_step > 1e-3 {
                 wrong.push(name);
             }
         }

@@ -1,0 +1,81 @@
+//! One step of all students: what `fit` does for each batch, and what estimates and benchmarks time.
+
+use kd_core::{Batch, Classifier, Error, Result, Stream};
+use rayon::prelude::*;
+
+use crate::cohort::{Cohort, Student};
+use crate::teacher::Said;
+
+/// A batch with what the teacher says of it.
+#[derive(Debug, Clone)]
+pub struct Prepared {
+    pub(crate) batch: Batch,
+    pub(crate) said: Option<Said>,
+}
+
+/// Adds to `batch` what the teacher says of it, its parts `taps` included: one forward serves all
+/// students.
+///
+/// # Errors
+/// Whatever the teacher reports.
+pub fn prepare(
+    batch: Batch,
+    teacher: Option<&dyn Classifier>,
+    taps: &[String],
+) -> Result<Prepared> {
+    let teacher = teacher.filter(|_| !batch.indices.is_empty());
+    let said = teacher.map(|teacher| Said::by(teacher, &batch, taps)).transpose()?;
+    Ok(Prepared { batch, said })
+}
+
+/// One step of every student, in parallel on the CPU; none for a batch without images.
+///
+/// # Errors
+/// As [`crate::fit`].
+pub fn train_step(
+    cohort: &mut Cohort,
+    prepared: &Prepared,
+    learning_rate: f64,
+    stream: Stream,
+) -> Result<()> {
+    let Prepared { batch, said } = prepared;
+    if batch.indices.is_empty() {
+        return Ok(());
+    }
+    if let Some(said) = said {
+        cohort.teacher_rows.0 += batch.indices.len() as u64;
+        cohort.teacher_rows.1 += said.n_computed as u64;
+    }
+    let (at, now) = ((cohort.epoch + 1, cohort.step + 1), (cohort.epoch, learning_rate));
+    let step = |student: &mut Student| {
+        let loss = student.step(batch, said.as_ref(), now, stream)?;
+        loss.map_or(Ok(()), |loss| check_finite(loss, student, at))
+    };
+    if batch.images.device().is_cuda() {
+        // One GPU: threads that ask it for work at the same time wait for each other.
+        return cohort.students.iter_mut().try_for_each(step);
+    }
+    // No more at once than there are threads: a thread that waits within one student's operation
+    // would begin with another student, until the activations of all are in memory together.
+    let mut groups = cohort.students.chunks_mut(rayon::current_num_threads());
+    groups.try_for_each(|group| group.par_iter_mut().try_for_each(step))
+}
+
+/// Reads what the students' GPU has counted, where there is one.
+///
+/// # Errors
+/// As [`crate::fit`].
+pub(crate) fn settle(cohort: &mut Cohort) -> Result<()> {
+    let at = (cohort.epoch + 1, cohort.step);
+    cohort.students.iter_mut().try_for_each(|student| {
+        let loss = student.settle()?;
+        loss.map_or(Ok(()), |loss| check_finite(loss, student, at))
+    })
+}
+
+fn check_finite(loss: f64, student: &Student, (epoch, step): (u64, u64)) -> Result<()> {
+    if loss.is_finite() {
+        return Ok(());
+    }
+    Err(Error::Diverged { what: format!("loss of {}", student.name), epoch, step })
+}
