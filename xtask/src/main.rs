@@ -8,6 +8,7 @@
 mod bench;
 mod child;
 mod ci;
+mod circles;
 mod data;
 mod dataset;
 mod digest;
@@ -16,6 +17,7 @@ mod failure;
 mod https;
 mod imagenet;
 mod kd;
+mod lines;
 mod part;
 mod report;
 mod reproduce;

@@ -119,16 +119,14 @@ impl Args {
     }
 }
 
-/// Finds or downloads the data, builds `kd`, runs the suites and says where the reports are.
+/// Finds or downloads the data and builds `kd`, both at once, runs the suites and says where the reports are.
 ///
 /// # Errors
 /// [`Code::Usage`] for an unknown suite, those of the data, and the exit code of `kd`: the first
 /// suite that fails is the last one that runs.
 pub(crate) fn run(args: &Args) -> Result<()> {
     let suites = chosen(&args.suite, args.preset, suites()?)?;
-    let datasets = dataset::all()?;
-    let sources: Result<Vec<_>> = suites.iter().map(|s| source(args, s, &datasets)).collect();
-    let sources = sources?;
+    let sources = prepare(args, &suites)?;
     for (suite, source) in suites.iter().zip(&sources) {
         let out = args.out(suite, suites.len() > 1)?;
         let mut kd = kd::build_for(args.device.as_deref())?;
@@ -138,6 +136,22 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         println!("{suite}: the report is {}", kd::root().join(out).join("report.html").display());
     }
     Ok(())
+}
+
+/// Finds the images of each suite, or downloads them while cargo builds `kd`. What `--data-dir` lacks is
+/// said before anything is built.
+fn prepare(args: &Args, suites: &[String]) -> Result<Vec<Source>> {
+    let datasets = dataset::all()?;
+    let sources = || suites.iter().map(|s| source(args, s, &datasets)).collect::<Result<Vec<_>>>();
+    if args.data_dir.is_some() {
+        return sources();
+    }
+    std::thread::scope(|scope| {
+        let sources = scope.spawn(sources);
+        let built = kd::build_for(args.device.as_deref());
+        let sources = sources.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+        built.map(|_| sources)
+    })
 }
 
 /// The suites that there are: files of `xtask/suites/`.

@@ -8,7 +8,8 @@ use std::process::{Command, Stdio};
 use serde::Deserialize;
 
 use crate::failure::{Code, Failure, Result};
-use crate::kd;
+use crate::lines::n_code_lines;
+use crate::{circles, kd};
 
 /// Lines of code in a file, its tests not counted.
 const MAX_LINES: usize = 400;
@@ -51,11 +52,30 @@ pub(crate) fn run() -> Result<()> {
             findings.extend(text_findings(&name, &text));
         }
     }
+    findings.extend(circles()?);
     findings.iter().for_each(|finding| eprintln!("{finding}"));
     match findings.len() {
         0 => Ok(()),
         n => Err(Failure::new(Code::Internal, format_args!("{n} house rules broken"))),
     }
+}
+
+/// Files that import each other, in any crate of ours.
+fn circles() -> Result<Vec<String>> {
+    let crates = kd::root().join("crates");
+    let mut folders = vec![kd::root().join("xtask")];
+    for entry in fs::read_dir(&crates).map_err(Failure::io(&crates, "list"))? {
+        folders.push(entry.map_err(Failure::io(&crates, "list"))?.path());
+    }
+    folders.sort();
+    let mut findings = Vec::new();
+    for folder in folders {
+        let name = folder.file_name().unwrap_or_default().to_string_lossy();
+        let circle =
+            |files: Vec<String>| format!("{name}: a circle of imports: {}", files.join(", "));
+        findings.extend(circles::of_crate(&folder.join("src"))?.into_iter().map(circle));
+    }
+    Ok(findings)
 }
 
 fn metadata() -> Result<Metadata> {
@@ -130,15 +150,6 @@ fn text_findings(name: &str, text: &str) -> Vec<String> {
         findings.extend(found.map(|mark| format!("{name}:{}: {mark}", i + 1)));
     }
     findings
-}
-
-/// Lines before the module of tests.
-fn n_code_lines(text: &str) -> usize {
-    let lines: Vec<_> = text.lines().collect();
-    let tests = lines.windows(2).position(|pair| {
-        pair[0] == "#[cfg(test)]" && (pair[1].contains("mod ") || pair[1].starts_with("#["))
-    });
-    tests.unwrap_or(lines.len())
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use candle_core::{Device, Tensor};
 
-use crate::{Error, Graph, Params, Result, Stream};
+use crate::{Error, Graph, Mode, Params, Result, Stream};
 
 /// Images with their labels, as a loader hands them over.
 #[derive(Debug, Clone)]
@@ -53,15 +53,6 @@ pub trait BatchSource: Send + Sync {
     fn view(&self, _epoch: u64, _index: u32) -> usize {
         0
     }
-}
-
-/// Whether a network is being trained.
-#[derive(Debug, Clone, Copy)]
-pub enum Mode {
-    /// Deterministic: no dropout.
-    Eval,
-    /// Dropout drawn from this stream, which must differ from step to step.
-    Train(Stream),
 }
 
 /// A network from images to logits.

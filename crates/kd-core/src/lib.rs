@@ -16,6 +16,7 @@ pub mod graph;
 pub mod init;
 mod interval;
 mod math;
+mod mode;
 pub mod nn;
 pub mod ops;
 mod param;
@@ -27,11 +28,12 @@ mod simd;
 pub mod testing;
 
 pub use argmax::argmax;
-pub use contract::{Batch, BatchSource, Classifier, Mode, Perturb};
+pub use contract::{Batch, BatchSource, Classifier, Perturb};
 pub use error::{Error, Result, in_range};
 pub use exec::{Net, apply};
 pub use graph::Graph;
 pub use interval::wilson;
+pub use mode::Mode;
 pub use param::{Grad, Param, Params};
 pub use rng::Stream;
 

@@ -5,6 +5,7 @@ mod augment;
 #[cfg(feature = "candle-datasets")]
 mod candle;
 pub mod cifar10;
+mod dataset;
 mod decode;
 mod finding;
 mod folder;
@@ -28,6 +29,7 @@ pub use augment::{Affine, Augment};
 #[cfg(feature = "candle-datasets")]
 pub use candle::from_candle;
 pub use cifar10::Cifar10;
+pub use dataset::{Dataset, Parts, Split, Splits};
 pub use finding::{Fault, Finding};
 pub use folder::Folder;
 pub use images::Images;
@@ -36,7 +38,7 @@ pub use mnist::Mnist;
 pub use part::Part;
 pub use photo_folder::PhotoFolder;
 pub use photos::{OnBadImage, PackSettings, Packed, Packer, PhotoLoader, Photos, ResizedCrop};
-pub use spec::{DataSpec, Dataset, Parts, Split, Splits};
+pub use spec::DataSpec;
 pub use sums::Checksums;
 pub use synthetic::{SyntheticDigits, SyntheticObjects, SyntheticPhotos};
 pub use warp::Elastic;

@@ -11,7 +11,7 @@ use kd_core::record::DataFile;
 use kd_core::{Error, Result, fsx};
 use rayon::prelude::*;
 
-use crate::sums::{DIFFERS, REMEDY, SUMS, Sums};
+use crate::sums::digests::{DIFFERS, REMEDY, SUMS, Sums};
 
 /// The most bytes that the file of a photograph may have.
 pub(crate) const MAX_IMAGE: u64 = 64 << 20;
@@ -39,15 +39,6 @@ pub(crate) struct Listing {
 }
 
 impl Listing {
-    /// Lists `folder`, and reads the checksums in it if there are any.
-    ///
-    /// # Errors
-    /// As [`Listing::names`]; [`Error::Parse`] when `SHA256SUMS` is not for these images.
-    pub(crate) fn read(folder: &Path) -> Result<Self> {
-        let listing = Self::names(folder)?;
-        Ok(Self { sums: Sums::read(&listing)?, ..listing })
-    }
-
     /// Lists `folder` without checksums. Names that begin with a dot are passed over.
     ///
     /// # Errors

@@ -9,11 +9,21 @@ use candle_core::cuda::cudarc::cudnn::sys::{
     cudnnStatus_t, cudnnTensorFormat_t,
 };
 
-use super::Direction;
 use crate::ops::conv2d::geometry::Geometry;
 use crate::precision::Precision;
 
 type Result<T> = std::result::Result<T, CudnnError>;
+
+/// Which of a convolution's three products.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Direction {
+    /// The output from input and weights.
+    Forward,
+    /// The input's gradient from the output's and the weights.
+    ToInput,
+    /// The weights' gradient from the input and the output's gradient.
+    ToWeight,
+}
 
 /// The descriptors of a convolution; never destroyed, as plans are kept while the program runs.
 #[derive(Clone, Copy)]

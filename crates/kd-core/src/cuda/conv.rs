@@ -1,4 +1,4 @@
-//! Convolutions by cuDNN, whose plans are made once for each size.
+//! cuDNN's convolutions, whose plans are made once for each size.
 //!
 //! Key decision: of the algorithms that cuDNN's own estimate puts first, the first one is taken that
 //! gives the same bits each time. Measuring them would choose differently from run to run.
@@ -7,42 +7,17 @@ use std::collections::BTreeMap;
 use std::ffi::c_void;
 use std::sync::Arc;
 
-use candle_core::Tensor;
+use candle_core::CudaDevice;
 use candle_core::cuda::WrapErr;
 use candle_core::cuda::cudarc::cudnn::result::{self, CudnnError};
 use candle_core::cuda::cudarc::cudnn::sys;
 use candle_core::cuda::cudarc::driver::{CudaSlice, CudaStream, DevicePtr};
 
-use super::Gpu;
-use super::algorithm::{Algorithm, Choice, Shapes, algorithms};
-use super::launch::address;
+use super::algorithm::{Algorithm, Choice, Direction, Shapes, algorithms};
 use crate::gemm::Write;
 use crate::ops::conv2d::geometry::Geometry;
 use crate::precision::Precision;
 use crate::{Error, Result};
-
-/// Which of a convolution's three products.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Direction {
-    /// The output from input and weights.
-    Forward,
-    /// The input's gradient from the output's and the weights.
-    ToInput,
-    /// The weights' gradient from the input and the output's gradient.
-    ToWeight,
-}
-
-/// The tensors of a convolution: input `(N, H, W, C)`, weights `(O, kh, kw, C/groups)` and output
-/// `(N, OH, OW, O)`, or their gradients.
-#[derive(Clone, Copy)]
-pub(crate) struct Trio<'t> {
-    /// Input.
-    pub(crate) x: &'t Tensor,
-    /// Weights.
-    pub(crate) weight: &'t Tensor,
-    /// Output.
-    pub(crate) y: &'t Tensor,
-}
 
 /// cuDNN, its plans, and the memory that its algorithms work in.
 pub(super) struct Convolutions {
@@ -64,39 +39,6 @@ struct Plan {
     workspace: usize,
 }
 
-/// Writes the member of `trio` that `direction` computes from the two others, or adds to it.
-pub(crate) fn convolution(
-    direction: Direction,
-    trio: Trio<'_>,
-    geometry: &Geometry,
-    write: Write,
-) -> Result<()> {
-    if geometry.n == 0 {
-        return Ok(());
-    }
-    check_padding(geometry)?;
-    let gpu = Gpu::of(trio.x)?;
-    gpu.stream.context().bind_to_thread().w()?;
-    let at = [address(trio.x)?, address(trio.weight)?, address(trio.y)?];
-    let mut convolutions = gpu.convolutions();
-    let plan = convolutions.plan(direction, geometry, gpu.precision)?;
-    let workspace = convolutions.workspace(&gpu, plan.workspace)?;
-    plan.run(convolutions.handle, at, workspace, write).map_err(refused)
-}
-
-/// cuDNN knows one number of zeros for both sides.
-fn check_padding(geometry: &Geometry) -> Result<()> {
-    let [top, left, bottom, right] = geometry.conv.padding;
-    if (top, left) == (bottom, right) {
-        return Ok(());
-    }
-    let reason = format!(
-        "cuDNN pads both sides alike, not {top} above and {bottom} below, {left} to the left and \
-         {right} to the right; run this network on the CPU"
-    );
-    Err(Error::config("padding", reason))
-}
-
 fn refused(error: CudnnError) -> Error {
     Error::config("device", format!("cuDNN: {:?}", error.0))
 }
@@ -109,6 +51,20 @@ impl Convolutions {
         // SAFETY: the handle is new, and the stream lives as long as the program.
         unsafe { result::set_stream(handle, stream.cu_stream().cast()) }.map_err(refused)?;
         Ok(Self { handle, plans: BTreeMap::new(), workspace: None })
+    }
+
+    /// Computes the convolution's member at the address that `direction` names from the two others, or
+    /// adds to it.
+    pub(super) fn run(
+        &mut self,
+        (direction, geometry, precision): (Direction, &Geometry, Precision),
+        at: [u64; 3],
+        device: &CudaDevice,
+        write: Write,
+    ) -> Result<()> {
+        let plan = self.plan(direction, geometry, precision)?;
+        let workspace = self.workspace(device, plan.workspace)?;
+        plan.run(self.handle, at, workspace, write).map_err(refused)
     }
 
     fn plan(
@@ -126,17 +82,17 @@ impl Convolutions {
     }
 
     /// The address of at least `len` bytes; every convolution uses the same, one after another.
-    fn workspace(&mut self, gpu: &Gpu, len: usize) -> Result<u64> {
+    fn workspace(&mut self, device: &CudaDevice, len: usize) -> Result<u64> {
         if len == 0 {
             return Ok(0);
         }
         if self.workspace.as_ref().is_none_or(|old| old.num_bytes() < len) {
             #[expect(unsafe_code, reason = "memory that is not zeroed first")]
             // SAFETY: cuDNN writes to it before it reads.
-            let new = unsafe { gpu.device.alloc::<u8>(len)? };
+            let new = unsafe { device.alloc::<u8>(len)? };
             self.workspace = Some(new);
         }
-        Ok(self.workspace.as_ref().map_or(0, |slice| slice.device_ptr(&gpu.stream).0))
+        Ok(self.workspace.as_ref().map_or(0, |slice| slice.device_ptr(&device.cuda_stream()).0))
     }
 }
 

@@ -15,12 +15,14 @@
 
 mod algorithm;
 mod conv;
+mod convolution;
 mod gemm;
 mod gpu;
 mod known;
 mod launch;
 
-pub(crate) use conv::{Direction, Trio, convolution};
+pub(crate) use algorithm::Direction;
+pub(crate) use convolution::{Trio, convolution};
 pub(crate) use gemm::{Operand, gemm};
 pub(crate) use gpu::{Gpu, name, open, storage_copy};
 pub(crate) use known::known;

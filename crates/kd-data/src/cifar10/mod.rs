@@ -18,6 +18,8 @@ use kd_core::ops::Normalize;
 use kd_core::{Error, Result};
 use serde::{Deserialize, Serialize};
 
+pub use self::records::{N_CLASSES, SHAPE};
+
 use self::records::{Gathered, MAX_BYTES};
 use crate::archive::{self, Wanted};
 use crate::{Dataset, Images, Split, Splits};
@@ -26,13 +28,9 @@ use crate::{Dataset, Images, Split, Splits};
 pub const MEAN: [f32; 3] = [0.4914, 0.4822, 0.4465];
 /// Standard deviation of each channel of the training pixels in `[0, 1]`, to four digits.
 pub const STD: [f32; 3] = [0.2470, 0.2435, 0.2616];
-/// Number of classes.
-pub const N_CLASSES: usize = 10;
 /// Names of the classes, by label.
 pub const CLASS_NAMES: [&str; N_CLASSES] =
     ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"];
-/// `[C, H, W]` of an image.
-pub const SHAPE: [usize; 3] = [3, 32, 32];
 
 /// The archive as it is published.
 const ARCHIVE: &str = "cifar-10-binary.tar.gz";

@@ -8,9 +8,12 @@ use std::path::Path;
 use kd_core::record::DataFile;
 use kd_core::{Error, Result, fsx};
 
-use super::{N_CLASSES, SHAPE};
 use crate::Images;
 
+/// Number of classes.
+pub const N_CLASSES: usize = 10;
+/// `[C, H, W]` of an image.
+pub const SHAPE: [usize; 3] = [3, 32, 32];
 /// Bytes of the pixels of a record: red, green, blue, each row by row.
 pub(crate) const N_PIXELS: usize = SHAPE[0] * SHAPE[1] * SHAPE[2];
 /// Bytes of a record.

@@ -57,7 +57,7 @@ impl Dataset for Folder {
             let hint = "training needs two parts: put the class folders into `train` and `test`";
             return Err(Error::Missing { path: root, hint: hint.into() });
         };
-        let (train, test) = (Listing::read(&train)?, Listing::read(&test)?);
+        let (train, test) = (sums::listing(&train)?, sums::listing(&test)?);
         if train.classes != test.classes {
             let reason = format!("its classes are not those of {}", train.folder.display());
             return Err(Error::Parse { path: test.folder, offset: 0, reason });
@@ -83,7 +83,7 @@ impl Dataset for Folder {
                 return Err(Error::Missing { path: root.join(name), hint });
             }
         };
-        images(&Listing::read(&folder)?)
+        images(&sums::listing(&folder)?)
     }
 
     fn normalize(&self) -> Normalize {

@@ -12,7 +12,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::labels::Wnid;
-use super::organize::Mode;
+use super::mode::Mode;
 
 /// Name of the journal; hidden, so that nobody takes it for a class.
 pub(super) const JOURNAL: &str = ".kd-imagenet.json";

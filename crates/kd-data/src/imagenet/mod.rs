@@ -17,6 +17,7 @@ mod flat;
 mod head;
 mod journal;
 pub mod labels;
+mod mode;
 mod organize;
 mod root;
 mod source;
@@ -32,7 +33,8 @@ use std::collections::BTreeMap;
 use kd_core::Result;
 
 pub use self::disk::Watch;
-pub use self::organize::{Mode, Organize, Organized};
+pub use self::mode::Mode;
+pub use self::organize::{Organize, Organized};
 pub use self::train::{Unpack, Unpacked, verify_train};
 pub use self::undo::{Undone, undo};
 pub use self::verify::{Verdict, verify};

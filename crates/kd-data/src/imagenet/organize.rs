@@ -10,38 +10,17 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use kd_core::{Error, Result, fsx};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use super::disk::{Disk, Halt, Mover, Step, Watch, same_bytes};
 use super::journal::Journal;
 use super::labels::{ValLabels, Wnid, val_name};
+use super::mode::Mode;
 use super::root::{self, Root, State, locked};
 use super::source::Source;
 use super::tree::{self, Tree};
 use super::{Outcome, Wnids, space};
 use crate::finding::{Fault, Finding, refuse};
-
-/// How an image gets into its class folder.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Mode {
-    /// Moved out of the flat folder; copied first where that is on another file system.
-    Move,
-    /// A second name of the same file.
-    Hardlink,
-    /// A symbolic link with an absolute target.
-    Symlink,
-    /// A copy.
-    Copy,
-    /// Read from the archive.
-    Extract,
-}
-
-impl Mode {
-    /// All modes.
-    pub const ALL: [Self; 5] =
-        [Self::Move, Self::Hardlink, Self::Symlink, Self::Copy, Self::Extract];
-}
 
 /// What is to be done: `ROOT/val/WNID/ILSVRC2012_val_XXXXXXXX.JPEG` from unsorted images.
 #[derive(Debug)]

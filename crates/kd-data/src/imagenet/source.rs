@@ -10,7 +10,7 @@ use rayon::prelude::*;
 use super::flat::Flat;
 use super::head;
 use super::labels::{val_name, val_number};
-use super::organize::Mode;
+use super::mode::Mode;
 use super::tarball::Tarball;
 use crate::finding::{Fault, Finding};
 

@@ -15,7 +15,7 @@ use serde::Serialize;
 use super::disk::{Disk, Mover, Step, Watch, same_bytes};
 use super::journal::{JOURNAL, Journal};
 use super::labels::val_name;
-use super::organize::Mode;
+use super::mode::Mode;
 use super::root::{Root, locked};
 use super::tree::{Tree, relative};
 use super::{Outcome, Wnids};

@@ -31,7 +31,7 @@ use self::source::Source;
 use self::view::View;
 use crate::Images;
 use crate::decode::{Picture, Rgb, lenient};
-use crate::listing::Listing;
+use crate::sums;
 
 /// The most bytes of decoded images in memory.
 const MAX_BYTES: usize = 8 << 30;
@@ -74,7 +74,7 @@ impl Photos {
             let hint = "it should be a folder with class folders".into();
             return Err(Error::Missing { path: path.into(), hint });
         }
-        Ok(Self::new(Source::Files(Listing::read(path)?, OnceLock::new())))
+        Ok(Self::new(Source::Files(sums::listing(path)?, OnceLock::new())))
     }
 
     /// The photographs of the folder that `kd data pack` wrote; those that were skipped or

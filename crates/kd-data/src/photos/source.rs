@@ -11,6 +11,7 @@ use rayon::prelude::*;
 
 use super::Packed;
 use crate::listing::{Listing, MAX_IMAGE};
+use crate::sums;
 
 /// Encoded photographs, by number.
 #[derive(Debug)]
@@ -69,7 +70,7 @@ impl Source {
 /// One digest of all names and contents; of names and sizes where the contents have no checksums.
 fn digest(listing: &Listing) -> DataFile {
     if let Some(sums) = &listing.sums {
-        return sums.file(listing);
+        return sums::file(sums, listing);
     }
     let line = |i: usize| {
         let size = fs::metadata(listing.path(i)).map_or(0, |metadata| metadata.len());

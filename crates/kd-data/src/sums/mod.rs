@@ -14,69 +14,62 @@
 //! has a syntax of its own, are refused.
 
 mod checksums;
+pub(crate) mod digests;
+
+use std::path::Path;
 
 use kd_core::record::DataFile;
 use kd_core::{Error, Result, fsx};
 
 pub use self::checksums::Checksums;
+pub(crate) use self::digests::{DIFFERS, REMEDY, SUMS, Sums};
+use self::digests::{Digest, hex};
 
 use crate::listing::Listing;
-
-/// Name of the file.
-pub(crate) const SUMS: &str = "SHA256SUMS";
-/// What is wrong with an image whose digest is another.
-pub(crate) const DIFFERS: &str = "its SHA-256 differs from that in SHA256SUMS";
-/// What to do where images and lines are not meant to agree.
-pub(crate) const REMEDY: &str = "write the checksums anew: `kd data sums DIR --force`";
 
 /// The most bytes of the file; 4 million lines have about half of it.
 const MAX_SUMS: u64 = 1 << 30;
 /// The most bytes of a line; the names of class and file have at most 255 each on most systems.
 const MAX_LINE: usize = 2048;
 
-type Digest = [u8; 32];
 /// With the reason why a line is none.
 type Parsed<T> = std::result::Result<T, String>;
 
-/// The digests of the images of a listing, in its order.
-#[derive(Debug)]
-pub(crate) struct Sums(Vec<Digest>);
+/// Lists `folder`, and reads the checksums in it if there are any.
+///
+/// # Errors
+/// As [`Listing::names`]; [`Error::Parse`], with the number of the line, for what is no line of
+/// checksums, is a second one for an image, or one for no image, and when an image has none.
+pub(crate) fn listing(folder: &Path) -> Result<Listing> {
+    let mut listing = Listing::names(folder)?;
+    listing.sums = read(&listing)?;
+    Ok(listing)
+}
 
-impl Sums {
-    /// Reads the file beside the class folders of `listing`; nothing where there is none.
-    ///
-    /// # Errors
-    /// [`Error::Io`]; [`Error::Parse`], with the number of the line, for what is no such line, is
-    /// a second one for an image, or one for no image, and when an image has none.
-    pub(crate) fn read(listing: &Listing) -> Result<Option<Self>> {
-        let path = listing.folder.join(SUMS);
-        if !path.is_file() {
-            return Ok(None);
-        }
-        let Found { digests, strays, end } = Found::read(listing)?;
-        if let Some((place, name)) = strays.first() {
-            let reason = format!("{name:?} is no image that is there; restore it, or {REMEDY}");
-            return Err(place.fault(listing, &reason));
-        }
-        let digest = |(i, digest): (usize, Option<Digest>)| {
-            let reason = || format!("has no line for {}; {REMEDY}", listing.name(i));
-            let fault = || Error::Parse { path: path.clone(), offset: end, reason: reason() };
-            digest.ok_or_else(fault)
-        };
-        let digests: Result<_> = digests.into_iter().enumerate().map(digest).collect();
-        digests.map(|digests| Some(Self(digests)))
+/// The file beside the class folders of `listing`; nothing where there is none.
+fn read(listing: &Listing) -> Result<Option<Sums>> {
+    let path = listing.folder.join(SUMS);
+    if !path.is_file() {
+        return Ok(None);
     }
+    let Found { digests, strays, end } = Found::read(listing)?;
+    if let Some((place, name)) = strays.first() {
+        let reason = format!("{name:?} is no image that is there; restore it, or {REMEDY}");
+        return Err(place.fault(listing, &reason));
+    }
+    let digest = |(i, digest): (usize, Option<Digest>)| {
+        let reason = || format!("has no line for {}; {REMEDY}", listing.name(i));
+        let fault = || Error::Parse { path: path.clone(), offset: end, reason: reason() };
+        digest.ok_or_else(fault)
+    };
+    let digests: Result<_> = digests.into_iter().enumerate().map(digest).collect();
+    digests.map(|digests| Some(Sums(digests)))
+}
 
-    /// Whether `bytes` are those of image `i` of the listing.
-    pub(crate) fn agree(&self, i: usize, bytes: &[u8]) -> bool {
-        hex(&self.0[i]) == fsx::sha256(bytes)
-    }
-
-    /// One digest for all images: of the lines as [`Checksums`] writes them.
-    pub(crate) fn file(&self, listing: &Listing) -> DataFile {
-        let line = |(i, digest): (usize, &Digest)| line(&hex(digest), &listing.name(i));
-        listing.identity(self.0.iter().enumerate().map(line))
-    }
+/// One digest for all images of `listing`: of the lines as [`Checksums`] writes them.
+pub(crate) fn file(sums: &Sums, listing: &Listing) -> DataFile {
+    let line = |(i, digest): (usize, &Digest)| line(&hex(digest), &listing.name(i));
+    listing.identity(sums.0.iter().enumerate().map(line))
 }
 
 /// The line of the image `name` = `CLASS/FILE`.
@@ -95,7 +88,7 @@ struct Found {
 }
 
 impl Found {
-    /// As [`Sums::read`], but that lines and images need not belong together, and
+    /// As [`read`], but that lines and images need not belong together, and
     /// [`Error::Missing`] where there is no file.
     fn read(listing: &Listing) -> Result<Self> {
         let hint = "`kd data sums` writes it";
@@ -163,10 +156,6 @@ fn nibble(digit: u8) -> Option<u8> {
         b'a'..=b'f' => Some(digit - b'a' + 10),
         _ => None,
     }
-}
-
-fn hex(digest: &Digest) -> String {
-    digest.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]

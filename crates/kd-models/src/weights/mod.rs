@@ -10,6 +10,7 @@
 //! What it deliberately does not do: no unpickling of anything but tensors, dictionaries, lists,
 //! numbers and text; no quantized or complex numbers.
 
+mod checked;
 mod config;
 mod dtype;
 mod fit;
@@ -36,9 +37,6 @@ pub use stored::Stored;
 
 pub(crate) use source::Source;
 use tree::Node;
-
-/// What was asked for, or why it cannot be, in words; the place is added further out.
-type Checked<T> = std::result::Result<T, String>;
 
 /// Names and shapes of a network's parameters and buffers.
 pub type Shapes = BTreeMap<String, Vec<usize>>;

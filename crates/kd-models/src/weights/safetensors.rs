@@ -4,10 +4,11 @@ use kd_core::Result;
 use kd_core::checkpoint::Description;
 use safetensors::tensor::{Dtype as Kind, Metadata, TensorInfo};
 
+use super::Dtype;
+use super::checked::Checked;
 use super::source::Source;
 use super::stored::{Span, Stored};
 use super::tree::{Dict, Node, check_name};
-use super::{Checked, Dtype};
 
 /// Bytes of the header; a network of 10,000 tensors has about one million.
 const MAX_HEADER: u64 = 8 << 20;

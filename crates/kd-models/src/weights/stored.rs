@@ -2,8 +2,9 @@
 
 use kd_core::Result;
 
+use super::Dtype;
+use super::checked::Checked;
 use super::source::Source;
-use super::{Checked, Dtype};
 
 /// The most dimensions of a tensor.
 const MAX_RANK: usize = 8;

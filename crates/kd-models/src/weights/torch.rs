@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use kd_core::Result;
 
-use super::Checked;
+use super::checked::Checked;
 use super::pickle::{self, Id, Pickle, Storage, Value};
 use super::source::Source;
 use super::stored::{Span, Stored};

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use kd_core::{Error, Result};
 
-use super::{Checked, Stored};
+use super::Stored;
+use super::checked::Checked;
 
 /// Names and what they stand for.
 pub(super) type Dict = BTreeMap<String, Node>;

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use kd_core::Result;
 
-use super::Checked;
+use super::checked::Checked;
 use super::source::Source;
 use super::stored::Span;
 use super::tree::check_name;

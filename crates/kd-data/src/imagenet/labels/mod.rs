@@ -12,9 +12,9 @@ mod devkit;
 pub mod fake;
 mod kaggle;
 mod lines;
-mod mat5;
 mod name;
 mod synset_list;
+mod synsets;
 mod table;
 mod valprep;
 
@@ -34,7 +34,7 @@ const MAX_TEXT: u64 = 32 << 20;
 /// The kinds of sources that are read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
-    /// The unpacked development kit: `data/meta.mat` and the ground truth by `ILSVRC2012_ID`.
+    /// The unpacked development kit: the ground truth by `ILSVRC2012_ID`.
     DevkitFolder,
     /// The development kit as it is published.
     DevkitArchive,
@@ -85,8 +85,8 @@ impl fmt::Display for Kind {
 pub fn read(path: &Path, shape: Shape) -> Result<ValLabels> {
     let kind = kind(path)?;
     let wnids = match kind {
-        Kind::DevkitFolder => devkit::read_folder(path, shape)?,
-        Kind::DevkitArchive => devkit::read_archive(path, shape)?,
+        Kind::DevkitFolder => devkit::read_folder(path)?,
+        Kind::DevkitArchive => devkit::read_archive(path)?,
         Kind::Kaggle | Kind::SynsetList | Kind::Valprep => {
             let text = text(path)?;
             let parse = match kind {

@@ -11,7 +11,7 @@ fn golden_path(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/golden/imagenet").join(name)
 }
 
-pub(super) fn golden(name: &str) -> Vec<u8> {
+fn golden(name: &str) -> Vec<u8> {
     fs::read(golden_path(name)).unwrap()
 }
 
@@ -20,14 +20,6 @@ fn want() -> BTreeMap<u32, Wnid> {
     let golden: serde_json::Value = serde_json::from_slice(&golden("labels.json")).unwrap();
     let labels: Vec<String> = serde_json::from_value(golden["labels"].clone()).unwrap();
     (1..).zip(labels.iter().map(|label| Wnid::parse(label).unwrap())).collect()
-}
-
-/// A devkit folder with the golden `meta` file.
-fn devkit(folder: &Path, meta: &str) {
-    let data = folder.join("data");
-    fs::create_dir_all(&data).unwrap();
-    fs::write(data.join("meta.mat"), golden(meta)).unwrap();
-    fs::write(data.join(devkit::TRUTH), golden("ground_truth.txt")).unwrap();
 }
 
 fn message(path: &Path) -> String {
@@ -46,19 +38,6 @@ fn golden_text_sources_are_recognized_and_read() {
         assert!(labels.source().starts_with(&kind.to_string()), "{name}");
         let message = read(&golden_path(name), Shape::default()).unwrap_err().to_string();
         assert!(message.contains("lacks the labels of 49985 of 50000 images"), "{message}");
-    }
-}
-
-#[test]
-fn golden_devkits_of_every_layout_are_read() {
-    for meta in ["column.mat", "row-plain.mat", "columns.mat", "row-big-endian.mat"] {
-        let dir = tempfile::tempdir().unwrap();
-        devkit(dir.path(), meta);
-        let labels = read(dir.path(), SHAPE).unwrap();
-        assert_eq!(labels.wnids(), &want(), "{meta}");
-        assert!(labels.source().starts_with("the devkit folder"));
-        let other = read(&golden_path("valprep.sh"), SHAPE).unwrap();
-        cross_check(&labels, &other).unwrap();
     }
 }
 
@@ -98,7 +77,10 @@ fn what_is_no_source_is_refused_with_what_would_be() {
     assert!(matches!(read(&path, SHAPE), Err(Error::Missing { .. })));
     assert!(message(&path).contains("LOC_val_solution.csv"));
     assert!(matches!(read(dir.path(), SHAPE), Err(Error::Missing { .. })));
-    assert!(message(dir.path()).contains("a devkit folder has data/meta.mat"));
+    assert!(
+        message(dir.path())
+            .contains("a devkit folder has data/ILSVRC2012_validation_ground_truth.txt")
+    );
     for content in [
         &b""[..],
         b"\n\n",
@@ -118,27 +100,25 @@ fn what_is_no_source_is_refused_with_what_would_be() {
 }
 
 #[test]
-fn a_devkit_that_lacks_or_mixes_files_is_refused() {
+fn a_devkit_of_other_ids_is_refused() {
     let dir = tempfile::tempdir().unwrap();
-    let data = dir.path().join("data");
-    devkit(dir.path(), "column.mat");
-    fs::remove_file(data.join(devkit::TRUTH)).unwrap();
+    fake::write(&fake::labels(SHAPE, 3).unwrap(), Kind::DevkitFolder, dir.path()).unwrap();
+    let truth = dir.path().join("data").join(devkit::TRUTH);
+    fs::write(&truth, "1001\n".repeat(15)).unwrap();
+    let expected = "line 1: \"1001\", expected an ILSVRC2012_ID from 1 to 1000";
+    assert!(message(dir.path()).contains(expected));
+    fs::write(&truth, "6\n".repeat(15)).unwrap();
+    assert!(message(dir.path()).contains("has 1 classes, expected 5"));
+    fs::remove_file(&truth).unwrap();
     assert!(message(dir.path()).contains("validation_ground_truth.txt: not found"));
-    fs::write(data.join(devkit::TRUTH), "6\n".repeat(15)).unwrap();
-    assert!(message(dir.path()).contains("line 1: \"6\", expected an ILSVRC2012_ID from 1 to 5"));
-    fs::write(data.join("meta.mat"), "not a MAT-file").unwrap();
-    assert!(message(dir.path()).contains("meta.mat: at byte 14: ends in the header"));
-    fs::write(data.join("meta.mat"), golden("kinds.mat")).unwrap();
-    assert!(message(dir.path()).contains("has no variable synsets"));
-    let wrong = read(dir.path(), Shape { n_classes: 4, ..SHAPE });
-    assert!(wrong.is_err());
 }
 
 #[test]
 fn every_damaged_devkit_archive_is_refused_or_says_the_same() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("kit.tar.gz");
-    fake::write(&want(), Kind::DevkitArchive, &path).unwrap();
+    let want = fake::labels(SHAPE, 3).unwrap();
+    fake::write(&want, Kind::DevkitArchive, &path).unwrap();
     let whole = fs::read(&path).unwrap();
     for cut in (0..whole.len()).step_by(7) {
         fs::write(&path, &whole[..cut]).unwrap();
@@ -149,7 +129,7 @@ fn every_damaged_devkit_archive_is_refused_or_says_the_same() {
         bytes[byte] ^= 1 << (byte % 8);
         fs::write(&path, &bytes).unwrap();
         let labels = read(&path, SHAPE);
-        assert!(labels.is_err() || labels.unwrap().wnids() == &want(), "byte {byte}");
+        assert!(labels.is_err() || labels.unwrap().wnids() == &want, "byte {byte}");
     }
 }
 

@@ -8,7 +8,6 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::PackSettings;
-use super::work::Record;
 use crate::photos::OnBadImage;
 
 /// Name of the index within the folder.
@@ -71,6 +70,18 @@ pub(super) struct Index {
     pub(super) shards: Vec<Shard>,
     pub(super) images: Entries,
     /// Names and reasons of photographs that were left out or repaired.
+    pub(super) bad_images: Vec<(String, String)>,
+}
+
+/// A shard and what is in it.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Record {
+    /// Photographs that this shard accounts for, with those that were left out.
+    pub(super) n_seen: usize,
+    pub(super) bytes: u64,
+    pub(super) sha256: String,
+    pub(super) images: Entries,
     pub(super) bad_images: Vec<(String, String)>,
 }
 

@@ -9,9 +9,8 @@ use std::mem;
 use std::path::{Path, PathBuf};
 
 use kd_core::{Error, Result, fsx};
-use serde::{Deserialize, Serialize};
 
-use super::index::{Entries, Plan, from_json, shard_name, to_json};
+use super::index::{Plan, Record, from_json, shard_name, to_json};
 use crate::Photos;
 
 /// What the folder is to become.
@@ -29,18 +28,6 @@ pub(super) struct Work {
     content: Vec<u8>,
     /// Photographs that all of them account for.
     pub(super) n_done: usize,
-}
-
-/// A shard and what is in it.
-#[derive(Debug, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Record {
-    /// Photographs that this shard accounts for, with those that were left out.
-    n_seen: usize,
-    pub(super) bytes: u64,
-    pub(super) sha256: String,
-    pub(super) images: Entries,
-    pub(super) bad_images: Vec<(String, String)>,
 }
 
 impl Work {

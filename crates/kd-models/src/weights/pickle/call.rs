@@ -1,8 +1,8 @@
 //! What the few names mean that a pickle may use, and its references to storages.
 
 use super::machine::Machine;
-use super::{Class, Id, Storage, Tensor, Value};
-use crate::weights::Checked;
+use super::value::{Class, Id, Storage, Tensor, Value};
+use crate::weights::checked::Checked;
 
 /// Bytes of the name of a module or class.
 const MAX_NAME: usize = 256;

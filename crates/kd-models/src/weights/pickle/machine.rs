@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::{Fault, Id, Pickle, Value};
-use crate::weights::Checked;
+use super::value::{Fault, Id, Pickle, Value};
+use crate::weights::checked::Checked;
 
 /// Opcodes, plus copied elements, of a pickle. A checkpoint has about 30 for each tensor.
 const MAX_STEPS: usize = 1 << 20;

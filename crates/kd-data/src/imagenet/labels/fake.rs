@@ -1,8 +1,5 @@
 //! Made-up sources of labels, in the form of each kind, for tests and rehearsals.
 
-mod mat5;
-mod meta;
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::io;
@@ -11,21 +8,20 @@ use std::path::Path;
 use flate2::{Compression, write::GzEncoder};
 use kd_core::{Error, Result, Stream, fsx};
 
-use super::{Kind, Shape, Wnid, devkit, kaggle, val_name};
+use super::{Kind, Shape, Wnid, devkit, kaggle, synsets, val_name};
 
-/// Labels of this shape, the classes in an order that `seed` gives.
+/// Labels of this shape, with the first classes of ILSVRC2012, in an order that `seed` gives.
 ///
 /// # Errors
-/// [`Error::Config`] for more classes than there are WordNet ids.
+/// [`Error::Config`] for more classes than there are.
 pub fn labels(shape: Shape, seed: u64) -> Result<BTreeMap<u32, Wnid>> {
-    let too_many = || Error::config("n_classes", format!("{} are too many", shape.n_classes));
+    let classes = synsets::wnids();
+    if shape.n_classes as usize > classes.len() {
+        return Err(Error::config("n_classes", format!("{} are too many", shape.n_classes)));
+    }
     let order = Stream::new(seed).at("labels").permutation(shape.n_images());
-    let label = |(number, place): (u32, u32)| {
-        // The first class of ILSVRC2012, and others after it.
-        let wnid = (place % shape.n_classes).checked_mul(11_003)?.checked_add(1_440_764)?;
-        Some((number, Wnid::new(wnid)?))
-    };
-    (1..).zip(order).map(label).collect::<Option<_>>().ok_or_else(too_many)
+    let class = |place| classes[(place % shape.n_classes.max(1)) as usize];
+    Ok((1..).zip(order.into_iter().map(class)).collect())
 }
 
 /// Writes `wnids`, whether complete or not, to `path` as a source of this kind.
@@ -49,8 +45,7 @@ pub fn write(wnids: &BTreeMap<u32, Wnid>, kind: Kind, path: &Path) -> Result<()>
 fn write_folder(wnids: &BTreeMap<u32, Wnid>, path: &Path) -> Result<()> {
     let data = path.join("data");
     fsx::create_folder(&data)?;
-    let files = devkit_files(wnids).map_err(Error::io(path, "write"))?;
-    files.iter().try_for_each(|(name, content)| fsx::write_atomic(&data.join(name), content))
+    fsx::write_atomic(&data.join(devkit::TRUTH), ground_truth(wnids).as_bytes())
 }
 
 /// The archive, as the published one with other files beside those that are needed.
@@ -63,24 +58,15 @@ fn archive(wnids: &BTreeMap<u32, Wnid>) -> io::Result<Vec<u8>> {
         archive.append_data(&mut header, path, content)
     };
     append("ILSVRC2012_devkit_t12/readme.txt".into(), b"This development kit is made up.\n")?;
-    for (name, content) in devkit_files(wnids)? {
-        append(format!("{}/{name}", devkit::FOLDER), &content)?;
-    }
+    let truth = format!("{}/{}", devkit::FOLDER, devkit::TRUTH);
+    append(truth, ground_truth(wnids).as_bytes())?;
     archive.into_inner()?.finish()
 }
 
-/// The two files of a devkit, by their names.
-fn devkit_files(wnids: &BTreeMap<u32, Wnid>) -> io::Result<[(&'static str, Vec<u8>); 2]> {
-    let ids = ids(wnids);
-    let truth: String = wnids.values().map(|wnid| format!("{}\n", ids[wnid])).collect();
-    Ok([(devkit::META, meta::file_of(&ids)?), (devkit::TRUTH, truth.into_bytes())])
-}
-
-/// The `ILSVRC2012_ID` of each class: from 1, not in the order of the WordNet ids.
-fn ids(wnids: &BTreeMap<u32, Wnid>) -> BTreeMap<Wnid, u32> {
-    let classes: BTreeSet<Wnid> = wnids.values().copied().collect();
-    let order = Stream::new(0).at("ids").permutation(classes.len() as u32);
-    classes.into_iter().zip(order.into_iter().map(|place| place + 1)).collect()
+/// The `ILSVRC2012_ID` of each image's class, which must be one of ILSVRC2012's.
+fn ground_truth(wnids: &BTreeMap<u32, Wnid>) -> String {
+    let ids: BTreeMap<Wnid, usize> = synsets::wnids().into_iter().zip(1..).collect();
+    wnids.values().filter_map(|wnid| Some(format!("{}\n", ids.get(wnid)?))).collect()
 }
 
 /// Images in another order than their numbers', some with two boxes, as in the published file.
