@@ -33,7 +33,7 @@ fn read(folder: &Path, module: &[String], sources: &mut BTreeMap<Module, String>
         let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         let own = match name.as_str() {
             "lib" | "main" | "mod" => module.to_vec(),
-            _ => [module, &[name.clone()]].concat(),
+            _ => [module, std::slice::from_ref(&name)].concat(),
         };
         if path.is_dir() {
             read(&path, &own, sources)?;
@@ -133,7 +133,7 @@ impl Crate {
             _ => return None,
         };
         while let Some((name, left)) = rest.split_first() {
-            let inner = [&at[..], &[name.clone()]].concat();
+            let inner = [&at[..], std::slice::from_ref(name)].concat();
             match name.as_str() {
                 "super" => drop(at.pop()),
                 _ if self.0.contains_key(&inner) => at = inner,

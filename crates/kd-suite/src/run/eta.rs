@@ -6,8 +6,9 @@ use kd_core::record::Record;
 use kd_core::{BatchSource, Classifier, Net, Result, Stream};
 use kd_train::{Cohort, EvalSet, prepare, train_step};
 
+use super::context::Context;
 use super::job::{Job, jobs};
-use super::training::{Context, students, teacher};
+use super::training::{students, teacher};
 use crate::attack::victim;
 use crate::suite::{Source, Teacher, TrainingSpec};
 use crate::{examples, weights};

@@ -11,7 +11,7 @@ use kd_core::{Classifier, Error, Result};
 use kd_train::{Cohort, Data, MetricsLog, correction, logits, score};
 use serde::Serialize;
 
-use super::training::Context;
+use super::context::Context;
 use crate::suite::{Teacher, TrainingSpec};
 
 /// Photographs that one record lists at most.

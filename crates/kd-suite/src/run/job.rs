@@ -8,7 +8,8 @@ use kd_core::record::{AttackRecord, Record};
 use kd_core::{Result, checkpoint};
 use kd_train::MetricsLog;
 
-use super::training::{self, Context};
+use super::context::Context;
+use super::training;
 use super::trial::Trial;
 use crate::suite::{AttackSection, AuditSection, CensusSpec, Source, Spec, TrainingSpec};
 

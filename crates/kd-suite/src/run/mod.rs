@@ -1,42 +1,30 @@
 //! Running a resolved spec: folder, data, jobs, report.
 
+mod context;
 mod eta;
 mod finish;
 mod folder;
 mod images;
 mod job;
 mod progress;
+mod setting;
 mod training;
 mod trial;
 
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::path::Path;
 
-use candle_core::Device;
 use kd_core::record::{Record, RunRecord};
 use kd_core::{Result, checkpoint, fsx};
 use kd_report::Report;
 use kd_train::{MetricsLog, Outcome};
 
 use crate::suite::Spec;
+use context::Context;
 pub(crate) use folder::Folder;
 pub(crate) use images::Sets;
 pub use progress::Progress;
-use training::Context;
-
-/// Where a run reads and writes, and on what it computes.
-#[derive(Debug, Clone)]
-pub struct Setting {
-    /// Data folder.
-    pub data_dir: Option<PathBuf>,
-    /// Folder of the results.
-    pub out: PathBuf,
-    /// What it computes on.
-    pub device: Device,
-    /// Set by SIGINT and SIGTERM.
-    pub stop: Arc<AtomicBool>,
-}
+pub use setting::Setting;
+use setting::device_name;
 
 /// Runs `spec` from where the results folder stands, and writes its report.
 ///
@@ -107,10 +95,6 @@ fn provenance(spec: &Spec, sets: &Sets, setting: &Setting, spec_hash: &str) -> R
         candle_version: env!("CANDLE_VERSION").into(),
         data: sets.files(),
     }
-}
-
-fn device_name(device: &Device) -> String {
-    kd_core::device::describe(device).unwrap_or_else(|_| format!("{:?}", device.location()))
 }
 
 /// The processor's name, where the system tells it.

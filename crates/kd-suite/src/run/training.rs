@@ -1,74 +1,27 @@
 //! One training of a run: build or resume, fit, evaluate, record, keep the models.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
-use candle_core::Device;
 use kd_adv::{AdversarialTraining, AttackSpec};
 use kd_core::ops::Normalize;
 use kd_core::record::Record;
 use kd_core::{Classifier, Net, Perturb, Result, Stream, checkpoint};
-use kd_models::ModelSpec;
 use kd_train::{
     Cohort, Data, MetricsLog, Outcome, Run, SoftTargetStore, SoftTargets, Student, fit,
 };
 
+use super::context::{Context, load};
 use super::finish::finish;
-use super::folder::Folder;
+use super::images::Sets;
 use super::progress::Progress;
-use super::{Sets, Setting};
-use crate::suite::{self, Source, Spec, Teacher, TrainingSpec};
-use crate::weights::{self, Loaded, Wanted};
+use super::setting::{Setting, device_name};
+use crate::suite::{self, Source, Teacher, TrainingSpec};
+use crate::weights;
 
 /// Least time between two checkpoints at ends of epochs, and to one within an epoch.
 const CHECKPOINT_EVERY: Duration = Duration::from_secs(10);
 const CHECKPOINT_WITHIN: Duration = Duration::from_secs(600);
-
-/// What all trainings of a run share.
-#[derive(Clone, Copy)]
-pub(crate) struct Context<'a> {
-    pub(crate) spec: &'a Spec,
-    pub(crate) sets: &'a Sets,
-    pub(crate) setting: &'a Setting,
-    pub(crate) folder: &'a Folder,
-    /// Digest of the spec, by which states of other runs are told.
-    pub(crate) spec_hash: &'a str,
-}
-
-impl Context<'_> {
-    /// `title` with the seed, where there are several.
-    pub(crate) fn titled(&self, title: String, seed: u64) -> String {
-        match self.spec.seeds {
-            1 => title,
-            _ => format!("{title} (seed {seed})"),
-        }
-    }
-
-    /// A network of `model` before its first step, with the run's normalization inside.
-    pub(crate) fn network(&self, model: &ModelSpec, stream: Stream) -> Result<Net> {
-        let drawn = (stream, &self.setting.device);
-        weights::network(model, self.sets.shape(), &self.spec.normalize, drawn)
-    }
-
-    /// The network that `source` ended with.
-    pub(crate) fn trained(&self, source: &Source, seed: u64) -> Result<Net> {
-        let model = &self.spec.training(&source.training)?.model;
-        let path = self.folder.checkpoint(&source.training, seed, &source.model);
-        let (sets, normalize) = (self.sets, &self.spec.normalize);
-        Ok(load(&path, Some(model), (sets, normalize), &self.setting.device)?.network)
-    }
-}
-
-/// The network at `path`; where that does not say how it normalizes, as those of the run.
-fn load(
-    path: &Path,
-    model: Option<&ModelSpec>,
-    (sets, normalize): (&Sets, &Normalize),
-    device: &Device,
-) -> Result<Loaded> {
-    let wanted = Wanted { model, default_normalize: Some(normalize), ..Wanted::of(sets.shape()) };
-    weights::load(path, &wanted, device)
-}
 
 /// Refuses a training that these images, its network or its teacher do not allow: before anything
 /// is written, and not when its turn comes after hours.
@@ -220,7 +173,7 @@ fn soft_targets(
         "omit_class": training.omit_class,
         "augment": training.augment,
         "network": teacher.map(Net::graph),
-        "device": super::device_name(&context.setting.device),
+        "device": device_name(&context.setting.device),
     });
     let folder = context.folder.path().with_file_name("soft-targets");
     Ok(Some((targets, folder, identity.to_string())))

@@ -4,7 +4,7 @@ use kd_adv::{AttackSpec, Examples, Outcome, correct_rows, worst_cases};
 use kd_core::record::{AttackRecord, AuditRecord, Record};
 use kd_core::{Error, Result, Stream, fsx};
 
-use super::training::Context;
+use super::context::Context;
 use crate::attack::{Bench, Groups, Models, victim};
 use crate::examples;
 use crate::suite::{AttackSection, AuditSection, CensusSpec, ImagesSpec, Source};

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use kd_adv::AttackSpec;
+use kd_adv::{AttackSpec, Audit};
 use kd_core::ops::Normalize;
 use kd_core::{Error, Result, fsx};
 use kd_data::{Augment, DataSpec};
@@ -12,7 +12,6 @@ use kd_train::{LossSpec, OptimizerSpec, Plan, Schedule, SoftTargets};
 use serde::{Deserialize, Serialize};
 
 use super::names;
-use super::robustness::{AttackFile, AuditFile, CensusFile};
 
 /// A suite: data, defaults, and trainings in the order in which they run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -152,6 +151,61 @@ pub struct Grid {
     pub reduction: kd_core::ops::Reduction,
     /// Where the paper has the number `CLAIM/alphaA-tT`, the student answers to it.
     pub claim: Option<String>,
+}
+
+/// One attack on several models.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AttackFile {
+    /// Name, such as `pgd`.
+    pub name: String,
+    /// The attack and its settings.
+    pub attack: AttackSpec,
+    /// The models that are attacked: `training/model`, or `training` for all of its models.
+    pub models: Vec<String>,
+    /// The models that are shown the same images.
+    #[serde(default)]
+    pub transfer_to: Vec<String>,
+    /// More radii, for a curve.
+    #[serde(default)]
+    pub curve: Vec<f32>,
+    /// Number of test images: the first ones.
+    pub n_images: usize,
+    /// A model; the images are the first ones that it classifies correctly.
+    pub correct_by: Option<String>,
+    /// Number of images that are shown.
+    #[serde(default)]
+    pub pictures: usize,
+}
+
+/// How large logits and gradients of several models are.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CensusFile {
+    /// As [`AttackFile::models`].
+    pub models: Vec<String>,
+    /// Number of test images: the first ones.
+    pub n_images: usize,
+}
+
+/// An audit of several models.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AuditFile {
+    /// Name, by which presets choose.
+    pub name: String,
+    /// As [`AttackFile::models`].
+    pub models: Vec<String>,
+    /// The models whose adversarial images are tried as well.
+    #[serde(default)]
+    pub transfer_from: Vec<String>,
+    /// Number of test images: the first ones.
+    pub n_images: usize,
+    /// A model; the images are the first ones that it classifies correctly.
+    pub correct_by: Option<String>,
+    /// How thorough it is.
+    #[serde(default)]
+    pub audit: Audit,
 }
 
 impl Suite {

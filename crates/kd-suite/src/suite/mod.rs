@@ -4,13 +4,15 @@ mod file;
 mod names;
 mod resolve;
 mod robustness;
+mod spec;
 
-pub use file::{Grid, Preset, Student, Suite, TrainingFile};
+pub use file::{AttackFile, AuditFile, CensusFile, Grid, Preset, Student, Suite, TrainingFile};
 pub use names::{data, model};
-pub use resolve::{Spec, resolve};
-pub(crate) use resolve::{Teacher, TrainingSpec};
-pub use robustness::{AttackFile, AuditFile, CensusFile};
-pub(crate) use robustness::{AttackSection, AuditSection, CensusSpec, ImagesSpec, Source};
+pub use resolve::resolve;
+pub use spec::Spec;
+pub(crate) use spec::{
+    AttackSection, AuditSection, CensusSpec, ImagesSpec, Source, Teacher, TrainingSpec,
+};
 
 #[cfg(test)]
 mod tests;

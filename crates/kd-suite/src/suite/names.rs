@@ -48,6 +48,16 @@ pub fn data(name: &str) -> Result<DataSpec> {
     })
 }
 
+/// Names become names of folders.
+pub(super) fn check_name(name: &str) -> Result<()> {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+    if !name.is_empty() && !name.starts_with('.') && name.chars().all(allowed) {
+        return Ok(());
+    }
+    let reason = "a name has letters, digits, `-`, `_` and `.`, and does not begin with a dot";
+    Err(Error::config("name", format!("`{name}`: {reason}")))
+}
+
 /// Reads a network.
 pub(super) fn network<'de, D: Deserializer<'de>>(
     from: D,

@@ -1,113 +1,15 @@
 //! From a suite file and flags to the full description of a run.
 
-use std::path::PathBuf;
-
-use kd_core::ops::Normalize;
-use kd_core::record::DataFile;
 use kd_core::{Error, Result, fsx};
-use kd_data::{Augment, DataSpec};
-use kd_models::ModelSpec;
 use kd_report::Claims;
 use kd_train::losses::Distill;
-use kd_train::{LossSpec, Plan, SoftTargets};
-use serde::Serialize;
+use kd_train::{LossSpec, Plan};
 
 use super::file::{Grid, Preset, Student, Suite, TrainingFile};
-use super::robustness::{self, Robustness, Source};
+use super::names::check_name;
+use super::robustness;
+use super::spec::{Source, Spec, Teacher, TrainingSpec};
 use crate::weights;
-
-/// Everything that decides a run's numbers, with no default left open: written as `spec.toml`.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Spec {
-    pub(crate) suite: String,
-    pub(crate) preset: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) about: Option<String>,
-    pub(crate) seeds: u64,
-    pub(crate) holdout: usize,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) n_train: Option<usize>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) n_test: Option<usize>,
-    pub(crate) data: DataSpec,
-    pub(crate) normalize: Normalize,
-    pub(crate) files: Vec<SpecFile>,
-    pub(crate) training: Vec<TrainingSpec>,
-    #[serde(flatten)]
-    pub(crate) robustness: Robustness,
-}
-
-/// A file of the data set, by digest.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub(crate) struct SpecFile {
-    pub(crate) name: String,
-    pub(crate) sha256: String,
-}
-
-/// One training, in full.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub(crate) struct TrainingSpec {
-    pub(crate) name: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) omit_class: Option<u32>,
-    pub(crate) model: ModelSpec,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) teacher: Option<Teacher>,
-    pub(crate) plan: Plan,
-    pub(crate) augment: Augment,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) soft_targets: Option<SoftTargets>,
-    /// The model whose weights are the first ones.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) init: Option<Source>,
-    pub(crate) student: Vec<Student>,
-}
-
-/// Where a teacher comes from.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub(crate) enum Teacher {
-    /// An earlier training of the same run and seed.
-    Training(String),
-    /// A checkpoint.
-    Weights {
-        /// Checkpoint folder or safetensors file.
-        path: PathBuf,
-        /// SHA-256 of its tensors' file.
-        sha256: String,
-        /// Short name of the network in it.
-        network: String,
-        /// The network, where its name was given.
-        #[serde(skip_serializing_if = "Option::is_none")]
-        model: Option<ModelSpec>,
-    },
-}
-
-impl Spec {
-    /// The text of `spec.toml`.
-    pub(crate) fn to_toml(&self) -> Result<String> {
-        toml::to_string(self).map_err(|e| Error::config("spec", e.to_string()))
-    }
-
-    /// Whether models are attacked or audited, in training or afterwards.
-    pub fn has_attacks(&self) -> bool {
-        let mut students = self.training.iter().flat_map(|training| &training.student);
-        self.robustness != Robustness::default() || students.any(|s| s.perturb.is_some())
-    }
-
-    /// The training `name`.
-    pub(crate) fn training(&self, name: &str) -> Result<&TrainingSpec> {
-        let found = self.training.iter().find(|training| training.name == name);
-        found.ok_or_else(|| Error::config("teacher", format!("there is no training `{name}`")))
-    }
-
-    /// Adds the digests of the data set's files.
-    pub(crate) fn with_files(mut self, files: &[DataFile]) -> Self {
-        let file = |f: &DataFile| SpecFile { name: f.name.clone(), sha256: f.sha256.clone() };
-        self.files = files.iter().map(file).collect();
-        self
-    }
-}
 
 /// Expands grids, applies the preset and checks every setting.
 ///
@@ -280,16 +182,6 @@ fn check_students(training: &str, students: &[Student]) -> Result<()> {
         }
     }
     Ok(())
-}
-
-/// Names become names of folders.
-pub(super) fn check_name(name: &str) -> Result<()> {
-    let allowed = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
-    if !name.is_empty() && !name.starts_with('.') && name.chars().all(allowed) {
-        return Ok(());
-    }
-    let reason = "a name has letters, digits, `-`, `_` and `.`, and does not begin with a dot";
-    Err(Error::config("name", format!("`{name}`: {reason}")))
 }
 
 /// The one model of the earlier training that `file` begins with.

@@ -1,8 +1,8 @@
 //! FAB's state for one example.
 
 use super::super::standing::Outcome;
-use super::Fab;
 use super::projection::toward_plane;
+use super::settings::Fab;
 
 /// The linearized border to another class, seen from a point: `value + normal . (x - point) = 0`.
 pub(super) struct Plane<'a> {

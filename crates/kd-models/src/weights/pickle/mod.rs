@@ -2,7 +2,7 @@
 //! opcode that imports, calls or builds anything else.
 //!
 //! Python's own machine calls whatever function a pickle names; here the few names that a
-//! checkpoint of weights needs ([`value::Class`]) have a fixed meaning and every other one is refused.
+//! checkpoint of weights needs (`Class`) have a fixed meaning and every other one is refused.
 //!
 //! Memory is bounded by the number of steps that [`machine`] allows: an opcode makes at most one
 //! value, one entry of the stack and one of the memo; values refer to each other by number, so
@@ -13,7 +13,7 @@ mod call;
 mod machine;
 mod value;
 
-pub(super) use value::{Class, Fault, Id, Pickle, Storage, Tensor, Value};
+pub(super) use value::{Fault, Id, Pickle, Storage, Tensor, Value};
 
 use machine::Machine;
 

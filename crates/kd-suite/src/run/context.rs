@@ -1,0 +1,60 @@
+//! What all jobs of a run share.
+
+use std::path::Path;
+
+use candle_core::Device;
+use kd_core::ops::Normalize;
+use kd_core::{Net, Result, Stream};
+use kd_models::ModelSpec;
+
+use super::folder::Folder;
+use super::images::Sets;
+use super::setting::Setting;
+use crate::suite::{Source, Spec};
+use crate::weights::{self, Loaded, Wanted};
+
+/// What all jobs of a run share.
+#[derive(Clone, Copy)]
+pub(crate) struct Context<'a> {
+    pub(crate) spec: &'a Spec,
+    pub(crate) sets: &'a Sets,
+    pub(crate) setting: &'a Setting,
+    pub(crate) folder: &'a Folder,
+    /// Digest of the spec, by which states of other runs are told.
+    pub(crate) spec_hash: &'a str,
+}
+
+impl Context<'_> {
+    /// `title` with the seed, where there are several.
+    pub(crate) fn titled(&self, title: String, seed: u64) -> String {
+        match self.spec.seeds {
+            1 => title,
+            _ => format!("{title} (seed {seed})"),
+        }
+    }
+
+    /// A network of `model` before its first step, with the run's normalization inside.
+    pub(crate) fn network(&self, model: &ModelSpec, stream: Stream) -> Result<Net> {
+        let drawn = (stream, &self.setting.device);
+        weights::network(model, self.sets.shape(), &self.spec.normalize, drawn)
+    }
+
+    /// The network that `source` ended with.
+    pub(crate) fn trained(&self, source: &Source, seed: u64) -> Result<Net> {
+        let model = &self.spec.training(&source.training)?.model;
+        let path = self.folder.checkpoint(&source.training, seed, &source.model);
+        let (sets, normalize) = (self.sets, &self.spec.normalize);
+        Ok(load(&path, Some(model), (sets, normalize), &self.setting.device)?.network)
+    }
+}
+
+/// The network at `path`; where that does not say how it normalizes, as those of the run.
+pub(super) fn load(
+    path: &Path,
+    model: Option<&ModelSpec>,
+    (sets, normalize): (&Sets, &Normalize),
+    device: &Device,
+) -> Result<Loaded> {
+    let wanted = Wanted { model, default_normalize: Some(normalize), ..Wanted::of(sets.shape()) };
+    weights::load(path, &wanted, device)
+}

@@ -1,0 +1,25 @@
+//! Where a run reads and writes, and on what it computes.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use candle_core::Device;
+
+/// Where a run reads and writes, and on what it computes.
+#[derive(Debug, Clone)]
+pub struct Setting {
+    /// Data folder.
+    pub data_dir: Option<PathBuf>,
+    /// Folder of the results.
+    pub out: PathBuf,
+    /// What it computes on.
+    pub device: Device,
+    /// Set by SIGINT and SIGTERM.
+    pub stop: Arc<AtomicBool>,
+}
+
+/// The device's own name.
+pub(super) fn device_name(device: &Device) -> String {
+    kd_core::device::describe(device).unwrap_or_else(|_| format!("{:?}", device.location()))
+}

@@ -1,0 +1,183 @@
+//! A run in full: what `spec.toml` says.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use kd_adv::{AttackSpec, Audit};
+use kd_core::ops::Normalize;
+use kd_core::record::DataFile;
+use kd_core::{Error, Result};
+use kd_data::{Augment, DataSpec};
+use kd_models::ModelSpec;
+use kd_train::{Plan, SoftTargets};
+use serde::Serialize;
+
+use super::file::Student;
+
+/// Everything that decides a run's numbers, with no default left open: written as `spec.toml`.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Spec {
+    pub(crate) suite: String,
+    pub(crate) preset: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) about: Option<String>,
+    pub(crate) seeds: u64,
+    pub(crate) holdout: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) n_train: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) n_test: Option<usize>,
+    pub(crate) data: DataSpec,
+    pub(crate) normalize: Normalize,
+    pub(crate) files: Vec<SpecFile>,
+    pub(crate) training: Vec<TrainingSpec>,
+    #[serde(flatten)]
+    pub(crate) robustness: Robustness,
+}
+
+/// A file of the data set, by digest.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(crate) struct SpecFile {
+    pub(crate) name: String,
+    pub(crate) sha256: String,
+}
+
+/// One training, in full.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(crate) struct TrainingSpec {
+    pub(crate) name: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) omit_class: Option<u32>,
+    pub(crate) model: ModelSpec,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) teacher: Option<Teacher>,
+    pub(crate) plan: Plan,
+    pub(crate) augment: Augment,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) soft_targets: Option<SoftTargets>,
+    /// The model whose weights are the first ones.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) init: Option<Source>,
+    pub(crate) student: Vec<Student>,
+}
+
+/// Where a teacher comes from.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Teacher {
+    /// An earlier training of the same run and seed.
+    Training(String),
+    /// A checkpoint.
+    Weights {
+        /// Checkpoint folder or safetensors file.
+        path: PathBuf,
+        /// SHA-256 of its tensors' file.
+        sha256: String,
+        /// Short name of the network in it.
+        network: String,
+        /// The network, where its name was given.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        model: Option<ModelSpec>,
+    },
+}
+
+impl Spec {
+    /// The text of `spec.toml`.
+    pub(crate) fn to_toml(&self) -> Result<String> {
+        toml::to_string(self).map_err(|e| Error::config("spec", e.to_string()))
+    }
+
+    /// Whether models are attacked or audited, in training or afterwards.
+    pub fn has_attacks(&self) -> bool {
+        let mut students = self.training.iter().flat_map(|training| &training.student);
+        self.robustness != Robustness::default() || students.any(|s| s.perturb.is_some())
+    }
+
+    /// The training `name`.
+    pub(crate) fn training(&self, name: &str) -> Result<&TrainingSpec> {
+        let found = self.training.iter().find(|training| training.name == name);
+        found.ok_or_else(|| Error::config("teacher", format!("there is no training `{name}`")))
+    }
+
+    /// Adds the digests of the data set's files.
+    pub(crate) fn with_files(mut self, files: &[DataFile]) -> Self {
+        let file = |f: &DataFile| SpecFile { name: f.name.clone(), sha256: f.sha256.clone() };
+        self.files = files.iter().map(file).collect();
+        self
+    }
+}
+
+/// A model of the run: of each seed, the one that this training ends with; without a training, a
+/// network from elsewhere.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(into = "String")]
+pub(crate) struct Source {
+    /// The training.
+    pub(crate) training: String,
+    /// The model in it.
+    pub(crate) model: String,
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.training.as_str() {
+            "" => f.write_str(&self.model),
+            training => write!(f, "{training}/{}", self.model),
+        }
+    }
+}
+
+impl From<Source> for String {
+    fn from(source: Source) -> Self {
+        source.to_string()
+    }
+}
+
+/// Everything that is asked of a run's models, in full.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub(crate) struct Robustness {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) census: Option<CensusSpec>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) attack: Vec<AttackSection>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) audit: Vec<AuditSection>,
+}
+
+/// The first test images, or the first ones that a model classifies correctly.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(crate) struct ImagesSpec {
+    pub(crate) n_images: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) correct_by: Option<Source>,
+}
+
+/// One attack, in full.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(crate) struct AttackSection {
+    pub(crate) name: String,
+    pub(crate) models: Vec<Source>,
+    pub(crate) transfer_to: Vec<Source>,
+    pub(crate) pictures: usize,
+    pub(crate) images: ImagesSpec,
+    pub(crate) attack: AttackSpec,
+    /// The same at the other radii.
+    pub(crate) curve: Vec<AttackSpec>,
+}
+
+/// A census, in full.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(crate) struct CensusSpec {
+    pub(crate) models: Vec<Source>,
+    pub(crate) images: ImagesSpec,
+}
+
+/// One audit, in full.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(crate) struct AuditSection {
+    pub(crate) name: String,
+    pub(crate) models: Vec<Source>,
+    pub(crate) transfer_from: Vec<Source>,
+    pub(crate) images: ImagesSpec,
+    pub(crate) audit: Audit,
+}
