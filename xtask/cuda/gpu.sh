@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # Everything that is checked and measured on a GPU, with programs that were built before.
 # usage: xtask/cuda/gpu.sh FOLDER [LOG [CASE:PRECISION...]]
-# FOLDER holds `kd` and the test programs kd_core, kd_data and kd_models, from
+# FOLDER holds `kd`, `bench` and the test programs kd_core, kd_data and kd_models, from
 #   xtask/cuda/cuda.sh build --release -p kd-cli --features cuda
+#   xtask/cuda/cuda.sh build --release -p kd-suite --bench kd --features cuda
 #   xtask/cuda/cuda.sh test --release --no-run -p kd-core -p kd-data -p kd-models --features cuda
 # and python3 has PyTorch, whose CUDA libraries are used. Prints a short table; all output goes to
 # the folder LOG. Without cases all are timed, which takes a quarter of an hour.
@@ -38,9 +39,10 @@ weights() { (cd "$1" && find . -name '*.safetensors' -exec sha256sum {} + | sort
 
 # bench CASE PRECISION: a step's median in kd and in PyTorch, eager and compiled, in turns.
 bench() {
-    local case=$1 precision=$2 round
+    local case=$1 precision=$2 round tf32=
+    [ "$precision" = tf32 ] && tf32=yes
     for round in 1 2; do
-        "$bin/kd" bench --case "$case" --device cuda --precision "$precision" --json
+        "$bin/bench" --case "$case" --device cuda ${tf32:+--tf32} --json
         python3 "$here/../peer/gpu.py" --case "$case" --mode "$precision"
     done >"$log/$case-$precision.json" 2>"$log/$case-$precision.log"
     python3 "$here/../peer/gpu.py" --case "$case" --mode "$precision" --compile \

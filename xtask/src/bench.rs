@@ -113,7 +113,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     if args.peer {
         require_torch(&args.python)?;
     }
-    let program = PathBuf::from(kd::build()?.get_program());
+    let program = PathBuf::from(kd::build_bench()?.get_program());
     let photos = photos::class_folders(args.photos.as_deref())?;
     println!("{}", header(args.peer));
     for case in CASES.iter().filter(|case| args.has(case.name)) {
@@ -156,12 +156,10 @@ fn round(args: &Args, program: &Path, photos: Option<&Path>, case: &Case, i: u32
         }
         measure(command, case.work())
     };
-    let kd = || measure(Command::new(program).arg("bench"));
+    let kd = || measure(&mut Command::new(program));
     let script = kd::root().join("xtask/peer/peer.py");
     let peer = || match case.input {
-        Input::PhotosOnOneThread => {
-            measure(Command::new(program).args(["bench", "--threads", "1"]))
-        }
+        Input::PhotosOnOneThread => measure(Command::new(program).args(["--threads", "1"])),
         _ => measure(Command::new(&args.python).arg(&script)),
     };
     Ok(match (args.peer && case.rate.is_none(), i % 2) {

@@ -25,7 +25,15 @@ pub(crate) fn cargo() -> Command {
 /// # Errors
 /// cargo's exit code when it does not build.
 pub(crate) fn build() -> Result<Command> {
-    build_with(cargo(), &[])
+    build_with(cargo(), &["--package", "kd-cli"])
+}
+
+/// The program that times pieces of work, as [`build`].
+///
+/// # Errors
+/// As [`build`].
+pub(crate) fn build_bench() -> Result<Command> {
+    build_with(cargo(), &["--package", "kd-suite", "--bench", "kd"])
 }
 
 /// [`build`] for the device that `--device` names: with CUDA for a GPU.
@@ -36,7 +44,7 @@ pub(crate) fn build_for(device: Option<&str>) -> Result<Command> {
     if device.is_none_or(|device| !device.starts_with("cuda")) {
         return build();
     }
-    build_with(cuda(), &["--features", "cuda"])
+    build_with(cuda(), &["--package", "kd-cli", "--features", "cuda"])
 }
 
 /// cargo for the feature `cuda`, in the root of the workspace.
@@ -46,8 +54,8 @@ pub(crate) fn cuda() -> Command {
     command
 }
 
-fn build_with(mut cargo: Command, more: &[&str]) -> Result<Command> {
-    cargo.args(["build", "--release", "--package", "kd-cli"]).args(more);
+fn build_with(mut cargo: Command, what: &[&str]) -> Result<Command> {
+    cargo.args(["build", "--release"]).args(what);
     cargo.args(["--message-format", "json-render-diagnostics"]).stderr(Stdio::inherit());
     let output = cargo.output().map_err(Failure::start(Path::new("cargo")))?;
     Failure::from_status(output.status)?;

@@ -41,14 +41,12 @@ enum Command {
     Report(commands::report::Args),
     /// List networks, objectives, attacks and data sets with their settings
     List(commands::list::Args),
-    /// Time a training step
-    Bench(commands::bench::Args),
     /// Print a completion script for a shell
     Completions(commands::completions::Args),
 }
 
 fn main() -> ExitCode {
-    quiet_candle();
+    kd_suite::quiet_candle();
     end_with_the_pipe();
     let result = match Cli::parse().command {
         Command::Run(args) => commands::run::run(&args),
@@ -60,7 +58,6 @@ fn main() -> ExitCode {
         Command::Data(args) => commands::data::run(&args),
         Command::Report(args) => commands::report::run(&args),
         Command::List(args) => commands::list::run(&args),
-        Command::Bench(args) => commands::bench::run(&args),
         Command::Completions(args) => commands::completions::run(&args),
     };
     result.unwrap_or_else(|error| exit::report(&error))
@@ -72,18 +69,5 @@ fn end_with_the_pipe() {
     let always = Arc::new(AtomicBool::new(true));
     if let Err(error) = signal_hook::flag::register_conditional_default(SIGPIPE, always) {
         eprintln!("a closed pipe will not end the program: {error}");
-    }
-}
-
-/// Keeps candle's own elementwise thread pool to one thread: its workers spin while they wait and
-/// take the cores from the pool on which kd computes.
-fn quiet_candle() {
-    const VARIABLE: &str = "CANDLE_NUM_THREADS";
-    if std::env::var_os(VARIABLE).is_none() {
-        #[expect(unsafe_code, reason = "candle reads its thread count from the environment")]
-        // SAFETY: the program has one thread yet.
-        unsafe {
-            std::env::set_var(VARIABLE, "1");
-        }
     }
 }

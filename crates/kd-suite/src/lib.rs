@@ -1,14 +1,15 @@
 #![doc = include_str!("../README.md")]
 
 mod attack;
-pub mod bench;
 mod examples;
+mod quiet;
 mod run;
 mod subject;
 mod suite;
 pub mod weights;
 
 pub use attack::{AttackReport, AttackResult, AttackTask};
+pub use quiet::quiet_candle;
 pub use run::{Progress, Setting, run};
 pub use subject::{Evaluated, NetworkFile, Subject};
 pub use suite::{

@@ -1,7 +1,6 @@
 //! The commands, one file each.
 
 pub(crate) mod attack;
-pub(crate) mod bench;
 pub(crate) mod completions;
 pub(crate) mod data;
 pub(crate) mod eval;

@@ -7,27 +7,32 @@ use candle_core::Device;
 use kd_core::ops::{Normalize, Sgd};
 use kd_core::{BatchSource, Classifier, Net, Result, Stream};
 use kd_data::Augment;
+use kd_suite::{model, weights};
 use kd_train::losses::Labels;
 use kd_train::{Cohort, EvalSet, LossSpec, OptimizerSpec, Student, prepare, train_step};
 
-use super::{BATCH_SIZE, loader};
-use crate::{model, weights};
+use crate::{BATCH_SIZE, loader};
 
 /// `[C, H, W]` of CIFAR-10's images.
-pub const CIFAR: [usize; 3] = [3, 32, 32];
+pub(crate) const CIFAR: [usize; 3] = [3, 32, 32];
 /// `[C, H, W]` of MNIST's images.
-pub const MNIST: [usize; 3] = [1, 28, 28];
+pub(crate) const MNIST: [usize; 3] = [1, 28, 28];
 /// Number and shape of the images of an evaluation: small ones.
-pub const CIFAR_IMAGES: (usize, [usize; 3]) = (2000, CIFAR);
+pub(crate) const CIFAR_IMAGES: (usize, [usize; 3]) = (2000, CIFAR);
 /// Large ones.
-pub const PHOTOGRAPHS: (usize, [usize; 3]) = (52, [3, 224, 224]);
+pub(crate) const PHOTOGRAPHS: (usize, [usize; 3]) = (52, [3, 224, 224]);
 /// Batches that steps go round over.
 const N_BATCHES: usize = 4;
 const N_WARMUP: usize = 2;
 
 /// Milliseconds of training steps of the network `name` on labels, with SGD, momentum and weight
 /// decay.
-pub fn steps(name: &str, shape: [usize; 3], n_steps: usize, device: &Device) -> Result<Vec<f64>> {
+pub(crate) fn steps(
+    name: &str,
+    shape: [usize; 3],
+    n_steps: usize,
+    device: &Device,
+) -> Result<Vec<f64>> {
     let sgd = Sgd { momentum: 0.9, nesterov: false, weight_decay: 5e-4 };
     let (loss, optimizer) = (LossSpec::Labels(Labels::default()), OptimizerSpec::Sgd(sgd));
     let student = Student::new(name, network(name, shape, device)?, loss, optimizer);
@@ -44,7 +49,7 @@ pub fn steps(name: &str, shape: [usize; 3], n_steps: usize, device: &Device) -> 
 }
 
 /// Milliseconds of the evaluation of so many images of this shape.
-pub fn evaluations(
+pub(crate) fn evaluations(
     name: &str,
     (n_images, shape): (usize, [usize; 3]),
     n_steps: usize,
@@ -57,7 +62,7 @@ pub fn evaluations(
 }
 
 /// Milliseconds of the assembly of batches: crops out of 4 pixels of padding, mirrored images.
-pub fn batches(n_steps: usize, device: &Device) -> Result<Vec<f64>> {
+pub(crate) fn batches(n_steps: usize, device: &Device) -> Result<Vec<f64>> {
     const N_IMAGES: usize = 50_000;
     let augment = Augment { crop_padding: 4, flip: true, ..Augment::default() };
     let loader = loader(N_IMAGES, CIFAR, augment)?.on(device)?;
@@ -81,7 +86,7 @@ fn network(name: &str, shape: [usize; 3], device: &Device) -> Result<Box<dyn Cla
 const GPU_GROUP: usize = 20;
 
 /// Milliseconds of each of `n_steps` calls of `step`, after the warm-up.
-pub(super) fn clock(
+pub(crate) fn clock(
     n_steps: usize,
     device: &Device,
     mut step: impl FnMut(usize) -> Result<()>,

@@ -12,19 +12,18 @@ use kd_train::losses::{Distill, Labels};
 use kd_train::{Cohort, LossSpec, OptimizerSpec, Student, prepare, train_step};
 use rayon::prelude::*;
 
-use super::{BATCH_SIZE, loader};
-
+use crate::{BATCH_SIZE, loader};
 const N_WARMUP: usize = 3;
 /// `[C, H, W]` of the images.
 const SHAPE: [usize; 3] = [1, 28, 28];
 /// Steps a sample is the mean of.
 const GROUP: usize = 4;
 /// Images of an epoch.
-pub const N_EPOCH_IMAGES: usize = 60_000;
+pub(crate) const N_EPOCH_IMAGES: usize = 60_000;
 
 /// What is trained.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Mlps {
+pub(crate) enum Mlps {
     /// 784-1200-1200-10 with dropout.
     Teacher,
     /// 784-30-30-10, distilled.
@@ -36,7 +35,7 @@ pub enum Mlps {
 }
 
 /// Milliseconds of a timed step, or of an epoch of such steps; one value for each group of steps.
-pub fn mlps(case: Mlps, n_steps: usize, device: &Device) -> Result<Vec<f64>> {
+pub(crate) fn mlps(case: Mlps, n_steps: usize, device: &Device) -> Result<Vec<f64>> {
     let augment = Augment { crop_padding: 2, ..Augment::default() };
     let loader = loader(N_EPOCH_IMAGES, SHAPE, augment)?.on(device)?;
     let teacher = mlp(1200, 0.0, device)?;

@@ -8,25 +8,25 @@ use kd_core::{BatchSource, Error, Result, Stream};
 use kd_data::{Augment, PackSettings, Packer, PhotoLoader, Photos, ResizedCrop};
 use rayon::prelude::*;
 
-use super::cnn::clock;
+use crate::cnn::clock;
 
 /// Photographs of a batch, as in the paper.
-pub const PHOTO_BATCH_SIZE: usize = 32;
+pub(crate) const PHOTO_BATCH_SIZE: usize = 32;
 /// Batches of a group.
 const GROUP: usize = 4;
 
 /// Milliseconds of a training batch of the photographs in `folder`: random crops, mirrored images.
-pub fn photo_batches(folder: Option<&Path>, n_passes: usize) -> Result<Vec<f64>> {
+pub(crate) fn photo_batches(folder: Option<&Path>, n_passes: usize) -> Result<Vec<f64>> {
     train(open(folder)?, n_passes)
 }
 
 /// Milliseconds of an evaluation batch: the center.
-pub fn photo_centers(folder: Option<&Path>, n_passes: usize) -> Result<Vec<f64>> {
+pub(crate) fn photo_centers(folder: Option<&Path>, n_passes: usize) -> Result<Vec<f64>> {
     passes(&PhotoLoader::in_order(Arc::new(open(folder)?)), n_passes)
 }
 
 /// As [`photo_batches`], from a pack of these photographs that is made before.
-pub fn packed_photo_batches(folder: Option<&Path>, n_passes: usize) -> Result<Vec<f64>> {
+pub(crate) fn packed_photo_batches(folder: Option<&Path>, n_passes: usize) -> Result<Vec<f64>> {
     let scratch = tempfile::tempdir().map_err(Error::io(std::env::temp_dir(), "create"))?;
     let pack = scratch.path().join("pack");
     Packer::new(open(folder)?, &pack, PackSettings::default())?.finish()?;

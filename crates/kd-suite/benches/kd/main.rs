@@ -1,19 +1,29 @@
-//! `kd bench`: the time of a piece of work, for comparison with the same work elsewhere.
+//! The time of a piece of work, for comparison with the same work elsewhere: what `cargo xtask bench`
+//! builds and calls.
+//!
+//! Images are random bytes: arithmetic takes the same time on any pixels. Steps go round over
+//! batches assembled before, so that nothing is learnt by heart.
+#![expect(clippy::print_stdout, reason = "results go to stdout")]
+
+mod cnn;
+mod mlp;
+mod photos;
 
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
+use std::sync::Arc;
 
 use candle_core::Device;
-use clap::ValueEnum;
-use kd_core::{Result, fsx};
-use kd_suite::bench::{self, CIFAR, CIFAR_IMAGES, MNIST, Mlps, PHOTOGRAPHS};
+use clap::{Parser, ValueEnum};
+use cnn::{CIFAR, CIFAR_IMAGES, MNIST, PHOTOGRAPHS};
+use kd_core::device::{self, Precision};
+use kd_core::{Error, Result, Stream, fsx};
+use kd_data::{Augment, Images, Loader};
+use mlp::Mlps;
 use serde_json::json;
 
-use super::setting::Compute;
-
-/// Arguments of `kd bench`.
-#[derive(Debug, clap::Args)]
-pub(crate) struct Args {
+/// Times a piece of work.
+#[derive(Debug, Parser)]
+struct Args {
     /// What to time
     #[arg(long, value_enum)]
     case: Case,
@@ -26,8 +36,15 @@ pub(crate) struct Args {
     /// Print one JSON object
     #[arg(long)]
     json: bool,
-    #[command(flatten)]
-    compute: Compute,
+    /// auto, cpu, cuda or cuda:N
+    #[arg(long, default_value = "auto", value_name = "DEVICE")]
+    device: String,
+    /// Multiply on a GPU's tensor cores
+    #[arg(long)]
+    tf32: bool,
+    /// Threads [default: all cores]
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    threads: usize,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -74,9 +91,9 @@ impl Case {
         device: &Device,
     ) -> Result<Vec<f64>> {
         let n = |default| n_steps.unwrap_or(default).max(1);
-        let cifar = |name, default| bench::steps(name, CIFAR, n(default), device);
-        let photographs = |name| bench::evaluations(name, PHOTOGRAPHS, n(4), device);
-        let mlps = |case| bench::mlps(case, n(100), device);
+        let cifar = |name, default| cnn::steps(name, CIFAR, n(default), device);
+        let photographs = |name| cnn::evaluations(name, PHOTOGRAPHS, n(4), device);
+        let mlps = |case| mlp::mlps(case, n(100), device);
         match self {
             Self::TeacherStep => mlps(Mlps::Teacher),
             Self::Student30Step => mlps(Mlps::Student30),
@@ -84,38 +101,49 @@ impl Case {
             Self::Grid30Epoch => mlps(Mlps::Grid30),
             Self::Resnet18Step => cifar("resnet18-cifar", 4),
             Self::Resnet20Step => cifar("resnet20", 20),
-            Self::PapernotMnistStep => bench::steps("papernot-mnist", MNIST, n(40), device),
+            Self::PapernotMnistStep => cnn::steps("papernot-mnist", MNIST, n(40), device),
             Self::PapernotCifar10Step => cifar("papernot-cifar10", 15),
             Self::MobilenetV2CifarStep => cifar("mobilenet-v2-cifar-w0.5", 10),
-            Self::Resnet56Eval => bench::evaluations("resnet56", CIFAR_IMAGES, n(4), device),
+            Self::Resnet56Eval => cnn::evaluations("resnet56", CIFAR_IMAGES, n(4), device),
             Self::MobilenetV2Eval => photographs("mobilenet-v2"),
             Self::EfficientnetLite0Eval => photographs("efficientnet-lite0"),
-            Self::CifarBatches => bench::batches(n(1000), device),
-            Self::PhotosTrain => bench::photo_batches(folder, n(5)),
-            Self::PhotosEval => bench::photo_centers(folder, n(5)),
-            Self::PhotosPacked => bench::packed_photo_batches(folder, n(10)),
+            Self::CifarBatches => cnn::batches(n(1000), device),
+            Self::PhotosTrain => photos::photo_batches(folder, n(5)),
+            Self::PhotosEval => photos::photo_centers(folder, n(5)),
+            Self::PhotosPacked => photos::packed_photo_batches(folder, n(10)),
         }
     }
 
     /// Images of one sample.
     fn n_images(self) -> usize {
         match self {
-            Self::Grid30Epoch => bench::N_EPOCH_IMAGES,
+            Self::Grid30Epoch => mlp::N_EPOCH_IMAGES,
             Self::Resnet56Eval => CIFAR_IMAGES.0,
             Self::MobilenetV2Eval | Self::EfficientnetLite0Eval => PHOTOGRAPHS.0,
-            Self::PhotosTrain | Self::PhotosEval | Self::PhotosPacked => bench::PHOTO_BATCH_SIZE,
-            _ => bench::BATCH_SIZE,
+            Self::PhotosTrain | Self::PhotosEval | Self::PhotosPacked => photos::PHOTO_BATCH_SIZE,
+            _ => BATCH_SIZE,
         }
     }
 }
 
-/// Times the case and prints its figures.
-pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    let device = args.compute.device()?;
+/// Images of a training step.
+const BATCH_SIZE: usize = 128;
+
+fn main() -> Result<()> {
+    kd_suite::quiet_candle();
+    let args = Args::parse();
+    let precision = if args.tf32 { Precision::Tf32 } else { Precision::F32 };
+    let device = device::open(&args.device, precision)?;
+    // candle walks and drops graphs recursively.
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(args.threads).stack_size(64 << 20);
+    let pool = pool.build().map_err(|e| Error::config("threads", e.to_string()))?;
     let photos = args.photos.as_deref();
-    let samples =
-        args.compute.threads.install(|| Ok(args.case.samples(args.steps, photos, &device)?))?;
-    let mut sorted = samples.clone();
+    print(&args, &pool.install(|| args.case.samples(args.steps, photos, &device))?);
+    Ok(())
+}
+
+fn print(args: &Args, samples: &[f64]) {
+    let mut sorted = samples.to_vec();
     sorted.sort_by(f64::total_cmp);
     let median = sorted.get(sorted.len() / 2).copied().unwrap_or(f64::NAN);
     let min = sorted.first().copied().unwrap_or(f64::NAN);
@@ -131,7 +159,6 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         let peak = peak_mb.map_or(String::new(), |mb| format!(", {mb:.0} MB"));
         println!("{case}: median {median:.3} ms, minimum {min:.3} ms, {rate:.0} images/s{peak}");
     }
-    Ok(ExitCode::SUCCESS)
 }
 
 /// The most memory that this process has had, where the system tells it: 1 MB is 2^20 bytes.
@@ -141,4 +168,14 @@ fn peak_mb() -> Option<f64> {
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
     let kilobytes: f64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
     Some(kilobytes / 1024.0)
+}
+
+/// Batches of random images.
+fn loader(n_images: usize, shape: [usize; 3], augment: Augment) -> Result<Loader> {
+    let mut rng = Stream::new(0).at("bench").rng();
+    let n_pixels = n_images * shape.iter().product::<usize>();
+    let pixels = (0..n_pixels).map(|_| rng.next_u32() as u8).collect();
+    let labels = (0..n_images).map(|_| rng.below(10)).collect();
+    let images = Images::new(pixels, labels, shape, 10)?;
+    Loader::new(Arc::new(images), augment, Stream::new(0))
 }
