@@ -1,7 +1,7 @@
 //! The paper's numbers beside ours.
 
 use kd_core::Result;
-use kd_core::record::FinalRecord;
+use kd_core::record::{FinalRecord, ModelId};
 use serde::Serialize;
 
 use crate::adversarial::Adversarial;
@@ -18,10 +18,9 @@ pub struct ClaimResult {
     pub source: String,
     /// What is counted.
     pub measure: Measure,
-    /// Training of the model that answers.
-    pub training: String,
     /// The model that answers.
-    pub model: String,
+    #[serde(flatten)]
+    pub model: ModelId,
     /// The paper's number.
     pub paper: Paper,
     /// Our number.
@@ -91,15 +90,15 @@ fn result(
     let ours = Stat::of(ours?)?;
     let same_images = finals().all(|f| claim.n_test == Some(claim.measure.n_images(&f.last)));
     let n_test = claim.n_test.filter(|_| official && same_images);
-    ClaimResult::new(claim, (&model.training, &model.model), ours, selection, n_test)
+    ClaimResult::new(claim, &model.id, ours, selection, n_test)
 }
 
 impl ClaimResult {
-    /// Sets the number of a model (training and name) beside the paper's. `n_test`: how many images
-    /// are behind the paper's; none when the two may not be compared.
+    /// Sets the number of `model` beside the paper's. `n_test`: how many images are behind the
+    /// paper's; none when the two may not be compared.
     pub(crate) fn new(
         claim: &Claim,
-        (training, model): (&str, &str),
+        model: &ModelId,
         ours: Stat,
         selection: Selection,
         n_test: Option<usize>,
@@ -115,8 +114,7 @@ impl ClaimResult {
             id: claim.id.clone(),
             source: claim.source.clone(),
             measure: claim.measure,
-            training: training.into(),
-            model: model.into(),
+            model: model.clone(),
             paper: claim.value.map_or(Paper::Interval([low, high]), Paper::Value),
             ours,
             selection,

@@ -1,6 +1,7 @@
 //! The report's heat maps and charts.
 
 use kd_core::Result;
+use kd_core::record::CorrectionMethod;
 
 use crate::chart::{self, Bars, Hue, Lines, Series, XAxis};
 use crate::comparison::{Paper, Selection};
@@ -75,9 +76,8 @@ impl Axes {
 }
 
 fn paper_value(report: &Report, model: &ModelSummary) -> Option<f64> {
-    let of_model = report.claims.iter().filter(|c| {
-        (&c.training, &c.model, c.selection) == (&model.training, &model.model, Selection::Best)
-    });
+    let of_model =
+        report.claims.iter().filter(|c| (&c.model, c.selection) == (&model.id, Selection::Best));
     of_model.filter_map(|c| if let Paper::Value(v) = c.paper { Some(v) } else { None }).next()
 }
 
@@ -87,7 +87,7 @@ fn grid_text(report: &Report, models: &[&ModelSummary]) -> String {
         let paper = paper.map_or(String::new(), |paper| format!(", the paper's {paper}"));
         format!(" Without a teacher: ours {}{paper}.", percent(model.best.mean))
     });
-    let training = &models[0].training;
+    let training = &models[0].id.training;
     format!("`{training}`: best test accuracy, percent.{}", baseline.unwrap_or_default())
 }
 
@@ -140,9 +140,9 @@ pub(crate) fn convergence(report: &Report) -> Result<Option<Section>> {
 
 fn on_labels(models: &[&ModelSummary]) -> Result<Figure> {
     let colored: Vec<_> = models.iter().enumerate().map(|(i, model)| (*model, Some(i))).collect();
-    let name = |model: &ModelSummary| match model.model == model.training {
-        true => model.training.clone(),
-        false => format!("{}/{}", model.training, model.model),
+    let name = |model: &ModelSummary| match model.id.model == model.id.training {
+        true => model.id.training.clone(),
+        false => model.id.to_string(),
     };
     let legend = colored.iter().map(|(m, hue)| Legend { label: name(m), hue: *hue }).collect();
     let svg = chart::lines(&lines(&colored, axis(models)))?;
@@ -160,7 +160,7 @@ fn by_temperature(models: &[&ModelSummary]) -> Result<Figure> {
         let alpha = model.cell().map(|(alpha, _)| alpha);
         let place =
             alphas.iter().position(|a| alpha.is_some_and(|alpha| a.total_cmp(&alpha).is_eq()));
-        let other = others.iter().position(|other| other.model == model.model);
+        let other = others.iter().position(|other| other.id.model == model.id.model);
         place.or(other.filter(|&other| other > 0).map(|other| alphas.len() + other - 1))
     };
     let panel = |t: &f64| -> Result<Panel> {
@@ -168,10 +168,10 @@ fn by_temperature(models: &[&ModelSummary]) -> Result<Figure> {
         let colored: Vec<_> = models.iter().copied().filter(here).map(|m| (m, hue(m))).collect();
         Ok(Panel::new(format!("T = {t}"), chart::lines(&lines(&colored, axis(models)))?))
     };
-    let labels = others.iter().map(|m| Legend { label: m.model.clone(), hue: hue(m) });
+    let labels = others.iter().map(|m| Legend { label: m.id.model.clone(), hue: hue(m) });
     let cells = alphas.iter().enumerate().map(|(i, a)| (format!("α = {a}"), Some(i)));
     let cells = cells.map(|(label, hue)| Legend { label, hue });
-    let training = &models[0].training;
+    let training = &models[0].id.training;
     Ok(Figure {
         caption: format!(
             "{training}: test accuracy (percent) by epoch, one panel per temperature. Lines are \
@@ -190,8 +190,9 @@ fn without_those_far_below<'a>(models: &[&'a ModelSummary]) -> (Vec<&'a ModelSum
     let far = |m: &&&ModelSummary| m.omitted_class.is_some() && !m.is_distilled();
     let shown = models.iter().filter(|m| !far(m)).copied().collect();
     let told = models.iter().filter(far);
-    let told = told
-        .map(|m| format!(" Below the axis: {}, which ends at {}.", m.model, percent(m.last.mean)));
+    let told = told.map(|m| {
+        format!(" Below the axis: {}, which ends at {}.", m.id.model, percent(m.last.mean))
+    });
     (shown, told.collect())
 }
 
@@ -238,10 +239,11 @@ fn shown_in_bars<'a>(models: &[&'a ModelSummary]) -> Vec<(String, &'a Evaluation
     let chosen = distilled().find(|model| model.claim.is_some()).or(distilled().next());
     let baseline = models.iter().find(|model| model.is_baseline());
     let both = [baseline, chosen].into_iter().flatten();
-    let mut shown: Vec<_> = both.map(|model| (model.model.clone(), &model.evaluation)).collect();
+    let mut shown: Vec<_> = both.map(|model| (model.id.model.clone(), &model.evaluation)).collect();
     if let Some(model) = chosen {
-        let corrected = |method: &str| format!("{}, {method} correction", model.model);
-        shown.extend(model.corrections.iter().map(|c| (corrected(&c.method), &c.evaluation)));
+        let corrected =
+            |method: CorrectionMethod| format!("{}, {} correction", model.id.model, method.name());
+        shown.extend(model.corrections.iter().map(|c| (corrected(c.method), &c.evaluation)));
     }
     shown
 }
@@ -256,7 +258,7 @@ fn bar_chart(models: &[&ModelSummary], class: u32) -> Result<Option<Figure>> {
         return Ok(None);
     }
     let legend = shown.into_iter().enumerate().map(|(i, (label, _))| Legend { label, hue: hue(i) });
-    let training = &models[0].training;
+    let training = &models[0].id.training;
     let svg = chart::bars(&Bars { y_max: bar_limit(&series), series })?;
     let words = format!("{training}: test errors by class, as in the table below.");
     Ok(Some(Figure {
@@ -291,10 +293,10 @@ fn class_table(models: &[&ModelSummary], class: u32) -> Table {
     columns.extend((0..n_classes).map(|c| column("errors by class", c.to_string())));
     let mut rows = Vec::new();
     for model in models {
-        let name = Cell::Code(model.model.clone());
+        let name = Cell::Code(model.id.model.clone());
         rows.push(class_row(name, Cell::Empty, &model.evaluation, n_classes));
         rows.extend(model.corrections.iter().map(|c| {
-            let name = Cell::Text(format!("\u{21b3} {}", c.method));
+            let name = Cell::Text(format!("\u{21b3} {}", c.method.name()));
             class_row(name, number_cell(&c.bias, 1.0, 2), &c.evaluation, n_classes)
         }));
     }

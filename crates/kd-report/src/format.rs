@@ -1,5 +1,7 @@
 //! Numbers as text.
 
+use kd_core::record::{Setting, Settings};
+
 use crate::document::Cell;
 use crate::stats::Stat;
 
@@ -41,6 +43,42 @@ pub fn duration(seconds: f64) -> String {
         3600..DAY => format!("{} h {} min", whole / 3600, whole % 3600 / 60),
         _ => format!("{} d {} h", whole / DAY, whole % DAY / 3600),
     }
+}
+
+/// `n steps 40, optimizer adam (beta1 0.9)`.
+pub(crate) fn settings(settings: &Settings) -> String {
+    let one = |(name, value): (&String, &Setting)| match value {
+        Setting::None => None,
+        value => Some(format!("{} {}", name.replace('_', " "), setting(value))),
+    };
+    settings.iter().filter_map(one).collect::<Vec<_>>().join(", ")
+}
+
+/// A part by its kind, its other settings in parentheses.
+pub(crate) fn setting(value: &Setting) -> String {
+    match value {
+        Setting::None => "none".into(),
+        Setting::Flag(flag) => if *flag { "yes" } else { "no" }.into(),
+        Setting::Count(n) => n.to_string(),
+        Setting::Number(x) => number(*x),
+        Setting::Text(text) => text.clone(),
+        Setting::List(values) => values.iter().map(setting).collect::<Vec<_>>().join(" × "),
+        Setting::Group(group) => {
+            let (kind, rest) = group.iter().partition::<Vec<_>, _>(|(name, _)| *name == "kind");
+            let rest = rest.into_iter().map(|(name, value)| (name.clone(), value.clone()));
+            let rest = settings(&rest.collect());
+            match kind.first() {
+                None => format!("({rest})"),
+                Some((_, kind)) if rest.is_empty() => setting(kind),
+                Some((_, kind)) => format!("{} ({rest})", setting(kind)),
+            }
+        }
+    }
+}
+
+/// Six digits: 0.1 as f32 is 0.10000000149.
+fn number(x: f64) -> String {
+    format!("{x:.5e}").parse::<f64>().unwrap_or(x).to_string()
 }
 
 /// Mean and spread of fractions, in percent.

@@ -40,18 +40,18 @@ pub struct BadImages {
 
 /// What was recorded about the images of each training; nothing for trainings without a record.
 pub(crate) fn readings(run: &Run) -> Vec<Reading> {
-    let trainings = grouped(&run.models, |model| model.training.clone());
+    let trainings = grouped(&run.models, |model| model.id.training.clone());
     let readings = trainings.iter().filter_map(|models| reading(run, models[0]));
     readings.collect()
 }
 
 /// All students of a training see the same batches at the same time: one of them stands for all.
 fn reading(run: &Run, model: &ModelRuns) -> Option<Reading> {
-    let here = |training: &str| training == model.training;
+    let here = |training: &str| training == model.id.training;
     let bad = run.bad_images.values().filter(|bad| here(&bad.training) && bad.n > 0);
     let soft_targets = run.soft_targets.values().filter(|record| here(&record.training));
     let reading = Reading {
-        training: model.training.clone(),
+        training: model.id.training.clone(),
         images_per_second: over_epochs(model, |epoch| epoch.images_per_second),
         data_wait: over_epochs(model, |epoch| epoch.data_wait),
         bad_images: bad_images(&bad.collect::<Vec<_>>()),
@@ -165,15 +165,15 @@ fn bad(readings: &[Reading]) -> Option<Block> {
 
 #[cfg(test)]
 mod tests {
-    use kd_core::record::{EpochRecord, Record, RunRecord};
+    use kd_core::record::{EpochRecord, ModelId, Record, RunRecord};
 
     use super::*;
 
     fn epoch(seed: u64, epoch: u64, images_per_second: Option<f64>) -> Record {
-        let training = "t".to_owned();
+        let id = ModelId::new("t", "");
         let data_wait = images_per_second.map(|_| 0.25);
         let rest = EpochRecord::default();
-        Record::Epoch(EpochRecord { seed, training, epoch, images_per_second, data_wait, ..rest })
+        Record::Epoch(EpochRecord { seed, id, epoch, images_per_second, data_wait, ..rest })
     }
 
     fn bad(seed: u64, names: &[&str]) -> Record {

@@ -1,14 +1,18 @@
 //! The report as data: what `report.json` holds, and what the tables and charts are made from.
 
 use kd_core::Result;
-use kd_core::record::{Evaluation, FinalRecord, RunRecord};
+use kd_core::ops::Reduction;
+use kd_core::record::{
+    AttackSettings, CorrectionMethod, Evaluation, FinalRecord, ModelId, Objective, ObjectiveKind,
+    RunRecord,
+};
 use serde::Serialize;
-use serde_json::Value;
 
 use crate::adversarial::Adversarial;
 use crate::claims::Claims;
 use crate::comparison::{ClaimResult, results};
 use crate::curves::Curves;
+use crate::format::settings;
 use crate::reading::{Reading, readings};
 use crate::run::{ModelRuns, Run};
 use crate::stats::Stat;
@@ -58,21 +62,20 @@ pub struct Report {
 /// One model over all seeds.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct ModelSummary {
-    /// Name of the training.
-    pub training: String,
-    /// Name of the model.
-    pub model: String,
+    /// The model.
+    #[serde(flatten)]
+    pub id: ModelId,
     /// Id of the paper's number that it answers.
     pub claim: Option<String>,
     /// Name of the network.
     pub network: String,
     /// Number of trainable parameters.
     pub n_parameters: usize,
-    /// Objective, as in the suite file.
-    pub loss: Value,
+    /// What it learned from.
+    pub loss: Objective,
     /// Attack that its training batches went through.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub perturb: Option<Value>,
+    pub perturb: Option<AttackSettings>,
     /// Number of epochs.
     pub n_epochs: u64,
     /// Number of training images.
@@ -123,8 +126,8 @@ pub struct EvaluationSummary {
 /// A bias correction over all seeds.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct CorrectionSummary {
-    /// `test-tuned` or `label-free`.
-    pub method: String,
+    /// Where the bias comes from.
+    pub method: CorrectionMethod,
     /// The class whose bias was changed.
     pub class: u32,
     /// What was added to its logit.
@@ -179,55 +182,50 @@ impl Report {
 impl ModelSummary {
     /// Whether it learned from labels alone.
     pub fn is_baseline(&self) -> bool {
-        self.loss["kind"] == "labels"
+        self.loss.kind == ObjectiveKind::Labels
     }
 
     /// Whether it learned from a teacher.
     pub fn is_distilled(&self) -> bool {
-        self.loss["kind"] == "distill"
+        self.loss.kind == ObjectiveKind::Distill
     }
 
     /// Alpha and temperature of a distilled model.
     pub fn cell(&self) -> Option<(f64, f64)> {
-        let number = |key: &str| self.loss[key].as_f64().filter(|_| self.is_distilled());
-        number("alpha").zip(number("temperature"))
+        self.loss.alpha.zip(self.loss.temperature).filter(|_| self.is_distilled())
     }
 
     /// The objective in a few words, without what is usual.
     pub fn objective(&self) -> String {
-        let symbol = |key: &str| match key {
-            "alpha" => "α".to_owned(),
-            "temperature" => "T".to_owned(),
-            key => key.replace('_', " "),
-        };
-        let text = |value: &Value| match (value.as_str(), value.as_f64()) {
-            (Some(text), _) => text.to_owned(),
-            (_, Some(number)) => number.to_string(),
-            _ => value.to_string(),
-        };
-        let usual = |key: &str, value: &Value| match key {
-            "kind" => true,
-            "reduction" => value == "batch-mean",
-            "temperature" => self.cell().is_none() && value.as_f64() == Some(1.0),
-            _ => false,
-        };
-        let settings = self.loss.as_object().into_iter().flatten();
-        let settings = settings.filter(|(key, value)| !usual(key, value));
-        let kind = self.loss["kind"].as_str().filter(|_| self.cell().is_none());
-        let settings = settings.map(|(key, value)| format!("{} {}", symbol(key), text(value)));
-        let attack = self.perturb.as_ref().and_then(|attack| attack["kind"].as_str());
-        let attack = attack.map(|attack| format!("on images of {attack}"));
-        let words = kind.map(str::to_owned).into_iter().chain(settings).chain(attack);
-        words.collect::<Vec<_>>().join(", ")
+        let attack = self.perturb.as_ref();
+        let attack = attack.map(|attack| format!("on images of {}", attack.kind.name()));
+        objective(&self.loss).into_iter().chain(attack).collect::<Vec<_>>().join(", ")
     }
+}
+
+fn objective(loss: &Objective) -> Vec<String> {
+    let kind = match &loss.kind {
+        ObjectiveKind::Labels => Some("labels".to_owned()),
+        ObjectiveKind::Distill => None,
+        ObjectiveKind::Other(name) => Some(name.clone()),
+    };
+    let usual = |t: f64| kind.is_some() && t.total_cmp(&1.0).is_eq();
+    let alpha = loss.alpha.map(|alpha| format!("α {alpha}"));
+    let temperature = loss.temperature.filter(|t| !usual(*t)).map(|t| format!("T {t}"));
+    let reduction = match loss.reduction {
+        None | Some(Reduction::BatchMean) => None,
+        Some(Reduction::Li2018) => Some("reduction li2018".to_owned()),
+        Some(Reduction::Unscaled) => Some("without T²".to_owned()),
+    };
+    let others = Some(settings(&loss.others)).filter(|others| !others.is_empty());
+    [kind, alpha, temperature, reduction, others].into_iter().flatten().collect()
 }
 
 fn summary(model: &ModelRuns) -> Option<ModelSummary> {
     let first = model.finals.values().next()?;
     let stat = |value: &dyn Fn(&FinalRecord) -> f64| over(model.finals.values(), value);
     Some(ModelSummary {
-        training: model.training.clone(),
-        model: model.model.clone(),
+        id: model.id.clone(),
         claim: first.claim.clone(),
         network: first.network.clone(),
         n_parameters: first.n_parameters,
@@ -267,16 +265,20 @@ impl EvaluationSummary {
 
 fn corrections(model: &ModelRuns) -> Vec<CorrectionSummary> {
     let mut kinds: Vec<_> =
-        model.corrections.keys().map(|(method, class, _)| (method, class)).collect();
+        model.corrections.keys().map(|(method, class, _)| (*method, *class)).collect();
     kinds.dedup();
-    kinds.into_iter().filter_map(|(method, class)| correction(model, method, *class)).collect()
+    kinds.into_iter().filter_map(|(method, class)| correction(model, method, class)).collect()
 }
 
-fn correction(model: &ModelRuns, method: &str, class: u32) -> Option<CorrectionSummary> {
+fn correction(
+    model: &ModelRuns,
+    method: CorrectionMethod,
+    class: u32,
+) -> Option<CorrectionSummary> {
     let all = model.corrections.values();
     let these = all.filter(|c| c.method == method && c.class == class);
     Some(CorrectionSummary {
-        method: method.to_owned(),
+        method,
         class,
         bias: Stat::of(these.clone().map(|c| c.bias).collect())?,
         top1: Stat::of(these.clone().map(|c| c.evaluation.top1).collect())?,

@@ -1,6 +1,7 @@
 //! The report's text and tables.
 
 use kd_core::Result;
+use serde::Deserialize;
 
 use crate::adversarial::{self, Gallery};
 use crate::comparison::{ClaimResult, Paper, Selection};
@@ -117,10 +118,15 @@ fn time(report: &Report, seconds: f64) -> String {
     }
 }
 
+/// What is read of the resolved spec.
+#[derive(Deserialize)]
+struct Spec {
+    about: Option<String>,
+}
+
 /// What the preset is, in the suite's words.
 fn about(spec: &str) -> Option<String> {
-    let spec: toml::Table = toml::from_str(spec).ok()?;
-    spec.get("about")?.as_str().map(str::to_owned)
+    toml::from_str::<Spec>(spec).ok()?.about
 }
 
 const HOW_TO_READ: &str = "Accuracies are percent of the test images, as mean ± sample standard \
@@ -166,7 +172,7 @@ fn claims(report: &Report) -> Option<Section> {
 fn pairs(report: &Report) -> impl Iterator<Item = (Option<&ClaimResult>, &ClaimResult)> {
     let last = report.claims.iter().filter(|c| c.selection == Selection::Last);
     last.map(|last| {
-        let key = |c: &ClaimResult| (c.id.clone(), c.training.clone(), c.model.clone());
+        let key = |c: &ClaimResult| (c.id.clone(), c.model.clone());
         let same = |c: &&ClaimResult| c.selection == Selection::Best && key(c) == key(last);
         (report.claims.iter().find(same), last)
     })
@@ -176,7 +182,7 @@ fn claim_row(best: Option<&ClaimResult>, last: &ClaimResult) -> Row {
     let mut cells = vec![
         Cell::Code(last.id.clone()),
         Cell::Text(last.source.clone()),
-        Cell::Code(last.model.clone()),
+        Cell::Code(last.model.model.clone()),
         Cell::Number { main: paper(last), spread: String::new() },
     ];
     cells.extend(best.map_or([Cell::Empty, Cell::Empty, Cell::Empty], three));
@@ -244,12 +250,12 @@ fn distinct_id(report: &Report, claim: &ClaimResult) -> String {
     let same = |c: &&ClaimResult| c.id == claim.id && c.selection == claim.selection;
     match report.claims.iter().filter(same).count() {
         1 => claim.id.clone(),
-        _ => format!("{}, {}", claim.id, claim.model),
+        _ => format!("{}, {}", claim.id, claim.model.model),
     }
 }
 
 fn short_row(model: &ModelSummary) -> Row {
-    let name = Cell::Code(format!("{}/{}", model.training, model.model));
+    let name = Cell::Code(model.id.to_string());
     Row::Cells(vec![name, percent_cell(&model.best), percent_cell(&model.last)])
 }
 
@@ -269,7 +275,7 @@ fn epochs(report: &Report) -> Option<Section> {
 pub(crate) fn trainings(report: &Report) -> Vec<Vec<&ModelSummary>> {
     let mut groups: Vec<Vec<&ModelSummary>> = Vec::new();
     for model in &report.models {
-        match groups.iter_mut().find(|group| group[0].training == model.training) {
+        match groups.iter_mut().find(|group| group[0].id.training == model.id.training) {
             Some(group) => group.push(model),
             None => groups.push(vec![model]),
         }
@@ -285,17 +291,17 @@ fn epoch_rows(models: Vec<&ModelSummary>) -> Vec<Row> {
         return Vec::new();
     }
     let baseline = models.iter().find(|model| model.is_baseline()).copied();
-    let mut rows = vec![Row::Heading(models[0].training.clone())];
+    let mut rows = vec![Row::Heading(models[0].id.training.clone())];
     rows.extend(models.iter().map(|model| epoch_row(model, baseline)));
     rows
 }
 
 fn epoch_row(model: &ModelSummary, baseline: Option<&ModelSummary>) -> Row {
-    let mut cells = vec![Cell::Code(model.model.clone())];
+    let mut cells = vec![Cell::Code(model.id.model.clone())];
     for (i, to) in model.epochs_to.iter().enumerate() {
         let ours = all_epochs(&to.epochs);
         let theirs = baseline
-            .filter(|baseline| baseline.model != model.model)
+            .filter(|baseline| baseline.id.model != model.id.model)
             .and_then(|baseline| all_epochs(&baseline.epochs_to[i].epochs));
         let n_reached = to.epochs.iter().flatten().count();
         cells.push(match &ours {
@@ -346,7 +352,7 @@ fn models(report: &Report) -> Option<Section> {
 fn training_line(model: &ModelSummary) -> String {
     format!(
         "{}: {}, {} parameters, {} epochs, {} training images",
-        model.training,
+        model.id.training,
         model.network,
         thousands(model.n_parameters),
         model.n_epochs,
@@ -358,7 +364,7 @@ fn model_row(model: &ModelSummary, has_holdout: bool) -> Row {
     let evaluation = &model.evaluation;
     let optional = |stat: &Option<Stat>| stat.as_ref().map_or(Cell::Empty, percent_cell);
     let mut cells = vec![
-        Cell::Code(model.model.clone()),
+        Cell::Code(model.id.model.clone()),
         Cell::Text(model.objective()),
         percent_cell(&model.best),
         count_cell(&model.best_epoch),

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use kd_core::record::{EpochRecord, Evaluation, FinalRecord, Record};
+use kd_core::record::{EpochRecord, Evaluation, FinalRecord, ModelId, Record};
 use serde_json::{Value, json};
 
 use crate::{Claims, Report, Verdict, fixture, results_table, write_report};
@@ -68,7 +68,7 @@ fn every_number_beside_the_paper_has_a_claim() {
     // 14 accuracies in both selections and two error counts of the last epoch.
     assert_eq!(report.claims.len(), 2 * 14 + 2);
     assert_eq!(results_table(&report).lines().count(), 2 + 16);
-    let omitted = report.models.iter().filter(|m| m.training == "omit3" && m.is_baseline());
+    let omitted = report.models.iter().filter(|m| m.id.training == "omit3" && m.is_baseline());
     assert!(omitted.clone().count() == 1 && omitted.clone().all(|m| m.last.mean <= 0.8990));
 }
 
@@ -105,8 +105,8 @@ fn cifar10() -> Vec<Record> {
     let test_batch = "8e2eb146ae340b09e24670f29cabc6326dba54da8789dab6768acf480273f65b";
     let mut records = fixture::records(2, 21, false);
     records.retain(|record| match record {
-        Record::Epoch(e) => ["teacher", "student30"].contains(&&*e.training),
-        Record::Final(f) => ["teacher", "student30"].contains(&&*f.training),
+        Record::Epoch(e) => ["teacher", "student30"].contains(&&*e.id.training),
+        Record::Final(f) => ["teacher", "student30"].contains(&&*f.id.training),
         Record::Run(_) | Record::Done { .. } => true,
         _ => false,
     });
@@ -174,7 +174,7 @@ fn the_report_says_what_the_preset_is() {
 fn a_run_that_goes_on_says_so() {
     let mut records = fixture::records(1, 4, false);
     records.pop();
-    let epoch = EpochRecord { seed: 2, training: "teacher".into(), ..EpochRecord::default() };
+    let epoch = EpochRecord { seed: 2, id: ModelId::new("teacher", ""), ..EpochRecord::default() };
     records.push(Record::Epoch(epoch));
     let Written { report, html, .. } = write(&records);
     assert_eq!((report.wall_seconds, report.unfinished), (None, vec!["teacher (seed 2)".into()]));
@@ -191,9 +191,9 @@ fn hostile_names_stay_text() {
     for record in &mut records {
         match record {
             Record::Run(run) => run.suite = hostile.into(),
-            Record::Epoch(epoch) => epoch.training += hostile,
-            Record::Final(last) => last.training += hostile,
-            Record::Correction(correction) => correction.training += hostile,
+            Record::Epoch(epoch) => epoch.id.training += hostile,
+            Record::Final(last) => last.id.training += hostile,
+            Record::Correction(correction) => correction.id.training += hostile,
             _ => {}
         }
     }
@@ -232,16 +232,15 @@ fn json_of_a_small_run() {
             confusion: vec![vec![0, wrong], vec![0, correct]],
             ..Evaluation::default()
         };
-        let base = EpochRecord { seed, training: "t".into(), ..EpochRecord::default() };
+        let base = EpochRecord { seed, id: ModelId::new("t", ""), ..EpochRecord::default() };
         for (epoch, test_top1) in [(1, Some(0.5)), (2, None), (3, Some(0.25 + 0.37 * seed as f64))]
         {
             records.push(Record::Epoch(EpochRecord { epoch, test_top1, ..base.clone() }));
         }
         records.push(Record::Final(FinalRecord {
             seed,
-            training: "t".into(),
+            id: ModelId::new("t", ""),
             claim: Some("mnist/teacher".into()),
-            loss: json!({"kind": "labels"}),
             last,
             best_top1: 0.9937,
             best_epoch: 3,

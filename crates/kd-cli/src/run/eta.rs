@@ -46,7 +46,7 @@ pub(crate) fn announce(context: &Context<'_>) -> Result<()> {
 /// Whether `record` is the last student's at the end of `training`, with any seed.
 fn is_end_of(record: &Record, training: &TrainingSpec) -> bool {
     let last = training.student.last().map(|student| student.name.as_str());
-    matches!(record, Record::Final(r) if r.training == training.name && Some(&*r.model) == last)
+    matches!(record, Record::Final(r) if r.id.training == training.name && Some(&*r.id.model) == last)
 }
 
 /// Seconds of one training: its steps, and evaluations, in which an image costs a third of what

@@ -166,7 +166,7 @@ fn title(context: &Context<'_>, training: &TrainingSpec, seed: u64) -> String {
 fn finished(context: &Context<'_>, training: &TrainingSpec, seed: u64) -> Result<Option<f64>> {
     let records = context.folder.records()?;
     Ok(records.iter().find_map(|record| match record {
-        Record::Final(r) if r.training == training.name && r.seed == seed => Some(r.seconds),
+        Record::Final(r) if r.id.training == training.name && r.seed == seed => Some(r.seconds),
         _ => None,
     }))
 }

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use kd_adv::{AttackSpec, Audit, at_radii};
+use kd_core::record::ModelId;
 use kd_core::{Error, Result};
 use serde::{Deserialize, Serialize};
 
@@ -22,6 +23,12 @@ pub(crate) struct Source {
 impl fmt::Display for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", self.training, self.model)
+    }
+}
+
+impl From<&Source> for ModelId {
+    fn from(source: &Source) -> Self {
+        Self::new(&source.training, &source.model)
     }
 }
 

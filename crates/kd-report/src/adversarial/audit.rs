@@ -1,6 +1,6 @@
 //! The audit for gradient masking.
 
-use kd_core::record::{AuditRecord, CheckRecord};
+use kd_core::record::{AuditRecord, AuditVerdict, CheckRecord};
 
 use crate::document::{Block, Cell, Column, Row, Section, Table};
 use crate::ordered::grouped;
@@ -44,9 +44,19 @@ fn verdict(model: &AttackedModel, audit: &AuditRecord) -> Row {
     };
     Row::Cells(vec![
         Cell::Code(format!("{}{seed}", model.name)),
-        Cell::Code(audit.verdict.clone()),
+        Cell::Text(words(audit.verdict).into()),
         Cell::Words(audit.words.clone()),
     ])
+}
+
+/// The verdict's name.
+fn words(verdict: AuditVerdict) -> &'static str {
+    match verdict {
+        AuditVerdict::TooFewImages => "too few images",
+        AuditVerdict::Sound => "sound",
+        AuditVerdict::Masked => "masked",
+        AuditVerdict::NotRobust => "not robust",
+    }
 }
 
 fn checks(models: &[&AttackedModel]) -> Table {

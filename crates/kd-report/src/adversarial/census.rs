@@ -65,13 +65,13 @@ fn figure(models: &[Counted<'_>]) -> Result<Option<Figure>> {
     if high <= low {
         return Ok(None);
     }
-    let lines = grouped(drawn, |(model, _)| model.training.clone());
+    let lines = grouped(drawn, |(model, _)| model.id.training.clone());
     let ends = (low.floor(), high.ceil().max(low.floor() + 1.0));
     let norms = panel(&lines, ends, |census| census.logit_norm.mean)?;
     let zeros = panel(&lines, ends, |census| 100.0 * census.zero_gradients.mean())?;
     let label = |group: &Vec<Counted<'_>>| match group.len() {
         1 => group[0].0.name.clone(),
-        _ => group[0].0.training.clone(),
+        _ => group[0].0.id.training.clone(),
     };
     let legend = lines.iter().enumerate();
     let legend = legend.map(|(i, group)| Legend { label: label(group), hue: hue(i) });

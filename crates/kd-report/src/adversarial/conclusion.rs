@@ -5,6 +5,8 @@
 use std::cmp::Ordering;
 use std::collections::BTreeSet;
 
+use kd_core::record::{AttackKind, AttackLoss, AttackObjective};
+
 use crate::comparison::ClaimResult;
 use crate::document::{Block, Section};
 use crate::sections::paper;
@@ -60,7 +62,8 @@ fn paragraph(all: &Adversarial, student: &AttackedModel, claims: &[ClaimResult])
 fn twin<'a>(all: &'a Adversarial, student: &AttackedModel) -> Option<&'a AttackedModel> {
     let lower = |model: &&AttackedModel| model.temperature < student.temperature;
     let others = || all.models.iter().filter(|model| model.perturb.is_none());
-    let cooler = others().filter(|m| m.distilled && m.training == student.training).filter(lower);
+    let cooler =
+        others().filter(|m| m.distilled && m.id.training == student.id.training).filter(lower);
     let coolest = cooler.min_by(|a, b| a.temperature.total_cmp(&b.temperature));
     let on_labels = others().filter(|model| !model.distilled && !model.attacks.is_empty());
     coolest.or_else(|| on_labels.into_iter().find(|m| m.temperature <= student.temperature))
@@ -94,36 +97,30 @@ impl AttackedModel {
 }
 
 impl AttackSummary {
-    fn kind(&self) -> &str {
-        self.settings["kind"].as_str().unwrap_or_default()
+    /// Whether it is of this kind; a worst case is of none.
+    fn is(&self, kind: &AttackKind) -> bool {
+        self.settings.as_ref().is_some_and(|settings| settings.kind == *kind)
     }
 
-    fn objective(&self) -> &str {
-        self.settings["objective"]["kind"].as_str().unwrap_or("cross-entropy")
-    }
-
-    /// What the attack divides the logits by.
-    fn divisor(&self) -> f64 {
-        self.settings["objective"]["temperature"].as_f64().unwrap_or(1.0)
-    }
-
-    /// Cross entropy of the logits as they are.
-    fn is_plain(&self) -> bool {
-        self.objective() == "cross-entropy" && self.divisor().total_cmp(&1.0).is_eq()
+    /// What it makes larger.
+    fn objective(&self) -> AttackObjective {
+        let settings = self.settings.as_ref();
+        settings.and_then(|settings| settings.objective.clone()).unwrap_or_default()
     }
 }
 
 fn is_plain_fgsm(attack: &AttackSummary) -> bool {
-    attack.kind() == "fgsm" && attack.is_plain()
+    attack.is(&AttackKind::Fgsm) && attack.objective() == AttackObjective::default()
 }
 
 fn is_plain_pgd(attack: &AttackSummary) -> bool {
-    attack.kind() == "pgd" && attack.is_plain()
+    attack.is(&AttackKind::Pgd) && attack.objective() == AttackObjective::default()
 }
 
 /// Carlini and Wagner's, at confidence 0.
 fn is_nearest(attack: &AttackSummary) -> bool {
-    attack.kind() == "cw" && attack.settings["kappa"].as_f64().unwrap_or(0.0) <= 0.0
+    let kappa = attack.settings.as_ref().and_then(|settings| settings.kappa);
+    attack.is(&AttackKind::Cw) && kappa.unwrap_or(0.0) <= 0.0
 }
 
 /// A plain attack on the student and its twin.
@@ -196,7 +193,7 @@ fn against_the_paper(
     claims: &[ClaimResult],
 ) -> String {
     let of_student = |c: &&ClaimResult| {
-        (&c.training, &c.model) == (&student.training, &student.model)
+        c.model == student.id
             && answer(student, &c.id).is_some_and(|(a, _)| a.attack == attack.attack)
     };
     let Some(claim) = claims.iter().find(of_student) else { return String::new() };
@@ -279,18 +276,19 @@ fn other_objectives(student: &AttackedModel, plain: &AttackSummary) -> Vec<Strin
 
 /// What an attack looks at; `None` for plain ones and those without gradients.
 fn what(attack: &AttackSummary) -> Option<String> {
-    match (attack.kind(), attack.objective()) {
-        ("autoattack", _) => Some("an ensemble".into()),
-        _ if attack.divisor() > 1.0 => Some(format!("logits divided by {}", attack.divisor())),
-        (_, "margin") => Some("margin of the logits".into()),
-        (_, "dlr") => Some("ratio of logits".into()),
+    let AttackObjective { kind, temperature } = attack.objective();
+    match kind {
+        _ if attack.is(&AttackKind::Autoattack) => Some("an ensemble".into()),
+        _ if temperature > 1.0 => Some(format!("logits divided by {temperature}")),
+        AttackLoss::Margin => Some("margin of the logits".into()),
+        AttackLoss::Dlr => Some("ratio of logits".into()),
         _ => None,
     }
 }
 
 /// Square, against plain PGD.
 fn gradient_free(student: &AttackedModel, plain: &AttackSummary) -> Option<String> {
-    let is_square = |a: &&AttackSummary| a.main && a.kind() == "square" && a.same_ball(plain);
+    let is_square = |a: &&AttackSummary| a.main && a.is(&AttackKind::Square) && a.same_ball(plain);
     let square = student.attacks.iter().find(is_square)?;
     let ours = &square.robust_accuracy;
     let (than, end) = match ours.compare(&plain.robust_accuracy) {
@@ -632,7 +630,7 @@ mod tests {
         assert_eq!(named(is_plain_pgd), Some("pgd"), "neither margin nor divided logits");
         assert_eq!(named(is_nearest), Some("cw"));
         let mut cw = attack(&student, "cw");
-        cw.settings = json!({"kind": "cw", "kappa": 10.0});
+        cw.settings = Some(fixture::settings(json!({"kind": "cw", "kappa": 10.0})));
         assert!(!is_nearest(&cw));
     }
 

@@ -15,9 +15,8 @@ mod tests;
 mod transfer;
 
 use kd_core::Result;
-use kd_core::record::{AuditRecord, PicturesRecord};
+use kd_core::record::{AttackSettings, AuditRecord, ModelId, Norm, PicturesRecord};
 use serde::Serialize;
-use serde_json::Value;
 
 use crate::claims::Claims;
 use crate::comparison::ClaimResult;
@@ -43,10 +42,9 @@ pub struct Adversarial {
 /// One model under attack, over all seeds.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct AttackedModel {
-    /// Name of the training.
-    pub training: String,
-    /// Name of the model in it.
-    pub model: String,
+    /// The model.
+    #[serde(flatten)]
+    pub id: ModelId,
     /// How the text calls it: `model`, or `training/model` where another has that name.
     pub name: String,
     /// Whether it learned from a teacher.
@@ -54,7 +52,7 @@ pub struct AttackedModel {
     /// Temperature of its objective; 1 where that has none.
     pub temperature: f64,
     /// Attack that its training batches went through.
-    pub perturb: Option<Value>,
+    pub perturb: Option<AttackSettings>,
     /// Each attack at each radius.
     pub attacks: Vec<AttackSummary>,
     /// Logits and gradients on clean images.
@@ -73,10 +71,10 @@ pub struct AttackedModel {
 pub struct AttackSummary {
     /// Name of the attack in the suite; `worst-case` for all of one norm and radius.
     pub attack: String,
-    /// Its settings, as in the suite file.
-    pub settings: Value,
-    /// `linf`, `l2` or `l0`.
-    pub norm: String,
+    /// Its settings; none for `worst-case`.
+    pub settings: Option<AttackSettings>,
+    /// The distance that it bounds or makes small.
+    pub norm: Norm,
     /// Radius in units of `[0, 1]` pixels; `None` for attacks that look for the nearest image.
     pub eps: Option<f64>,
     /// False for a radius that is only a point of the curve of accuracy against radius.
@@ -106,10 +104,9 @@ pub struct AttackSummary {
 /// One model on images that were made against another, over all seeds.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct TransferSummary {
-    /// Training of the model that is tested.
-    pub training: String,
-    /// Name of the model in it.
-    pub model: String,
+    /// The model.
+    #[serde(flatten)]
+    pub id: ModelId,
     /// How the text calls it.
     pub name: String,
     /// What the paper calls defended: right before and after, of those right before.

@@ -79,7 +79,7 @@ fn attacks_need_no_training_records() {
 fn the_papers_number_stands_beside_each_distilled_model() {
     let Written { report, json, html, markdown } = write(&fixture::records(1));
     let answers: Vec<_> =
-        report.claims.iter().map(|c| (c.id.as_str(), c.model.as_str(), c.verdict)).collect();
+        report.claims.iter().map(|c| (c.id.as_str(), c.model.model.as_str(), c.verdict)).collect();
     let expected = [
         ("defensive/mnist/fgsm/defended", "student-t1", Verdict::Better),
         ("defensive/mnist/fgsm/defended", "student-t100", Verdict::Reproduced),
@@ -163,8 +163,7 @@ fn hostile_names_stay_text() {
         match record {
             Record::Attack(attack) => {
                 attack.attack += hostile;
-                attack.norm += hostile;
-                attack.model += hostile;
+                attack.id.model += hostile;
             }
             Record::Audit(audit) => audit.words += hostile,
             Record::Pictures(pictures) => pictures.file += hostile,

@@ -16,7 +16,7 @@ mod table;
 mod tests;
 
 use kd_core::Result;
-use kd_core::record::CurveRecord;
+use kd_core::record::{CurveRecord, ModelId};
 use serde::Serialize;
 
 use crate::claims::{Claims, Measure, Reference};
@@ -50,10 +50,9 @@ pub struct Curves {
 /// The course of one student's errors, over all seeds.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct StudentCurve {
-    /// Name of the training.
-    pub training: String,
-    /// Name of the model in it.
-    pub model: String,
+    /// The model.
+    #[serde(flatten)]
+    pub id: ModelId,
     /// Seeds that ended; while none has, those that have begun.
     pub seeds: Vec<u64>,
     /// Whether they ended.
@@ -154,10 +153,9 @@ pub struct ReferenceResult {
 /// One of our models beside a published number.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Beside {
-    /// Name of the training.
-    pub training: String,
-    /// Name of the model.
-    pub model: String,
+    /// The model.
+    #[serde(flatten)]
+    pub id: ModelId,
     /// Errors on the test images after the last epoch.
     pub errors: Errors,
 }
@@ -211,12 +209,12 @@ impl Curves {
 
     /// Whether the course of `model` is drawn.
     pub(crate) fn shows(&self, model: &ModelSummary) -> bool {
-        self.student(&model.training, &model.model).is_some()
+        self.student(&model.id).is_some()
     }
 
     /// The student's curve, if it was recorded.
-    fn student(&self, training: &str, model: &str) -> Option<&StudentCurve> {
-        self.students.iter().find(|s| (s.training.as_str(), s.model.as_str()) == (training, model))
+    fn student(&self, id: &ModelId) -> Option<&StudentCurve> {
+        self.students.iter().find(|student| student.id == *id)
     }
 }
 

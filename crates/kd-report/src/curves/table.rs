@@ -32,14 +32,14 @@ struct Entry<'a> {
 fn rows(report: &Report, curves: &Curves) -> Vec<Row> {
     let mut trainings: Ordered<&str, (String, Vec<Entry<'_>>)> = Ordered::default();
     for summary in &report.models {
-        let curve = curves.student(&summary.training, &summary.model);
-        let training = trainings.entry(&summary.training);
-        training.0.clone_from(&summary.training);
+        let curve = curves.student(&summary.id);
+        let training = trainings.entry(&summary.id.training);
+        training.0.clone_from(&summary.id.training);
         training.1.push(Entry { summary: Some(summary), curve });
     }
     for curve in curves.students.iter().filter(|student| !student.finished) {
-        let training = trainings.entry(&curve.training);
-        training.0.clone_from(&curve.training);
+        let training = trainings.entry(&curve.id.training);
+        training.0.clone_from(&curve.id.training);
         training.1.push(Entry { summary: None, curve: Some(curve) });
     }
     let mut rows = Vec::new();
@@ -63,9 +63,12 @@ fn teachers<'a>(curves: &'a Curves, training: &'a str) -> impl Iterator<Item = R
 }
 
 fn row(entry: &Entry<'_>) -> Row {
-    let name = entry.summary.map(|model| &model.model).or(entry.curve.map(|curve| &curve.model));
+    let name = entry.summary.map(|model| &model.id).or(entry.curve.map(|curve| &curve.id));
     let objective = entry.summary.map_or("not finished".into(), ModelSummary::objective);
-    let mut cells = vec![Cell::Code(name.cloned().unwrap_or_default()), Cell::Text(objective)];
+    let mut cells = vec![
+        Cell::Code(name.map(|id| id.model.clone()).unwrap_or_default()),
+        Cell::Text(objective),
+    ];
     cells.extend(pair(entry.curve.and_then(|curve| curve.train.as_ref())));
     cells.extend(match (entry.curve, entry.summary) {
         (Some(curve), _) => at_points(curve),

@@ -116,9 +116,9 @@ fn any_training_with_points_is_drawn_also_before_its_end() {
 fn a_teachers_own_course_is_no_figure_of_the_paper() {
     let mut records = records(&Made::default());
     records.retain(|record| match record {
-        Record::Curve(point) => point.model == "baseline",
-        Record::Epoch(epoch) => epoch.model == "baseline",
-        Record::Final(last) => last.model == "baseline",
+        Record::Curve(point) => point.id.model == "baseline",
+        Record::Epoch(epoch) => epoch.id.model == "baseline",
+        Record::Final(last) => last.id.model == "baseline",
         _ => true,
     });
     let Written { html, .. } = write(&records);
@@ -142,8 +142,8 @@ fn hostile_names_stay_text() {
     let mut records = records(&Made::default());
     for record in &mut records {
         match record {
-            Record::Curve(point) => point.model += hostile,
-            Record::Final(last) => last.model += hostile,
+            Record::Curve(point) => point.id.model += hostile,
+            Record::Final(last) => last.id.model += hostile,
             Record::Teacher(teacher) => teacher.network += hostile,
             Record::BadImages(bad) => bad.images[0] = [hostile.into(), hostile.into()],
             Record::SoftTargets(targets) => targets.training += hostile,

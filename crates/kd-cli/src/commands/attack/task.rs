@@ -6,7 +6,7 @@ use std::time::Instant;
 use candle_core::Device;
 use kd_adv::{AttackSpec, Examples, Victim, attack, census, observe, summarize, transfer};
 use kd_core::ops::Normalize;
-use kd_core::record::{AttackRecord, AuditRecord, PicturesRecord, TransferRecord};
+use kd_core::record::{AttackRecord, AuditRecord, ModelId, PicturesRecord, TransferRecord};
 use kd_core::{Classifier, Error, Result, Stream};
 use kd_data::Images;
 
@@ -84,7 +84,7 @@ impl<'a> Task<'a> {
 
     fn output(&self, work: &Work<'_>, attacks: Vec<AttackOutput>) -> Result<Output> {
         let mut census = census(&work.victim, &work.examples)?;
-        (census.seed, census.model) = (self.settings.seed, self.network.name.clone());
+        (census.seed, census.id.model) = (self.settings.seed, self.network.name.clone());
         Ok(Output {
             model: self.network.name.clone(),
             parameters: self.network.network.params().n_elements(),
@@ -151,7 +151,7 @@ impl Work<'_> {
         drop(progress);
         let record = AttackRecord {
             seed: self.task.settings.seed,
-            model: self.task.network.name.clone(),
+            id: ModelId::new("", &self.task.network.name),
             transfer: self.transfer(&done.results).into_iter().collect(),
             seconds: done.results.seconds,
             ..summarize(spec, &done.results.own)
@@ -159,8 +159,8 @@ impl Work<'_> {
         let pictures = match &self.store {
             Some(store) => {
                 let (file, labels) = store.finish(&name, &self.examples, &done)?;
-                let (seed, model, attack) = (record.seed, record.model.clone(), spec.name().into());
-                Some(PicturesRecord { seed, model, attack, file, labels, ..Default::default() })
+                let (seed, id, attack) = (record.seed, record.id.clone(), spec.name().into());
+                Some(PicturesRecord { seed, id, attack, file, labels })
             }
             None => None,
         };
@@ -195,8 +195,8 @@ impl Work<'_> {
 
     fn transfer(&self, results: &Results) -> Option<TransferRecord> {
         self.other.as_ref()?;
-        let model = self.other_name();
-        Some(TransferRecord { model, ..transfer(&results.own, &results.other) })
+        let id = ModelId::new("", self.other_name());
+        Some(TransferRecord { id, ..transfer(&results.own, &results.other) })
     }
 
     /// The other network, by the path of its weights: it may be of the same architecture.
@@ -220,7 +220,8 @@ impl Work<'_> {
             self.other.iter().map(|victim| (name.as_str(), victim)).collect();
         let stream = Stream::new(seed).at("audit");
         let record = audit.run(&self.victim, &self.examples, &others, stream)?;
-        let record = AuditRecord { seed, model: self.task.network.name.clone(), ..record };
+        let id = ModelId::new("", &self.task.network.name);
+        let record = AuditRecord { seed, id, ..record };
         if let Some(store) = &self.store {
             store.write(FILE, &record)?;
         }

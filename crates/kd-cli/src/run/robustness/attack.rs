@@ -61,8 +61,7 @@ impl Bench<'_> {
         }
         let record = AttackRecord {
             seed: self.seed,
-            training: source.training.clone(),
-            model: source.model.clone(),
+            id: source.into(),
             attack: section.name.clone(),
             transfer: self.transfers(&others, &state),
             seconds: state.seconds,
@@ -120,8 +119,7 @@ impl Bench<'_> {
 
     fn transfers(&self, others: &[&Source], state: &State) -> Vec<TransferRecord> {
         let record = |(other, outcomes): (&&Source, &Vec<Outcome>)| TransferRecord {
-            training: other.training.clone(),
-            model: other.model.clone(),
+            id: (*other).into(),
             ..transfer(&state.own, outcomes)
         };
         others.iter().zip(&state.others).map(record).collect()

@@ -6,7 +6,9 @@ use kd_adv::{
     Attack, Examples, Outcome, Victim, attack, census, correct_rows, observe, picture_grid,
     worst_cases,
 };
-use kd_core::record::{AttackRecord, AuditRecord, CensusRecord, PicturesRecord, Record};
+use kd_core::record::{
+    AttackRecord, AuditRecord, AuditVerdict, CensusRecord, PicturesRecord, Record,
+};
 use kd_core::{Error, Net, Result, Stream, fsx};
 
 use super::Job;
@@ -50,12 +52,7 @@ impl Bench<'_> {
         let network = self.network(source)?;
         let victim = self.context.victim(&network)?;
         let record = census(&victim, &self.examples(&section.images)?)?;
-        Ok(Record::Census(CensusRecord {
-            seed: self.seed,
-            training: source.training.clone(),
-            model: source.model.clone(),
-            ..record
-        }))
+        Ok(Record::Census(CensusRecord { seed: self.seed, id: source.into(), ..record }))
     }
 
     fn audit(&self, section: &AuditSection, source: &Source) -> Result<Record> {
@@ -79,12 +76,7 @@ impl Bench<'_> {
             false => section.audit.run(&victim, &examples, &others, self.stream("audit"))?,
         };
         eprintln!("{source}: {}", record.words);
-        Ok(Record::Audit(AuditRecord {
-            seed: self.seed,
-            training: source.training.clone(),
-            model: source.model.clone(),
-            ..record
-        }))
+        Ok(Record::Audit(AuditRecord { seed: self.seed, id: source.into(), ..record }))
     }
 
     /// The first images that the model classifies correctly, if it does any; before and after.
@@ -109,8 +101,7 @@ impl Bench<'_> {
         fsx::write_atomic(&path, &png)?;
         Ok(Record::Pictures(PicturesRecord {
             seed: self.seed,
-            training: training.clone(),
-            model: model.clone(),
+            id: source.into(),
             attack: section.name.clone(),
             file,
             labels: outcomes.iter().map(|outcome| [outcome.label, outcome.after]).collect(),
@@ -140,7 +131,7 @@ impl Bench<'_> {
         }
         for record in &mut records {
             record.seed = self.seed;
-            (record.training, record.model) = (source.training.clone(), source.model.clone());
+            record.id = source.into();
         }
         Ok(records)
     }
@@ -189,7 +180,8 @@ impl Bench<'_> {
 
 fn nothing_to_audit(n_images: usize) -> AuditRecord {
     AuditRecord {
-        verdict: "not-robust".into(),
+        verdict: AuditVerdict::NotRobust,
+        n_images: Some(0),
         words: format!("Not robust: it classifies none of the {n_images} images correctly."),
         ..AuditRecord::default()
     }

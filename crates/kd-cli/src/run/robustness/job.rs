@@ -1,7 +1,7 @@
 //! The list of what is to be done.
 
 use kd_adv::AttackSpec;
-use kd_core::record::Record;
+use kd_core::record::{ModelId, Record};
 
 use crate::suite::{AttackSection, AuditSection, CensusSpec, Robustness, Source};
 
@@ -41,24 +41,19 @@ pub(in crate::run) fn jobs(asked: &Robustness) -> Vec<Job<'_>> {
 impl Job<'_> {
     /// Whether `record` is this job's, with `seed`.
     pub(in crate::run) fn is_recorded_by(&self, record: &Record, seed: u64) -> bool {
-        let is = |source: &Source, of: (u64, &str, &str)| {
-            of == (seed, source.training.as_str(), source.model.as_str())
-        };
+        let is =
+            |source: &Source, (of, id): (u64, &ModelId)| of == seed && *id == ModelId::from(source);
         match (self, record) {
-            (Self::Census(_, source), Record::Census(r)) => {
-                is(source, (r.seed, &r.training, &r.model))
-            }
+            (Self::Census(_, source), Record::Census(r)) => is(source, (r.seed, &r.id)),
             (Self::Attack(section, source, spec), Record::Attack(r)) => {
-                is(source, (r.seed, &r.training, &r.model))
+                is(source, (r.seed, &r.id))
                     && r.attack == section.name
                     && r.eps.map(|eps| eps as f32) == spec.as_dyn().eps()
             }
             (Self::Pictures(section, source), Record::Pictures(r)) => {
-                is(source, (r.seed, &r.training, &r.model)) && r.attack == section.name
+                is(source, (r.seed, &r.id)) && r.attack == section.name
             }
-            (Self::Audit(_, source), Record::Audit(r)) => {
-                is(source, (r.seed, &r.training, &r.model))
-            }
+            (Self::Audit(_, source), Record::Audit(r)) => is(source, (r.seed, &r.id)),
             _ => false,
         }
     }
