@@ -28,7 +28,10 @@ use kd_core::{Result, fsx, record};
 
 use adversarial::Gallery;
 
-pub use adversarial::{Adversarial, AttackSummary, AttackedModel, CensusSummary, TransferSummary};
+pub use adversarial::{
+    Adversarial, AttackSummary, AttackedModel, CensusSummary, Comparison, Conclusion,
+    TransferSummary,
+};
 pub use claims::{Claim, Claims, Measure, Reference};
 pub use comparison::{ClaimResult, Paper, Selection};
 pub use curves::{

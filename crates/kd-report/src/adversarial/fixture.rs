@@ -8,10 +8,10 @@ use kd_core::record::{
 };
 use serde_json::{Value, json};
 
+use crate::Claims;
 use crate::fixture::distill;
 use crate::report::Report;
 use crate::run::Run;
-use crate::{ClaimResult, Claims};
 
 use super::Adversarial;
 
@@ -56,12 +56,6 @@ pub(crate) fn records(seeds: u64) -> Vec<Record> {
 pub(crate) fn of(records: Vec<Record>) -> Adversarial {
     let report = Report::new(Run::group(records).unwrap(), &Claims::load().unwrap()).unwrap();
     report.adversarial.unwrap()
-}
-
-/// The paper's numbers beside those of `records`.
-pub(crate) fn claims() -> Vec<ClaimResult> {
-    let run = Run::group(records(1)).unwrap();
-    Report::new(run, &Claims::load().unwrap()).unwrap().claims
 }
 
 /// One seed.

@@ -26,15 +26,16 @@ use crate::run::ModelRuns;
 use crate::share::Share;
 use crate::stats::Stat;
 
+pub use conclusion::{Comparison, Conclusion};
 pub(crate) use pictures::Gallery;
 pub(crate) use runs::AttackRuns;
 
 /// Models under attack.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Adversarial {
-    /// What the figures say of defensive distillation: one paragraph for each distilled model of
-    /// the highest temperature.
-    pub conclusions: Vec<String>,
+    /// What the figures say of defensive distillation: of each distilled model of the highest
+    /// temperature.
+    pub conclusions: Vec<Conclusion>,
     /// Every model that was attacked, counted or audited, in order of appearance.
     pub models: Vec<AttackedModel>,
 }
@@ -152,7 +153,7 @@ impl Adversarial {
 
     /// Draws the conclusions, in sight of the paper's numbers.
     pub(crate) fn conclude(&mut self, claims: &[ClaimResult]) {
-        self.conclusions = conclusion::paragraphs(self, claims);
+        self.conclusions = conclusion::of(self, claims);
     }
 }
 
