@@ -10,6 +10,7 @@ use crate::ordered::grouped;
 use crate::run::ModelRuns;
 use crate::stats::Stat;
 
+use super::audit;
 use super::{AttackSummary, AttackedModel, CensusSummary, Share, TransferSummary};
 
 /// Every model that was attacked, counted or audited.
@@ -25,6 +26,8 @@ fn model(run: &ModelRuns, known: Known<'_>) -> AttackedModel {
     let mut attacks: Vec<_> = run.attacked.attacks().iter().filter_map(of_attack).collect();
     mark_main(&mut attacks);
     attacks.sort_by_key(AttackSummary::is_worst_case);
+    let census = census(run.attacked.census.values());
+    let audits = run.attacked.audits.values().map(|record| audit::judged(record, census.as_ref()));
     AttackedModel {
         id: run.id.clone(),
         name: known.name(&run.id),
@@ -32,8 +35,8 @@ fn model(run: &ModelRuns, known: Known<'_>) -> AttackedModel {
         temperature: temperature.unwrap_or(1.0),
         perturb: last.and_then(|last| last.perturb.clone()),
         attacks,
-        census: census(run.attacked.census.values()),
-        audits: run.attacked.audits.values().cloned().collect(),
+        audits: audits.collect(),
+        census,
         pictures: run.attacked.pictures().to_vec(),
         claim: last.and_then(|last| last.claim.clone()),
     }
