@@ -33,6 +33,12 @@ pub(crate) fn thousands(n: usize) -> String {
     text
 }
 
+/// `1 epoch`, `60,000 images`.
+pub(crate) fn counted(n: usize, thing: &str) -> String {
+    let s = if n == 1 { "" } else { "s" };
+    format!("{} {thing}{s}", thousands(n))
+}
+
 /// `2 d 3 h`, `1 h 5 min`, `3 min 20 s` or `4.2 s`.
 pub fn duration(seconds: f64) -> String {
     const DAY: u64 = 24 * 3600;
@@ -68,7 +74,7 @@ pub(crate) fn setting(value: &Setting) -> String {
             let rest = rest.into_iter().map(|(name, value)| (name.clone(), value.clone()));
             let rest = settings(&rest.collect());
             match kind.first() {
-                None => format!("({rest})"),
+                None => rest,
                 Some((_, kind)) if rest.is_empty() => setting(kind),
                 Some((_, kind)) => format!("{} ({rest})", setting(kind)),
             }
@@ -84,6 +90,12 @@ fn number(x: f64) -> String {
 /// Mean and spread of fractions, in percent.
 pub(crate) fn percent_cell(stat: &Stat) -> Cell {
     number_cell(stat, 100.0, 2)
+}
+
+/// The same in a sentence.
+pub(crate) fn percent_words(stat: &Stat) -> String {
+    let std = stat.std.map_or(String::new(), |std| format!(" ± {}", percent(std)));
+    percent(stat.mean) + &std
 }
 
 /// Mean and spread of counts: whole numbers for one seed.
@@ -106,6 +118,7 @@ mod tests {
 
     #[test]
     fn numbers_as_text() {
+        assert_eq!([counted(1, "epoch"), counted(0, "seed")], ["1 epoch", "0 seeds"]);
         assert_eq!(percent(0.98075), "98.08");
         assert_eq!([signed(0.5, 2), signed(-0.5, 2)], ["+0.50", "\u{2212}0.50"]);
         assert_eq!([signed(-0.001, 2), signed(0.0, 0)], ["0.00", "0"]);

@@ -3,8 +3,8 @@
 use kd_core::Result;
 use kd_core::ops::Reduction;
 use kd_core::record::{
-    AttackSettings, CorrectionMethod, Evaluation, FinalRecord, ModelId, Objective, ObjectiveKind,
-    RunRecord,
+    AttackSettings, CorrectionMethod, EpochRecord, Evaluation, FinalRecord, ModelId, Objective,
+    ObjectiveKind, RunRecord,
 };
 use serde::Serialize;
 
@@ -15,7 +15,7 @@ use crate::curves::Curves;
 use crate::format::settings;
 use crate::reading::{Reading, readings};
 use crate::run::{ModelRuns, Run};
-use crate::stats::Stat;
+use crate::stats::{Difference, Stat};
 
 /// The accuracies whose first epoch is looked for, fractions.
 pub const EPOCHS_TO: [f64; 2] = [0.985, 0.99];
@@ -101,9 +101,18 @@ pub struct ModelSummary {
     pub epochs_to: Vec<EpochsTo>,
     /// Wall time of the training, for the whole cohort, seconds.
     pub seconds: Stat,
+    /// Accuracy after the last epoch minus that of the same training's model without a teacher.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gain: Option<Difference>,
     /// Test accuracy by epoch, for the charts.
     #[serde(skip)]
     pub curve: Vec<(u64, Stat)>,
+    /// Mean of the objective by epoch, for the charts.
+    #[serde(skip)]
+    pub losses: Vec<(u64, Stat)>,
+    /// Learning rate by epoch, for the charts.
+    #[serde(skip)]
+    pub rates: Vec<(u64, Stat)>,
 }
 
 /// An evaluation over all seeds.
@@ -121,6 +130,15 @@ pub struct EvaluationSummary {
     pub ece: Stat,
     /// Fraction of images on which the model predicts what its teacher predicts.
     pub agreement: Option<Stat>,
+    /// Number of test images.
+    #[serde(skip)]
+    pub total: usize,
+    /// The same by class; left out as the errors are.
+    #[serde(skip)]
+    pub images: Vec<usize>,
+    /// Test images by class and prediction, means over seeds; left out as the errors are.
+    #[serde(skip)]
+    pub confusion: Vec<Vec<f64>>,
 }
 
 /// A bias correction over all seeds.
@@ -170,7 +188,7 @@ impl Report {
             paper_gpu_hours: claims.gpu_hours(&run.provenance.suite),
             unfinished: run.unfinished(),
             claims: results,
-            models: ended.iter().filter_map(|model| summary(model)).collect(),
+            models: with_gains(ended.iter().filter_map(|model| summary(model)).collect()),
             adversarial,
             curves: Curves::of(&run, claims),
             readings: readings(&run),
@@ -179,7 +197,19 @@ impl Report {
     }
 }
 
+impl Report {
+    /// Whether anything of the run answers a number or an order of the paper.
+    pub(crate) fn is_beside_the_paper(&self) -> bool {
+        !self.claims.is_empty() || self.curves.as_ref().is_some_and(Curves::is_beside_the_paper)
+    }
+}
+
 impl ModelSummary {
+    /// Whether all test images are of one class.
+    pub(crate) fn is_tested_on_one_class(&self) -> bool {
+        self.evaluation.images.iter().filter(|images| **images > 0).count() == 1
+    }
+
     /// Whether it learned from labels alone.
     pub fn is_baseline(&self) -> bool {
         self.loss.kind == ObjectiveKind::Labels
@@ -243,7 +273,10 @@ fn summary(model: &ModelRuns) -> Option<ModelSummary> {
         corrections: corrections(model),
         epochs_to: EPOCHS_TO.map(|accuracy| epochs_to(model, accuracy)).into(),
         seconds: stat(&|f| f.seconds)?,
-        curve: curve(model),
+        gain: None,
+        curve: course(model, |epoch| epoch.test_top1.filter(|top1| (0.0..=1.0).contains(top1))),
+        losses: course(model, |epoch| Some(epoch.train_loss).filter(|loss| loss.abs() < 1e9)),
+        rates: course(model, |epoch| Some(epoch.learning_rate)),
     })
 }
 
@@ -258,9 +291,47 @@ impl EvaluationSummary {
             top5: over(evaluations.clone(), &|e: &Evaluation| e.top5)?,
             nll: over(evaluations.clone(), &|e: &Evaluation| e.nll)?,
             ece: over(evaluations.clone(), &|e: &Evaluation| e.ece)?,
-            agreement: over_some(evaluations.map(|e| e.agreement)),
+            agreement: over_some(evaluations.clone().map(|e| e.agreement)),
+            total: evaluations.clone().map(|e| e.total).min()?,
+            images: first(evaluations.clone(), n_classes),
+            confusion: confusion(evaluations, n_classes),
         })
     }
+}
+
+/// All seeds are tested on the same images.
+fn first<'a>(
+    mut evaluations: impl Iterator<Item = &'a Evaluation>,
+    n_classes: usize,
+) -> Vec<usize> {
+    let first = evaluations.next();
+    first.map_or(Vec::new(), |e| (0..n_classes).map(|class| e.images_of(class)).collect())
+}
+
+fn confusion<'a>(
+    evaluations: impl Iterator<Item = &'a Evaluation> + Clone,
+    n_classes: usize,
+) -> Vec<Vec<f64>> {
+    let mean = |label: usize, prediction: usize| {
+        let count = |e: &Evaluation| e.confusion.get(label)?.get(prediction).map(|n| *n as f64);
+        over_some(evaluations.clone().map(count)).map_or(0.0, |stat| stat.mean)
+    };
+    let row = |label| (0..n_classes).map(|prediction| mean(label, prediction)).collect();
+    (0..n_classes).map(row).collect()
+}
+
+/// Sets every model beside the one of its training that learned from labels alone.
+fn with_gains(mut models: Vec<ModelSummary>) -> Vec<ModelSummary> {
+    let baselines: Vec<_> = models.iter().filter(|model| model.is_baseline()).collect();
+    let gain = |model: &ModelSummary| {
+        let baseline = baselines.iter().find(|b| b.id.training == model.id.training)?;
+        let n_test = model.evaluation.total;
+        let other = baseline.id != model.id && n_test > 0;
+        other.then(|| Difference::between(&model.last, &baseline.last, n_test))
+    };
+    let gains: Vec<_> = models.iter().map(gain).collect();
+    models.iter_mut().zip(gains).for_each(|(model, gain)| model.gain = gain);
+    models
 }
 
 fn corrections(model: &ModelRuns) -> Vec<CorrectionSummary> {
@@ -295,15 +366,13 @@ fn epochs_to(model: &ModelRuns, accuracy: f64) -> EpochsTo {
     EpochsTo { accuracy, epochs: model.finals.keys().map(reached).collect() }
 }
 
-fn curve(model: &ModelRuns) -> Vec<(u64, Stat)> {
+/// A number by epoch, over all seeds that ended.
+fn course(model: &ModelRuns, value: fn(&EpochRecord) -> Option<f64>) -> Vec<(u64, Stat)> {
     let mut epochs: Vec<u64> = model.epochs.keys().map(|(_, epoch)| *epoch).collect();
     epochs.sort_unstable();
     epochs.dedup();
-    let top1 = |seed: &u64, epoch| {
-        let top1 = model.epochs.get(&(*seed, epoch)).and_then(|e| e.test_top1);
-        top1.filter(|top1| (0.0..=1.0).contains(top1))
-    };
-    let at = |epoch| over_some(model.finals.keys().map(|seed| top1(seed, epoch)));
+    let of = |seed: &u64, epoch| model.epochs.get(&(*seed, epoch)).and_then(value);
+    let at = |epoch| over_some(model.finals.keys().map(|seed| of(seed, epoch)));
     epochs.into_iter().filter_map(|epoch| Some((epoch, at(epoch)?))).collect()
 }
 

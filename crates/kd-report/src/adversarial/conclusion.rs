@@ -54,7 +54,7 @@ fn table(conclusion: &Conclusion) -> Block {
         let verdict = Cell::Words(c.verdict.into());
         Row::Cells(vec![words(&c.what), Cell::Text(c.ours.clone()), words(&c.other), verdict])
     };
-    let names = ["", &conclusion.model, "beside", "verdict"];
+    let names = ["compared", &conclusion.model, "beside", "verdict"];
     let rows = conclusion.comparisons.iter().map(row).collect();
     Block::Table(Table { caption: CAPTION.into(), columns: Column::plain(&names), rows })
 }
@@ -96,7 +96,10 @@ fn lead(student: &AttackedModel, whole: Option<&Comparison>) -> String {
         Some(Comparison { what, ours, other, verdict }) => {
             format!("{start} {verdict}. Of the images, {ours} are {what}; {other}.")
         }
-        None => format!("{start}: no model withstood the same attacks to measure it by."),
+        None => format!(
+            "{start}: no other model stood under the same attacks, so that there is no verdict on \
+             the whole."
+        ),
     }
 }
 
@@ -181,7 +184,10 @@ fn gradients(student: &AttackedModel, twin: &AttackedModel) -> Option<Comparison
         other: format!("{} {}", twin.name, words(theirs)),
         verdict: match ours.zero_gradients.compare(&theirs.zero_gradients) {
             Ordering::Greater => "there, attacks along it stand still, which is no robustness",
-            _ => "attacks do not fail for want of gradients",
+            _ if ours.zero_gradients.interval[1] < 0.05 => {
+                "attacks do not fail for want of gradients"
+            }
+            _ => "no difference to be seen",
         },
     })
 }
@@ -190,7 +196,7 @@ fn gradients(student: &AttackedModel, twin: &AttackedModel) -> Option<Comparison
 fn others(student: &AttackedModel, plain: &AttackSummary) -> Vec<Comparison> {
     const WORDS: [&str; 3] = [
         "the plain attack overstates robustness",
-        "no sign of hidden gradients",
+        "no difference to be seen",
         "no sign of hidden gradients",
     ];
     let theirs = (&*format!("under {}", plain.attack), &plain.robust_accuracy);

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use kd_core::record::{AttackSettings, Norm};
 
-use crate::document::{Block, Cell, Column, Grid, Row, Section, Table};
+use crate::document::{Block, Cell, Column, Grid, Row, Section, Shaded, Table};
 use crate::format::{self, duration, number_cell, percent, percent_cell, thousands};
 use crate::ordered::grouped;
 use crate::stats::Stat;
@@ -39,7 +39,7 @@ fn grid(all: &Adversarial) -> Grid {
     let cell = |title: &str, model: &AttackedModel| {
         let attack = model.attacks.iter().find(|a| a.main && a.title() == title)?;
         let mean = attack.robust_accuracy.mean();
-        Some((percent(mean), mean))
+        Some(Shaded::plain(percent(mean), mean))
     };
     let titles: Vec<_> = titles.iter().map(|group| group[0].title()).collect();
     let row = |title: &String| models.iter().map(|model| cell(title, model)).collect();
@@ -171,7 +171,7 @@ mod tests {
         assert_eq!(grid.rows.last().unwrap(), "worst-case, L\u{221e} 0.1");
         assert_eq!(grid.rows.iter().filter(|row| row.starts_with("pgd,")).count(), 1);
         let worst = grid.cells.last().unwrap();
-        assert_eq!(worst[2].as_ref().unwrap().0, "0.20", "2 of 1000");
+        assert_eq!(worst[2].as_ref().unwrap().text, "0.20", "2 of 1000");
     }
 
     #[test]

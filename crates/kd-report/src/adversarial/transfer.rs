@@ -4,7 +4,7 @@ use kd_core::record::ModelId;
 
 use crate::claims::{Claim, Claims, Measure};
 use crate::comparison::{ClaimResult, Selection};
-use crate::document::{Block, Cell, Column, Grid, Row, Section, Table};
+use crate::document::{Block, Cell, Column, Grid, Row, Section, Shaded, Table};
 use crate::format::{percent, percent_cell};
 use crate::ordered::grouped;
 use crate::sections::{paper, three};
@@ -42,9 +42,8 @@ pub(super) fn answer<'a>(
 }
 
 const DEFINITIONS: &str = "Rows: the model that the images were made against; columns: the model \
-    that is tested on them. \u{201c}Right before and after\u{201d} is what the paper calls \
-    defended: of the images that the tested model classifies correctly before the attack, the \
-    fraction that it classifies correctly after it, in percent, whether or not they fool the model \
+    that is tested on them. \u{201c}Right before and after\u{201d}: of the images that the \
+    tested model classifies correctly before the attack, the fraction that it classifies correctly after it, in percent, whether or not they fool the model \
     they were made against. \u{201c}Fooled too\u{201d} is the transfer rate: of the images that \
     both classify correctly before and that fool the model they were made against, the fraction \
     that fools the tested one as well. On the diagonal stands the attacked model itself.";
@@ -86,8 +85,8 @@ fn grids(sources: &[Source<'_>]) -> Vec<Grid> {
     both.into_iter().filter(has_cells).collect()
 }
 
-fn shade(value: Option<f64>) -> Option<(String, f64)> {
-    value.map(|value| (percent(value), value))
+fn shade(value: Option<f64>) -> Option<Shaded> {
+    value.map(|value| Shaded::plain(percent(value), value))
 }
 
 /// A model that is tested: a column.
@@ -186,7 +185,7 @@ mod tests {
         assert_eq!(defended.rows, ["teacher", "student-t1", "student-t100", "pgd7"]);
         assert_eq!(defended.columns, defended.rows);
         let text = |grid: &Grid, row: usize, column: usize| {
-            grid.cells[row][column].as_ref().map(|cell| cell.0.clone())
+            grid.cells[row][column].as_ref().map(|cell| cell.text.clone())
         };
         assert_eq!(text(defended, 2, 2).unwrap(), "90.20", "893 of the 990 that it had right");
         // 97 fool the student; 48 of these fool the teacher, too, and 260 others.

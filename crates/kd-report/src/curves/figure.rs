@@ -47,11 +47,12 @@ fn figure(report: &Report, curves: &Curves, students: &[&StudentCurve]) -> Resul
         students.len() == 1 && summary(report, students[0]).is_some_and(ModelSummary::is_baseline);
     let title = |chart: usize| if alone { MEASURES[chart].1 } else { &curves.titles[chart] };
     let panel = |chart: usize| panel(title(chart), students, chart);
+    let shown: &[usize] = if curves.few_classes { &[0, 2] } else { &[0, 1, 2, 3] };
     Ok(Figure {
         caption: caption(students),
         legend: legend.collect(),
         width: 30,
-        panels: (0..4).map(panel).collect::<Result<_>>()?,
+        panels: shown.iter().map(|chart| panel(*chart)).collect::<Result<_>>()?,
     })
 }
 

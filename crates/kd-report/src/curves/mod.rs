@@ -22,7 +22,7 @@ use serde::Serialize;
 use crate::claims::{Claims, Measure, Reference};
 use crate::document::Section;
 use crate::report::{ModelSummary, Report};
-use crate::run::Run;
+use crate::run::{ModelRuns, Run};
 use crate::share::Share;
 use crate::stats::Stat;
 
@@ -45,6 +45,9 @@ pub struct Curves {
     /// Of the four charts.
     #[serde(skip)]
     titles: [String; 4],
+    /// Whether there are so few classes that the five largest logits are all.
+    #[serde(skip)]
+    few_classes: bool,
 }
 
 /// The course of one student's errors, over all seeds.
@@ -180,6 +183,12 @@ fn error(accuracy: f64) -> f64 {
     (1.0 - accuracy).clamp(0.0, 1.0)
 }
 
+/// Known when a model has ended.
+fn few_classes(models: &[ModelRuns]) -> bool {
+    let mut finals = models.iter().flat_map(|model| model.finals.values());
+    finals.any(|last| (1..=5).contains(&last.last.n_classes()))
+}
+
 impl Curves {
     /// Summarizes the curves of `run` and sets them beside the paper; `None` when there are none.
     pub(crate) fn of(run: &Run, claims: &Claims) -> Option<Self> {
@@ -198,6 +207,7 @@ impl Curves {
             orders: order::results(run, claims),
             references: reference::results(run, claims),
             remarks,
+            few_classes: few_classes(&run.models),
             titles: MEASURES.map(|(measure, title)| figure::title(claims, suite, measure, title)),
         })
     }
@@ -205,6 +215,11 @@ impl Curves {
     /// Whether a verdict was given.
     pub(crate) fn is_judged(&self) -> bool {
         self.orders.iter().any(|order| order.verdict != OrderVerdict::None)
+    }
+
+    /// Whether anything of the suite stands in the paper, or is published elsewhere.
+    pub(crate) fn is_beside_the_paper(&self) -> bool {
+        !self.orders.is_empty() || !self.references.is_empty() || !self.remarks.is_empty()
     }
 
     /// Whether the course of `model` is drawn.

@@ -11,15 +11,29 @@ use super::{Curves, Errors, StudentCurve, error};
 /// Every model of the run, also those without a curve: teachers stand among them.
 pub(super) fn block(report: &Report, curves: &Curves) -> Block {
     let mut columns = Column::plain(&["model", "objective"]);
-    columns.extend(Column::grouped("training set, last pass", &["top-1", "top-5"]));
-    columns.extend(Column::grouped("test set, end", &["top-1", "top-5"]));
-    columns.extend(Column::grouped("test set, best point", &["top-1", "top-5", "epoch"]));
+    let tops: &[&str] = if curves.few_classes { &["top-1"] } else { &["top-1", "top-5"] };
+    columns.extend(Column::grouped("training set, last pass", tops));
+    columns.extend(Column::grouped("test set, end", tops));
+    columns.extend(Column::grouped("test set, best point", &[tops, &["epoch"]].concat()));
     let caption = "Errors, percent. The training set is seen augmented and by a network that is \
                    still learning, so that its errors may lie above those on the test set. The \
                    best point is the one with the fewest top-1 errors on the test set: it is chosen on \
                    these images, and flatters."
         .into();
-    Block::Table(Table { caption, columns, rows: rows(report, curves) })
+    let mut rows = rows(report, curves);
+    if curves.few_classes {
+        rows.iter_mut().for_each(without_top5);
+    }
+    Block::Table(Table { caption, columns, rows })
+}
+
+/// With five classes or fewer, the five largest logits are all there are.
+fn without_top5(row: &mut Row) {
+    if let Row::Cells(cells) = row {
+        for place in [7, 5, 3] {
+            cells.remove(place);
+        }
+    }
 }
 
 /// A model of the table: summarized when it ended, with a curve where points were recorded.
