@@ -8,8 +8,8 @@ use crate::document::{
     Block, Cell, Column, Figure, Grid, Legend, Panel, Row, Section, Shaded, Table,
 };
 use crate::format::{count_cell, number_cell};
+use crate::models::trainings;
 use crate::report::{EvaluationSummary, ModelSummary, Report};
-use crate::sections::trainings;
 
 /// Up to so many classes, each has a column.
 const N_COLUMNS: usize = 12;
@@ -64,28 +64,27 @@ fn accuracies(groups: &[Vec<&ModelSummary>], n_classes: usize) -> Table {
 fn confusions(groups: &[Vec<&ModelSummary>]) -> Block {
     let text = "Rows: the label; columns: the prediction. Test images, means over seeds; the color \
                 is the share of the row, blue where it is right.";
-    let mut blocks = vec![Block::Text(text.into())];
-    for model in groups.iter().flatten() {
-        blocks.push(Block::Text(format!("`{}`:", model.id)));
-        blocks.push(Block::Grids(vec![confusion(&model.evaluation.confusion)]));
-    }
+    let grids = groups.iter().flatten().map(|model| confusion(model)).collect();
+    let blocks = vec![Block::Text(text.into()), Block::Grids(grids)];
     Block::Folded { title: "Confusion matrices", blocks }
 }
 
-fn confusion(counts: &[Vec<f64>]) -> Grid {
-    let cell = |label: usize, prediction: usize, row: &[f64]| {
-        let count = row[prediction];
-        let share = count / row.iter().sum::<f64>().max(1.0);
-        let shade = if label == prediction { share } else { -share };
-        let text = if count > 0.0 { whole(count) } else { String::new() };
-        Some(Shaded::plain(text, shade))
-    };
-    let row = |(label, row): (usize, &Vec<f64>)| {
-        (0..row.len()).map(|prediction| cell(label, prediction, row)).collect()
-    };
+fn confusion(model: &ModelSummary) -> Grid {
+    let counts = &model.evaluation.confusion;
     let names: Vec<_> = (0..counts.len()).map(|class| class.to_string()).collect();
-    let cells = counts.iter().enumerate().map(row).collect();
-    Grid { title: "test images", rows: names.clone(), columns: names, cells }
+    let cells = counts.iter().enumerate().map(|(label, row)| shaded(label, row)).collect();
+    Grid { title: model.id.to_string(), rows: names.clone(), columns: names, cells }
+}
+
+/// Each count that is not 0, with its share of the row.
+fn shaded(label: usize, row: &[f64]) -> Vec<Option<Shaded>> {
+    let total = row.iter().sum::<f64>();
+    let cell = |(prediction, &count): (usize, &f64)| {
+        let share = count / total;
+        let shade = if label == prediction { share } else { -share };
+        (count > 0.0).then(|| Shaded::plain(whole(count), shade))
+    };
+    row.iter().enumerate().map(cell).collect()
 }
 
 /// One decimal where a mean over seeds is not whole.
@@ -116,11 +115,9 @@ fn mistakes_of(evaluation: &EvaluationSummary) -> Vec<Row> {
     wrong.sort_by(|x, y| counts[y.0][y.1].total_cmp(&counts[x.0][x.1]));
     let number = |main: String| Cell::Number { main, spread: String::new() };
     let row = |(label, prediction): (usize, usize)| {
-        let of = evaluation.images.get(label).copied().unwrap_or(0);
-        let shown = [label.to_string(), prediction.to_string()];
-        let [label_cell, prediction_cell] = shown.map(number);
+        let of = evaluation.images.get(label).copied().unwrap_or(0).to_string();
         let count = whole(counts[label][prediction]);
-        Row::Cells(vec![label_cell, prediction_cell, number(count), number(of.to_string())])
+        Row::Cells([label.to_string(), prediction.to_string(), count, of].map(number).into())
     };
     wrong.into_iter().take(N_MISTAKES).map(row).collect()
 }
@@ -234,12 +231,8 @@ mod tests {
 
     #[test]
     fn confusions_are_shaded_by_the_share_of_their_row() {
-        let grid = confusion(&[vec![3.0, 1.0], vec![0.0, 2.5]]);
-        let cell = |row: usize, column: usize| grid.cells[row][column].clone().unwrap();
-        assert_eq!(
-            (cell(0, 0).text, cell(1, 0).text, cell(1, 1).text),
-            ("3".into(), String::new(), "2.5".into())
-        );
-        assert!((cell(0, 0).shade - 0.75).abs() < 1e-12 && (cell(0, 1).shade + 0.25).abs() < 1e-12);
+        let row = shaded(0, &[2.5, 0.0, 7.5]);
+        let plain = |text: &str, shade| Some(Shaded::plain(text.into(), shade));
+        assert_eq!(row, [plain("2.5", 0.25), None, plain("7.5", -0.75)]);
     }
 }

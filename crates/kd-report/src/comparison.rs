@@ -6,6 +6,8 @@ use serde::Serialize;
 
 use crate::adversarial::Adversarial;
 use crate::claims::{Claim, Claims, Measure};
+use crate::document::Cell;
+use crate::format::{count_cell, percent, percent_cell, signed};
 use crate::run::ModelRuns;
 use crate::stats::{Difference, Stat, Verdict};
 
@@ -122,6 +124,32 @@ impl ClaimResult {
             noise: difference.map(|d| d.noise),
             verdict: difference.map_or(Verdict::None, verdict),
         })
+    }
+}
+
+/// Ours, difference and verdict.
+pub(crate) fn three(claim: &ClaimResult) -> [Cell; 3] {
+    let (factor, decimals) = if claim.measure.is_count() { (1.0, 1) } else { (100.0, 2) };
+    let difference = claim.difference.zip(claim.noise).map(|(difference, noise)| Cell::Number {
+        main: signed(factor * difference, decimals),
+        spread: format!("± {:.decimals$}", factor * noise),
+    });
+    let ours = match claim.measure.is_count() {
+        true => count_cell(&claim.ours),
+        false => percent_cell(&claim.ours),
+    };
+    [ours, difference.unwrap_or(Cell::Empty), Cell::Verdict(claim.verdict)]
+}
+
+/// The paper's number as text.
+pub(crate) fn paper(claim: &ClaimResult) -> String {
+    let text = |value: f64| match claim.measure.is_count() {
+        true => format!("{value:.0}"),
+        false => percent(value),
+    };
+    match claim.paper {
+        Paper::Value(value) => text(value),
+        Paper::Interval([low, high]) => format!("{}\u{2013}{}", text(low), text(high)),
     }
 }
 

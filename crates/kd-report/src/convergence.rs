@@ -6,8 +6,8 @@ use crate::chart::{self, Hue, Lines, Series, XAxis};
 use crate::document::{Block, Figure, Legend, Panel, Section};
 use crate::format::percent;
 use crate::grids::{Axes, range};
+use crate::models::trainings;
 use crate::report::{ModelSummary, Report};
-use crate::sections::trainings;
 use crate::stats::Stat;
 
 /// From so many epochs on, the axis of the accuracy leaves out the beginning.

@@ -87,7 +87,7 @@ pub(crate) enum Cell {
 
 /// Numbers over two settings, shown as a heat map.
 pub(crate) struct Grid {
-    pub(crate) title: &'static str,
+    pub(crate) title: String,
     pub(crate) rows: Vec<String>,
     pub(crate) columns: Vec<String>,
     /// Row by row.

@@ -3,8 +3,8 @@
 use crate::comparison::{Paper, Selection};
 use crate::document::{Block, Grid, Section, Shaded};
 use crate::format::{percent, percent_words, signed};
+use crate::models::trainings;
 use crate::report::{ModelSummary, Report};
-use crate::sections::trainings;
 use crate::stats::{Difference, Stat};
 
 /// Heat maps of every training that has a grid of alpha and temperature.
@@ -65,7 +65,7 @@ impl Axes {
         let at = |a: f64, t: f64| models.iter().find(|m| m.cell() == Some((a, t)));
         let row = |a: &f64| self.ts.iter().map(|t| at(*a, *t).and_then(|m| cell(m))).collect();
         Grid {
-            title,
+            title: title.into(),
             rows: self.alphas.iter().map(|alpha| format!("α {alpha}")).collect(),
             columns: self.ts.iter().map(|t| format!("T {t}")).collect(),
             cells: self.alphas.iter().map(row).collect(),

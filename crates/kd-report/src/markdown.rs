@@ -90,7 +90,7 @@ fn cell(cell: &Cell) -> String {
 }
 
 fn grid(grid: &Grid) -> String {
-    let columns = std::iter::once(grid.title.to_owned()).chain(grid.columns.iter().cloned());
+    let columns = std::iter::once(grid.title.clone()).chain(grid.columns.iter().cloned());
     let mut text = line(columns.map(|name| escape(&name)));
     text += &line((0..=grid.columns.len()).map(|i| if i == 0 { "---" } else { "---:" }.to_owned()));
     for (name, cells) in grid.rows.iter().zip(&grid.cells) {

@@ -3,8 +3,19 @@
 use crate::document::{Cell, Column, Row, Section, Table};
 use crate::format::{count_cell, counted, number_cell, percent_cell, signed};
 use crate::report::{ModelSummary, Report};
-use crate::sections::trainings;
 use crate::stats::{Difference, Stat};
+
+/// Models of one training; the list is in order of appearance.
+pub(crate) fn trainings(report: &Report) -> Vec<Vec<&ModelSummary>> {
+    let mut groups: Vec<Vec<&ModelSummary>> = Vec::new();
+    for model in &report.models {
+        match groups.iter_mut().find(|group| group[0].id.training == model.id.training) {
+            Some(group) => group.push(model),
+            None => groups.push(vec![model]),
+        }
+    }
+    groups
+}
 
 /// When the models reach an accuracy.
 pub(crate) fn epochs(report: &Report) -> Option<Section> {
@@ -135,6 +146,7 @@ fn row(model: &ModelSummary, has: &Optional) -> Row {
     Row::Cells(cells)
 }
 
-fn points(Difference { value, noise }: Difference) -> Cell {
+/// A difference of fractions with its noise, in points.
+pub(crate) fn points(Difference { value, noise }: Difference) -> Cell {
     Cell::Number { main: signed(100.0 * value, 2), spread: format!("± {:.2}", 100.0 * noise) }
 }

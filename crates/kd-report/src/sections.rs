@@ -4,11 +4,11 @@ use kd_core::Result;
 
 use crate::adversarial::{self, Gallery};
 use crate::classes;
-use crate::comparison::{ClaimResult, Paper, Selection};
+use crate::comparison::{ClaimResult, Selection, paper, three};
 use crate::convergence;
 use crate::curves::{self, Curves, OrderVerdict};
 use crate::document::{Block, Cell, Column, Document, Row, Section, Table};
-use crate::format::{count_cell, counted, duration, percent, percent_cell, signed, thousands};
+use crate::format::{counted, duration, percent_cell, thousands};
 use crate::grids;
 use crate::models;
 use crate::reading;
@@ -199,32 +199,6 @@ fn claim_row(best: Option<&ClaimResult>, last: &ClaimResult) -> Row {
     Row::Cells(cells)
 }
 
-/// Ours, difference and verdict.
-pub(crate) fn three(claim: &ClaimResult) -> [Cell; 3] {
-    let (factor, decimals) = if claim.measure.is_count() { (1.0, 1) } else { (100.0, 2) };
-    let difference = claim.difference.zip(claim.noise).map(|(difference, noise)| Cell::Number {
-        main: signed(factor * difference, decimals),
-        spread: format!("± {:.decimals$}", factor * noise),
-    });
-    let ours = match claim.measure.is_count() {
-        true => count_cell(&claim.ours),
-        false => percent_cell(&claim.ours),
-    };
-    [ours, difference.unwrap_or(Cell::Empty), Cell::Verdict(claim.verdict)]
-}
-
-/// The paper's number as text.
-pub(crate) fn paper(claim: &ClaimResult) -> String {
-    let text = |value: f64| match claim.measure.is_count() {
-        true => format!("{value:.0}"),
-        false => percent(value),
-    };
-    match claim.paper {
-        Paper::Value(value) => text(value),
-        Paper::Interval([low, high]) => format!("{}\u{2013}{}", text(low), text(high)),
-    }
-}
-
 /// The short table for a README, in both selections: claim, paper, ours, verdict; where the paper
 /// gives only an order, that; where nothing answers the paper, the models and their accuracies.
 pub(crate) fn results(report: &Report) -> Table {
@@ -232,24 +206,21 @@ pub(crate) fn results(report: &Report) -> Table {
         let caption = String::new();
         return Table { caption, ..curves::order_table(&curves.orders) };
     }
-    let short = |claim: &ClaimResult| {
+    let both = |claim: &ClaimResult| {
         let [ours, _, verdict] = three(claim);
         [ours, verdict]
     };
     let row = |(best, last): (Option<&ClaimResult>, &ClaimResult)| {
         let number = Cell::Number { main: paper(last), spread: String::new() };
         let mut cells = vec![Cell::Code(distinct_id(report, last)), number];
-        cells.extend(best.map_or([Cell::Empty, Cell::Empty], short));
-        cells.extend(short(last));
+        cells.extend(best.map_or([Cell::Empty, Cell::Empty], both));
+        cells.extend(both(last));
         Row::Cells(cells)
     };
     let names = ["claim", "paper", "ours, best epoch", "verdict", "ours, last epoch", "verdict"];
     let (columns, rows) = match report.claims.is_empty() {
         false => (Column::plain(&names), pairs(report).map(row).collect()),
-        true => (
-            Column::plain(&["model", "best epoch", "last epoch"]),
-            report.models.iter().map(short_row).collect(),
-        ),
+        true => short(report),
     };
     Table { caption: String::new(), columns, rows }
 }
@@ -263,21 +234,18 @@ fn distinct_id(report: &Report, claim: &ClaimResult) -> String {
     }
 }
 
-fn short_row(model: &ModelSummary) -> Row {
-    let name = Cell::Code(model.id.to_string());
-    Row::Cells(vec![name, percent_cell(&model.best), percent_cell(&model.last)])
-}
-
-/// Models of one training; the list is in order of appearance.
-pub(crate) fn trainings(report: &Report) -> Vec<Vec<&ModelSummary>> {
-    let mut groups: Vec<Vec<&ModelSummary>> = Vec::new();
-    for model in &report.models {
-        match groups.iter_mut().find(|group| group[0].id.training == model.id.training) {
-            Some(group) => group.push(model),
-            None => groups.push(vec![model]),
-        }
-    }
-    groups
+/// Every model's accuracies, and what it gains over the baseline where there is one.
+fn short(report: &Report) -> (Vec<Column>, Vec<Row>) {
+    let has_gain = report.models.iter().any(|model| model.gain.is_some());
+    let mut columns = Column::plain(&["model", "best epoch", "last epoch"]);
+    columns.extend(Column::plain(if has_gain { &["\u{2212} baseline"] } else { &[] }));
+    let row = |model: &ModelSummary| {
+        let name = Cell::Code(model.id.to_string());
+        let mut cells = vec![name, percent_cell(&model.best), percent_cell(&model.last)];
+        cells.extend(has_gain.then(|| model.gain.map_or(Cell::Empty, models::points)));
+        Row::Cells(cells)
+    };
+    (columns, report.models.iter().map(row).collect())
 }
 
 fn provenance(report: &Report, spec: Option<String>) -> Section {

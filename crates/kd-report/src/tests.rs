@@ -167,7 +167,7 @@ fn models_that_answer_nothing_are_listed_with_their_accuracies() {
     }
     assert!(html.contains("last epoch \u{2212} without a teacher, points"));
     let table = results_table(&report);
-    assert!(table.contains("| model | best epoch | last epoch |"), "{table}");
+    assert!(table.contains("| model | best epoch | last epoch | \u{2212} baseline |"), "{table}");
     assert!(table.contains("student30/alpha0.5-t5") && !table.contains("verdict"), "{table}");
 }
 

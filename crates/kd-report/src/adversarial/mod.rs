@@ -13,6 +13,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 mod transfer;
+mod yardstick;
 
 use kd_core::Result;
 use kd_core::record::{AttackSettings, AuditRecord, ModelId, Norm, PicturesRecord};

@@ -44,7 +44,7 @@ fn grid(all: &Adversarial) -> Grid {
     let titles: Vec<_> = titles.iter().map(|group| group[0].title()).collect();
     let row = |title: &String| models.iter().map(|model| cell(title, model)).collect();
     Grid {
-        title: "robust accuracy, percent",
+        title: "robust accuracy, percent".into(),
         cells: titles.iter().map(row).collect(),
         rows: titles,
         columns: models.iter().map(|model| model.name.clone()).collect(),

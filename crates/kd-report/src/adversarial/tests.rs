@@ -117,6 +117,23 @@ fn other_data_or_another_number_of_images_gets_no_verdict() {
 }
 
 #[test]
+fn an_own_suite_does_not_speak_of_the_paper() {
+    let mut records = fixture::records(1);
+    for record in &mut records {
+        match record {
+            Record::Run(run) => (run.suite, run.preset) = ("own".into(), "quick".into()),
+            Record::Final(last) => last.claim = None,
+            _ => {}
+        }
+    }
+    let Written { html, markdown, .. } = write(&records);
+    for text in [html, markdown] {
+        assert!(text.contains("What defensive distillation") && !text.contains("paper "));
+        assert!(!text.contains("paper's"));
+    }
+}
+
+#[test]
 fn json_has_the_figures_of_every_model() {
     let json = write(&fixture::records(2)).json;
     let models = json["adversarial"]["models"].as_array().unwrap();

@@ -3,11 +3,10 @@
 use kd_core::record::ModelId;
 
 use crate::claims::{Claim, Claims, Measure};
-use crate::comparison::{ClaimResult, Selection};
+use crate::comparison::{ClaimResult, Selection, paper, three};
 use crate::document::{Block, Cell, Column, Grid, Row, Section, Shaded, Table};
 use crate::format::{percent, percent_cell};
 use crate::ordered::grouped;
-use crate::sections::{paper, three};
 
 use super::{Adversarial, AttackSummary, AttackedModel, Share, TransferSummary};
 
@@ -68,8 +67,8 @@ type Source<'a> = (&'a AttackedModel, &'a AttackSummary);
 
 fn grids(sources: &[Source<'_>]) -> Vec<Grid> {
     let targets = targets(sources);
-    let grid = |title, value: &dyn Fn(&Source<'_>, &Target) -> Option<f64>| Grid {
-        title,
+    let grid = |title: &str, value: &dyn Fn(&Source<'_>, &Target) -> Option<f64>| Grid {
+        title: title.into(),
         rows: sources.iter().map(|(model, _)| model.name.clone()).collect(),
         columns: targets.iter().map(|target| target.name.clone()).collect(),
         cells: sources
