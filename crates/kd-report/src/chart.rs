@@ -11,6 +11,11 @@ use plotters::prelude::*;
 /// the color of the text.
 pub(crate) type Hue = Option<usize>;
 
+/// Of several lines, the first has the color of the text, the others the palette's in order.
+pub(crate) fn hue(i: usize) -> Hue {
+    i.checked_sub(1)
+}
+
 const PALETTE: [(u8, u8, u8); 6] =
     [(0, 114, 178), (213, 94, 0), (0, 158, 115), (204, 121, 167), (230, 159, 0), (86, 180, 233)];
 const FONT: (&str, u32) = ("sans-serif", 29);

@@ -3,7 +3,7 @@
 use kd_core::Result;
 use kd_core::record::CorrectionMethod;
 
-use crate::chart::{self, Bars, Hue};
+use crate::chart::{self, Bars, Hue, hue};
 use crate::document::{
     Block, Cell, Column, Figure, Grid, Legend, Panel, Row, Section, Shaded, Table,
 };
@@ -50,7 +50,7 @@ fn accuracies(groups: &[Vec<&ModelSummary>], n_classes: usize) -> Table {
         let known = errors.get(class).zip(images.get(class)).filter(|(_, images)| **images > 0);
         known.map_or(Cell::Empty, |(errors, images)| {
             let share = 1.0 - errors.mean / *images as f64;
-            Cell::Number { main: format!("{:.1}", 100.0 * share), spread: String::new() }
+            Cell::number(format!("{:.1}", 100.0 * share))
         })
     };
     let row = |model: &&ModelSummary| {
@@ -113,11 +113,10 @@ fn mistakes_of(evaluation: &EvaluationSummary) -> Vec<Row> {
     let pairs = (0..counts.len()).flat_map(|a| (0..counts.len()).map(move |b| (a, b)));
     let mut wrong: Vec<_> = pairs.filter(|(a, b)| a != b && counts[*a][*b] > 0.0).collect();
     wrong.sort_by(|x, y| counts[y.0][y.1].total_cmp(&counts[x.0][x.1]));
-    let number = |main: String| Cell::Number { main, spread: String::new() };
     let row = |(label, prediction): (usize, usize)| {
         let of = evaluation.images.get(label).copied().unwrap_or(0).to_string();
         let count = whole(counts[label][prediction]);
-        Row::Cells([label.to_string(), prediction.to_string(), count, of].map(number).into())
+        Row::Cells([label.to_string(), prediction.to_string(), count, of].map(Cell::number).into())
     };
     wrong.into_iter().take(N_MISTAKES).map(row).collect()
 }
@@ -156,7 +155,6 @@ fn shown_in_bars<'a>(models: &[&'a ModelSummary]) -> Vec<(String, &'a Evaluation
 fn bar_chart(models: &[&ModelSummary], class: u32) -> Result<Option<Figure>> {
     let shown = shown_in_bars(models);
     let heights = |e: &EvaluationSummary| e.class_errors.iter().map(|stat| stat.mean).collect();
-    let hue = |i: usize| i.checked_sub(1);
     let series: Vec<(Hue, Vec<f64>)> =
         shown.iter().enumerate().map(|(i, (_, e))| (hue(i), heights(e))).collect();
     if series.iter().all(|(_, heights)| heights.is_empty()) {
@@ -217,7 +215,7 @@ fn class_row(name: Cell, bias: Cell, evaluation: &EvaluationSummary, n_classes: 
     let mean = |class: usize| {
         evaluation.class_errors.get(class).map_or(Cell::Empty, |stat| {
             let decimals = usize::from(stat.n > 1);
-            Cell::Number { main: format!("{:.decimals$}", stat.mean), spread: String::new() }
+            Cell::number(format!("{:.decimals$}", stat.mean))
         })
     };
     let mut cells = vec![name, bias, count_cell(&evaluation.errors)];

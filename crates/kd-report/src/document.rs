@@ -152,6 +152,13 @@ impl Section {
     }
 }
 
+impl Cell {
+    /// A number without a spread.
+    pub(crate) fn number(main: String) -> Self {
+        Self::Number { main, spread: String::new() }
+    }
+}
+
 impl Shaded {
     /// A cell without a spread.
     pub(crate) fn plain(text: String, shade: f64) -> Self {

@@ -97,7 +97,7 @@ fn speed(readings: &[Reading]) -> Option<Block> {
             Cell::Code(reading.training.clone()),
             reading.images_per_second.as_ref().map_or(Cell::Empty, |s| number_cell(s, 1.0, 1)),
             reading.data_wait.as_ref().map_or(Cell::Empty, percent_cell),
-            Cell::Number { main: thousands(bad), spread: String::new() },
+            Cell::number(thousands(bad)),
         ])
     };
     let rows: Vec<_> = readings.iter().map(row).collect();
@@ -129,18 +129,17 @@ fn soft_targets(readings: &[Reading]) -> Option<Block> {
 }
 
 fn saved(record: &SoftTargetsRecord) -> Row {
-    let number = |main: String| Cell::Number { main, spread: String::new() };
     let computed = record.computed.min(record.asked);
     let share = (record.asked - computed) as f64 / record.asked.max(1) as f64;
     Row::Cells(vec![
         Cell::Code(record.training.clone()),
-        number(record.seed.to_string()),
-        number(thousands(record.top_k)),
-        number(thousands(record.n_views)),
-        number(format!("{:.1}", record.bytes as f64 / 1e6)),
-        number(thousands(record.asked as usize)),
-        number(thousands(record.computed as usize)),
-        number(format!("{:.1}", 100.0 * share)),
+        Cell::number(record.seed.to_string()),
+        Cell::number(thousands(record.top_k)),
+        Cell::number(thousands(record.n_views)),
+        Cell::number(format!("{:.1}", record.bytes as f64 / 1e6)),
+        Cell::number(thousands(record.asked as usize)),
+        Cell::number(thousands(record.computed as usize)),
+        Cell::number(format!("{:.1}", 100.0 * share)),
     ])
 }
 
@@ -217,7 +216,7 @@ mod tests {
     fn a_cache_saves_what_it_did_not_compute() {
         let record = SoftTargetsRecord { asked: 400, computed: 100, ..Default::default() };
         let Row::Cells(cells) = saved(&record) else { panic!("a heading") };
-        let last = Cell::Number { main: "75.0".into(), spread: String::new() };
+        let last = Cell::number("75.0".into());
         assert_eq!(cells.last(), Some(&last));
         saved(&SoftTargetsRecord { asked: 0, computed: 7, ..record });
     }

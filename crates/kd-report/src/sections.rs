@@ -192,7 +192,7 @@ fn claim_row(best: Option<&ClaimResult>, last: &ClaimResult) -> Row {
         Cell::Code(last.id.clone()),
         Cell::Text(last.source.clone()),
         Cell::Code(last.model.model.clone()),
-        Cell::Number { main: paper(last), spread: String::new() },
+        Cell::number(paper(last)),
     ];
     cells.extend(best.map_or([Cell::Empty, Cell::Empty, Cell::Empty], three));
     cells.extend(three(last));
@@ -211,7 +211,7 @@ pub(crate) fn results(report: &Report) -> Table {
         [ours, verdict]
     };
     let row = |(best, last): (Option<&ClaimResult>, &ClaimResult)| {
-        let number = Cell::Number { main: paper(last), spread: String::new() };
+        let number = Cell::number(paper(last));
         let mut cells = vec![Cell::Code(distinct_id(report, last)), number];
         cells.extend(best.map_or([Cell::Empty, Cell::Empty], both));
         cells.extend(both(last));

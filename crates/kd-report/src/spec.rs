@@ -56,7 +56,6 @@ impl Spec {
 
 fn row(training: &Training) -> Row {
     let plan = &training.plan;
-    let number = |main: String| Cell::Number { main, spread: String::new() };
     let joined = |parts: [Option<String>; 2]| {
         let parts = parts.into_iter().flatten().filter(|text| !text.is_empty());
         Cell::Words(parts.collect::<Vec<_>>().join("; "))
@@ -65,9 +64,9 @@ fn row(training: &Training) -> Row {
         Cell::Code(training.name.clone()),
         training.teacher.as_ref().map_or(Cell::Empty, |teacher| Cell::Words(setting(teacher))),
         Cell::Words(setting(&training.model)),
-        number(thousands(plan.n_epochs as usize)),
-        number(thousands(plan.batch_size as usize)),
-        number(plan.learning_rate.to_string()),
+        Cell::number(thousands(plan.n_epochs as usize)),
+        Cell::number(thousands(plan.batch_size as usize)),
+        Cell::number(plan.learning_rate.to_string()),
         joined([plan.optimizer.as_ref().map(setting), plan.schedule.as_ref().map(setting)]),
         joined([training.augment.as_ref().map(settings), Some(settings(&plan.others))]),
     ])

@@ -3,7 +3,7 @@
 use kd_core::Result;
 use kd_core::record::Norm;
 
-use crate::chart::{self, Hue, Lines, Series, XAxis};
+use crate::chart::{self, Hue, Lines, Series, XAxis, hue};
 use crate::document::{Block, Figure, Legend, Panel, Section};
 use crate::ordered::grouped;
 
@@ -51,9 +51,7 @@ fn curve<'a>(attacks: &[&'a AttackSummary]) -> Curve<'a> {
     Curve { attack: &attacks[0].attack, norm: attacks[0].norm, points }
 }
 
-/// The first model in the color of the text, the others in the palette's order.
 fn figure(models: &[&AttackedModel]) -> Result<Figure> {
-    let hue = |i: usize| -> Hue { i.checked_sub(1) };
     let of_model = |(i, model)| curves(model).into_iter().map(move |curve| (hue(i), curve));
     let all = models.iter().copied().enumerate().flat_map(of_model);
     let panels = grouped(all, |(_, curve)| (curve.attack, curve.norm));

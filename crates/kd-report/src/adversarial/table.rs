@@ -71,7 +71,6 @@ fn figures(all: &Adversarial) -> Table {
 }
 
 fn row(attack: &AttackSummary) -> Row {
-    let plain = |main: String| Cell::Number { main, spread: String::new() };
     let share = |share: &Share| percent_cell(&share.over_seeds);
     let distance = |stat: &Option<Stat>| {
         let decimals = if attack.norm == Norm::L0 { 1 } else { 3 };
@@ -79,7 +78,7 @@ fn row(attack: &AttackSummary) -> Row {
     };
     Row::Cells(vec![
         Cell::Code(attack.title()),
-        plain(thousands(attack.n_images)),
+        Cell::number(thousands(attack.n_images)),
         share(&attack.clean_accuracy),
         share(&attack.robust_accuracy),
         attack.robust_accuracy.interval_cell(),
@@ -87,7 +86,7 @@ fn row(attack: &AttackSummary) -> Row {
         attack.success.as_ref().map_or(Cell::Empty, share),
         distance(&attack.mean_distance),
         distance(&attack.median_distance),
-        plain(duration(attack.seconds.mean)),
+        Cell::number(duration(attack.seconds.mean)),
     ])
 }
 

@@ -141,7 +141,6 @@ fn beside_the_paper(all: &Adversarial, claims: &[ClaimResult]) -> Option<Block> 
 fn claim_row(all: &Adversarial, claim: &ClaimResult) -> Option<Row> {
     let model = all.models.iter().find(|model| model.id == claim.model)?;
     let (attack, target) = answer(model, &claim.id)?;
-    let number = |main: String, spread| Cell::Number { main, spread };
     let share = |share: &Option<Share>| {
         share.as_ref().map_or(Cell::Empty, |share| percent_cell(&share.over_seeds))
     };
@@ -149,8 +148,8 @@ fn claim_row(all: &Adversarial, claim: &ClaimResult) -> Option<Row> {
     Some(Row::Cells(vec![
         Cell::Code(claim.id.clone()),
         Cell::Code(model.name.clone()),
-        number(model.temperature.to_string(), String::new()),
-        number(paper(claim), String::new()),
+        Cell::number(model.temperature.to_string()),
+        Cell::number(paper(claim)),
         share(&target.defended),
         target.defended.as_ref().map_or(Cell::Empty, Share::interval_cell),
         share(&attack.success),

@@ -2,7 +2,7 @@
 
 use kd_core::Result;
 
-use crate::chart::{self, Hue, Lines, Series, XAxis};
+use crate::chart::{self, Lines, Series, XAxis, hue};
 use crate::claims::{Claims, Measure};
 use crate::document::{Block, Figure, Legend, Panel};
 use crate::format::percent;
@@ -32,11 +32,6 @@ pub(super) fn figures(report: &Report, curves: &Curves) -> Result<Vec<Block>> {
     let trainings = grouped(&curves.students, |student| student.id.training.as_str());
     let parts = trainings.iter().flat_map(|students| students.chunks(N_LINES));
     parts.map(|students| Ok(Block::Figure(figure(report, curves, students)?))).collect()
-}
-
-/// The first student in the color of the text, the others in the palette's order.
-fn hue(i: usize) -> Hue {
-    i.checked_sub(1)
 }
 
 fn figure(report: &Report, curves: &Curves, students: &[&StudentCurve]) -> Result<Figure> {

@@ -40,8 +40,7 @@ pub(super) fn section(curves: &Curves) -> Option<Section> {
 }
 
 fn rows(result: &ReferenceResult) -> Vec<Row> {
-    let published =
-        |accuracy: f64| Cell::Number { main: percent(error(accuracy)), spread: String::new() };
+    let published = |accuracy: f64| Cell::number(percent(error(accuracy)));
     let row = |ours: [Cell; 3]| {
         let reference = &result.reference;
         let mut cells = vec![
