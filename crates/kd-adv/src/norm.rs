@@ -1,5 +1,6 @@
 //! Balls around an image, in units of `[0, 1]` pixels.
 
+use kd_core::record;
 use kd_core::rng::Rng;
 use serde::{Deserialize, Serialize};
 
@@ -14,6 +15,16 @@ pub enum Norm {
     L2,
     /// The number of values that differ.
     L0,
+}
+
+impl From<Norm> for record::Norm {
+    fn from(norm: Norm) -> Self {
+        match norm {
+            Norm::Linf => Self::Linf,
+            Norm::L2 => Self::L2,
+            Norm::L0 => Self::L0,
+        }
+    }
 }
 
 impl Norm {

@@ -11,6 +11,11 @@ use plotters::prelude::*;
 /// the color of the text.
 pub(crate) type Hue = Option<usize>;
 
+/// Of several lines, the first has the color of the text, the others the palette's in order.
+pub(crate) fn hue(i: usize) -> Hue {
+    i.checked_sub(1)
+}
+
 const PALETTE: [(u8, u8, u8); 6] =
     [(0, 114, 178), (213, 94, 0), (0, 158, 115), (204, 121, 167), (230, 159, 0), (86, 180, 233)];
 const FONT: (&str, u32) = ("sans-serif", 29);
@@ -44,7 +49,11 @@ pub(crate) struct XAxis {
 impl XAxis {
     /// Epochs from 1 to `n`.
     pub(crate) fn epochs(n: u64) -> Self {
-        Self { name: "epoch", ends: (1.0, n.max(2) as f64), label: |x| format!("{x:.0}") }
+        let whole = |x: f64| match (x - x.round()).abs() < 1e-6 {
+            true => format!("{x:.0}"),
+            false => String::new(),
+        };
+        Self { name: "epoch", ends: (1.0, n.max(2) as f64), label: whole }
     }
 }
 
@@ -88,7 +97,6 @@ fn rgb(hue: Hue) -> RGBColor {
 pub(crate) fn lines(lines: &Lines) -> Result<String> {
     draw(lines.size, |area| {
         let ((left, right), (low, high)) = (lines.x.ends, lines.y);
-        let decimals = usize::from(high - low < 8.0) + usize::from(high - low < 0.4);
         let mut chart = ChartBuilder::on(area)
             .margin(14)
             .margin_right(24)
@@ -107,7 +115,7 @@ pub(crate) fn lines(lines: &Lines) -> Result<String> {
             .y_labels(6)
             .x_desc(lines.x.name)
             .x_label_formatter(&|x| (lines.x.label)(*x))
-            .y_label_formatter(&|y| format!("{y:.decimals$}"))
+            .y_label_formatter(&|y| tick(*y, high - low))
             .draw()?;
         for series in &lines.series {
             let band = Polygon::new(band(series, lines.y), rgb(series.hue).mix(0.13));
@@ -123,6 +131,16 @@ pub(crate) fn lines(lines: &Lines) -> Result<String> {
         }
         Ok(())
     })
+}
+
+/// With as many decimals as tell neighbors apart.
+fn tick(y: f64, range: f64) -> String {
+    let decimals = -(range / 6.0).log10().floor();
+    match decimals {
+        _ if y.abs() < 1e-9 * range => "0".into(),
+        3.5.. => format!("{y:.1e}").replace(".0e", "e"),
+        _ => format!("{y:.*}", decimals.max(0.0) as usize),
+    }
 }
 
 /// Draws `bars`.
@@ -223,6 +241,18 @@ mod tests {
         let series = Series { hue: None, points };
         assert_eq!(above(&series, 1.0), [(1.5, 1.0), (2.0, 2.0), (3.0, 3.0)]);
         assert_eq!(band(&series, (1.0, 2.5)).len(), 6);
+    }
+
+    #[test]
+    fn ticks_are_told_apart() {
+        assert_eq!([tick(97.5, 3.0), tick(40.0, 60.0), tick(0.0, 1.0)], ["97.5", "40", "0"]);
+        assert_eq!([tick(8e-4, 1e-3), tick(2.5e-4, 1e-3)], ["8e-4", "2.5e-4"]);
+    }
+
+    #[test]
+    fn no_epoch_is_named_twice() {
+        let label = XAxis::epochs(4).label;
+        assert_eq!([1.0, 1.5, 2.0, 2.4].map(label), ["1", "", "2", ""]);
     }
 
     #[test]

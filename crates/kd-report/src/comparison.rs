@@ -1,11 +1,13 @@
 //! The paper's numbers beside ours.
 
 use kd_core::Result;
-use kd_core::record::FinalRecord;
+use kd_core::record::{FinalRecord, ModelId};
 use serde::Serialize;
 
 use crate::adversarial::Adversarial;
 use crate::claims::{Claim, Claims, Measure};
+use crate::document::Cell;
+use crate::format::{count_cell, percent, percent_cell, signed};
 use crate::run::ModelRuns;
 use crate::stats::{Difference, Stat, Verdict};
 
@@ -18,10 +20,9 @@ pub struct ClaimResult {
     pub source: String,
     /// What is counted.
     pub measure: Measure,
-    /// Training of the model that answers.
-    pub training: String,
     /// The model that answers.
-    pub model: String,
+    #[serde(flatten)]
+    pub model: ModelId,
     /// The paper's number.
     pub paper: Paper,
     /// Our number.
@@ -91,15 +92,15 @@ fn result(
     let ours = Stat::of(ours?)?;
     let same_images = finals().all(|f| claim.n_test == Some(claim.measure.n_images(&f.last)));
     let n_test = claim.n_test.filter(|_| official && same_images);
-    ClaimResult::new(claim, (&model.training, &model.model), ours, selection, n_test)
+    ClaimResult::new(claim, &model.id, ours, selection, n_test)
 }
 
 impl ClaimResult {
-    /// Sets the number of a model (training and name) beside the paper's. `n_test`: how many images
-    /// are behind the paper's; none when the two may not be compared.
+    /// Sets the number of `model` beside the paper's. `n_test`: how many images are behind the
+    /// paper's; none when the two may not be compared.
     pub(crate) fn new(
         claim: &Claim,
-        (training, model): (&str, &str),
+        model: &ModelId,
         ours: Stat,
         selection: Selection,
         n_test: Option<usize>,
@@ -115,8 +116,7 @@ impl ClaimResult {
             id: claim.id.clone(),
             source: claim.source.clone(),
             measure: claim.measure,
-            training: training.into(),
-            model: model.into(),
+            model: model.clone(),
             paper: claim.value.map_or(Paper::Interval([low, high]), Paper::Value),
             ours,
             selection,
@@ -124,6 +124,32 @@ impl ClaimResult {
             noise: difference.map(|d| d.noise),
             verdict: difference.map_or(Verdict::None, verdict),
         })
+    }
+}
+
+/// Ours, difference and verdict.
+pub(crate) fn three(claim: &ClaimResult) -> [Cell; 3] {
+    let (factor, decimals) = if claim.measure.is_count() { (1.0, 1) } else { (100.0, 2) };
+    let difference = claim.difference.zip(claim.noise).map(|(difference, noise)| Cell::Number {
+        main: signed(factor * difference, decimals),
+        spread: format!("± {:.decimals$}", factor * noise),
+    });
+    let ours = match claim.measure.is_count() {
+        true => count_cell(&claim.ours),
+        false => percent_cell(&claim.ours),
+    };
+    [ours, difference.unwrap_or(Cell::Empty), Cell::Verdict(claim.verdict)]
+}
+
+/// The paper's number as text.
+pub(crate) fn paper(claim: &ClaimResult) -> String {
+    let text = |value: f64| match claim.measure.is_count() {
+        true => format!("{value:.0}"),
+        false => percent(value),
+    };
+    match claim.paper {
+        Paper::Value(value) => text(value),
+        Paper::Interval([low, high]) => format!("{}\u{2013}{}", text(low), text(high)),
     }
 }
 

@@ -27,6 +27,11 @@ pub(crate) enum Block {
     Facts(Vec<(&'static str, String)>),
     Table(Table),
     Grids(Vec<Grid>),
+    /// Blocks behind their title.
+    Folded {
+        title: &'static str,
+        blocks: Vec<Block>,
+    },
     /// Only in HTML.
     Figure(Figure),
     Pictures(Vec<Picture>),
@@ -82,11 +87,21 @@ pub(crate) enum Cell {
 
 /// Numbers over two settings, shown as a heat map.
 pub(crate) struct Grid {
-    pub(crate) title: &'static str,
+    pub(crate) title: String,
     pub(crate) rows: Vec<String>,
     pub(crate) columns: Vec<String>,
-    /// Row by row: what is written, and the color from -1 (orange) to 1 (blue).
-    pub(crate) cells: Vec<Vec<Option<(String, f64)>>>,
+    /// Row by row.
+    pub(crate) cells: Vec<Vec<Option<Shaded>>>,
+}
+
+/// A cell of a heat map.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Shaded {
+    pub(crate) text: String,
+    /// Stands below it; empty for none.
+    pub(crate) spread: String,
+    /// The color from -1 (orange) to 1 (blue).
+    pub(crate) shade: f64,
 }
 
 /// Charts that share a legend.
@@ -134,6 +149,20 @@ impl Section {
     pub(crate) fn of_table(title: &str, table: Table) -> Option<Self> {
         (!table.rows.is_empty())
             .then(|| Self { title: title.into(), blocks: vec![Block::Table(table)] })
+    }
+}
+
+impl Cell {
+    /// A number without a spread.
+    pub(crate) fn number(main: String) -> Self {
+        Self::Number { main, spread: String::new() }
+    }
+}
+
+impl Shaded {
+    /// A cell without a spread.
+    pub(crate) fn plain(text: String, shade: f64) -> Self {
+        Self { text, spread: String::new(), shade }
     }
 }
 

@@ -2,7 +2,8 @@
 
 use kd_core::Stream;
 use kd_core::record::{
-    CorrectionRecord, DataFile, EpochRecord, Evaluation, FinalRecord, Record, RunRecord,
+    CorrectionMethod, CorrectionRecord, DataFile, EpochRecord, Evaluation, FinalRecord, ModelId,
+    Objective, ObjectiveKind, Record, RunRecord,
 };
 use kd_core::rng::Rng;
 use serde_json::{Value, json};
@@ -13,7 +14,7 @@ struct Spec {
     training: &'static str,
     model: String,
     claim: Option<String>,
-    loss: Value,
+    loss: Objective,
     top1: f64,
     omitted: bool,
 }
@@ -31,6 +32,18 @@ pub(crate) fn records(seeds: u64, n_epochs: u64, synthetic: bool) -> Vec<Record>
     }
     records.push(Record::Done { wall_seconds: 1394.0 });
     records
+}
+
+/// As a record keeps it.
+pub(crate) fn objective(value: Value) -> Objective {
+    serde_json::from_value(value).unwrap()
+}
+
+/// From labels and a teacher.
+pub(crate) fn distill(alpha: f64, temperature: f64) -> Objective {
+    let kind = ObjectiveKind::Distill;
+    let (alpha, temperature) = (Some(alpha), Some(temperature));
+    Objective { kind, alpha, temperature, ..Objective::default() }
 }
 
 fn provenance(seeds: u64, synthetic: bool) -> RunRecord {
@@ -67,8 +80,8 @@ fn specs() -> Vec<Spec> {
         let claim = claim.map(str::to_owned);
         Spec { training, model: model.into(), claim, loss, top1, omitted }
     };
-    let labels = || json!({"kind": "labels"});
-    let smoothing = || json!({"kind": "label-smoothing", "epsilon": 0.1});
+    let labels = Objective::default;
+    let smoothing = || objective(json!({"kind": "label-smoothing", "epsilon": 0.1}));
     let mut specs = vec![
         spec("teacher", "teacher", Some("mnist/teacher"), labels(), 0.9915),
         spec("teacher-affine", "teacher", None, labels(), 0.9934),
@@ -105,21 +118,20 @@ fn cell(training: &'static str, alpha: f64, temperature: f64, top1: f64) -> Spec
         training,
         model,
         claim,
-        loss: json!({"kind": "distill", "alpha": alpha, "temperature": temperature}),
+        loss: distill(alpha, temperature),
         top1: top1 - 0.0004 * (temperature - 3.0).abs() * alpha,
         omitted: training == "omit3",
     }
 }
 
 fn epochs(spec: &Spec, seed: u64, n: u64, shift: f64, noise: &mut Rng) -> Vec<Record> {
-    let speed = if spec.loss["kind"] == "distill" { 0.16 } else { 0.12 };
+    let speed = if spec.loss.kind == ObjectiveKind::Distill { 0.16 } else { 0.12 };
     let at = |epoch: u64, noise: &mut Rng| {
         let start = 0.05 * (-speed * epoch as f64).exp();
         let jitter = if epoch == n { 0.0 } else { 0.0012 * (f64::from(noise.uniform()) - 0.6) };
         Record::Epoch(EpochRecord {
             seed,
-            training: spec.training.into(),
-            model: spec.model.clone(),
+            id: ModelId::new(spec.training, &spec.model),
             epoch,
             learning_rate: 0.001 * 0.95_f64.powi(epoch as i32),
             train_loss: 0.1,
@@ -133,13 +145,12 @@ fn epochs(spec: &Spec, seed: u64, n: u64, shift: f64, noise: &mut Rng) -> Vec<Re
 }
 
 fn finals(spec: &Spec, seed: u64, n_epochs: u64, shift: f64) -> Vec<Record> {
-    let distilled = spec.loss["kind"] == "distill";
+    let distilled = spec.loss.kind == ObjectiveKind::Distill;
     let on_three = if spec.omitted { if distilled { 40 } else { THREES } } else { 5 };
     let last = evaluation(spec.top1 + shift, on_three, distilled);
     let mut records = vec![Record::Final(FinalRecord {
         seed,
-        training: spec.training.into(),
-        model: spec.model.clone(),
+        id: ModelId::new(spec.training, &spec.model),
         claim: spec.claim.clone(),
         network: "mlp".into(),
         n_parameters: 24_790,
@@ -155,13 +166,13 @@ fn finals(spec: &Spec, seed: u64, n_epochs: u64, shift: f64) -> Vec<Record> {
         seconds: 260.0,
     })];
     if spec.omitted {
-        let methods = [("label-free", 2.0, 20), ("test-tuned", 3.5, 14)];
+        let methods =
+            [(CorrectionMethod::LabelFree, 2.0, 20), (CorrectionMethod::TestTuned, 3.5, 14)];
         records.extend(methods.map(|(method, bias, on_three)| {
             Record::Correction(CorrectionRecord {
                 seed,
-                training: spec.training.into(),
-                model: spec.model.clone(),
-                method: method.into(),
+                id: ModelId::new(spec.training, &spec.model),
+                method,
                 class: 3,
                 bias,
                 evaluation: evaluation(spec.top1 + shift + 0.001, on_three, distilled),

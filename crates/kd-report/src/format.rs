@@ -1,5 +1,7 @@
 //! Numbers as text.
 
+use kd_core::record::{Setting, Settings};
+
 use crate::document::Cell;
 use crate::stats::Stat;
 
@@ -31,6 +33,12 @@ pub(crate) fn thousands(n: usize) -> String {
     text
 }
 
+/// `1 epoch`, `60,000 images`.
+pub(crate) fn counted(n: usize, thing: &str) -> String {
+    let s = if n == 1 { "" } else { "s" };
+    format!("{} {thing}{s}", thousands(n))
+}
+
 /// `2 d 3 h`, `1 h 5 min`, `3 min 20 s` or `4.2 s`.
 pub fn duration(seconds: f64) -> String {
     const DAY: u64 = 24 * 3600;
@@ -43,9 +51,51 @@ pub fn duration(seconds: f64) -> String {
     }
 }
 
+/// `n steps 40, optimizer adam (beta1 0.9)`.
+pub(crate) fn settings(settings: &Settings) -> String {
+    let one = |(name, value): (&String, &Setting)| match value {
+        Setting::None => None,
+        value => Some(format!("{} {}", name.replace('_', " "), setting(value))),
+    };
+    settings.iter().filter_map(one).collect::<Vec<_>>().join(", ")
+}
+
+/// A part by its kind, its other settings in parentheses.
+pub(crate) fn setting(value: &Setting) -> String {
+    match value {
+        Setting::None => "none".into(),
+        Setting::Flag(flag) => if *flag { "yes" } else { "no" }.into(),
+        Setting::Count(n) => n.to_string(),
+        Setting::Number(x) => number(*x),
+        Setting::Text(text) => text.clone(),
+        Setting::List(values) => values.iter().map(setting).collect::<Vec<_>>().join(" × "),
+        Setting::Group(group) => {
+            let (kind, rest) = group.iter().partition::<Vec<_>, _>(|(name, _)| *name == "kind");
+            let rest = rest.into_iter().map(|(name, value)| (name.clone(), value.clone()));
+            let rest = settings(&rest.collect());
+            match kind.first() {
+                None => rest,
+                Some((_, kind)) if rest.is_empty() => setting(kind),
+                Some((_, kind)) => format!("{} ({rest})", setting(kind)),
+            }
+        }
+    }
+}
+
+/// Six digits: 0.1 as f32 is 0.10000000149.
+fn number(x: f64) -> String {
+    format!("{x:.5e}").parse::<f64>().unwrap_or(x).to_string()
+}
+
 /// Mean and spread of fractions, in percent.
 pub(crate) fn percent_cell(stat: &Stat) -> Cell {
     number_cell(stat, 100.0, 2)
+}
+
+/// The same in a sentence.
+pub(crate) fn percent_words(stat: &Stat) -> String {
+    let std = stat.std.map_or(String::new(), |std| format!(" ± {}", percent(std)));
+    percent(stat.mean) + &std
 }
 
 /// Mean and spread of counts: whole numbers for one seed.
@@ -68,6 +118,7 @@ mod tests {
 
     #[test]
     fn numbers_as_text() {
+        assert_eq!([counted(1, "epoch"), counted(0, "seed")], ["1 epoch", "0 seeds"]);
         assert_eq!(percent(0.98075), "98.08");
         assert_eq!([signed(0.5, 2), signed(-0.5, 2)], ["+0.50", "\u{2212}0.50"]);
         assert_eq!([signed(-0.001, 2), signed(0.0, 0)], ["0.00", "0"]);

@@ -43,8 +43,8 @@ pub(crate) fn render(document: &Document) -> String {
         + "\n"
 }
 
-fn block(block: &Block) -> Markup {
-    match block {
+fn block(piece: &Block) -> Markup {
+    match piece {
         Block::Text(text) => html! { p { (coded(text)) } },
         Block::Facts(facts) => html! {
             dl { @for (name, value) in facts { dt { (name) } dd { (value) } } }
@@ -54,6 +54,9 @@ fn block(block: &Block) -> Markup {
         Block::Figure(figure) => self::figure(figure),
         Block::Pictures(pictures) => html! {
             div.pictures { @for each in pictures { (picture(each)) } }
+        },
+        Block::Folded { title, blocks } => html! {
+            details { summary { (title) } @for each in blocks { (block(each)) } }
         },
         Block::Details { title, text } => html! {
             details { summary { (title) } pre { (text) } }
@@ -208,7 +211,10 @@ fn grid(grid: &Grid) -> Markup {
                         th scope="row" { (name) }
                         @for each in cells {
                             @match each {
-                                Some((text, shade)) => td style=(shading(*shade)) { (text) },
+                                Some(cell) => td style=(shading(cell.shade)) {
+                                    (cell.text)
+                                    @if !cell.spread.is_empty() { span.spread { (cell.spread) } }
+                                },
                                 None => td.none { "\u{2013}" },
                             }
                         }

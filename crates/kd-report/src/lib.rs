@@ -3,21 +3,25 @@
 mod adversarial;
 mod chart;
 mod claims;
+mod classes;
 mod comparison;
+mod convergence;
 mod curves;
 mod document;
-mod figures;
 #[cfg(test)]
 mod fixture;
 mod format;
+mod grids;
 mod html;
 mod markdown;
+mod models;
 mod ordered;
 mod reading;
 mod report;
 mod run;
 mod sections;
 mod share;
+mod spec;
 mod stats;
 #[cfg(test)]
 mod tests;
@@ -28,7 +32,10 @@ use kd_core::{Result, fsx, record};
 
 use adversarial::Gallery;
 
-pub use adversarial::{Adversarial, AttackSummary, AttackedModel, CensusSummary, TransferSummary};
+pub use adversarial::{
+    Adversarial, AttackSummary, AttackedModel, CensusSummary, Comparison, Conclusion,
+    TransferSummary,
+};
 pub use claims::{Claim, Claims, Measure, Reference};
 pub use comparison::{ClaimResult, Paper, Selection};
 pub use curves::{

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use crate::document::{Block, Cell, Column, Document, Grid, Picture, Row, Table, check};
+use crate::document::{Block, Cell, Column, Document, Grid, Picture, Row, Shaded, Table, check};
 use crate::stats::Verdict;
 
 /// Renders `document`.
@@ -28,6 +28,10 @@ fn block(text: &mut String, block: &Block) {
         Block::Grids(grids) => grids.iter().map(grid).collect::<Vec<_>>().join("\n"),
         Block::Figure(_) => return,
         Block::Pictures(pictures) => pictures.iter().map(picture).collect::<Vec<_>>().join("\n"),
+        Block::Folded { title, blocks } => {
+            let _ = write!(text, "\n{title}:\n");
+            return blocks.iter().for_each(|each| self::block(text, each));
+        }
         Block::Details { title, text } => details(title, text),
     };
     let _ = write!(text, "\n{piece}");
@@ -86,14 +90,20 @@ fn cell(cell: &Cell) -> String {
 }
 
 fn grid(grid: &Grid) -> String {
-    let columns = std::iter::once(grid.title.to_owned()).chain(grid.columns.iter().cloned());
+    let columns = std::iter::once(grid.title.clone()).chain(grid.columns.iter().cloned());
     let mut text = line(columns.map(|name| escape(&name)));
     text += &line((0..=grid.columns.len()).map(|i| if i == 0 { "---" } else { "---:" }.to_owned()));
     for (name, cells) in grid.rows.iter().zip(&grid.cells) {
-        let numbers = cells.iter().map(|c| c.as_ref().map_or("\u{2013}".into(), |c| c.0.clone()));
-        text += &line(std::iter::once(escape(name)).chain(numbers));
+        text += &line(std::iter::once(escape(name)).chain(cells.iter().map(shaded)));
     }
     text
+}
+
+fn shaded(cell: &Option<Shaded>) -> String {
+    match cell {
+        None => "\u{2013}".into(),
+        Some(cell) => format!("{} {}", cell.text, cell.spread).trim_end().to_owned(),
+    }
 }
 
 /// A link to the file, or why there is none, and what its rows are.

@@ -6,7 +6,6 @@ use serde::Serialize;
 use crate::document::{Block, Cell, Column, Row, Section, Table};
 use crate::format::{number_cell, percent_cell, thousands};
 use crate::ordered::grouped;
-use crate::report::Report;
 use crate::run::{ModelRuns, Run};
 use crate::stats::Stat;
 
@@ -40,18 +39,18 @@ pub struct BadImages {
 
 /// What was recorded about the images of each training; nothing for trainings without a record.
 pub(crate) fn readings(run: &Run) -> Vec<Reading> {
-    let trainings = grouped(&run.models, |model| model.training.clone());
+    let trainings = grouped(&run.models, |model| model.id.training.clone());
     let readings = trainings.iter().filter_map(|models| reading(run, models[0]));
     readings.collect()
 }
 
 /// All students of a training see the same batches at the same time: one of them stands for all.
 fn reading(run: &Run, model: &ModelRuns) -> Option<Reading> {
-    let here = |training: &str| training == model.training;
+    let here = |training: &str| training == model.id.training;
     let bad = run.bad_images.values().filter(|bad| here(&bad.training) && bad.n > 0);
     let soft_targets = run.soft_targets.values().filter(|record| here(&record.training));
     let reading = Reading {
-        training: model.training.clone(),
+        training: model.id.training.clone(),
         images_per_second: over_epochs(model, |epoch| epoch.images_per_second),
         data_wait: over_epochs(model, |epoch| epoch.data_wait),
         bad_images: bad_images(&bad.collect::<Vec<_>>()),
@@ -83,10 +82,10 @@ fn bad_images(seeds: &[&BadImagesRecord]) -> Option<BadImages> {
 }
 
 /// The section about them.
-pub(crate) fn section(report: &Report) -> Option<Section> {
-    let mut blocks: Vec<_> = speed(&report.readings).into_iter().collect();
-    blocks.extend(soft_targets(&report.readings));
-    blocks.extend(bad(&report.readings));
+pub(crate) fn section(readings: &[Reading]) -> Option<Section> {
+    let mut blocks: Vec<_> = speed(readings).into_iter().collect();
+    blocks.extend(soft_targets(readings));
+    blocks.extend(bad(readings));
     Section::of("Reading the images", blocks)
 }
 
@@ -97,7 +96,7 @@ fn speed(readings: &[Reading]) -> Option<Block> {
             Cell::Code(reading.training.clone()),
             reading.images_per_second.as_ref().map_or(Cell::Empty, |s| number_cell(s, 1.0, 1)),
             reading.data_wait.as_ref().map_or(Cell::Empty, percent_cell),
-            Cell::Number { main: thousands(bad), spread: String::new() },
+            Cell::number(thousands(bad)),
         ])
     };
     let rows: Vec<_> = readings.iter().map(row).collect();
@@ -129,18 +128,17 @@ fn soft_targets(readings: &[Reading]) -> Option<Block> {
 }
 
 fn saved(record: &SoftTargetsRecord) -> Row {
-    let number = |main: String| Cell::Number { main, spread: String::new() };
     let computed = record.computed.min(record.asked);
     let share = (record.asked - computed) as f64 / record.asked.max(1) as f64;
     Row::Cells(vec![
         Cell::Code(record.training.clone()),
-        number(record.seed.to_string()),
-        number(thousands(record.top_k)),
-        number(thousands(record.n_views)),
-        number(format!("{:.1}", record.bytes as f64 / 1e6)),
-        number(thousands(record.asked as usize)),
-        number(thousands(record.computed as usize)),
-        number(format!("{:.1}", 100.0 * share)),
+        Cell::number(record.seed.to_string()),
+        Cell::number(thousands(record.top_k)),
+        Cell::number(thousands(record.n_views)),
+        Cell::number(format!("{:.1}", record.bytes as f64 / 1e6)),
+        Cell::number(thousands(record.asked as usize)),
+        Cell::number(thousands(record.computed as usize)),
+        Cell::number(format!("{:.1}", 100.0 * share)),
     ])
 }
 
@@ -165,15 +163,15 @@ fn bad(readings: &[Reading]) -> Option<Block> {
 
 #[cfg(test)]
 mod tests {
-    use kd_core::record::{EpochRecord, Record, RunRecord};
+    use kd_core::record::{EpochRecord, ModelId, Record, RunRecord};
 
     use super::*;
 
     fn epoch(seed: u64, epoch: u64, images_per_second: Option<f64>) -> Record {
-        let training = "t".to_owned();
+        let id = ModelId::new("t", "");
         let data_wait = images_per_second.map(|_| 0.25);
         let rest = EpochRecord::default();
-        Record::Epoch(EpochRecord { seed, training, epoch, images_per_second, data_wait, ..rest })
+        Record::Epoch(EpochRecord { seed, id, epoch, images_per_second, data_wait, ..rest })
     }
 
     fn bad(seed: u64, names: &[&str]) -> Record {
@@ -217,7 +215,7 @@ mod tests {
     fn a_cache_saves_what_it_did_not_compute() {
         let record = SoftTargetsRecord { asked: 400, computed: 100, ..Default::default() };
         let Row::Cells(cells) = saved(&record) else { panic!("a heading") };
-        let last = Cell::Number { main: "75.0".into(), spread: String::new() };
+        let last = Cell::number("75.0".into());
         assert_eq!(cells.last(), Some(&last));
         saved(&SoftTargetsRecord { asked: 0, computed: 7, ..record });
     }

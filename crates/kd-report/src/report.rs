@@ -1,17 +1,21 @@
 //! The report as data: what `report.json` holds, and what the tables and charts are made from.
 
 use kd_core::Result;
-use kd_core::record::{Evaluation, FinalRecord, RunRecord};
+use kd_core::ops::Reduction;
+use kd_core::record::{
+    AttackSettings, CorrectionMethod, EpochRecord, Evaluation, FinalRecord, ModelId, Objective,
+    ObjectiveKind, RunRecord,
+};
 use serde::Serialize;
-use serde_json::Value;
 
 use crate::adversarial::Adversarial;
 use crate::claims::Claims;
 use crate::comparison::{ClaimResult, results};
 use crate::curves::Curves;
+use crate::format::settings;
 use crate::reading::{Reading, readings};
 use crate::run::{ModelRuns, Run};
-use crate::stats::Stat;
+use crate::stats::{Difference, Stat};
 
 /// The accuracies whose first epoch is looked for, fractions.
 pub const EPOCHS_TO: [f64; 2] = [0.985, 0.99];
@@ -58,21 +62,20 @@ pub struct Report {
 /// One model over all seeds.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct ModelSummary {
-    /// Name of the training.
-    pub training: String,
-    /// Name of the model.
-    pub model: String,
+    /// The model.
+    #[serde(flatten)]
+    pub id: ModelId,
     /// Id of the paper's number that it answers.
     pub claim: Option<String>,
     /// Name of the network.
     pub network: String,
     /// Number of trainable parameters.
     pub n_parameters: usize,
-    /// Objective, as in the suite file.
-    pub loss: Value,
+    /// What it learned from.
+    pub loss: Objective,
     /// Attack that its training batches went through.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub perturb: Option<Value>,
+    pub perturb: Option<AttackSettings>,
     /// Number of epochs.
     pub n_epochs: u64,
     /// Number of training images.
@@ -98,9 +101,18 @@ pub struct ModelSummary {
     pub epochs_to: Vec<EpochsTo>,
     /// Wall time of the training, for the whole cohort, seconds.
     pub seconds: Stat,
+    /// Accuracy after the last epoch minus that of the same training's model without a teacher.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gain: Option<Difference>,
     /// Test accuracy by epoch, for the charts.
     #[serde(skip)]
     pub curve: Vec<(u64, Stat)>,
+    /// Mean of the objective by epoch, for the charts.
+    #[serde(skip)]
+    pub losses: Vec<(u64, Stat)>,
+    /// Learning rate by epoch, for the charts.
+    #[serde(skip)]
+    pub rates: Vec<(u64, Stat)>,
 }
 
 /// An evaluation over all seeds.
@@ -118,13 +130,22 @@ pub struct EvaluationSummary {
     pub ece: Stat,
     /// Fraction of images on which the model predicts what its teacher predicts.
     pub agreement: Option<Stat>,
+    /// Number of test images.
+    #[serde(skip)]
+    pub total: usize,
+    /// The same by class; left out as the errors are.
+    #[serde(skip)]
+    pub images: Vec<usize>,
+    /// Test images by class and prediction, means over seeds; left out as the errors are.
+    #[serde(skip)]
+    pub confusion: Vec<Vec<f64>>,
 }
 
 /// A bias correction over all seeds.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct CorrectionSummary {
-    /// `test-tuned` or `label-free`.
-    pub method: String,
+    /// Where the bias comes from.
+    pub method: CorrectionMethod,
     /// The class whose bias was changed.
     pub class: u32,
     /// What was added to its logit.
@@ -167,7 +188,7 @@ impl Report {
             paper_gpu_hours: claims.gpu_hours(&run.provenance.suite),
             unfinished: run.unfinished(),
             claims: results,
-            models: ended.iter().filter_map(|model| summary(model)).collect(),
+            models: with_gains(ended.iter().filter_map(|model| summary(model)).collect()),
             adversarial,
             curves: Curves::of(&run, claims),
             readings: readings(&run),
@@ -176,58 +197,65 @@ impl Report {
     }
 }
 
+impl Report {
+    /// Whether anything of the run answers a number or an order of the paper.
+    pub(crate) fn is_beside_the_paper(&self) -> bool {
+        !self.claims.is_empty() || self.curves.as_ref().is_some_and(Curves::is_beside_the_paper)
+    }
+}
+
 impl ModelSummary {
+    /// Whether all test images are of one class.
+    pub(crate) fn is_tested_on_one_class(&self) -> bool {
+        self.evaluation.images.iter().filter(|images| **images > 0).count() == 1
+    }
+
     /// Whether it learned from labels alone.
     pub fn is_baseline(&self) -> bool {
-        self.loss["kind"] == "labels"
+        self.loss.kind == ObjectiveKind::Labels
     }
 
     /// Whether it learned from a teacher.
     pub fn is_distilled(&self) -> bool {
-        self.loss["kind"] == "distill"
+        self.loss.kind == ObjectiveKind::Distill
     }
 
     /// Alpha and temperature of a distilled model.
     pub fn cell(&self) -> Option<(f64, f64)> {
-        let number = |key: &str| self.loss[key].as_f64().filter(|_| self.is_distilled());
-        number("alpha").zip(number("temperature"))
+        self.loss.alpha.zip(self.loss.temperature).filter(|_| self.is_distilled())
     }
 
     /// The objective in a few words, without what is usual.
     pub fn objective(&self) -> String {
-        let symbol = |key: &str| match key {
-            "alpha" => "α".to_owned(),
-            "temperature" => "T".to_owned(),
-            key => key.replace('_', " "),
-        };
-        let text = |value: &Value| match (value.as_str(), value.as_f64()) {
-            (Some(text), _) => text.to_owned(),
-            (_, Some(number)) => number.to_string(),
-            _ => value.to_string(),
-        };
-        let usual = |key: &str, value: &Value| match key {
-            "kind" => true,
-            "reduction" => value == "batch-mean",
-            "temperature" => self.cell().is_none() && value.as_f64() == Some(1.0),
-            _ => false,
-        };
-        let settings = self.loss.as_object().into_iter().flatten();
-        let settings = settings.filter(|(key, value)| !usual(key, value));
-        let kind = self.loss["kind"].as_str().filter(|_| self.cell().is_none());
-        let settings = settings.map(|(key, value)| format!("{} {}", symbol(key), text(value)));
-        let attack = self.perturb.as_ref().and_then(|attack| attack["kind"].as_str());
-        let attack = attack.map(|attack| format!("on images of {attack}"));
-        let words = kind.map(str::to_owned).into_iter().chain(settings).chain(attack);
-        words.collect::<Vec<_>>().join(", ")
+        let attack = self.perturb.as_ref();
+        let attack = attack.map(|attack| format!("on images of {}", attack.kind.name()));
+        objective(&self.loss).into_iter().chain(attack).collect::<Vec<_>>().join(", ")
     }
+}
+
+fn objective(loss: &Objective) -> Vec<String> {
+    let kind = match &loss.kind {
+        ObjectiveKind::Labels => Some("labels".to_owned()),
+        ObjectiveKind::Distill => None,
+        ObjectiveKind::Other(name) => Some(name.clone()),
+    };
+    let usual = |t: f64| kind.is_some() && t.total_cmp(&1.0).is_eq();
+    let alpha = loss.alpha.map(|alpha| format!("α {alpha}"));
+    let temperature = loss.temperature.filter(|t| !usual(*t)).map(|t| format!("T {t}"));
+    let reduction = match loss.reduction {
+        None | Some(Reduction::BatchMean) => None,
+        Some(Reduction::Li2018) => Some("reduction li2018".to_owned()),
+        Some(Reduction::Unscaled) => Some("without T²".to_owned()),
+    };
+    let others = Some(settings(&loss.others)).filter(|others| !others.is_empty());
+    [kind, alpha, temperature, reduction, others].into_iter().flatten().collect()
 }
 
 fn summary(model: &ModelRuns) -> Option<ModelSummary> {
     let first = model.finals.values().next()?;
     let stat = |value: &dyn Fn(&FinalRecord) -> f64| over(model.finals.values(), value);
     Some(ModelSummary {
-        training: model.training.clone(),
-        model: model.model.clone(),
+        id: model.id.clone(),
         claim: first.claim.clone(),
         network: first.network.clone(),
         n_parameters: first.n_parameters,
@@ -245,7 +273,10 @@ fn summary(model: &ModelRuns) -> Option<ModelSummary> {
         corrections: corrections(model),
         epochs_to: EPOCHS_TO.map(|accuracy| epochs_to(model, accuracy)).into(),
         seconds: stat(&|f| f.seconds)?,
-        curve: curve(model),
+        gain: None,
+        curve: course(model, |epoch| epoch.test_top1.filter(|top1| (0.0..=1.0).contains(top1))),
+        losses: course(model, |epoch| Some(epoch.train_loss).filter(|loss| loss.abs() < 1e9)),
+        rates: course(model, |epoch| Some(epoch.learning_rate)),
     })
 }
 
@@ -260,23 +291,65 @@ impl EvaluationSummary {
             top5: over(evaluations.clone(), &|e: &Evaluation| e.top5)?,
             nll: over(evaluations.clone(), &|e: &Evaluation| e.nll)?,
             ece: over(evaluations.clone(), &|e: &Evaluation| e.ece)?,
-            agreement: over_some(evaluations.map(|e| e.agreement)),
+            agreement: over_some(evaluations.clone().map(|e| e.agreement)),
+            total: evaluations.clone().map(|e| e.total).min()?,
+            images: first(evaluations.clone(), n_classes),
+            confusion: confusion(evaluations, n_classes),
         })
     }
 }
 
-fn corrections(model: &ModelRuns) -> Vec<CorrectionSummary> {
-    let mut kinds: Vec<_> =
-        model.corrections.keys().map(|(method, class, _)| (method, class)).collect();
-    kinds.dedup();
-    kinds.into_iter().filter_map(|(method, class)| correction(model, method, *class)).collect()
+/// All seeds are tested on the same images.
+fn first<'a>(
+    mut evaluations: impl Iterator<Item = &'a Evaluation>,
+    n_classes: usize,
+) -> Vec<usize> {
+    let first = evaluations.next();
+    first.map_or(Vec::new(), |e| (0..n_classes).map(|class| e.images_of(class)).collect())
 }
 
-fn correction(model: &ModelRuns, method: &str, class: u32) -> Option<CorrectionSummary> {
+fn confusion<'a>(
+    evaluations: impl Iterator<Item = &'a Evaluation> + Clone,
+    n_classes: usize,
+) -> Vec<Vec<f64>> {
+    let mean = |label: usize, prediction: usize| {
+        let count = |e: &Evaluation| e.confusion.get(label)?.get(prediction).map(|n| *n as f64);
+        over_some(evaluations.clone().map(count)).map_or(0.0, |stat| stat.mean)
+    };
+    let row = |label| (0..n_classes).map(|prediction| mean(label, prediction)).collect();
+    (0..n_classes).map(row).collect()
+}
+
+/// Sets every model beside the one of its training that learned from labels alone.
+fn with_gains(mut models: Vec<ModelSummary>) -> Vec<ModelSummary> {
+    let baselines: Vec<_> = models.iter().filter(|model| model.is_baseline()).collect();
+    let gain = |model: &ModelSummary| {
+        let baseline = baselines.iter().find(|b| b.id.training == model.id.training)?;
+        let n_test = model.evaluation.total;
+        let other = baseline.id != model.id && n_test > 0;
+        other.then(|| Difference::between(&model.last, &baseline.last, n_test))
+    };
+    let gains: Vec<_> = models.iter().map(gain).collect();
+    models.iter_mut().zip(gains).for_each(|(model, gain)| model.gain = gain);
+    models
+}
+
+fn corrections(model: &ModelRuns) -> Vec<CorrectionSummary> {
+    let mut kinds: Vec<_> =
+        model.corrections.keys().map(|(method, class, _)| (*method, *class)).collect();
+    kinds.dedup();
+    kinds.into_iter().filter_map(|(method, class)| correction(model, method, class)).collect()
+}
+
+fn correction(
+    model: &ModelRuns,
+    method: CorrectionMethod,
+    class: u32,
+) -> Option<CorrectionSummary> {
     let all = model.corrections.values();
     let these = all.filter(|c| c.method == method && c.class == class);
     Some(CorrectionSummary {
-        method: method.to_owned(),
+        method,
         class,
         bias: Stat::of(these.clone().map(|c| c.bias).collect())?,
         top1: Stat::of(these.clone().map(|c| c.evaluation.top1).collect())?,
@@ -293,15 +366,13 @@ fn epochs_to(model: &ModelRuns, accuracy: f64) -> EpochsTo {
     EpochsTo { accuracy, epochs: model.finals.keys().map(reached).collect() }
 }
 
-fn curve(model: &ModelRuns) -> Vec<(u64, Stat)> {
+/// A number by epoch, over all seeds that ended.
+fn course(model: &ModelRuns, value: fn(&EpochRecord) -> Option<f64>) -> Vec<(u64, Stat)> {
     let mut epochs: Vec<u64> = model.epochs.keys().map(|(_, epoch)| *epoch).collect();
     epochs.sort_unstable();
     epochs.dedup();
-    let top1 = |seed: &u64, epoch| {
-        let top1 = model.epochs.get(&(*seed, epoch)).and_then(|e| e.test_top1);
-        top1.filter(|top1| (0.0..=1.0).contains(top1))
-    };
-    let at = |epoch| over_some(model.finals.keys().map(|seed| top1(seed, epoch)));
+    let of = |seed: &u64, epoch| model.epochs.get(&(*seed, epoch)).and_then(value);
+    let at = |epoch| over_some(model.finals.keys().map(|seed| of(seed, epoch)));
     epochs.into_iter().filter_map(|epoch| Some((epoch, at(epoch)?))).collect()
 }
 

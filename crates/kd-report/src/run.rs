@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use kd_core::record::{
-    BadImagesRecord, CorrectionRecord, CurveRecord, EpochRecord, FinalRecord, Record, RunRecord,
-    SoftTargetsRecord, TeacherRecord,
+    BadImagesRecord, CorrectionMethod, CorrectionRecord, CurveRecord, EpochRecord, FinalRecord,
+    ModelId, Record, RunRecord, SoftTargetsRecord, TeacherRecord,
 };
 use kd_core::{Error, Result};
 
@@ -29,8 +29,7 @@ type ByTraining<T> = BTreeMap<(String, u64), T>;
 /// One model over all seeds.
 #[derive(Default)]
 pub(crate) struct ModelRuns {
-    pub(crate) training: String,
-    pub(crate) model: String,
+    pub(crate) id: ModelId,
     /// By seed.
     pub(crate) finals: BTreeMap<u64, FinalRecord>,
     /// By seed and epoch.
@@ -38,7 +37,7 @@ pub(crate) struct ModelRuns {
     /// By seed and step.
     pub(crate) curves: BTreeMap<(u64, u64), CurveRecord>,
     /// By method, class and seed.
-    pub(crate) corrections: BTreeMap<(String, u32, u64), CorrectionRecord>,
+    pub(crate) corrections: BTreeMap<(CorrectionMethod, u32, u64), CorrectionRecord>,
     pub(crate) attacked: AttackRuns,
 }
 
@@ -62,10 +61,10 @@ impl Run {
                 Record::SoftTargets(s) => insert(&mut soft_targets, s.training.clone(), s.seed, s),
                 Record::Final(last) => models.add_final(last),
                 Record::Correction(correction) => models.add_correction(correction),
-                Record::Attack(a) => models.entry(&a.training, &a.model).attacked.add_attack(a),
-                Record::Census(c) => models.entry(&c.training, &c.model).attacked.add_census(c),
-                Record::Audit(a) => models.entry(&a.training, &a.model).attacked.add_audit(a),
-                Record::Pictures(p) => models.entry(&p.training, &p.model).attacked.add_pictures(p),
+                Record::Attack(a) => models.entry(&a.id).attacked.add_attack(a),
+                Record::Census(c) => models.entry(&c.id).attacked.add_census(c),
+                Record::Audit(a) => models.entry(&a.id).attacked.add_audit(a),
+                Record::Pictures(p) => models.entry(&p.id).attacked.add_pictures(p),
             }
         }
         let provenance = provenance.ok_or_else(|| Error::Parse {
@@ -83,7 +82,7 @@ impl Run {
         for model in &self.models {
             let seeds = model.epochs.keys().chain(model.curves.keys()).map(|(seed, _)| *seed);
             for seed in seeds.filter(|seed| !model.finals.contains_key(seed)) {
-                let name = format!("{} (seed {seed})", model.training);
+                let name = format!("{} (seed {seed})", model.id.training);
                 if !names.contains(&name) {
                     names.push(name);
                 }
@@ -105,32 +104,32 @@ fn insert<T>(records: &mut ByTraining<T>, training: String, seed: u64, record: T
 }
 
 #[derive(Default)]
-struct Models(Ordered<(String, String), ModelRuns>);
+struct Models(Ordered<ModelId, ModelRuns>);
 
 impl Models {
-    fn entry(&mut self, training: &str, model: &str) -> &mut ModelRuns {
-        let entry = self.0.entry((training.to_owned(), model.to_owned()));
-        (entry.training, entry.model) = (training.to_owned(), model.to_owned());
+    fn entry(&mut self, id: &ModelId) -> &mut ModelRuns {
+        let entry = self.0.entry(id.clone());
+        entry.id.clone_from(id);
         entry
     }
 
     fn add_epoch(&mut self, epoch: EpochRecord) {
-        let model = self.entry(&epoch.training, &epoch.model);
+        let model = self.entry(&epoch.id);
         model.epochs.insert((epoch.seed, epoch.epoch), epoch);
     }
 
     fn add_point(&mut self, point: CurveRecord) {
-        let model = self.entry(&point.training, &point.model);
+        let model = self.entry(&point.id);
         model.curves.insert((point.seed, point.step), point);
     }
 
     fn add_final(&mut self, last: FinalRecord) {
-        self.entry(&last.training, &last.model).finals.insert(last.seed, last);
+        self.entry(&last.id).finals.insert(last.seed, last);
     }
 
     fn add_correction(&mut self, correction: CorrectionRecord) {
-        let key = (correction.method.clone(), correction.class, correction.seed);
-        let model = self.entry(&correction.training, &correction.model);
+        let key = (correction.method, correction.class, correction.seed);
+        let model = self.entry(&correction.id);
         model.corrections.insert(key, correction);
     }
 }
@@ -142,8 +141,7 @@ mod tests {
     fn epoch(model: &str, seed: u64, epoch: u64, top1: f64) -> Record {
         Record::Epoch(EpochRecord {
             seed,
-            training: "t".into(),
-            model: model.into(),
+            id: ModelId::new("t", model),
             epoch,
             test_top1: Some(top1),
             ..EpochRecord::default()
@@ -161,7 +159,7 @@ mod tests {
             Record::Done { wall_seconds: 2.0 },
         ];
         let run = Run::group(records).unwrap();
-        let names: Vec<_> = run.models.iter().map(|model| model.model.as_str()).collect();
+        let names: Vec<_> = run.models.iter().map(|model| model.id.model.as_str()).collect();
         assert_eq!((names, run.wall_seconds), (vec!["z", "a"], Some(2.0)));
         assert_eq!(run.models[0].epochs.len(), 1);
         assert_eq!(run.models[0].epochs[&(1, 1)].test_top1, Some(0.3));

@@ -58,7 +58,7 @@ impl Share {
     /// The interval, in percent.
     pub(crate) fn interval_cell(&self) -> Cell {
         let [low, high] = self.interval.map(percent);
-        Cell::Number { main: format!("{low}\u{2013}{high}"), spread: String::new() }
+        Cell::number(format!("{low}\u{2013}{high}"))
     }
 }
 

@@ -29,10 +29,10 @@ pub enum Verdict {
     None,
 }
 
-/// Our number minus the paper's.
-#[derive(Debug, Clone, Copy, PartialEq)]
+/// Our number minus the paper's, or minus the one of another model.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Difference {
-    /// Our mean minus the paper's number; 0 inside an interval.
+    /// Our mean minus the other number; 0 inside an interval.
     pub value: f64,
     /// Two standard errors of the difference.
     pub noise: f64,
@@ -83,6 +83,13 @@ impl Difference {
         let se_paper = binomial_error(nearest, n_test);
         let se_ours = ours.standard_error(binomial_error(ours.mean, n_test));
         Self { value: ours.mean - nearest, noise: 2.0 * se_paper.hypot(se_ours) }
+    }
+
+    /// Compares the fractions of two of our models on the same `n_test` images, each with its
+    /// `SE_ours`.
+    pub fn between(ours: &Stat, theirs: &Stat, n_test: usize) -> Self {
+        let error = |stat: &Stat| stat.standard_error(binomial_error(stat.mean, n_test));
+        Self { value: ours.mean - theirs.mean, noise: 2.0 * error(ours).hypot(error(theirs)) }
     }
 
     /// As [`Self::of_fractions`], for counts out of `n_test` images.
@@ -142,6 +149,14 @@ mod tests {
         let std = stat(&values).std.unwrap();
         let difference = Difference::of_fractions((0.5, 0.5), &stat(&values), 100);
         assert!(std > 0.05 && close(difference.noise, 2.0 * 0.05_f64.hypot(std / 2.0)));
+    }
+
+    #[test]
+    fn two_models_have_the_noise_of_both() {
+        let difference = Difference::between(&stat(&[0.9]), &stat(&[0.5]), 100);
+        assert!(
+            close(difference.value, 0.4) && close(difference.noise, 2.0 * 0.03_f64.hypot(0.05))
+        );
     }
 
     #[test]

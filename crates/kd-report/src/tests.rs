@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use kd_core::record::{EpochRecord, Evaluation, FinalRecord, Record};
+use kd_core::record::{EpochRecord, Evaluation, FinalRecord, ModelId, Record};
 use serde_json::{Value, json};
 
 use crate::{Claims, Report, Verdict, fixture, results_table, write_report};
@@ -50,7 +50,13 @@ fn a_full_report_is_complete_small_and_always_the_same() {
     assert_well_formed(&first.html);
     assert!(first.html.len() < 1_000_000 && !first.html.contains("<script"));
     assert!(first.html.contains("suite = &quot;&lt;mnist&gt;&quot;"), "the spec is shown");
-    for title in ["numbers and ours", "Convergence", "Epochs to an accuracy", "errors by class"] {
+    for title in [
+        "numbers and ours",
+        "course of training",
+        "By class",
+        "Epochs to an accuracy",
+        "errors by class",
+    ] {
         assert!(first.html.contains(title), "{title}");
     }
     assert!(!first.html.contains("not complete") && !first.html.contains("NaN"));
@@ -68,7 +74,7 @@ fn every_number_beside_the_paper_has_a_claim() {
     // 14 accuracies in both selections and two error counts of the last epoch.
     assert_eq!(report.claims.len(), 2 * 14 + 2);
     assert_eq!(results_table(&report).lines().count(), 2 + 16);
-    let omitted = report.models.iter().filter(|m| m.training == "omit3" && m.is_baseline());
+    let omitted = report.models.iter().filter(|m| m.id.training == "omit3" && m.is_baseline());
     assert!(omitted.clone().count() == 1 && omitted.clone().all(|m| m.last.mean <= 0.8990));
 }
 
@@ -78,7 +84,7 @@ fn synthetic_data_never_get_a_verdict() {
     assert!(report.claims.iter().all(|c| c.verdict == Verdict::None && c.difference.is_none()));
     assert!(html.contains("<h1>SYNTHETIC: mnist") && markdown.starts_with("# SYNTHETIC: mnist"));
     assert!(!html.contains("reproduced</span>") && !json.contains("\"reproduced\""));
-    assert!(markdown.contains("(n = 1)") && !markdown.contains("± 0"));
+    assert!(markdown.contains("(n = 1)") && !markdown.contains("± 0.00"));
 }
 
 #[test]
@@ -105,8 +111,8 @@ fn cifar10() -> Vec<Record> {
     let test_batch = "8e2eb146ae340b09e24670f29cabc6326dba54da8789dab6768acf480273f65b";
     let mut records = fixture::records(2, 21, false);
     records.retain(|record| match record {
-        Record::Epoch(e) => ["teacher", "student30"].contains(&&*e.training),
-        Record::Final(f) => ["teacher", "student30"].contains(&&*f.training),
+        Record::Epoch(e) => ["teacher", "student30"].contains(&&*e.id.training),
+        Record::Final(f) => ["teacher", "student30"].contains(&&*f.id.training),
         Record::Run(_) | Record::Done { .. } => true,
         _ => false,
     });
@@ -135,7 +141,7 @@ fn table_2_stands_beside_the_paper_with_its_time() {
     let Written { report, html, markdown, json } = write(&cifar10());
     assert_eq!(report.claims.len(), 2 * 11, "two baselines and nine cells, best and last");
     assert!(report.claims.iter().all(|claim| claim.verdict != Verdict::None));
-    for title in ["paper", "ours, best epoch", "ours \u{2212} paper, points"] {
+    for title in ["paper", "ours, best epoch", "ours, best epoch \u{2212} paper, points"] {
         assert!(html.contains(title), "{title}");
     }
     for text in [&html, &markdown] {
@@ -153,9 +159,50 @@ fn models_that_answer_nothing_are_listed_with_their_accuracies() {
             last.claim = None;
         }
     }
-    let table = results_table(&write(&records).report);
-    assert!(table.contains("| model | best epoch | last epoch |"), "{table}");
+    let Record::Run(run) = &mut records[0] else { unreachable!() };
+    (run.suite, run.preset) = ("own".into(), "quick".into());
+    let Written { report, html, markdown, .. } = write(&records);
+    for text in [&html, &markdown] {
+        assert!(!text.to_lowercase().contains("paper"), "an own suite has no paper");
+    }
+    assert!(html.contains("last epoch \u{2212} without a teacher, points"));
+    let table = results_table(&report);
+    assert!(table.contains("| model | best epoch | last epoch | \u{2212} baseline |"), "{table}");
     assert!(table.contains("student30/alpha0.5-t5") && !table.contains("verdict"), "{table}");
+}
+
+#[test]
+fn a_single_class_and_a_single_epoch_are_told() {
+    let mut records = cifar10();
+    let told = write(&records).html.contains("All test images are of one class");
+    assert!(!told, "ten classes");
+    for record in &mut records {
+        if let Record::Final(last) = record {
+            let only = last.last.confusion[0].clone();
+            last.last.confusion = vec![vec![0; 10]; 10];
+            last.last.confusion[0] = only;
+            last.n_epochs = 1;
+        }
+    }
+    let Written { html, .. } = write(&records);
+    assert!(html.contains("All test images are of one class") && html.contains(" 1 epoch,"));
+}
+
+#[test]
+fn the_settings_of_each_training_are_shown() {
+    let folder = tempfile::tempdir().unwrap();
+    let lines = fixture::records(1, 1, false);
+    let lines = lines.iter().map(|record| serde_json::to_string(record).unwrap() + "\n");
+    std::fs::write(folder.path().join("metrics.jsonl"), lines.collect::<String>()).unwrap();
+    let spec = "[[training]]\nname = \"t\"\nmodel = { kind = \"mlp\", hidden = [8, 9] }\n\
+                plan = { n_epochs = 2, batch_size = 64, learning_rate = 1e-4, eval_every = 1, \
+                optimizer = { kind = \"adam\", beta1 = 0.9 } }\nteacher = { training = \"big\" }\n";
+    std::fs::write(folder.path().join("spec.toml"), spec).unwrap();
+    write_report(folder.path()).unwrap();
+    let markdown = std::fs::read_to_string(folder.path().join("report.md")).unwrap();
+    let row = "| t | training big | mlp (hidden 8 × 9) | 2 | 64 | 0.0001 | adam (beta1 0.9) | \
+               eval every 1 |";
+    assert!(markdown.contains(row), "{markdown}");
 }
 
 #[test]
@@ -174,7 +221,7 @@ fn the_report_says_what_the_preset_is() {
 fn a_run_that_goes_on_says_so() {
     let mut records = fixture::records(1, 4, false);
     records.pop();
-    let epoch = EpochRecord { seed: 2, training: "teacher".into(), ..EpochRecord::default() };
+    let epoch = EpochRecord { seed: 2, id: ModelId::new("teacher", ""), ..EpochRecord::default() };
     records.push(Record::Epoch(epoch));
     let Written { report, html, .. } = write(&records);
     assert_eq!((report.wall_seconds, report.unfinished), (None, vec!["teacher (seed 2)".into()]));
@@ -191,9 +238,9 @@ fn hostile_names_stay_text() {
     for record in &mut records {
         match record {
             Record::Run(run) => run.suite = hostile.into(),
-            Record::Epoch(epoch) => epoch.training += hostile,
-            Record::Final(last) => last.training += hostile,
-            Record::Correction(correction) => correction.training += hostile,
+            Record::Epoch(epoch) => epoch.id.training += hostile,
+            Record::Final(last) => last.id.training += hostile,
+            Record::Correction(correction) => correction.id.training += hostile,
             _ => {}
         }
     }
@@ -232,16 +279,15 @@ fn json_of_a_small_run() {
             confusion: vec![vec![0, wrong], vec![0, correct]],
             ..Evaluation::default()
         };
-        let base = EpochRecord { seed, training: "t".into(), ..EpochRecord::default() };
+        let base = EpochRecord { seed, id: ModelId::new("t", ""), ..EpochRecord::default() };
         for (epoch, test_top1) in [(1, Some(0.5)), (2, None), (3, Some(0.25 + 0.37 * seed as f64))]
         {
             records.push(Record::Epoch(EpochRecord { epoch, test_top1, ..base.clone() }));
         }
         records.push(Record::Final(FinalRecord {
             seed,
-            training: "t".into(),
+            id: ModelId::new("t", ""),
             claim: Some("mnist/teacher".into()),
-            loss: json!({"kind": "labels"}),
             last,
             best_top1: 0.9937,
             best_epoch: 3,

@@ -1,7 +1,7 @@
 //! What a training records: points of learning curves, and its epochs.
 
 use kd_core::Result;
-use kd_core::record::{CurveRecord, EpochRecord, Evaluation, Record};
+use kd_core::record::{CurveRecord, EpochRecord, Evaluation, ModelId, Record};
 
 use crate::cohort::{Best, Cohort, Student};
 use crate::course::{Course, Run};
@@ -21,8 +21,7 @@ impl Cohort {
         let (step, point) = (self.steps_done(n_steps), &student.point);
         CurveRecord {
             seed: self.seed,
-            training: self.training.clone(),
-            model: student.name.clone(),
+            id: ModelId::new(&self.training, &student.name),
             step,
             epoch: step as f64 / n_steps as f64,
             n_train: point.n_images as usize,
@@ -45,8 +44,7 @@ impl Cohort {
     ) -> EpochRecord {
         EpochRecord {
             seed: self.seed,
-            training: self.training.clone(),
-            model: student.name.clone(),
+            id: ModelId::new(&self.training, &student.name),
             epoch: self.epoch,
             learning_rate,
             train_loss: student.epoch.loss(),

@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use candle_core::{Device, Tensor};
+use kd_core::record::AuditVerdict;
 use kd_core::{Classifier, Mode, Params};
 
 use super::*;
@@ -68,7 +69,7 @@ fn failed(record: &AuditRecord) -> Vec<&str> {
 
 fn assert_fails(record: &AuditRecord, name: &str) {
     assert!(failed(record).contains(&name), "{name} is not among {:?}", failed(record));
-    assert_eq!(record.verdict, "masked");
+    assert_eq!(record.verdict, AuditVerdict::Masked);
     assert!(record.words.contains(name), "{}", record.words);
 }
 
@@ -77,7 +78,7 @@ fn a_robust_linear_network_is_sound() {
     let model = Mlp::random_linear(5, 1);
     let twin = Mlp::random_linear(5, 2);
     let record = audit_with(&model, &small(0.005), (0.0, 1.0), &[("twin", &victim(&twin))]);
-    assert_eq!((record.verdict.as_str(), failed(&record)), ("sound", vec![]), "{record:?}");
+    assert_eq!((record.verdict, failed(&record)), (AuditVerdict::Sound, vec![]), "{record:?}");
     assert_eq!(record.checks.len(), 12);
     assert!(record.words.contains("60 correctly classified images"), "{}", record.words);
     assert!(record.checks.iter().all(|check| !check.figures.is_empty()));
@@ -86,7 +87,7 @@ fn a_robust_linear_network_is_sound() {
 #[test]
 fn an_undefended_network_is_not_robust_but_hides_nothing() {
     let record = audit(&Mlp::random_linear(5, 1), &small(0.2), (0.45, 0.55));
-    assert_eq!((record.verdict.as_str(), failed(&record)), ("not-robust", vec![]), "{record:?}");
+    assert_eq!((record.verdict, failed(&record)), (AuditVerdict::NotRobust, vec![]), "{record:?}");
     assert_eq!(record.checks.len(), 11, "without others there is no transfer");
 }
 
@@ -120,7 +121,7 @@ fn probabilities_are_found() {
     };
     let record = audit(&Wrapped(Mlp::small(1), softmax), &small(0.3), (0.2, 0.8));
     assert_eq!(failed(&record), ["outputs-are-logits"]);
-    assert_eq!(record.verdict, "masked");
+    assert_eq!(record.verdict, AuditVerdict::Masked);
 }
 
 #[test]

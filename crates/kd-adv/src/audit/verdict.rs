@@ -1,6 +1,6 @@
 //! From checks to a verdict in words.
 
-use kd_core::record::{AuditRecord, CheckRecord};
+use kd_core::record::{AuditRecord, AuditVerdict, CheckRecord};
 
 use super::checks::percent;
 use super::lab::Lab;
@@ -9,7 +9,8 @@ use super::lab::Lab;
 pub(super) fn of_probabilities(checks: Vec<CheckRecord>) -> AuditRecord {
     let words = "Masked: the network outputs probabilities, whose gradients vanish where it is \
                  confident; take its logits, and audit again.";
-    AuditRecord { checks, verdict: "masked".into(), words: words.into(), ..AuditRecord::default() }
+    let verdict = AuditVerdict::Masked;
+    AuditRecord { checks, verdict, words: words.into(), ..AuditRecord::default() }
 }
 
 /// `n_plain` images fall to the plain attack, `n_worst` to that or any other.
@@ -33,19 +34,19 @@ pub(super) fn of(
             checks.len(),
             failed.join(", ")
         );
-        ("masked", words)
+        (AuditVerdict::Masked, words)
     } else if 2 * (n - n_worst) >= n {
         let words = format!(
             "Sound: at {ball}, {stands} of the {n} correctly classified images withstand every \
              attack tried, and no check finds hidden gradients."
         );
-        ("sound", words)
+        (AuditVerdict::Sound, words)
     } else {
         let words = format!(
             "Not robust: at {ball}, only {stands} of the {n} correctly classified images \
              withstand the attacks; no check finds hidden gradients."
         );
-        ("not-robust", words)
+        (AuditVerdict::NotRobust, words)
     };
-    AuditRecord { checks, verdict: verdict.into(), words, ..AuditRecord::default() }
+    AuditRecord { checks, verdict, words, n_images: Some(n), ..AuditRecord::default() }
 }

@@ -1,6 +1,6 @@
 //! From outcomes to the counts of a record.
 
-use kd_core::record::AttackRecord;
+use kd_core::record::{AttackRecord, AttackSettings};
 use kd_core::{Error, Result};
 
 use super::Outcome;
@@ -17,7 +17,7 @@ const TOLERANCE: f64 = 1e-6;
 pub fn summarize(spec: &AttackSpec, outcomes: &[Outcome]) -> AttackRecord {
     AttackRecord {
         attack: spec.name().into(),
-        settings: settings(spec),
+        settings: AttackSettings::of(spec).ok(),
         ..count(spec.as_dyn(), outcomes)
     }
 }
@@ -84,7 +84,7 @@ fn counts(norm: Norm, eps: Option<f32>, outcomes: &[Outcome]) -> AttackRecord {
         outcomes.iter().filter(|o| o.succeeded).map(|o| o.distance).collect();
     distances.sort_by(f64::total_cmp);
     AttackRecord {
-        norm: format!("{norm:?}").to_lowercase(),
+        norm: norm.into(),
         eps: eps.map(decimal),
         total: outcomes.len(),
         correct: count(Outcome::is_correct),
@@ -131,12 +131,6 @@ fn median(sorted: &[f64]) -> Option<f64> {
     Some((sorted[low] + sorted[high]) / 2.0)
 }
 
-/// The settings as a suite file has them: 0.1, not the f64 nearest to the f32 nearest to it.
-fn settings(spec: &AttackSpec) -> serde_json::Value {
-    let text = serde_json::to_string(spec).unwrap_or_default();
-    serde_json::from_str(&text).unwrap_or_default()
-}
-
 /// The f64 that is written like `value`.
 fn decimal(value: f32) -> f64 {
     value.to_string().parse().unwrap_or(f64::from(value))
@@ -168,12 +162,12 @@ mod tests {
             outcome(0, 1, 1, 0.2),
         ];
         let record = summarize(&pgd(0.1), &outcomes);
-        assert_eq!((record.attack.as_str(), record.norm.as_str()), ("pgd", "linf"));
+        assert_eq!((record.attack.as_str(), record.norm), ("pgd", Norm::Linf.into()));
         assert_eq!((record.total, record.correct, record.robust), (6, 4, 1));
         assert_eq!(record.robust_rounded, 2);
         assert!((record.mean_distance.unwrap() - 0.7 / 3.0).abs() < 1e-12);
         assert!((record.median_distance.unwrap() - 0.2).abs() < 1e-12);
-        assert_eq!(record.settings["eps"].to_string(), "0.1");
+        assert_eq!(record.settings.unwrap().eps, record.eps);
         assert_eq!(record.eps.unwrap().to_string(), "0.1");
         let two = summarize(&pgd(0.1), &outcomes[1..3]);
         assert!((two.median_distance.unwrap() - 0.25).abs() < 1e-12);
@@ -191,7 +185,7 @@ mod tests {
             [(&fgsm, &first), (&pgd(0.1), &second), (&pgd(0.2), &larger)];
         let [record] = &worst_cases(&attacks)[..] else { panic!("one radius has two attacks") };
         assert_eq!((record.attack.as_str(), record.eps), ("worst-case", Some(0.1)));
-        assert!(record.settings.is_null());
+        assert!(record.settings.is_none());
         assert_eq!((record.total, record.robust, record.robust_rounded), (3, 1, 2));
         assert!((record.mean_distance.unwrap() - 0.075).abs() < 1e-12);
     }

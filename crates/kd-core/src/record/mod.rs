@@ -3,21 +3,30 @@
 //! One JSON object a line, tagged by `event`. Accuracies are fractions, losses nats, times
 //! seconds; epochs count from 1. A torn last line, left by a killed process, is dropped on read.
 
+mod norm;
 mod robustness;
+mod settings;
 mod training;
 
+use std::fmt;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
 use crate::{Error, Result, fsx};
 
+pub use norm::Norm;
 pub use robustness::{
-    AttackRecord, AuditRecord, CensusRecord, CheckRecord, PicturesRecord, TransferRecord,
+    AttackRecord, AuditRecord, AuditVerdict, CensusRecord, CheckRecord, PicturesRecord,
+    TransferRecord,
+};
+pub use settings::{
+    AttackKind, AttackLoss, AttackObjective, AttackSettings, Objective, ObjectiveKind, Setting,
+    Settings,
 };
 pub use training::{
-    BadImagesRecord, CorrectionRecord, CurveRecord, EpochRecord, Evaluation, FinalRecord,
-    SoftTargetsRecord, TeacherRecord,
+    BadImagesRecord, CorrectionMethod, CorrectionRecord, CurveRecord, EpochRecord, Evaluation,
+    FinalRecord, SoftTargetsRecord, TeacherRecord,
 };
 
 /// One line of `metrics.jsonl`.
@@ -53,6 +62,28 @@ pub enum Record {
         /// Sum of the wall time of all processes that worked on the run.
         wall_seconds: f64,
     },
+}
+
+/// A model of a run, over all seeds: the training, and its name in it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct ModelId {
+    /// Name of the training (a teacher or a cohort), such as `student30`.
+    pub training: String,
+    /// Name of the model in it, such as `alpha0.5-t5`.
+    pub model: String,
+}
+
+impl ModelId {
+    /// The model `model` of `training`.
+    pub fn new(training: impl Into<String>, model: impl Into<String>) -> Self {
+        Self { training: training.into(), model: model.into() }
+    }
+}
+
+impl fmt::Display for ModelId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.training, self.model)
+    }
 }
 
 /// Provenance of a run.

@@ -2,22 +2,23 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::{AttackSettings, ModelId, Norm};
+
 /// One attack on one model.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct AttackRecord {
     /// Seed of this repetition.
     pub seed: u64,
-    /// Training of the model that was attacked.
-    pub training: String,
-    /// Name of the model in it.
-    pub model: String,
+    /// The model.
+    #[serde(flatten)]
+    pub id: ModelId,
     /// Name of the attack in the suite, such as `pgd`; `worst-case` joins all attacks of one norm
     /// and radius: an image counts as robust when none of them succeeds.
     pub attack: String,
-    /// Its settings, as in the suite file: `{"kind":"pgd","eps":0.1}`; null for `worst-case`.
-    pub settings: serde_json::Value,
-    /// `linf`, `l2` or `l0`.
-    pub norm: String,
+    /// Its settings; none for `worst-case`.
+    pub settings: Option<AttackSettings>,
+    /// The distance that it bounds or makes small.
+    pub norm: Norm,
     /// Radius in units of `[0, 1]` pixels; none for attacks that look for the nearest image.
     pub eps: Option<f64>,
     /// Number of images.
@@ -41,10 +42,9 @@ pub struct AttackRecord {
 /// One model on images that were made against another.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct TransferRecord {
-    /// Training of the model that is tested.
-    pub training: String,
-    /// Name of the model in it.
-    pub model: String,
+    /// The model.
+    #[serde(flatten)]
+    pub id: ModelId,
     /// Number of images that it classifies correctly before the attack.
     pub correct: usize,
     /// Number that it classifies correctly before and after: over `correct`, what it defends.
@@ -61,10 +61,9 @@ pub struct TransferRecord {
 pub struct CensusRecord {
     /// Seed of this repetition.
     pub seed: u64,
-    /// Name of the training.
-    pub training: String,
-    /// Name of the model in it.
-    pub model: String,
+    /// The model.
+    #[serde(flatten)]
+    pub id: ModelId,
     /// Number of images.
     pub total: usize,
     /// Number whose gradient of the cross entropy, computed in f32, is exactly zero in every pixel.
@@ -86,16 +85,33 @@ pub struct CensusRecord {
 pub struct AuditRecord {
     /// Seed of this repetition.
     pub seed: u64,
-    /// Name of the training.
-    pub training: String,
-    /// Name of the model in it.
-    pub model: String,
+    /// The model.
+    #[serde(flatten)]
+    pub id: ModelId,
     /// The checks, in order.
     pub checks: Vec<CheckRecord>,
-    /// `sound`, `masked` (gradients hide what other attacks find) or `not-robust`.
-    pub verdict: String,
+    /// What the checks say together.
+    pub verdict: AuditVerdict,
+    /// Number of images that they are over; not in the records of older programs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub n_images: Option<usize>,
     /// The verdict in words, with its figures.
     pub words: String,
+}
+
+/// What the checks of an audit say together.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum AuditVerdict {
+    /// Too few images to tell.
+    #[default]
+    TooFewImages,
+    /// No check fails, and at least half of the images withstand every attack.
+    Sound,
+    /// Gradients hide what other attacks find.
+    Masked,
+    /// No check fails, and fewer than half of the images withstand the attacks.
+    NotRobust,
 }
 
 /// One check of an audit.
@@ -114,10 +130,9 @@ pub struct CheckRecord {
 pub struct PicturesRecord {
     /// Seed of this repetition.
     pub seed: u64,
-    /// Training of the model that was attacked.
-    pub training: String,
-    /// Name of the model in it.
-    pub model: String,
+    /// The model.
+    #[serde(flatten)]
+    pub id: ModelId,
     /// Name of the attack in the suite.
     pub attack: String,
     /// PNG file, relative to the run's folder: one row an image, clean, change times 10,

@@ -2,15 +2,16 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::{AttackSettings, ModelId, Objective};
+
 /// One model after one epoch.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct EpochRecord {
     /// Seed of this repetition.
     pub seed: u64,
-    /// Name of the training (a teacher or a cohort), such as `student30`.
-    pub training: String,
-    /// Name of the model in it, such as `alpha0.5-t5`.
-    pub model: String,
+    /// The model.
+    #[serde(flatten)]
+    pub id: ModelId,
     /// Epochs done.
     pub epoch: u64,
     /// Learning rate during the epoch; of its last step when it changes within.
@@ -41,10 +42,9 @@ pub struct EpochRecord {
 pub struct CurveRecord {
     /// Seed of this repetition.
     pub seed: u64,
-    /// Name of the training.
-    pub training: String,
-    /// Name of the model in it.
-    pub model: String,
+    /// The model.
+    #[serde(flatten)]
+    pub id: ModelId,
     /// Steps done since the beginning of the training.
     pub step: u64,
     /// Passes over the training images done.
@@ -71,21 +71,20 @@ pub struct CurveRecord {
 pub struct FinalRecord {
     /// Seed of this repetition.
     pub seed: u64,
-    /// Name of the training.
-    pub training: String,
-    /// Name of the model in it.
-    pub model: String,
+    /// The model.
+    #[serde(flatten)]
+    pub id: ModelId,
     /// Id of the paper's number that this model answers to, if any.
     pub claim: Option<String>,
     /// Name of the network, such as `mlp`.
     pub network: String,
     /// Number of trainable parameters.
     pub n_parameters: usize,
-    /// Objective, as in the suite file: `{"kind":"distill","alpha":0.5,"temperature":5.0}`.
-    pub loss: serde_json::Value,
-    /// Attack that every training batch went through, as in the suite file; none without one.
+    /// What it learned from.
+    pub loss: Objective,
+    /// Attack that every training batch went through; none without one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub perturb: Option<serde_json::Value>,
+    pub perturb: Option<AttackSettings>,
     /// Number of epochs.
     pub n_epochs: u64,
     /// Number of training images.
@@ -104,17 +103,37 @@ pub struct FinalRecord {
     pub seconds: f64,
 }
 
+/// Where the bias of a class that was never seen comes from.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum CorrectionMethod {
+    /// From the training data alone.
+    #[default]
+    LabelFree,
+    /// Tuned on the test set, as Hinton did.
+    TestTuned,
+}
+
+impl CorrectionMethod {
+    /// Its name in records and reports.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::LabelFree => "label-free",
+            Self::TestTuned => "test-tuned",
+        }
+    }
+}
+
 /// Result of one bias correction.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct CorrectionRecord {
     /// Seed of this repetition.
     pub seed: u64,
-    /// Name of the training.
-    pub training: String,
-    /// Name of the model in it.
-    pub model: String,
-    /// `test-tuned` (as Hinton did) or `label-free` (from the training data alone).
-    pub method: String,
+    /// The model.
+    #[serde(flatten)]
+    pub id: ModelId,
+    /// Where the bias comes from.
+    pub method: CorrectionMethod,
     /// The class whose bias was changed.
     pub class: u32,
     /// What was added to its logit.

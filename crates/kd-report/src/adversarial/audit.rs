@@ -1,15 +1,43 @@
 //! The audit for gradient masking.
 
-use kd_core::record::{AuditRecord, CheckRecord};
+use kd_core::record::{AuditRecord, AuditVerdict, CheckRecord};
 
 use crate::document::{Block, Cell, Column, Row, Section, Table};
 use crate::ordered::grouped;
 
-use super::{Adversarial, AttackedModel};
+use super::{Adversarial, AttackedModel, CensusSummary};
 
 const TEXT: &str = "A robust accuracy is worth what the attacks behind it are worth. Each check asks \
     for something that holds when an attack follows useful gradients; one that fails shows that they \
     are hidden, not that there is nothing to find (Athalye et al. 2018; Carlini et al. 2019).";
+
+/// Fewer images decide nothing.
+const FEWEST: usize = 30;
+/// Share of images without a gradient that the audit itself puts up with.
+const VANISHED: f64 = 0.01;
+
+/// `audit`, without a verdict that its images or the model's gradients do not bear out.
+pub(super) fn judged(audit: &AuditRecord, census: Option<&CensusSummary>) -> AuditRecord {
+    let (verdict, words) = match (audit.n_images, audit.verdict, census) {
+        (Some(n), _, _) if n < FEWEST => (
+            AuditVerdict::TooFewImages,
+            format!(
+                "Too few images: the model classifies {n} of those that were audited correctly, \
+                 and fewer than {FEWEST} decide nothing."
+            ),
+        ),
+        (_, AuditVerdict::Sound, Some(census)) if census.zero_gradients.mean() > VANISHED => (
+            AuditVerdict::Masked,
+            format!(
+                "Masked: no check fails, but the gradient of the cross entropy is exactly 0 on {} \
+                 of the clean images, where attacks along it stand still.",
+                census.zero_gradients.words()
+            ),
+        ),
+        _ => return audit.clone(),
+    };
+    AuditRecord { verdict, words, ..audit.clone() }
+}
 
 /// Verdicts and checks of every audited model.
 pub(super) fn section(all: &Adversarial) -> Option<Section> {
@@ -28,8 +56,8 @@ pub(super) fn section(all: &Adversarial) -> Option<Section> {
 fn verdicts(models: &[&AttackedModel]) -> Table {
     let rows = models.iter().flat_map(|model| model.audits.iter().map(|a| verdict(model, a)));
     Table {
-        caption: "Masked: a check fails, so that what plain attacks report is not to be believed. \
-                  Sound: no check fails, and at least half of the images withstand every attack. \
+        caption: "Masked: a check fails, or gradients vanish, so that what plain attacks report is \
+                  not to be believed. Too few images: fewer than 30. Sound: no check fails, and at least half of the images withstand every attack. \
                   Not robust: no check fails, and fewer do."
             .into(),
         columns: Column::plain(&["model", "verdict", "in words"]),
@@ -44,9 +72,19 @@ fn verdict(model: &AttackedModel, audit: &AuditRecord) -> Row {
     };
     Row::Cells(vec![
         Cell::Code(format!("{}{seed}", model.name)),
-        Cell::Code(audit.verdict.clone()),
+        Cell::Text(words(audit.verdict).into()),
         Cell::Words(audit.words.clone()),
     ])
+}
+
+/// The verdict's name.
+fn words(verdict: AuditVerdict) -> &'static str {
+    match verdict {
+        AuditVerdict::TooFewImages => "too few images",
+        AuditVerdict::Sound => "sound",
+        AuditVerdict::Masked => "masked",
+        AuditVerdict::NotRobust => "not robust",
+    }
 }
 
 fn checks(models: &[&AttackedModel]) -> Table {
@@ -76,7 +114,24 @@ fn check(seeds: &[&CheckRecord]) -> Row {
 
 #[cfg(test)]
 mod tests {
+    use super::super::fixture;
     use super::*;
+
+    #[test]
+    fn a_verdict_needs_images_and_gradients() {
+        let [teacher, _, student, _] = &fixture::summary().models[..] else { panic!("four") };
+        let verdict = |n_images, verdict, model: &AttackedModel| {
+            let audit = AuditRecord { n_images, verdict, ..model.audits[0].clone() };
+            judged(&audit, model.census.as_ref()).verdict
+        };
+        let sound = AuditVerdict::Sound;
+        assert_eq!(verdict(Some(29), sound, teacher), AuditVerdict::TooFewImages);
+        assert_eq!(verdict(Some(30), sound, teacher), sound);
+        assert_eq!(verdict(None, sound, teacher), sound, "an older record");
+        assert_eq!(verdict(Some(990), sound, student), AuditVerdict::Masked);
+        let not_robust = AuditVerdict::NotRobust;
+        assert_eq!(verdict(Some(990), not_robust, student), not_robust);
+    }
 
     #[test]
     fn a_check_passes_when_every_seed_passes() {

@@ -2,7 +2,7 @@
 
 use kd_core::Result;
 
-use crate::chart::{self, Hue, Lines, Series, XAxis};
+use crate::chart::{self, Lines, Series, XAxis, hue};
 use crate::document::{Block, Cell, Column, Figure, Legend, Panel, Row, Section, Table};
 use crate::format::{number_cell, percent_cell};
 use crate::ordered::grouped;
@@ -36,7 +36,7 @@ fn table(models: &[Counted<'_>]) -> Table {
     let row = |(model, census): &Counted<'_>| {
         Row::Cells(vec![
             Cell::Code(model.name.clone()),
-            Cell::Number { main: model.temperature.to_string(), spread: String::new() },
+            Cell::number(model.temperature.to_string()),
             number_cell(&census.logit_norm, 1.0, 1),
             number_cell(&census.logit_gap, 1.0, 1),
             number_cell(&census.gradient_norm, 1.0, 4),
@@ -65,13 +65,13 @@ fn figure(models: &[Counted<'_>]) -> Result<Option<Figure>> {
     if high <= low {
         return Ok(None);
     }
-    let lines = grouped(drawn, |(model, _)| model.training.clone());
+    let lines = grouped(drawn, |(model, _)| model.id.training.clone());
     let ends = (low.floor(), high.ceil().max(low.floor() + 1.0));
     let norms = panel(&lines, ends, |census| census.logit_norm.mean)?;
     let zeros = panel(&lines, ends, |census| 100.0 * census.zero_gradients.mean())?;
     let label = |group: &Vec<Counted<'_>>| match group.len() {
         1 => group[0].0.name.clone(),
-        _ => group[0].0.training.clone(),
+        _ => group[0].0.id.training.clone(),
     };
     let legend = lines.iter().enumerate();
     let legend = legend.map(|(i, group)| Legend { label: label(group), hue: hue(i) });
@@ -89,10 +89,6 @@ fn figure(models: &[Counted<'_>]) -> Result<Option<Figure>> {
 /// Temperatures that a chart can show.
 fn has_place(model: &AttackedModel) -> bool {
     (1e-6..=1e6).contains(&model.temperature)
-}
-
-fn hue(i: usize) -> Hue {
-    i.checked_sub(1)
 }
 
 fn panel(

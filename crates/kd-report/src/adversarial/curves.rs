@@ -1,8 +1,9 @@
 //! Accuracy against the attack's radius.
 
 use kd_core::Result;
+use kd_core::record::Norm;
 
-use crate::chart::{self, Hue, Lines, Series, XAxis};
+use crate::chart::{self, Hue, Lines, Series, XAxis, hue};
 use crate::document::{Block, Figure, Legend, Panel, Section};
 use crate::ordered::grouped;
 
@@ -25,7 +26,7 @@ pub(super) fn section(all: &Adversarial) -> Result<Option<Section>> {
 /// The curve of one attack on one model.
 struct Curve<'a> {
     attack: &'a str,
-    norm: &'a str,
+    norm: Norm,
     /// Radius and robust accuracy, percent: mean and standard deviation over seeds.
     points: Vec<(f64, f64, f64)>,
 }
@@ -33,7 +34,7 @@ struct Curve<'a> {
 /// Every attack with more than one radius, the clean accuracy at radius 0.
 fn curves(model: &AttackedModel) -> Vec<Curve<'_>> {
     let bounded = model.attacks.iter().filter(|attack| attack.eps.is_some_and(|eps| eps >= 0.0));
-    let groups = grouped(bounded, |attack| (attack.attack.as_str(), attack.norm.as_str()));
+    let groups = grouped(bounded, |attack| (attack.attack.as_str(), attack.norm));
     groups.iter().filter(|group| group.len() > 1).map(|group| curve(group)).collect()
 }
 
@@ -47,12 +48,10 @@ fn curve<'a>(attacks: &[&'a AttackSummary]) -> Curve<'a> {
     let mut points: Vec<_> = radii.chain(clean).collect();
     points.sort_by(|a, b| a.0.total_cmp(&b.0));
     points.dedup_by(|a, b| a.0.total_cmp(&b.0).is_eq());
-    Curve { attack: &attacks[0].attack, norm: &attacks[0].norm, points }
+    Curve { attack: &attacks[0].attack, norm: attacks[0].norm, points }
 }
 
-/// The first model in the color of the text, the others in the palette's order.
 fn figure(models: &[&AttackedModel]) -> Result<Figure> {
-    let hue = |i: usize| -> Hue { i.checked_sub(1) };
     let of_model = |(i, model)| curves(model).into_iter().map(move |curve| (hue(i), curve));
     let all = models.iter().copied().enumerate().flat_map(of_model);
     let panels = grouped(all, |(_, curve)| (curve.attack, curve.norm));

@@ -2,14 +2,16 @@
 //! T = 100, and an adversarially trained control. The student at T = 100 hides its gradients.
 
 use kd_core::record::{
-    AttackRecord, AuditRecord, CensusRecord, CheckRecord, DataFile, Evaluation, FinalRecord,
-    PicturesRecord, Record, RunRecord, TransferRecord,
+    AttackRecord, AttackSettings, AuditRecord, AuditVerdict, CensusRecord, CheckRecord, DataFile,
+    Evaluation, FinalRecord, ModelId, Norm, Objective, PicturesRecord, Record, RunRecord,
+    TransferRecord,
 };
 use serde_json::{Value, json};
 
+use crate::Claims;
+use crate::fixture::distill;
 use crate::report::Report;
 use crate::run::Run;
-use crate::{ClaimResult, Claims};
 
 use super::Adversarial;
 
@@ -22,15 +24,15 @@ const MODELS: [(&str, &str, f64, usize); 4] = [
 ];
 
 /// Name and norm of each attack, and the images that each model still classifies correctly.
-const ATTACKS: [(&str, &str, [usize; 4]); 8] = [
-    ("fgsm", "linf", [702, 695, 905, 975]),
-    ("pgd", "linf", [351, 344, 893, 962]),
-    ("pgd-margin", "linf", [345, 338, 25, 960]),
-    ("pgd-t", "linf", [351, 344, 21, 962]),
-    ("apgd-dlr", "linf", [330, 331, 12, 958]),
-    ("square", "linf", [502, 490, 117, 965]),
-    ("cw", "l2", [0, 0, 0, 9]),
-    ("worst-case", "linf", [322, 325, 2, 955]),
+const ATTACKS: [(&str, Norm, [usize; 4]); 8] = [
+    ("fgsm", Norm::Linf, [702, 695, 905, 975]),
+    ("pgd", Norm::Linf, [351, 344, 893, 962]),
+    ("pgd-margin", Norm::Linf, [345, 338, 25, 960]),
+    ("pgd-t", Norm::Linf, [351, 344, 21, 962]),
+    ("apgd-dlr", Norm::Linf, [330, 331, 12, 958]),
+    ("square", Norm::Linf, [502, 490, 117, 965]),
+    ("cw", Norm::L2, [0, 0, 0, 9]),
+    ("worst-case", Norm::Linf, [322, 325, 2, 955]),
 ];
 
 /// The records of a run with `seeds` seeds on the official data.
@@ -54,12 +56,6 @@ pub(crate) fn records(seeds: u64) -> Vec<Record> {
 pub(crate) fn of(records: Vec<Record>) -> Adversarial {
     let report = Report::new(Run::group(records).unwrap(), &Claims::load().unwrap()).unwrap();
     report.adversarial.unwrap()
-}
-
-/// The paper's numbers beside those of `records`.
-pub(crate) fn claims() -> Vec<ClaimResult> {
-    let run = Run::group(records(1)).unwrap();
-    Report::new(run, &Claims::load().unwrap()).unwrap().claims
 }
 
 /// One seed.
@@ -88,16 +84,15 @@ fn last(seed: u64, model: usize) -> FinalRecord {
     let distilled = training == "uiuc";
     FinalRecord {
         seed,
-        training: training.into(),
-        model: name.into(),
+        id: ModelId::new(training, name),
         claim: (training != "adversarial").then(|| "defensive/mnist".into()),
         network: "papernot".into(),
         n_parameters: 312_202,
         loss: match distilled {
-            true => json!({"kind": "distill", "alpha": 0.5, "temperature": temperature}),
-            false => json!({"kind": "labels"}),
+            true => distill(0.5, temperature),
+            false => Objective::default(),
         },
-        perturb: (training == "adversarial").then(|| json!({"kind": "pgd", "n_steps": 7})),
+        perturb: (training == "adversarial").then(|| settings(json!({"kind": "pgd"}))),
         n_epochs: 50,
         n_train: 60_000,
         last: Evaluation {
@@ -112,10 +107,15 @@ fn last(seed: u64, model: usize) -> FinalRecord {
     }
 }
 
-fn settings(name: &str, temperature: f64) -> Value {
+/// As a record keeps them.
+pub(crate) fn settings(value: Value) -> AttackSettings {
+    serde_json::from_value(value).unwrap()
+}
+
+fn settings_of(name: &str, temperature: f64) -> Option<AttackSettings> {
     let objective =
         |kind: &str, temperature: f64| json!({"kind": kind, "temperature": temperature});
-    match name {
+    Some(settings(match name {
         "fgsm" => json!({"kind": "fgsm", "eps": 0.1}),
         "pgd" => json!({"kind": "pgd", "eps": 0.1, "n_steps": 40, "step_size": 0.01}),
         "pgd-margin" => {
@@ -125,8 +125,8 @@ fn settings(name: &str, temperature: f64) -> Value {
         "apgd-dlr" => json!({"kind": "apgd", "objective": objective("dlr", 1.0)}),
         "square" => json!({"kind": "square", "n_queries": 5000}),
         "cw" => json!({"kind": "cw", "kappa": 0.0}),
-        _ => Value::Null,
-    }
+        _ => return None,
+    }))
 }
 
 fn attack(seed: u64, model: usize, attack: usize) -> AttackRecord {
@@ -134,14 +134,13 @@ fn attack(seed: u64, model: usize, attack: usize) -> AttackRecord {
     let (attack, norm, robust) = ATTACKS[attack];
     let robust = robust[model] + seed as usize;
     let distance = 1.4 + 0.1 * model as f64;
-    let nearest = norm == "l2";
+    let nearest = norm == Norm::L2;
     AttackRecord {
         seed,
-        training: training.into(),
-        model: name.into(),
+        id: ModelId::new(training, name),
         attack: attack.into(),
-        settings: settings(attack, temperature),
-        norm: norm.into(),
+        settings: settings_of(attack, temperature),
+        norm,
         eps: (!nearest).then_some(0.1),
         total: 1000,
         correct,
@@ -164,8 +163,7 @@ fn transfer(model: usize, fooled: usize) -> Vec<TransferRecord> {
         let both = fooled * if target == 3 { 1 } else { 4 } / 8;
         let others = if MODELS[model].2 > 1.0 { 260 } else { 5 };
         TransferRecord {
-            training: training.into(),
-            model: name.into(),
+            id: ModelId::new(training, name),
             correct,
             robust: correct - both - others,
             fooled_source: fooled,
@@ -190,8 +188,7 @@ fn census(seed: u64, model: usize) -> CensusRecord {
     let saturated = temperature > 1.0;
     CensusRecord {
         seed,
-        training: training.into(),
-        model: name.into(),
+        id: ModelId::new(training, name),
         total: 1000,
         zero_gradients: if saturated { 913 } else { 4 },
         non_finite_gradients: 0,
@@ -210,17 +207,18 @@ fn audit(seed: u64, model: usize) -> AuditRecord {
         passed,
         figures: figures.into(),
     };
-    let (zero, verdict) = if masked { ("913", "masked") } else { ("4", "sound") };
+    let (zero, verdict) =
+        if masked { ("913", AuditVerdict::Masked) } else { ("4", AuditVerdict::Sound) };
     AuditRecord {
         seed,
-        training: training.into(),
-        model: name.into(),
+        id: ModelId::new(training, name),
         checks: vec![
             check("outputs-are-logits", true, "some are below 0 or above 1"),
             check("gradients-are-not-zero", !masked, &format!("{zero} of 1000 are exactly 0")),
         ],
-        verdict: verdict.into(),
-        words: format!("In words: at L-infinity radius 0.1, this model is {verdict}."),
+        verdict,
+        n_images: Some(990),
+        words: format!("In words: at L-infinity radius 0.1, this model is {verdict:?}."),
     }
 }
 
@@ -228,8 +226,7 @@ fn pictures(seed: u64, model: usize) -> PicturesRecord {
     let (training, name, _, _) = MODELS[model];
     PicturesRecord {
         seed,
-        training: training.into(),
-        model: name.into(),
+        id: ModelId::new(training, name),
         attack: "pgd".into(),
         file: format!("pictures/{name}-{seed}-pgd.png"),
         labels: vec![[7, 3], [2, 2], [1, 7]],

@@ -13,11 +13,11 @@ mod table;
 #[cfg(test)]
 mod tests;
 mod transfer;
+mod yardstick;
 
 use kd_core::Result;
-use kd_core::record::{AuditRecord, PicturesRecord};
+use kd_core::record::{AttackSettings, AuditRecord, ModelId, Norm, PicturesRecord};
 use serde::Serialize;
-use serde_json::Value;
 
 use crate::claims::Claims;
 use crate::comparison::ClaimResult;
@@ -27,15 +27,16 @@ use crate::run::ModelRuns;
 use crate::share::Share;
 use crate::stats::Stat;
 
+pub use conclusion::{Comparison, Conclusion};
 pub(crate) use pictures::Gallery;
 pub(crate) use runs::AttackRuns;
 
 /// Models under attack.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Adversarial {
-    /// What the figures say of defensive distillation: one paragraph for each distilled model of
-    /// the highest temperature.
-    pub conclusions: Vec<String>,
+    /// What the figures say of defensive distillation: of each distilled model of the highest
+    /// temperature.
+    pub conclusions: Vec<Conclusion>,
     /// Every model that was attacked, counted or audited, in order of appearance.
     pub models: Vec<AttackedModel>,
 }
@@ -43,10 +44,9 @@ pub struct Adversarial {
 /// One model under attack, over all seeds.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct AttackedModel {
-    /// Name of the training.
-    pub training: String,
-    /// Name of the model in it.
-    pub model: String,
+    /// The model.
+    #[serde(flatten)]
+    pub id: ModelId,
     /// How the text calls it: `model`, or `training/model` where another has that name.
     pub name: String,
     /// Whether it learned from a teacher.
@@ -54,7 +54,7 @@ pub struct AttackedModel {
     /// Temperature of its objective; 1 where that has none.
     pub temperature: f64,
     /// Attack that its training batches went through.
-    pub perturb: Option<Value>,
+    pub perturb: Option<AttackSettings>,
     /// Each attack at each radius.
     pub attacks: Vec<AttackSummary>,
     /// Logits and gradients on clean images.
@@ -73,10 +73,10 @@ pub struct AttackedModel {
 pub struct AttackSummary {
     /// Name of the attack in the suite; `worst-case` for all of one norm and radius.
     pub attack: String,
-    /// Its settings, as in the suite file.
-    pub settings: Value,
-    /// `linf`, `l2` or `l0`.
-    pub norm: String,
+    /// Its settings; none for `worst-case`.
+    pub settings: Option<AttackSettings>,
+    /// The distance that it bounds or makes small.
+    pub norm: Norm,
     /// Radius in units of `[0, 1]` pixels; `None` for attacks that look for the nearest image.
     pub eps: Option<f64>,
     /// False for a radius that is only a point of the curve of accuracy against radius.
@@ -106,10 +106,9 @@ pub struct AttackSummary {
 /// One model on images that were made against another, over all seeds.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct TransferSummary {
-    /// Training of the model that is tested.
-    pub training: String,
-    /// Name of the model in it.
-    pub model: String,
+    /// The model.
+    #[serde(flatten)]
+    pub id: ModelId,
     /// How the text calls it.
     pub name: String,
     /// What the paper calls defended: right before and after, of those right before.
@@ -155,7 +154,7 @@ impl Adversarial {
 
     /// Draws the conclusions, in sight of the paper's numbers.
     pub(crate) fn conclude(&mut self, claims: &[ClaimResult]) {
-        self.conclusions = conclusion::paragraphs(self, claims);
+        self.conclusions = conclusion::of(self, claims);
     }
 }
 

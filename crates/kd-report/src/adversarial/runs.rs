@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use kd_core::record::{AttackRecord, AuditRecord, CensusRecord, PicturesRecord};
+use kd_core::record::{AttackRecord, AuditRecord, CensusRecord, Norm, PicturesRecord};
 
 use crate::ordered::{Ordered, grouped};
 
@@ -20,7 +20,7 @@ pub(crate) struct AttackRuns {
 }
 
 /// Name, norm and bits of the radius.
-type AttackKey = (String, String, Option<u64>);
+type AttackKey = (String, Norm, Option<u64>);
 
 impl AttackRuns {
     /// Where a record repeats an earlier one, as after a resume, the later wins.
@@ -59,5 +59,5 @@ impl AttackRuns {
 }
 
 fn key(attack: &AttackRecord) -> AttackKey {
-    (attack.attack.clone(), attack.norm.clone(), attack.eps.map(f64::to_bits))
+    (attack.attack.clone(), attack.norm, attack.eps.map(f64::to_bits))
 }

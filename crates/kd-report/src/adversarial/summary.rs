@@ -2,12 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use kd_core::record::{AttackRecord, CensusRecord, FinalRecord, TransferRecord};
+use kd_core::record::{
+    AttackRecord, CensusRecord, FinalRecord, ModelId, Norm, ObjectiveKind, TransferRecord,
+};
 
 use crate::ordered::grouped;
 use crate::run::ModelRuns;
 use crate::stats::Stat;
 
+use super::audit;
 use super::{AttackSummary, AttackedModel, CensusSummary, Share, TransferSummary};
 
 /// Every model that was attacked, counted or audited.
@@ -18,21 +21,22 @@ pub(super) fn models(runs: &[ModelRuns]) -> Vec<AttackedModel> {
 
 fn model(run: &ModelRuns, known: Known<'_>) -> AttackedModel {
     let last = run.finals.values().next();
-    let temperature = last.and_then(|last| last.loss["temperature"].as_f64());
+    let temperature = last.and_then(|last| last.loss.temperature);
     let of_attack = |records: &Vec<&AttackRecord>| attack(records, known);
     let mut attacks: Vec<_> = run.attacked.attacks().iter().filter_map(of_attack).collect();
     mark_main(&mut attacks);
     attacks.sort_by_key(AttackSummary::is_worst_case);
+    let census = census(run.attacked.census.values());
+    let audits = run.attacked.audits.values().map(|record| audit::judged(record, census.as_ref()));
     AttackedModel {
-        training: run.training.clone(),
-        model: run.model.clone(),
-        name: known.name(&run.training, &run.model),
+        id: run.id.clone(),
+        name: known.name(&run.id),
         distilled: last.is_some_and(is_distilled),
         temperature: temperature.unwrap_or(1.0),
         perturb: last.and_then(|last| last.perturb.clone()),
         attacks,
-        census: census(run.attacked.census.values()),
-        audits: run.attacked.audits.values().cloned().collect(),
+        audits: audits.collect(),
+        census,
         pictures: run.attacked.pictures().to_vec(),
         claim: last.and_then(|last| last.claim.clone()),
     }
@@ -47,7 +51,7 @@ fn attack(records: &[&AttackRecord], known: Known<'_>) -> Option<AttackSummary> 
     Some(AttackSummary {
         attack: first.attack.clone(),
         settings: first.settings.clone(),
-        norm: first.norm.clone(),
+        norm: first.norm,
         eps: first.eps,
         main: true,
         seeds: records.iter().map(|record| record.seed).collect(),
@@ -84,17 +88,16 @@ fn mark_main(attacks: &mut [AttackSummary]) {
 
 fn transfer(records: &[&AttackRecord], known: Known<'_>) -> Vec<TransferSummary> {
     let all = records.iter().flat_map(|record| &record.transfer);
-    let targets = grouped(all, |target| (target.training.clone(), target.model.clone()));
+    let targets = grouped(all, |target| target.id.clone());
     targets.iter().map(|target| tested(target, known)).collect()
 }
 
 fn tested(target: &[&TransferRecord], known: Known<'_>) -> TransferSummary {
-    let (training, model) = (&target[0].training, &target[0].model);
-    let last = known.last(training, model);
+    let id = &target[0].id;
+    let last = known.last(id);
     TransferSummary {
-        training: training.clone(),
-        model: model.clone(),
-        name: known.name(training, model),
+        id: id.clone(),
+        name: known.name(id),
         defended: Share::of(target.iter().map(|t| (t.robust, t.correct))),
         transfer_rate: Share::of(target.iter().map(|t| (t.fooled_both, t.fooled_source))),
         claim: last.and_then(|last| last.claim.clone()),
@@ -103,7 +106,7 @@ fn tested(target: &[&TransferRecord], known: Known<'_>) -> TransferSummary {
 }
 
 fn is_distilled(last: &FinalRecord) -> bool {
-    last.loss["kind"] == "distill"
+    last.loss.kind == ObjectiveKind::Distill
 }
 
 fn census<'a>(records: impl Iterator<Item = &'a CensusRecord> + Clone) -> Option<CensusSummary> {
@@ -131,30 +134,28 @@ struct Known<'a>(&'a [ModelRuns]);
 
 impl<'a> Known<'a> {
     /// The model's own name where no other has it.
-    fn name(self, training: &str, model: &str) -> String {
-        match self.0.iter().filter(|run| run.model == model).count() > 1 {
-            true => format!("{training}/{model}"),
-            false => model.to_owned(),
+    fn name(self, id: &ModelId) -> String {
+        match self.0.iter().filter(|run| run.id.model == id.model).count() > 1 {
+            true => id.to_string(),
+            false => id.model.clone(),
         }
     }
 
     /// The end of its first seed's training.
-    fn last(self, training: &str, model: &str) -> Option<&'a FinalRecord> {
-        let same =
-            |run: &&ModelRuns| (run.training.as_str(), run.model.as_str()) == (training, model);
-        self.0.iter().find(same)?.finals.values().next()
+    fn last(self, id: &ModelId) -> Option<&'a FinalRecord> {
+        self.0.iter().find(|run| run.id == *id)?.finals.values().next()
     }
 }
 
 impl AttackSummary {
     /// Whether it joins all attacks of one norm and radius.
     pub fn is_worst_case(&self) -> bool {
-        self.attack == "worst-case"
+        self.settings.is_none()
     }
 
     /// Whether both have the same norm and radius.
     pub(super) fn same_ball(&self, other: &Self) -> bool {
-        let ball = |attack: &Self| (attack.norm.clone(), attack.eps.map(f64::to_bits));
+        let ball = |attack: &Self| (attack.norm, attack.eps.map(f64::to_bits));
         ball(self) == ball(other)
     }
 
@@ -166,17 +167,16 @@ impl AttackSummary {
     /// Its norm and radius: `L∞ 0.1`.
     pub(super) fn ball(&self) -> String {
         let eps = self.eps.map_or(String::new(), |eps| format!(" {}", radius(eps)));
-        format!("{}{eps}", norm(&self.norm))
+        format!("{}{eps}", norm(self.norm))
     }
 }
 
 /// The norm's symbol.
-pub(super) fn norm(name: &str) -> &str {
-    match name {
-        "linf" => "L\u{221e}",
-        "l2" => "L2",
-        "l0" => "L0",
-        other => other,
+pub(super) fn norm(norm: Norm) -> &'static str {
+    match norm {
+        Norm::Linf => "L\u{221e}",
+        Norm::L2 => "L2",
+        Norm::L0 => "L0",
     }
 }
 
@@ -188,12 +188,15 @@ pub(super) fn radius(eps: f64) -> String {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
+    use super::super::fixture::settings;
     use super::*;
 
     fn record(attack: &str, eps: Option<f64>) -> AttackRecord {
         AttackRecord {
             attack: attack.into(),
-            norm: "linf".into(),
+            settings: (attack != "worst-case").then(|| settings(json!({"kind": attack}))),
             eps,
             total: 10,
             correct: 8,
@@ -204,7 +207,7 @@ mod tests {
     }
 
     fn summaries(records: Vec<AttackRecord>) -> AttackedModel {
-        let mut run = ModelRuns { model: "m".into(), ..ModelRuns::default() };
+        let mut run = ModelRuns { id: ModelId::new("t", "m"), ..ModelRuns::default() };
         records.into_iter().for_each(|record| run.attacked.add_attack(record));
         models(&[run]).swap_remove(0)
     }
@@ -256,13 +259,12 @@ mod tests {
     #[test]
     fn names_are_short_where_that_is_clear() {
         let run = |training: &str, model: &str| ModelRuns {
-            training: training.into(),
-            model: model.into(),
+            id: ModelId::new(training, model),
             ..ModelRuns::default()
         };
         let runs = [run("a", "teacher"), run("b", "teacher"), run("b", "student")];
-        assert_eq!(Known(&runs).name("b", "teacher"), "b/teacher");
-        assert_eq!(Known(&runs).name("b", "student"), "student");
+        assert_eq!(Known(&runs).name(&ModelId::new("b", "teacher")), "b/teacher");
+        assert_eq!(Known(&runs).name(&ModelId::new("b", "student")), "student");
     }
 
     #[test]

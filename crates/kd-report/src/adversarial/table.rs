@@ -2,10 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use serde_json::Value;
+use kd_core::record::{AttackSettings, Norm};
 
-use crate::document::{Block, Cell, Column, Grid, Row, Section, Table};
-use crate::format::{duration, number_cell, percent, percent_cell, thousands};
+use crate::document::{Block, Cell, Column, Grid, Row, Section, Shaded, Table};
+use crate::format::{self, duration, number_cell, percent, percent_cell, thousands};
 use crate::ordered::grouped;
 use crate::stats::Stat;
 
@@ -39,12 +39,12 @@ fn grid(all: &Adversarial) -> Grid {
     let cell = |title: &str, model: &AttackedModel| {
         let attack = model.attacks.iter().find(|a| a.main && a.title() == title)?;
         let mean = attack.robust_accuracy.mean();
-        Some((percent(mean), mean))
+        Some(Shaded::plain(percent(mean), mean))
     };
     let titles: Vec<_> = titles.iter().map(|group| group[0].title()).collect();
     let row = |title: &String| models.iter().map(|model| cell(title, model)).collect();
     Grid {
-        title: "robust accuracy, percent",
+        title: "robust accuracy, percent".into(),
         cells: titles.iter().map(row).collect(),
         rows: titles,
         columns: models.iter().map(|model| model.name.clone()).collect(),
@@ -71,15 +71,14 @@ fn figures(all: &Adversarial) -> Table {
 }
 
 fn row(attack: &AttackSummary) -> Row {
-    let plain = |main: String| Cell::Number { main, spread: String::new() };
     let share = |share: &Share| percent_cell(&share.over_seeds);
     let distance = |stat: &Option<Stat>| {
-        let decimals = if attack.norm == "l0" { 1 } else { 3 };
+        let decimals = if attack.norm == Norm::L0 { 1 } else { 3 };
         stat.as_ref().map_or(Cell::Empty, |stat| number_cell(stat, 1.0, decimals))
     };
     Row::Cells(vec![
         Cell::Code(attack.title()),
-        plain(thousands(attack.n_images)),
+        Cell::number(thousands(attack.n_images)),
         share(&attack.clean_accuracy),
         share(&attack.robust_accuracy),
         attack.robust_accuracy.interval_cell(),
@@ -87,7 +86,7 @@ fn row(attack: &AttackSummary) -> Row {
         attack.success.as_ref().map_or(Cell::Empty, share),
         distance(&attack.mean_distance),
         distance(&attack.median_distance),
-        plain(duration(attack.seconds.mean)),
+        Cell::number(duration(attack.seconds.mean)),
     ])
 }
 
@@ -95,7 +94,7 @@ fn row(attack: &AttackSummary) -> Row {
 fn settings(all: &Adversarial) -> Table {
     let listed: Vec<_> = all.attacks().filter(|(_, attack)| !attack.is_worst_case()).collect();
     let key = |(_, attack): &(&AttackedModel, &AttackSummary)| {
-        (attack.attack.clone(), attack.settings.to_string())
+        (attack.attack.clone(), attack.settings.as_ref().map(describe))
     };
     let names: BTreeSet<_> = listed.iter().map(key).collect();
     let row = |group: Vec<(&AttackedModel, &AttackSummary)>| {
@@ -104,10 +103,10 @@ fn settings(all: &Adversarial) -> Table {
         let models: Vec<_> = group.iter().map(|(model, _)| model.name.clone()).collect();
         Row::Cells(vec![
             Cell::Code(attack.attack.clone()),
-            Cell::Text(attack.settings["kind"].as_str().unwrap_or_default().into()),
-            Cell::Text(norm(&attack.norm).into()),
+            Cell::Text(attack.settings.as_ref().map_or("", |s| s.kind.name()).into()),
+            Cell::Text(norm(attack.norm).into()),
             Cell::Text(attack.eps.map_or("nearest".into(), radius)),
-            Cell::Words(describe(&attack.settings)),
+            Cell::Words(attack.settings.as_ref().map(describe).unwrap_or_default()),
             if differs { Cell::Words(models.join(", ")) } else { Cell::Text("all".into()) },
         ])
     };
@@ -119,24 +118,16 @@ fn settings(all: &Adversarial) -> Table {
     }
 }
 
-/// `n_steps 40, objective margin (temperature 10)`.
-fn describe(settings: &Value) -> String {
-    let shown = |(key, value): (&String, &Value)| match value {
-        _ if ["kind", "norm", "eps"].contains(&key.as_str()) => None,
-        Value::Object(inner) => {
-            let kind = inner.get("kind").and_then(Value::as_str).unwrap_or_default();
-            let rest = Some(describe(value)).filter(|rest| !rest.is_empty());
-            let rest = rest.map_or(String::new(), |rest| format!(" ({rest})"));
-            Some(format!("{key} {kind}{rest}"))
-        }
-        Value::Number(number) if number.is_f64() => {
-            Some(format!("{key} {}", radius(number.as_f64()?)))
-        }
-        Value::String(text) => Some(format!("{key} {text}")),
-        other => Some(format!("{key} {other}")),
-    };
-    let all = settings.as_object().into_iter().flatten().filter_map(shown);
-    all.collect::<Vec<_>>().join(", ")
+/// `objective margin (T 10), n steps 40`, without what has a column of its own.
+fn describe(settings: &AttackSettings) -> String {
+    let objective = settings.objective.as_ref().map(|objective| match objective.temperature {
+        t if t.total_cmp(&1.0).is_eq() => format!("objective {}", objective.kind.name()),
+        t => format!("objective {} (T {t})", objective.kind.name()),
+    });
+    let kappa = settings.kappa.map(|kappa| format!("kappa {kappa}"));
+    let others = format::settings(&settings.others);
+    let all = [objective, kappa, Some(others).filter(|others| !others.is_empty())];
+    all.into_iter().flatten().collect::<Vec<_>>().join(", ")
 }
 
 impl AttackedModel {
@@ -145,8 +136,7 @@ impl AttackedModel {
         let temperature = format!("T = {}", self.temperature);
         let how = match (self.distilled, &self.perturb) {
             (_, Some(attack)) => {
-                let kind = attack["kind"].as_str().unwrap_or("an attack");
-                format!("trained on images of {kind}, {temperature}")
+                format!("trained on images of {}, {temperature}", attack.kind.name())
             }
             (true, None) => format!("distilled, {temperature}"),
             (false, None) => format!("on labels, {temperature}"),
@@ -165,11 +155,11 @@ mod tests {
     #[test]
     fn settings_in_words() {
         let objective = json!({"kind": "margin", "temperature": 100.0});
-        let pgd = json!({"kind": "pgd", "eps": 0.1, "n_steps": 40, "step_size": 0.01_f32,
-            "objective": objective, "x": true});
-        let expected = "n_steps 40, objective margin (temperature 100), step_size 0.01, x true";
+        let pgd = fixture::settings(json!({"kind": "pgd", "eps": 0.1, "n_steps": 40,
+            "step_size": 0.01_f32, "objective": objective, "x": true}));
+        let expected = "objective margin (T 100), n steps 40, step size 0.01, x yes";
         assert_eq!(describe(&pgd), expected);
-        assert_eq!(describe(&Value::Null), "");
+        assert_eq!(describe(&fixture::settings(json!({"kind": "fgsm"}))), "");
     }
 
     #[test]
@@ -180,7 +170,7 @@ mod tests {
         assert_eq!(grid.rows.last().unwrap(), "worst-case, L\u{221e} 0.1");
         assert_eq!(grid.rows.iter().filter(|row| row.starts_with("pgd,")).count(), 1);
         let worst = grid.cells.last().unwrap();
-        assert_eq!(worst[2].as_ref().unwrap().0, "0.20", "2 of 1000");
+        assert_eq!(worst[2].as_ref().unwrap().text, "0.20", "2 of 1000");
     }
 
     #[test]

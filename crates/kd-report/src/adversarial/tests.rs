@@ -79,7 +79,7 @@ fn attacks_need_no_training_records() {
 fn the_papers_number_stands_beside_each_distilled_model() {
     let Written { report, json, html, markdown } = write(&fixture::records(1));
     let answers: Vec<_> =
-        report.claims.iter().map(|c| (c.id.as_str(), c.model.as_str(), c.verdict)).collect();
+        report.claims.iter().map(|c| (c.id.as_str(), c.model.model.as_str(), c.verdict)).collect();
     let expected = [
         ("defensive/mnist/fgsm/defended", "student-t1", Verdict::Better),
         ("defensive/mnist/fgsm/defended", "student-t100", Verdict::Reproduced),
@@ -114,6 +114,23 @@ fn other_data_or_another_number_of_images_gets_no_verdict() {
         }
     }
     assert!(none(&records), "another number of images");
+}
+
+#[test]
+fn an_own_suite_does_not_speak_of_the_paper() {
+    let mut records = fixture::records(1);
+    for record in &mut records {
+        match record {
+            Record::Run(run) => (run.suite, run.preset) = ("own".into(), "quick".into()),
+            Record::Final(last) => last.claim = None,
+            _ => {}
+        }
+    }
+    let Written { html, markdown, .. } = write(&records);
+    for text in [html, markdown] {
+        assert!(text.contains("What defensive distillation") && !text.contains("paper "));
+        assert!(!text.contains("paper's"));
+    }
 }
 
 #[test]
@@ -163,8 +180,7 @@ fn hostile_names_stay_text() {
         match record {
             Record::Attack(attack) => {
                 attack.attack += hostile;
-                attack.norm += hostile;
-                attack.model += hostile;
+                attack.id.model += hostile;
             }
             Record::Audit(audit) => audit.words += hostile,
             Record::Pictures(pictures) => pictures.file += hostile,

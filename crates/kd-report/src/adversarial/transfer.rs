@@ -1,11 +1,12 @@
 //! Images that were made against one model, tested on another.
 
+use kd_core::record::ModelId;
+
 use crate::claims::{Claim, Claims, Measure};
-use crate::comparison::{ClaimResult, Selection};
-use crate::document::{Block, Cell, Column, Grid, Row, Section, Table};
+use crate::comparison::{ClaimResult, Selection, paper, three};
+use crate::document::{Block, Cell, Column, Grid, Row, Section, Shaded, Table};
 use crate::format::{percent, percent_cell};
 use crate::ordered::grouped;
-use crate::sections::{paper, three};
 
 use super::{Adversarial, AttackSummary, AttackedModel, Share, TransferSummary};
 
@@ -23,7 +24,7 @@ fn result(model: &AttackedModel, claim: &Claim, official: bool) -> Option<ClaimR
     let (attack, target) = answer(model, &claim.id)?;
     let ours = target.defended.as_ref()?.over_seeds.clone();
     let n_test = claim.n_test.filter(|n| official && *n == attack.n_images);
-    ClaimResult::new(claim, (&model.training, &model.model), ours, Selection::Last, n_test)
+    ClaimResult::new(claim, &model.id, ours, Selection::Last, n_test)
 }
 
 /// The attack on `model`, and the teacher under it, that answer the claim `id`.
@@ -40,9 +41,8 @@ pub(super) fn answer<'a>(
 }
 
 const DEFINITIONS: &str = "Rows: the model that the images were made against; columns: the model \
-    that is tested on them. \u{201c}Right before and after\u{201d} is what the paper calls \
-    defended: of the images that the tested model classifies correctly before the attack, the \
-    fraction that it classifies correctly after it, in percent, whether or not they fool the model \
+    that is tested on them. \u{201c}Right before and after\u{201d}: of the images that the \
+    tested model classifies correctly before the attack, the fraction that it classifies correctly after it, in percent, whether or not they fool the model \
     they were made against. \u{201c}Fooled too\u{201d} is the transfer rate: of the images that \
     both classify correctly before and that fool the model they were made against, the fraction \
     that fools the tested one as well. On the diagonal stands the attacked model itself.";
@@ -67,8 +67,8 @@ type Source<'a> = (&'a AttackedModel, &'a AttackSummary);
 
 fn grids(sources: &[Source<'_>]) -> Vec<Grid> {
     let targets = targets(sources);
-    let grid = |title, value: &dyn Fn(&Source<'_>, &Target) -> Option<f64>| Grid {
-        title,
+    let grid = |title: &str, value: &dyn Fn(&Source<'_>, &Target) -> Option<f64>| Grid {
+        title: title.into(),
         rows: sources.iter().map(|(model, _)| model.name.clone()).collect(),
         columns: targets.iter().map(|target| target.name.clone()).collect(),
         cells: sources
@@ -84,47 +84,38 @@ fn grids(sources: &[Source<'_>]) -> Vec<Grid> {
     both.into_iter().filter(has_cells).collect()
 }
 
-fn shade(value: Option<f64>) -> Option<(String, f64)> {
-    value.map(|value| (percent(value), value))
+fn shade(value: Option<f64>) -> Option<Shaded> {
+    value.map(|value| Shaded::plain(percent(value), value))
 }
 
 /// A model that is tested: a column.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct Target {
-    training: String,
-    model: String,
+    id: ModelId,
     name: String,
 }
 
 /// The models that are tested; those that were attacked first, in the order of the rows.
 fn targets(sources: &[Source<'_>]) -> Vec<Target> {
-    let target = |training: &str, model: &str, name: &str| Target {
-        training: training.into(),
-        model: model.into(),
-        name: name.into(),
-    };
+    let target = |id: &ModelId, name: &str| Target { id: id.clone(), name: name.into() };
     let tested = || {
         let all = sources.iter().flat_map(|(_, attack)| &attack.transfer);
-        all.map(|t| target(&t.training, &t.model, &t.name))
+        all.map(|t| target(&t.id, &t.name))
     };
-    let own = sources.iter().map(|(m, _)| target(&m.training, &m.model, &m.name));
+    let own = sources.iter().map(|(m, _)| target(&m.id, &m.name));
     let own = own.filter(|own| tested().any(|tested| tested == *own));
     let groups = grouped(own.chain(tested()), Target::clone);
     groups.into_iter().filter_map(|mut group| group.pop()).collect()
 }
 
 impl Target {
-    fn is(&self, training: &str, model: &str) -> bool {
-        (self.training.as_str(), self.model.as_str()) == (training, model)
-    }
-
     fn of<'a>(&self, attack: &'a AttackSummary) -> Option<&'a TransferSummary> {
-        attack.transfer.iter().find(|t| self.is(&t.training, &t.model))
+        attack.transfer.iter().find(|t| t.id == self.id)
     }
 }
 
 fn defended((source, attack): &Source<'_>, target: &Target) -> Option<f64> {
-    match target.is(&source.training, &source.model) {
+    match target.id == source.id {
         true => attack.success.as_ref().map(|success| 1.0 - success.mean()),
         false => target.of(attack)?.defended.as_ref().map(Share::mean),
     }
@@ -148,9 +139,8 @@ fn beside_the_paper(all: &Adversarial, claims: &[ClaimResult]) -> Option<Block> 
 }
 
 fn claim_row(all: &Adversarial, claim: &ClaimResult) -> Option<Row> {
-    let model = all.model(&claim.training, &claim.model)?;
+    let model = all.models.iter().find(|model| model.id == claim.model)?;
     let (attack, target) = answer(model, &claim.id)?;
-    let number = |main: String, spread| Cell::Number { main, spread };
     let share = |share: &Option<Share>| {
         share.as_ref().map_or(Cell::Empty, |share| percent_cell(&share.over_seeds))
     };
@@ -158,8 +148,8 @@ fn claim_row(all: &Adversarial, claim: &ClaimResult) -> Option<Row> {
     Some(Row::Cells(vec![
         Cell::Code(claim.id.clone()),
         Cell::Code(model.name.clone()),
-        number(model.temperature.to_string(), String::new()),
-        number(paper(claim), String::new()),
+        Cell::number(model.temperature.to_string()),
+        Cell::number(paper(claim)),
         share(&target.defended),
         target.defended.as_ref().map_or(Cell::Empty, Share::interval_cell),
         share(&attack.success),
@@ -169,11 +159,6 @@ fn claim_row(all: &Adversarial, claim: &ClaimResult) -> Option<Row> {
 }
 
 impl Adversarial {
-    /// The attacked model of that name.
-    pub(super) fn model(&self, training: &str, model: &str) -> Option<&AttackedModel> {
-        self.models.iter().find(|m| (m.training.as_str(), m.model.as_str()) == (training, model))
-    }
-
     /// Every model with each of its attacks at the attack's own radius.
     pub(super) fn attacks(&self) -> impl Iterator<Item = (&AttackedModel, &AttackSummary)> {
         self.models.iter().flat_map(|model| {
@@ -198,7 +183,7 @@ mod tests {
         assert_eq!(defended.rows, ["teacher", "student-t1", "student-t100", "pgd7"]);
         assert_eq!(defended.columns, defended.rows);
         let text = |grid: &Grid, row: usize, column: usize| {
-            grid.cells[row][column].as_ref().map(|cell| cell.0.clone())
+            grid.cells[row][column].as_ref().map(|cell| cell.text.clone())
         };
         assert_eq!(text(defended, 2, 2).unwrap(), "90.20", "893 of the 990 that it had right");
         // 97 fool the student; 48 of these fool the teacher, too, and 260 others.
@@ -206,7 +191,7 @@ mod tests {
         assert_eq!(text(fooled, 2, 0).unwrap(), percent(48.0 / 97.0));
         assert_eq!(text(fooled, 2, 2), None);
         for attack in all.models.iter_mut().flat_map(|model| &mut model.attacks) {
-            attack.transfer.retain(|target| target.model == "teacher");
+            attack.transfer.retain(|target| target.id.model == "teacher");
             attack.transfer.iter_mut().for_each(|target| target.transfer_rate = None);
         }
         let [defended] = &grids_of(&all, "pgd")[..] else { panic!("no image fooled its model") };

@@ -2,7 +2,7 @@
 
 use kd_core::Result;
 
-use crate::chart::{self, Hue, Lines, Series, XAxis};
+use crate::chart::{self, Lines, Series, XAxis, hue};
 use crate::claims::{Claims, Measure};
 use crate::document::{Block, Figure, Legend, Panel};
 use crate::format::percent;
@@ -29,14 +29,9 @@ pub(super) fn title(claims: &Claims, suite: &str, measure: Measure, otherwise: &
 /// # Errors
 /// When a chart cannot be drawn.
 pub(super) fn figures(report: &Report, curves: &Curves) -> Result<Vec<Block>> {
-    let trainings = grouped(&curves.students, |student| student.training.as_str());
+    let trainings = grouped(&curves.students, |student| student.id.training.as_str());
     let parts = trainings.iter().flat_map(|students| students.chunks(N_LINES));
     parts.map(|students| Ok(Block::Figure(figure(report, curves, students)?))).collect()
-}
-
-/// The first student in the color of the text, the others in the palette's order.
-fn hue(i: usize) -> Hue {
-    i.checked_sub(1)
 }
 
 fn figure(report: &Report, curves: &Curves, students: &[&StudentCurve]) -> Result<Figure> {
@@ -47,25 +42,26 @@ fn figure(report: &Report, curves: &Curves, students: &[&StudentCurve]) -> Resul
         students.len() == 1 && summary(report, students[0]).is_some_and(ModelSummary::is_baseline);
     let title = |chart: usize| if alone { MEASURES[chart].1 } else { &curves.titles[chart] };
     let panel = |chart: usize| panel(title(chart), students, chart);
+    let shown: &[usize] = if curves.few_classes { &[0, 2] } else { &[0, 1, 2, 3] };
     Ok(Figure {
         caption: caption(students),
         legend: legend.collect(),
         width: 30,
-        panels: (0..4).map(panel).collect::<Result<_>>()?,
+        panels: shown.iter().map(|chart| panel(*chart)).collect::<Result<_>>()?,
     })
 }
 
 /// `t10: α 0.5, T 10`; `baseline: no teacher`.
 fn label(report: &Report, student: &StudentCurve) -> String {
     match summary(report, student) {
-        None => format!("{}: not finished", student.model),
-        Some(model) if model.is_baseline() => format!("{}: no teacher", student.model),
-        Some(model) => format!("{}: {}", student.model, model.objective()),
+        None => format!("{}: not finished", student.id.model),
+        Some(model) if model.is_baseline() => format!("{}: no teacher", student.id.model),
+        Some(model) => format!("{}: {}", student.id.model, model.objective()),
     }
 }
 
 fn summary<'a>(report: &'a Report, student: &StudentCurve) -> Option<&'a ModelSummary> {
-    let same = |m: &&ModelSummary| (&m.training, &m.model) == (&student.training, &student.model);
+    let same = |m: &&ModelSummary| m.id == student.id;
     report.models.iter().find(same)
 }
 
@@ -73,7 +69,7 @@ fn panel(title: &str, students: &[&StudentCurve], chart: usize) -> Result<Panel>
     let lines: Vec<_> = students.iter().map(|student| drawn(student, chart)).collect();
     let end = |student: &&StudentCurve| {
         let last = student.points.last().map(|point| point.errors[chart].mean);
-        last.map(|error| format!("{} {}", student.model, percent(error)))
+        last.map(|error| format!("{} {}", student.id.model, percent(error)))
     };
     let ends: Vec<String> = students.iter().filter_map(end).collect();
     let most = students.iter().map(|student| student.points.len()).max().unwrap_or(0);
@@ -150,12 +146,14 @@ fn caption(students: &[&StudentCurve]) -> String {
         "{}: errors by epoch, that is passes over the training images. On the training set: over \
          the augmented images since the point before, as the student saw them while it learned; on \
          the other set: over all its images. {spread}{thinned}",
-        students[0].training
+        students[0].id.training
     )
 }
 
 #[cfg(test)]
 mod tests {
+    use kd_core::record::ModelId;
+
     use crate::stats::Stat;
 
     use super::super::{Errors, Point};
@@ -169,8 +167,7 @@ mod tests {
             Point { epoch: i as f64, errors: [error.clone(), error.clone(), error.clone(), error] }
         };
         StudentCurve {
-            training: "t".into(),
-            model: "m".into(),
+            id: ModelId::new("t", "m"),
             seeds: vec![1],
             finished: true,
             n_points,

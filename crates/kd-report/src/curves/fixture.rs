@@ -1,10 +1,11 @@
 //! Made-up runs with curves, for tests.
 
 use kd_core::record::{
-    BadImagesRecord, CurveRecord, EpochRecord, Evaluation, FinalRecord, Record, RunRecord,
-    SoftTargetsRecord, TeacherRecord,
+    BadImagesRecord, CurveRecord, EpochRecord, Evaluation, FinalRecord, ModelId, Objective, Record,
+    RunRecord, SoftTargetsRecord, TeacherRecord,
 };
-use serde_json::{Value, json};
+
+use crate::fixture::distill;
 
 /// A point of nobody's curve.
 pub(super) fn point(seed: u64, step: u64, epoch: f64) -> CurveRecord {
@@ -86,15 +87,15 @@ fn of_training(seed: u64) -> [Record; 3] {
 
 struct Student {
     name: &'static str,
-    loss: Value,
+    loss: Objective,
     error: f64,
 }
 
 fn students(made: &Made) -> [Student; 3] {
-    let distill = |t: f64| json!({"kind": "distill", "alpha": 0.5, "temperature": t, "reduction": "batch-mean"});
+    let distill = |t: f64| distill(0.5, t);
     let [t10, sharp, alone] = made.errors;
     [
-        Student { name: "baseline", loss: json!({"kind": "labels"}), error: alone },
+        Student { name: "baseline", loss: Objective::default(), error: alone },
         Student { name: "t0.5", loss: distill(0.5), error: sharp },
         Student { name: "t10", loss: distill(10.0), error: t10 },
     ]
@@ -110,8 +111,7 @@ impl Student {
         let top1 = self.error + shift;
         records.push(Record::Final(FinalRecord {
             seed,
-            training: "resnet18".into(),
-            model: self.name.into(),
+            id: ModelId::new("resnet18", self.name),
             claim: Some(format!("imagenet/resnet18/{}", self.name)),
             network: "resnet18".into(),
             n_parameters: 11_689_512,
@@ -137,8 +137,7 @@ impl Student {
         let train = (test + 0.05).min(1.0);
         CurveRecord {
             seed,
-            training: "resnet18".into(),
-            model: self.name.into(),
+            id: ModelId::new("resnet18", self.name),
             step: i * 10_000,
             epoch,
             n_train: N_TRAIN / made.points_per_epoch as usize,
@@ -154,8 +153,7 @@ impl Student {
     fn epoch(&self, seed: u64, epoch: u64) -> EpochRecord {
         EpochRecord {
             seed,
-            training: "resnet18".into(),
-            model: self.name.into(),
+            id: ModelId::new("resnet18", self.name),
             epoch,
             learning_rate: 0.01,
             train_loss: 2.0,

@@ -16,13 +16,13 @@ mod table;
 mod tests;
 
 use kd_core::Result;
-use kd_core::record::CurveRecord;
+use kd_core::record::{CurveRecord, ModelId};
 use serde::Serialize;
 
 use crate::claims::{Claims, Measure, Reference};
 use crate::document::Section;
 use crate::report::{ModelSummary, Report};
-use crate::run::Run;
+use crate::run::{ModelRuns, Run};
 use crate::share::Share;
 use crate::stats::Stat;
 
@@ -45,15 +45,17 @@ pub struct Curves {
     /// Of the four charts.
     #[serde(skip)]
     titles: [String; 4],
+    /// Whether there are so few classes that the five largest logits are all.
+    #[serde(skip)]
+    few_classes: bool,
 }
 
 /// The course of one student's errors, over all seeds.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct StudentCurve {
-    /// Name of the training.
-    pub training: String,
-    /// Name of the model in it.
-    pub model: String,
+    /// The model.
+    #[serde(flatten)]
+    pub id: ModelId,
     /// Seeds that ended; while none has, those that have begun.
     pub seeds: Vec<u64>,
     /// Whether they ended.
@@ -154,10 +156,9 @@ pub struct ReferenceResult {
 /// One of our models beside a published number.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Beside {
-    /// Name of the training.
-    pub training: String,
-    /// Name of the model.
-    pub model: String,
+    /// The model.
+    #[serde(flatten)]
+    pub id: ModelId,
     /// Errors on the test images after the last epoch.
     pub errors: Errors,
 }
@@ -182,6 +183,12 @@ fn error(accuracy: f64) -> f64 {
     (1.0 - accuracy).clamp(0.0, 1.0)
 }
 
+/// Known when a model has ended.
+fn few_classes(models: &[ModelRuns]) -> bool {
+    let mut finals = models.iter().flat_map(|model| model.finals.values());
+    finals.any(|last| (1..=5).contains(&last.last.n_classes()))
+}
+
 impl Curves {
     /// Summarizes the curves of `run` and sets them beside the paper; `None` when there are none.
     pub(crate) fn of(run: &Run, claims: &Claims) -> Option<Self> {
@@ -200,6 +207,7 @@ impl Curves {
             orders: order::results(run, claims),
             references: reference::results(run, claims),
             remarks,
+            few_classes: few_classes(&run.models),
             titles: MEASURES.map(|(measure, title)| figure::title(claims, suite, measure, title)),
         })
     }
@@ -209,14 +217,19 @@ impl Curves {
         self.orders.iter().any(|order| order.verdict != OrderVerdict::None)
     }
 
+    /// Whether anything of the suite stands in the paper, or is published elsewhere.
+    pub(crate) fn is_beside_the_paper(&self) -> bool {
+        !self.orders.is_empty() || !self.references.is_empty() || !self.remarks.is_empty()
+    }
+
     /// Whether the course of `model` is drawn.
     pub(crate) fn shows(&self, model: &ModelSummary) -> bool {
-        self.student(&model.training, &model.model).is_some()
+        self.student(&model.id).is_some()
     }
 
     /// The student's curve, if it was recorded.
-    fn student(&self, training: &str, model: &str) -> Option<&StudentCurve> {
-        self.students.iter().find(|s| (s.training.as_str(), s.model.as_str()) == (training, model))
+    fn student(&self, id: &ModelId) -> Option<&StudentCurve> {
+        self.students.iter().find(|student| student.id == *id)
     }
 }
 

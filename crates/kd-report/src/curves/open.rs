@@ -1,6 +1,7 @@
 //! What the paper leaves open, and what was chosen here.
 
-use kd_core::record::FinalRecord;
+use kd_core::ops::Reduction;
+use kd_core::record::ObjectiveKind;
 
 use crate::document::{Block, Section};
 use crate::run::ModelRuns;
@@ -20,14 +21,13 @@ pub(super) fn weights(models: &[ModelRuns]) -> Option<String> {
 
 /// Of a student with the equation's own scaling.
 fn weight(model: &ModelRuns) -> Option<String> {
-    let FinalRecord { loss, .. } = model.finals.values().next()?;
-    let plain = loss["reduction"].as_str().is_none_or(|reduction| reduction == "batch-mean");
-    let (alpha, t) = loss["alpha"].as_f64().zip(loss["temperature"].as_f64())?;
+    let loss = &model.finals.values().next()?.loss;
+    let plain = loss.reduction.unwrap_or_default() == Reduction::BatchMean;
+    let (alpha, t) = loss.alpha.zip(loss.temperature)?;
     let number = |value: f64| ((1e4 * value).round() / 1e4).to_string();
-    (plain && loss["kind"] == "distill").then(|| {
-        let (training, name) = (&model.training, &model.model);
+    (plain && loss.kind == ObjectiveKind::Distill).then(|| {
         let (soft, hard) = (number(alpha * t * t), number(1.0 - alpha));
-        format!("`{training}/{name}` {soft} to {hard} (α {alpha}, T {t})")
+        format!("`{}` {soft} to {hard} (α {alpha}, T {t})", model.id)
     })
 }
 

@@ -16,7 +16,7 @@ use super::{CHARTS, Curves, OrderResult, OrderVerdict, Placed, summary};
 /// Every order of the paper whose students were trained here, in one training.
 pub(super) fn results(run: &Run, claims: &Claims) -> Vec<OrderResult> {
     let comparable = !run.provenance.synthetic && !run.provenance.reencoded;
-    let trainings = grouped(&run.models, |model| model.training.clone());
+    let trainings = grouped(&run.models, |model| model.id.training.clone());
     let claims = claims.orders(&run.provenance.suite);
     let of_training = |models: &Vec<&ModelRuns>| -> Vec<OrderResult> {
         claims.iter().filter_map(|claim| result(models, claim, comparable)).collect()
@@ -36,7 +36,7 @@ fn result(models: &[&ModelRuns], claim: &Claim, comparable: bool) -> Option<Orde
         id: claim.id.clone(),
         source: claim.source.clone(),
         measure: claim.measure,
-        training: students.first()?.training.clone(),
+        training: students.first()?.id.training.clone(),
         students: placed,
         verdict,
     })
@@ -45,7 +45,7 @@ fn result(models: &[&ModelRuns], claim: &Claim, comparable: bool) -> Option<Orde
 fn placed(model: &ModelRuns, measure: Measure) -> Option<Placed> {
     let counts = model.finals.values().map(|last| wrong(model, last, measure));
     let error = Share::of(counts.collect::<Option<Vec<_>>>()?)?;
-    Some(Placed { model: model.model.clone(), error })
+    Some(Placed { model: model.id.model.clone(), error })
 }
 
 /// How many images the model got wrong at the end, of how many. On the training images that is its

@@ -25,7 +25,7 @@ fn beside(model: &ModelRuns, reference: &Reference) -> Option<Beside> {
         && model.finals.values().all(|last| last.last.total == reference.n_test);
     let errors =
         same.then(|| summary::evaluated(model.finals.values().map(|last| &last.last)))??;
-    Some(Beside { training: model.training.clone(), model: model.model.clone(), errors })
+    Some(Beside { id: model.id.clone(), errors })
 }
 
 pub(super) fn section(curves: &Curves) -> Option<Section> {
@@ -40,8 +40,7 @@ pub(super) fn section(curves: &Curves) -> Option<Section> {
 }
 
 fn rows(result: &ReferenceResult) -> Vec<Row> {
-    let published =
-        |accuracy: f64| Cell::Number { main: percent(error(accuracy)), spread: String::new() };
+    let published = |accuracy: f64| Cell::number(percent(error(accuracy)));
     let row = |ours: [Cell; 3]| {
         let reference = &result.reference;
         let mut cells = vec![
@@ -57,7 +56,7 @@ fn rows(result: &ReferenceResult) -> Vec<Row> {
         return vec![row([Cell::Empty, Cell::Empty, Cell::Empty])];
     }
     let ours = result.ours.iter().map(|beside| {
-        let name = Cell::Code(format!("{}/{}", beside.training, beside.model));
+        let name = Cell::Code(beside.id.to_string());
         [name, percent_cell(&beside.errors.top1), percent_cell(&beside.errors.top5)]
     });
     ours.map(row).collect()

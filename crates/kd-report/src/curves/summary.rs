@@ -21,8 +21,7 @@ fn student(model: &ModelRuns) -> Option<StudentCurve> {
     let pass = |error| over(&lines, |line| Some(last_pass(line, error)?.0));
     let at = |point: Pick, error: Measured| over(&lines, |line| point(line).map(error));
     Some(StudentCurve {
-        training: model.training.clone(),
-        model: model.model.clone(),
+        id: model.id.clone(),
         finished: seeds.iter().any(|seed| model.finals.contains_key(seed)),
         seeds,
         n_points: points.len(),

@@ -11,15 +11,29 @@ use super::{Curves, Errors, StudentCurve, error};
 /// Every model of the run, also those without a curve: teachers stand among them.
 pub(super) fn block(report: &Report, curves: &Curves) -> Block {
     let mut columns = Column::plain(&["model", "objective"]);
-    columns.extend(Column::grouped("training set, last pass", &["top-1", "top-5"]));
-    columns.extend(Column::grouped("test set, end", &["top-1", "top-5"]));
-    columns.extend(Column::grouped("test set, best point", &["top-1", "top-5", "epoch"]));
+    let tops: &[&str] = if curves.few_classes { &["top-1"] } else { &["top-1", "top-5"] };
+    columns.extend(Column::grouped("training set, last pass", tops));
+    columns.extend(Column::grouped("test set, end", tops));
+    columns.extend(Column::grouped("test set, best point", &[tops, &["epoch"]].concat()));
     let caption = "Errors, percent. The training set is seen augmented and by a network that is \
                    still learning, so that its errors may lie above those on the test set. The \
                    best point is the one with the fewest top-1 errors on the test set: it is chosen on \
                    these images, and flatters."
         .into();
-    Block::Table(Table { caption, columns, rows: rows(report, curves) })
+    let mut rows = rows(report, curves);
+    if curves.few_classes {
+        rows.iter_mut().for_each(without_top5);
+    }
+    Block::Table(Table { caption, columns, rows })
+}
+
+/// With five classes or fewer, the five largest logits are all there are.
+fn without_top5(row: &mut Row) {
+    if let Row::Cells(cells) = row {
+        for place in [7, 5, 3] {
+            cells.remove(place);
+        }
+    }
 }
 
 /// A model of the table: summarized when it ended, with a curve where points were recorded.
@@ -32,14 +46,14 @@ struct Entry<'a> {
 fn rows(report: &Report, curves: &Curves) -> Vec<Row> {
     let mut trainings: Ordered<&str, (String, Vec<Entry<'_>>)> = Ordered::default();
     for summary in &report.models {
-        let curve = curves.student(&summary.training, &summary.model);
-        let training = trainings.entry(&summary.training);
-        training.0.clone_from(&summary.training);
+        let curve = curves.student(&summary.id);
+        let training = trainings.entry(&summary.id.training);
+        training.0.clone_from(&summary.id.training);
         training.1.push(Entry { summary: Some(summary), curve });
     }
     for curve in curves.students.iter().filter(|student| !student.finished) {
-        let training = trainings.entry(&curve.training);
-        training.0.clone_from(&curve.training);
+        let training = trainings.entry(&curve.id.training);
+        training.0.clone_from(&curve.id.training);
         training.1.push(Entry { summary: None, curve: Some(curve) });
     }
     let mut rows = Vec::new();
@@ -63,9 +77,12 @@ fn teachers<'a>(curves: &'a Curves, training: &'a str) -> impl Iterator<Item = R
 }
 
 fn row(entry: &Entry<'_>) -> Row {
-    let name = entry.summary.map(|model| &model.model).or(entry.curve.map(|curve| &curve.model));
+    let name = entry.summary.map(|model| &model.id).or(entry.curve.map(|curve| &curve.id));
     let objective = entry.summary.map_or("not finished".into(), ModelSummary::objective);
-    let mut cells = vec![Cell::Code(name.cloned().unwrap_or_default()), Cell::Text(objective)];
+    let mut cells = vec![
+        Cell::Code(name.map(|id| id.model.clone()).unwrap_or_default()),
+        Cell::Text(objective),
+    ];
     cells.extend(pair(entry.curve.and_then(|curve| curve.train.as_ref())));
     cells.extend(match (entry.curve, entry.summary) {
         (Some(curve), _) => at_points(curve),

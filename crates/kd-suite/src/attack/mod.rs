@@ -111,15 +111,12 @@ impl<'a> Bench<'a> {
 
     fn record(&self, name: &str, spec: &AttackSpec, done: &Done) -> AttackRecord {
         let shown = |((other, _), outcomes): (&(&Source, _), &Vec<Outcome>)| TransferRecord {
-            training: other.training.clone(),
-            model: other.model.clone(),
+            id: (*other).into(),
             ..transfer(&done.own, outcomes)
         };
-        let Source { training, model } = self.source.clone();
         AttackRecord {
             seed: self.seed,
-            training,
-            model,
+            id: self.source.into(),
             attack: name.into(),
             transfer: self.others.iter().zip(&done.others).map(shown).collect(),
             seconds: done.seconds,
@@ -141,15 +138,14 @@ impl<'a> Bench<'a> {
         fsx::write_atomic(&folder.join(&file), &png)?;
         let labels = done.own.iter().take(rows.len());
         let labels = labels.map(|outcome| [outcome.label, outcome.after]).collect();
-        let (Source { training, model }, attack) = (self.source.clone(), name.into());
-        Ok(PicturesRecord { seed: self.seed, training, model, attack, file, labels })
+        let (id, attack) = (self.source.into(), name.into());
+        Ok(PicturesRecord { seed: self.seed, id, attack, file, labels })
     }
 
     /// How large logits and gradients are.
     pub(crate) fn census(&self) -> Result<CensusRecord> {
-        let Source { training, model } = self.source.clone();
         let record = census(&self.victim, &self.examples)?;
-        Ok(CensusRecord { seed: self.seed, training, model, ..record })
+        Ok(CensusRecord { seed: self.seed, id: self.source.into(), ..record })
     }
 
     /// Whether the network hides its gradients.
@@ -158,8 +154,7 @@ impl<'a> Bench<'a> {
         let others = names.iter().zip(&self.others);
         let others: Vec<_> = others.map(|(name, (_, victim))| (name.as_str(), victim)).collect();
         let record = audit.run(&self.victim, &self.examples, &others, stream)?;
-        let Source { training, model } = self.source.clone();
-        Ok(AuditRecord { seed: self.seed, training, model, ..record })
+        Ok(AuditRecord { seed: self.seed, id: self.source.into(), ..record })
     }
 }
 

@@ -55,8 +55,8 @@ fn an_attack_goes_on_from_its_groups() {
     let with_images = |name: &str| Some(groups(name).with_images([1, 28, 28]));
 
     let (record, whole) = attack(with_images("whole"));
-    assert_eq!((record.total, record.model.as_str(), record.seed), (N, "own", 3));
-    assert_eq!((record.transfer.len(), record.transfer[0].model.as_str()), (1, "other"));
+    assert_eq!((record.total, record.id.model.as_str(), record.seed), (N, "own", 3));
+    assert_eq!((record.transfer.len(), record.transfer[0].id.model.as_str()), (1, "other"));
     let n_groups = std::fs::read_dir(folder.path()).unwrap().count();
     assert_eq!((whole.pixels.len(), n_groups), (N * 784, 3));
     // Without a folder the images are not held on to.

@@ -4,12 +4,11 @@ use std::path::Path;
 
 use kd_core::checkpoint::{self, Description};
 use kd_core::record::{
-    BadImagesRecord, CorrectionRecord, Evaluation, FinalRecord, Record, SoftTargetsRecord,
-    TeacherRecord,
+    AttackSettings, BadImagesRecord, CorrectionMethod, CorrectionRecord, Evaluation, FinalRecord,
+    ModelId, Objective, Record, SoftTargetsRecord, TeacherRecord,
 };
-use kd_core::{Classifier, Error, Result};
+use kd_core::{Classifier, Result};
 use kd_train::{Cohort, Data, MetricsLog, correction, logits, score};
-use serde::Serialize;
 
 use super::context::Context;
 use crate::suite::{Teacher, TrainingSpec};
@@ -60,13 +59,12 @@ fn students(
         let (best_top1, best_epoch) = student.best();
         let record = FinalRecord {
             seed: cohort.seed,
-            training: training.name.clone(),
-            model: student.name.clone(),
+            id: ModelId::new(&training.name, &student.name),
             claim: spec.claim.clone(),
             network: training.model.short_name(),
             n_parameters: student.model.params().n_elements(),
-            loss: json("loss", &spec.loss)?,
-            perturb: spec.perturb.as_ref().map(|attack| json("perturb", attack)).transpose()?,
+            loss: Objective::of(&spec.loss)?,
+            perturb: spec.perturb.as_ref().map(AttackSettings::of).transpose()?,
             n_epochs: training.plan.n_epochs,
             n_train: data.train.n_samples(),
             omitted_class: training.omit_class,
@@ -146,17 +144,13 @@ fn bad_images(
     }))
 }
 
-fn json(field: &str, value: &impl Serialize) -> Result<serde_json::Value> {
-    serde_json::to_value(value).map_err(|e| Error::config(field, e.to_string()))
-}
-
 fn summary(record: &FinalRecord) -> String {
     let percent = |x: f64| format!("{:.2} %", 100.0 * x);
     let holdout =
         record.holdout_top1.map_or(String::new(), |h| format!(", held out {}", percent(h)));
     format!(
         "{}: {} at the last epoch, best {} at epoch {}{holdout}",
-        record.model,
+        record.id.model,
         percent(record.last.top1),
         percent(record.best_top1),
         record.best_epoch
@@ -185,15 +179,16 @@ fn correct(
         let on_train = logits(&*student.model, &*train)?;
         let tuned = correction::tuned_bias(&on_test, &labels, n_classes, class);
         let matched = correction::matched_bias(&on_train, n_classes, class, prior);
-        for (method, bias) in [("test-tuned", tuned), ("label-free", matched)] {
+        for (method, bias) in
+            [(CorrectionMethod::TestTuned, tuned), (CorrectionMethod::LabelFree, matched)]
+        {
             let mut corrected = on_test.clone();
             correction::add_bias(&mut corrected, n_classes, class, bias);
             let evaluation: Evaluation = score(&corrected, &labels, n_classes, None);
             log.append(&Record::Correction(CorrectionRecord {
                 seed: cohort.seed,
-                training: training.name.clone(),
-                model: student.name.clone(),
-                method: method.into(),
+                id: ModelId::new(&training.name, &student.name),
+                method,
                 class: class as u32,
                 bias,
                 evaluation,

@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use kd_adv::AttackSpec;
-use kd_core::record::{AttackRecord, Record};
+use kd_core::record::{AttackRecord, ModelId, Record};
 use kd_core::{Result, checkpoint};
 use kd_train::MetricsLog;
 
@@ -109,24 +109,23 @@ impl Job<'_> {
 
     /// Whether `record` is this job's last one with `seed`.
     pub(super) fn is_recorded_by(&self, record: &Record, seed: u64) -> bool {
-        let is = |source: &Source, of: u64, training: &str, model: &str| {
-            (seed, &*source.training, &*source.model) == (of, training, model)
-        };
+        let is =
+            |source: &Source, of: u64, id: &ModelId| seed == of && ModelId::from(source) == *id;
         match (self, record) {
             (Self::Training(training), Record::Final(r)) => {
                 let last = training.student.last().map(|student| student.name.as_str());
-                (r.seed, &r.training, Some(&*r.model)) == (seed, &training.name, last)
+                (r.seed, &r.id.training, Some(&*r.id.model)) == (seed, &training.name, last)
             }
-            (Self::Census(_, of), Record::Census(r)) => is(of, r.seed, &r.training, &r.model),
-            (Self::Attack(section, of, spec), Record::Attack(r)) => {
-                is(of, r.seed, &r.training, &r.model)
+            (Self::Census(_, source), Record::Census(r)) => is(source, r.seed, &r.id),
+            (Self::Attack(section, source, spec), Record::Attack(r)) => {
+                is(source, r.seed, &r.id)
                     && r.attack == section.name
                     && r.eps.map(|eps| eps as f32) == spec.as_dyn().eps()
             }
-            (Self::Pictures(section, of), Record::Pictures(r)) => {
-                is(of, r.seed, &r.training, &r.model) && r.attack == section.name
+            (Self::Pictures(section, source), Record::Pictures(r)) => {
+                is(source, r.seed, &r.id) && r.attack == section.name
             }
-            (Self::Audit(_, of), Record::Audit(r)) => is(of, r.seed, &r.training, &r.model),
+            (Self::Audit(_, source), Record::Audit(r)) => is(source, r.seed, &r.id),
             _ => false,
         }
     }

@@ -107,8 +107,7 @@ fn a_record_belongs_to_one_job_and_seed() {
     };
     let attack = Record::Attack(AttackRecord {
         seed: 1,
-        training: "teacher".into(),
-        model: "teacher".into(),
+        id: ModelId::new("teacher", "teacher"),
         attack: "fgsm".into(),
         eps: Some(f64::from(0.2_f32)),
         ..AttackRecord::default()
@@ -117,7 +116,7 @@ fn a_record_belongs_to_one_job_and_seed() {
     assert!(whose(&attack, 0).is_empty());
     let ended = |model: &str| {
         let (training, model) = ("students".into(), model.into());
-        Record::Final(FinalRecord { training, model, ..FinalRecord::default() })
+        Record::Final(FinalRecord { id: ModelId { training, model }, ..FinalRecord::default() })
     };
     assert!(whose(&ended("alpha0.5-t1"), 0).is_empty(), "the last student is not done");
     assert_eq!(whose(&ended("alpha0.5-t4"), 0), ["students"]);

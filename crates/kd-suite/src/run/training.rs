@@ -110,7 +110,7 @@ pub(crate) fn run(
 /// The wall time of a training that the log says is complete.
 fn finished(records: &[Record], training: &TrainingSpec, seed: u64) -> Option<f64> {
     records.iter().find_map(|record| match record {
-        Record::Final(r) if r.training == training.name && r.seed == seed => Some(r.seconds),
+        Record::Final(r) if r.id.training == training.name && r.seed == seed => Some(r.seconds),
         _ => None,
     })
 }

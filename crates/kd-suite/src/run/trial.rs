@@ -1,7 +1,7 @@
 //! The models that the trainings of a seed end with, under census, attacks and audits.
 
 use kd_adv::{AttackSpec, Examples, Outcome, correct_rows, worst_cases};
-use kd_core::record::{AttackRecord, AuditRecord, Record};
+use kd_core::record::{AttackRecord, AuditRecord, AuditVerdict, Record};
 use kd_core::{Error, Result, Stream, fsx};
 
 use super::context::Context;
@@ -94,9 +94,9 @@ impl Trial<'_> {
             let n = bench.examples.len();
             AuditRecord {
                 seed: self.seed,
-                training: source.training.clone(),
-                model: source.model.clone(),
-                verdict: "not-robust".into(),
+                id: source.into(),
+                verdict: AuditVerdict::NotRobust,
+                n_images: Some(0),
                 words: format!("Not robust: it classifies none of the {n} images correctly."),
                 ..AuditRecord::default()
             }
@@ -126,7 +126,7 @@ impl Trial<'_> {
         }
         for record in &mut records {
             record.seed = self.seed;
-            (record.training, record.model) = (source.training.clone(), source.model.clone());
+            record.id = source.into();
         }
         Ok(records)
     }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use kd_adv::{AttackSpec, Audit};
 use kd_core::ops::Normalize;
-use kd_core::record::DataFile;
+use kd_core::record::{DataFile, ModelId};
 use kd_core::{Error, Result};
 use kd_data::{Augment, DataSpec};
 use kd_models::ModelSpec;
@@ -124,6 +124,12 @@ impl fmt::Display for Source {
             "" => f.write_str(&self.model),
             training => write!(f, "{training}/{}", self.model),
         }
+    }
+}
+
+impl From<&Source> for ModelId {
+    fn from(source: &Source) -> Self {
+        Self::new(&source.training, &source.model)
     }
 }
 

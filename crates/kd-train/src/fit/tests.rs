@@ -144,7 +144,7 @@ impl<'a> Lab<'a> {
 
     fn curve(&self, model: &str) -> Vec<CurveRecord> {
         let curve = |record| match record {
-            Record::Curve(point) if point.model == model => Some(point),
+            Record::Curve(point) if point.id.model == model => Some(point),
             _ => None,
         };
         self.records().into_iter().filter_map(curve).collect()

@@ -70,7 +70,8 @@ fn percent(fraction: f64) -> String {
 }
 
 fn transfer_words(attack: &AttackResult, transfer: &TransferRecord) -> String {
-    let TransferRecord { model, correct, robust, fooled_source, fooled_both, .. } = transfer;
+    let TransferRecord { id, correct, robust, fooled_source, fooled_both } = transfer;
+    let model = &id.model;
     let eps = attack.record.eps.map_or(String::new(), |eps| format!(" at eps {eps}"));
     let share = |count: usize, total: usize| percent(count as f64 / total.max(1) as f64);
     format!(
