@@ -64,7 +64,7 @@ impl Audit {
     /// Runs all checks on the examples that `victim` classifies correctly. `others` are networks,
     /// by name, whose adversarial images are tried on it; without any, that check is left out.
     ///
-    /// The verdict is `masked` when a check fails: what plain attacks report is then not to be
+    /// The verdict is `too-few-images` below 30 of them. It is `masked` when a check fails: what plain attacks report is then not to be
     /// believed. Else it is `sound` when at least half of the images withstand every attack, and
     /// `not-robust` when fewer do. Seed and names are left for the caller.
     ///

@@ -85,6 +85,16 @@ fn a_robust_linear_network_is_sound() {
 }
 
 #[test]
+fn fewer_than_30_images_decide_nothing() {
+    let model = Mlp::random_linear(5, 1);
+    let victim = victim(&model);
+    let examples = examples(&victim, 29, (0.0, 1.0));
+    let record = small(0.005).run(&victim, &examples, &[], Stream::new(3)).unwrap();
+    assert_eq!((record.verdict, record.n_images), (AuditVerdict::TooFewImages, Some(29)));
+    assert!(record.words.contains("29 are classified correctly"), "{}", record.words);
+}
+
+#[test]
 fn an_undefended_network_is_not_robust_but_hides_nothing() {
     let record = audit(&Mlp::random_linear(5, 1), &small(0.2), (0.45, 0.55));
     assert_eq!((record.verdict, failed(&record)), (AuditVerdict::NotRobust, vec![]), "{record:?}");

@@ -24,7 +24,13 @@ pub(super) fn of(
     let failed: Vec<&str> = checks.iter().filter(|c| !c.passed).map(|c| c.name.as_str()).collect();
     let ball = format!("L-infinity radius {eps}");
     let stands = percent(n - n_worst, n);
-    let (verdict, words) = if !failed.is_empty() {
+    let (verdict, words) = if n < AuditRecord::FEWEST_IMAGES {
+        let words = format!(
+            "Too few images: {n} are classified correctly, and fewer than {} decide nothing.",
+            AuditRecord::FEWEST_IMAGES
+        );
+        (AuditVerdict::TooFewImages, words)
+    } else if !failed.is_empty() {
         let words = format!(
             "Masked: at {ball}, PGD on the cross entropy leaves {} of the {n} correctly \
              classified images standing, all attacks together {stands}. The first figure is not \

@@ -99,6 +99,11 @@ pub struct AuditRecord {
     pub words: String,
 }
 
+impl AuditRecord {
+    /// Images that an audit needs: fewer decide nothing.
+    pub const FEWEST_IMAGES: usize = 30;
+}
+
 /// What the checks of an audit say together.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

@@ -11,19 +11,18 @@ const TEXT: &str = "A robust accuracy is worth what the attacks behind it are wo
     for something that holds when an attack follows useful gradients; one that fails shows that they \
     are hidden, not that there is nothing to find (Athalye et al. 2018; Carlini et al. 2019).";
 
-/// Fewer images decide nothing.
-const FEWEST: usize = 30;
 /// Share of images without a gradient that the audit itself puts up with.
 const VANISHED: f64 = 0.01;
 
 /// `audit`, without a verdict that its images or the model's gradients do not bear out.
 pub(super) fn judged(audit: &AuditRecord, census: Option<&CensusSummary>) -> AuditRecord {
     let (verdict, words) = match (audit.n_images, audit.verdict, census) {
-        (Some(n), _, _) if n < FEWEST => (
+        (Some(n), _, _) if n < AuditRecord::FEWEST_IMAGES => (
             AuditVerdict::TooFewImages,
             format!(
                 "Too few images: the model classifies {n} of those that were audited correctly, \
-                 and fewer than {FEWEST} decide nothing."
+                 and fewer than {} decide nothing.",
+                AuditRecord::FEWEST_IMAGES
             ),
         ),
         (_, AuditVerdict::Sound, Some(census)) if census.zero_gradients.mean() > VANISHED => (
@@ -56,10 +55,12 @@ pub(super) fn section(all: &Adversarial) -> Option<Section> {
 fn verdicts(models: &[&AttackedModel]) -> Table {
     let rows = models.iter().flat_map(|model| model.audits.iter().map(|a| verdict(model, a)));
     Table {
-        caption: "Masked: a check fails, or gradients vanish, so that what plain attacks report is \
-                  not to be believed. Too few images: fewer than 30. Sound: no check fails, and at least half of the images withstand every attack. \
-                  Not robust: no check fails, and fewer do."
-            .into(),
+        caption:
+            "Masked: a check fails, or gradients vanish, so that what plain attacks report is \
+                  not to be believed. Too few images: fewer than 30. Sound: no check \
+                  fails, and at least half of the images withstand every attack. Not robust: no \
+                  check fails, and fewer do."
+                .into(),
         columns: Column::plain(&["model", "verdict", "in words"]),
         rows: rows.collect(),
     }
