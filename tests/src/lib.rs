@@ -1,4 +1,5 @@
-//! Tests that span several crates lie in `tests/it`; here, README's example is compiled and run.
+//! Tests that span several crates lie in `tests/it`; here, the Rust in README is compiled and run,
+//! should there be any.
 
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]

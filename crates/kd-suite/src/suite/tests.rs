@@ -1,9 +1,19 @@
 use std::path::Path;
 
+use kd_adv::{AttackSpec, Audit, Objective};
+use kd_core::ops::Normalize;
 use kd_core::{Error, Result};
+use kd_data::{Affine, Augment, DataSpec, Elastic, ResizedCrop};
 use kd_models::ModelSpec;
+use kd_train::{LossSpec, OptimizerSpec, Plan, Schedule, SoftTargets};
+use serde::de::DeserializeOwned;
 
-use super::{Spec, Suite, Teacher, resolve};
+use super::{
+    AttackFile, AuditFile, CensusFile, Grid, Preset, Spec, Student, Suite, Teacher, TrainingFile,
+    resolve,
+};
+
+const FORMAT: &str = include_str!("../../FORMAT.md");
 
 const SUITE: &str = r#"
 suite = "tiny"
@@ -56,6 +66,9 @@ fn every_suite_of_the_repository_resolves_in_every_preset() {
     let mut n_specs = 0;
     for entry in folders.into_iter().flat_map(std::result::Result::unwrap) {
         let path = entry.unwrap().path();
+        if path.extension().is_none_or(|extension| extension != "toml") {
+            continue;
+        }
         let suite = Suite::read(&path).unwrap();
         for preset in suite.preset.keys() {
             let spec = resolve(&suite, preset, true, 1).unwrap();
@@ -183,4 +196,112 @@ fn synthetic_data_are_optional() {
     assert_eq!(resolve(SUITE, true).unwrap().data.name(), "synthetic-digits");
     let both = mnist.replace("plan =", "synthetic = { kind = \"synthetic-objects\" }\nplan =");
     assert_eq!(resolve(&both, true).unwrap().data.name(), "synthetic-objects");
+}
+
+#[test]
+fn every_example_of_the_format_resolves_in_every_preset() {
+    let blocks = FORMAT.split("```toml\n").skip(1).map(|rest| rest.split_once("```").unwrap().0);
+    let mut n_specs = 0;
+    for text in blocks {
+        let suite = Suite::parse("FORMAT.md", text).unwrap_or_else(|e| panic!("{e} in\n{text}"));
+        let presets = suite.preset.keys().map(String::as_str);
+        let presets: Vec<&str> =
+            if suite.preset.is_empty() { vec!["x"] } else { presets.collect() };
+        for preset in presets {
+            resolve(&suite, preset, false, 1).unwrap_or_else(|e| panic!("{e} in\n{text}"));
+            n_specs += 1;
+        }
+    }
+    assert!(n_specs >= 3);
+}
+
+/// What stands between backticks.
+fn quoted(text: &str) -> Vec<&str> {
+    text.split('`').skip(1).step_by(2).collect()
+}
+
+/// What may stand in place of what is wrong in `text`, in the words of the error that refuses it.
+fn choices<T: DeserializeOwned>(text: &str) -> Vec<String> {
+    let error = toml::from_str::<T>(text).err();
+    let message = error.map_or(String::new(), |e| e.message().to_owned());
+    let (_, expected) = message.split_once("expected").unwrap_or_default();
+    quoted(expected).into_iter().map(str::to_owned).collect()
+}
+
+/// The keys of a table, behind `prefix`.
+fn keys<T: DeserializeOwned>(prefix: &str) -> Vec<String> {
+    choices::<T>("no_such_key = 0").iter().map(|key| format!("{prefix}{key}")).collect()
+}
+
+/// The keys of each kind, behind its name; the name alone where there are none.
+fn kinds<T: DeserializeOwned>() -> Vec<String> {
+    let of = |kind: String| {
+        let keys = choices::<T>(&format!("kind = \"{kind}\"\nno_such_key = 0"));
+        let named = keys.iter().map(|key| format!("{kind}.{key}")).collect();
+        if keys.is_empty() { vec![kind] } else { named }
+    };
+    choices::<T>("kind = \"no such kind\"").into_iter().flat_map(of).collect()
+}
+
+/// The keys in the table under `heading`.
+fn documented(heading: &str) -> Vec<String> {
+    let (_, section) = FORMAT.split_once(&format!("# {heading}\n")).expect(heading);
+    let rows = section.split("\n#").next().unwrap_or_default().lines();
+    // The key, with its kind before it where the first column says that.
+    let key = |row: &str| {
+        let cells: Vec<&str> = row.split('|').skip(1).take(2).collect();
+        quoted(&cells.concat()).join(".")
+    };
+    rows.filter(|row| row.starts_with("| `")).map(key).collect()
+}
+
+#[test]
+fn the_format_says_every_key() {
+    for (heading, mut want) in [
+        ("The suite", [keys::<Suite>(""), keys::<Normalize>("normalize.")].concat()),
+        ("Plans", keys::<Plan>("")),
+        (
+            "Augmentation",
+            [
+                keys::<Augment>(""),
+                keys::<Affine>("affine."),
+                keys::<Elastic>("elastic."),
+                keys::<ResizedCrop>("resized_crop."),
+            ]
+            .concat(),
+        ),
+        ("Trainings", [keys::<TrainingFile>(""), keys::<SoftTargets>("soft_targets.")].concat()),
+        ("Students", keys::<Student>("")),
+        ("Grids", keys::<Grid>("")),
+        ("Attacks", keys::<AttackFile>("")),
+        ("Objectives", keys::<Objective>("")),
+        ("The census", keys::<CensusFile>("")),
+        ("Audits", [keys::<AuditFile>(""), keys::<Audit>("audit.")].concat()),
+        ("Presets", keys::<Preset>("")),
+    ] {
+        let mut got = documented(heading);
+        got.sort();
+        want.sort();
+        assert_eq!(got, want, "{heading}");
+    }
+}
+
+/// A new kind needs no line there: `kd list` shows it.
+#[test]
+fn the_format_says_every_setting_of_the_kinds_that_it_has() {
+    for (heading, mut want) in [
+        ("Data", kinds::<DataSpec>()),
+        ("Optimizers", kinds::<OptimizerSpec>()),
+        ("Schedules", kinds::<Schedule>()),
+        ("Losses", kinds::<LossSpec>()),
+        ("Networks", kinds::<ModelSpec>()),
+        ("The attacks and their settings", kinds::<AttackSpec>()),
+    ] {
+        let mut got = documented(heading);
+        let kind = |key: &str| key.split('.').next().map(str::to_owned);
+        want.retain(|key| got.iter().any(|other| kind(other) == kind(key)));
+        got.sort();
+        want.sort();
+        assert_eq!(got, want, "{heading}");
+    }
 }
