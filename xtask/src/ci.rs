@@ -11,12 +11,13 @@ use crate::{kd, reproduce, tidy};
 /// Name and work of a step.
 type Step = (&'static str, fn() -> Result<()>);
 
-const STEPS: [Step; 7] = [
+const STEPS: [Step; 8] = [
     ("fmt", fmt),
     ("tidy", tidy::run),
     ("clippy", clippy),
     ("cuda", cuda),
     ("test", test),
+    ("candle", candle),
     ("doc", doc),
     ("smoke", smoke),
 ];
@@ -71,6 +72,13 @@ fn cuda() -> Result<()> {
 
 fn test() -> Result<()> {
     cargo(kd::cargo().args(["test", "--workspace"]))
+}
+
+/// The feature that the workspace leaves out, for its many libraries; none of them is optimized.
+fn candle() -> Result<()> {
+    let mut test = kd::cargo();
+    test.args(["test", "--profile", "xtask", "-p", "kd-data", "--features", "candle-datasets"]);
+    cargo(test.arg("candle"))
 }
 
 fn doc() -> Result<()> {
