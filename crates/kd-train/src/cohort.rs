@@ -241,6 +241,11 @@ impl Cohort {
         self.teacher_rows
     }
 
+    /// Epochs done, and steps of the next one.
+    pub fn place(&self) -> (u64, u64) {
+        (self.epoch, self.step)
+    }
+
     /// Steps done so far, for `n_steps` steps an epoch.
     pub fn steps_done(&self, n_steps: u64) -> u64 {
         self.epoch * n_steps + self.step

@@ -7,6 +7,8 @@ use kd_core::record::{self, Record};
 use kd_core::{Error, Result, fsx};
 use serde::de::DeserializeOwned;
 
+use super::difference::difference;
+
 /// A locked results folder.
 #[derive(Debug)]
 pub(crate) struct Folder {
@@ -23,9 +25,12 @@ impl Folder {
         let spec_path = path.join("spec.toml");
         match fsx::read_bounded(&spec_path, 1 << 22, "") {
             Ok(found) if found == spec.as_bytes() => {}
-            Ok(_) => {
-                let reason =
-                    format!("{} holds another run; remove it or choose another", path.display());
+            Ok(found) => {
+                let difference = difference(&String::from_utf8_lossy(&found), spec);
+                let reason = format!(
+                    "{} holds another run: {difference}; remove it or choose another",
+                    path.display()
+                );
                 return Err(Error::config("out", reason));
             }
             Err(Error::Missing { .. }) => fsx::write_atomic(&spec_path, spec.as_bytes())?,

@@ -1,6 +1,7 @@
 //! Running a resolved spec: folder, data, jobs, report.
 
 mod context;
+mod difference;
 mod eta;
 mod finish;
 mod folder;

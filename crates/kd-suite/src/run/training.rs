@@ -59,7 +59,11 @@ pub(crate) fn run(
     let mut cohort = Cohort::new(&training.name, seed, students);
     let device = &context.setting.device;
     match cohort.resume(&state, spec_hash, device)? {
-        Some(n_bytes) => log.truncate(n_bytes)?,
+        Some(n_bytes) => {
+            let (epoch, step) = cohort.place();
+            eprintln!("{}: goes on after epoch {epoch}, step {step}", training.name);
+            log.truncate(n_bytes)?;
+        }
         None => {
             if let Some(seconds) = finished(records, training, seed) {
                 // A process that was killed while it removed the state left a part of it.
