@@ -15,7 +15,7 @@ pub trait Optimize: Send + Sync {
     /// the step, counted from 1. The training loop forgets the gradients afterwards.
     ///
     /// # Errors
-    /// [`Error::Config`] when `params` are not those that the optimizer was made for.
+    /// [`kd_core::Error::Config`] when `params` are not those that the optimizer was made for.
     fn step(&mut self, params: &Params, learning_rate: f64, step: u64) -> Result<()>;
 
     /// The state as tensors by name, for a checkpoint; none for a rule without a state.
@@ -29,7 +29,7 @@ pub trait Optimize: Send + Sync {
     /// Takes up the state that [`Optimize::tensors`] gave.
     ///
     /// # Errors
-    /// [`Error::Config`] or [`Error::Shape`] when a part is missing or of another size.
+    /// [`kd_core::Error::Config`] or [`kd_core::Error::Shape`] when a part is missing or of another size.
     fn load(&mut self, _tensors: &BTreeMap<String, Tensor>) -> Result<()> {
         Ok(())
     }
