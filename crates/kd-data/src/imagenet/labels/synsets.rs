@@ -2,8 +2,8 @@
 //!
 //! Key decision: the development kit says in a MAT-file, `meta.mat`, which number is which class. It has
 //! said the same since 2012, so that a table takes the place of a reader of such files. The table is
-//! that of the later kits' `map_clsloc.txt`; with it the 50,000 lines of the ground truth become the
-//! labels of the published scripts.
+//! that of the later kits' `map_clsloc.txt`. Its classes are those of the published scripts that sort the
+//! images, and with it the first lines of the published ground truth become those scripts' labels.
 
 use super::Wnid;
 
