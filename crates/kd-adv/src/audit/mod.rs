@@ -64,9 +64,10 @@ impl Audit {
     /// Runs all checks on the examples that `victim` classifies correctly. `others` are networks,
     /// by name, whose adversarial images are tried on it; without any, that check is left out.
     ///
-    /// The verdict is `too-few-images` below 30 of them. It is `masked` when a check fails: what plain attacks report is then not to be
-    /// believed. Else it is `sound` when at least half of the images withstand every attack, and
-    /// `not-robust` when fewer do. Seed and names are left for the caller.
+    /// The verdict is `too-few-images` below 30 of them. It is `masked` when a check fails: what
+    /// plain attacks report is then not to be believed. Else it is `sound` when at least half of the
+    /// images withstand every attack, and `not-robust` when fewer do. Its words note logits that are
+    /// too large for float32 to tell apart. Seed and names are left for the caller.
     ///
     /// # Errors
     /// [`Error::Config`] for settings outside their domain or when no example is classified
@@ -115,6 +116,6 @@ impl Audit {
         checks.push(checks::white_box_beats_black_box(&lab, &noise, &square));
         checks.push(checks::square_finds_nothing_new(&lab, &(&square - &gradients)));
         worst.extend(noise.iter().chain(&square));
-        Ok(verdict::of(&lab, checks, plain.len(), worst.len()))
+        Ok(verdict::of(&lab, &census, checks, plain.len(), worst.len()))
     }
 }

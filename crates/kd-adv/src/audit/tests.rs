@@ -95,6 +95,19 @@ fn fewer_than_30_images_decide_nothing() {
 }
 
 #[test]
+fn logits_that_float32_rounds_coarsely_are_noted() {
+    let offset = |_: &Tensor, logits: Tensor| logits + 1e6;
+    let record = audit(&Wrapped(Mlp::random_linear(5, 1), offset), &small(0.005), (0.0, 1.0));
+    assert!(
+        record.words.contains("Note the resolution: logits of about 1.0e6"),
+        "{}",
+        record.words
+    );
+    let record = audit(&Mlp::random_linear(5, 1), &small(0.005), (0.0, 1.0));
+    assert!(!record.words.contains("resolution"), "{}", record.words);
+}
+
+#[test]
 fn an_undefended_network_is_not_robust_but_hides_nothing() {
     let record = audit(&Mlp::random_linear(5, 1), &small(0.2), (0.45, 0.55));
     assert_eq!((record.verdict, failed(&record)), (AuditVerdict::NotRobust, vec![]), "{record:?}");

@@ -1,6 +1,6 @@
 //! From checks to a verdict in words.
 
-use kd_core::record::{AuditRecord, AuditVerdict, CheckRecord};
+use kd_core::record::{AuditRecord, AuditVerdict, CensusRecord, CheckRecord};
 
 use super::checks::percent;
 use super::lab::Lab;
@@ -16,6 +16,7 @@ pub(super) fn of_probabilities(checks: Vec<CheckRecord>) -> AuditRecord {
 /// `n_plain` images fall to the plain attack, `n_worst` to that or any other.
 pub(super) fn of(
     lab: &Lab<'_>,
+    census: &CensusRecord,
     checks: Vec<CheckRecord>,
     n_plain: usize,
     n_worst: usize,
@@ -54,5 +55,22 @@ pub(super) fn of(
         );
         (AuditVerdict::NotRobust, words)
     };
+    let words = words + &rounding(census, lab.victim.n_classes());
     AuditRecord { checks, verdict, words, n_images: Some(n), ..AuditRecord::default() }
+}
+
+/// What is lost when logits are so large that float32 has few values between the first and the
+/// second: attacks, which compare them, do not see smaller changes. No network needs such logits,
+/// for a softmax takes the same from them whatever is added to all.
+fn rounding(census: &CensusRecord, n_classes: usize) -> String {
+    const COARSE: f64 = 1e-3;
+    let (size, gap) = (census.mean_logit_norm / (n_classes as f64).sqrt(), census.mean_logit_gap);
+    let step = size * f64::from(f32::EPSILON);
+    if step <= COARSE * gap {
+        return String::new();
+    }
+    format!(
+        " Note the resolution: logits of about {size:.1e} are rounded to multiples of {step:.1e} in \
+         float32, and the first two of an image are {gap:.1e} apart; attacks see no smaller change."
+    )
 }
