@@ -6,12 +6,11 @@ use kd_core::{Error, Result};
 use serde::{Deserialize, Serialize};
 
 /// How the learning rate changes: from epoch to epoch, or from step to step.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Schedule {
     /// It does not.
-    #[default]
-    Constant,
+    Constant {},
     /// Multiplied by `gamma` after each epoch.
     Exponential {
         /// In (0, 1].
@@ -54,6 +53,12 @@ pub enum Schedule {
         #[serde(default)]
         anneal: Anneal,
     },
+}
+
+impl Default for Schedule {
+    fn default() -> Self {
+        Self::Constant {}
+    }
 }
 
 /// The way from one learning rate to another.
@@ -109,7 +114,7 @@ impl Schedule {
         // Steps done, as a real number.
         let done = at.epoch as f64 * at.n_steps as f64 + at.step as f64;
         match self {
-            Self::Constant => base,
+            Self::Constant {} => base,
             Self::Exponential { gamma } => base * gamma.powf(epoch as f64),
             Self::Step { every, gamma } => base * gamma.powf((epoch / every) as f64),
             Self::Cosine { warmup } if epoch < warmup => base * (epoch + 1) as f64 / warmup as f64,
@@ -187,7 +192,7 @@ mod tests {
         let number = |key: &str| case[key].as_f64().unwrap();
         let whole = |key: &str| case[key].as_u64().unwrap();
         match case["name"].as_str().unwrap() {
-            "constant" => Schedule::Constant,
+            "constant" => Schedule::Constant {},
             "exponential" => Schedule::Exponential { gamma: number("gamma") },
             "step" => Schedule::Step { every: whole("step_size"), gamma: number("gamma") },
             "keras-decay" => Schedule::KerasDecay { decay: number("decay") },
@@ -234,6 +239,14 @@ mod tests {
                 assert!(rate > 0.0 && rate <= 0.1, "{epoch} of {n_epochs}: {rate}");
             }
         }
+    }
+
+    #[test]
+    fn settings_of_another_kind_are_refused() {
+        let read = serde_json::from_str::<Schedule>;
+        assert_eq!(read("{\"kind\":\"constant\"}").unwrap(), Schedule::default());
+        let error = read("{\"kind\":\"constant\",\"gamma\":0.9}").unwrap_err().to_string();
+        assert!(error.contains("unknown field `gamma`"), "{error}");
     }
 
     #[test]
