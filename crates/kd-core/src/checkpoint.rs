@@ -21,6 +21,7 @@ pub const TENSORS: &str = "model.safetensors";
 const STATE: &str = "state.json";
 const NETWORK: &str = "network.json";
 const MANIFEST: &str = "manifest.json";
+const INCOMPLETE: &str = "the checkpoint is incomplete";
 /// More than any network here: a bound for what is read into memory.
 const LIMIT: u64 = 8 << 30;
 
@@ -170,6 +171,19 @@ fn open(path: &Path) -> Result<(PathBuf, Manifest)> {
     Ok((path, manifest))
 }
 
+/// Looks for the files of the checkpoint `path`, whose content is verified when it is read.
+///
+/// # Errors
+/// [`Error::Missing`] naming the first that is not there; those of reading the manifest.
+pub fn find(path: &Path) -> Result<()> {
+    let (path, manifest) = open(path)?;
+    let mut files = manifest.keys().map(|name| path.join(name));
+    match files.find(|file| !file.is_file()) {
+        Some(path) => Err(Error::Missing { path, hint: INCOMPLETE.into() }),
+        None => Ok(()),
+    }
+}
+
 fn tensors(path: &Path, manifest: &Manifest, device: &Device) -> Result<BTreeMap<String, Tensor>> {
     from_bytes(&path.join(TENSORS), &verified(path, TENSORS, manifest)?, device)
 }
@@ -185,7 +199,7 @@ pub fn load_tensors(path: &Path, device: &Device) -> Result<BTreeMap<String, Ten
 
 fn verified(path: &Path, name: &str, manifest: &Manifest) -> Result<Vec<u8>> {
     let path = path.join(name);
-    let bytes = fsx::read_bounded(&path, LIMIT, "the checkpoint is incomplete")?;
+    let bytes = fsx::read_bounded(&path, LIMIT, INCOMPLETE)?;
     let got = fsx::sha256(&bytes);
     match manifest.get(name) {
         Some(expected) if *expected == got => Ok(bytes),

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use kd_core::Result;
 use kd_core::ops::Normalize;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::{Images, Part};
 
@@ -37,7 +37,7 @@ impl From<Splits> for Parts {
 }
 
 /// One of the two parts of a data set.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Split {
     /// Images to learn from.

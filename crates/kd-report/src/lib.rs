@@ -8,6 +8,7 @@ mod comparison;
 mod convergence;
 mod curves;
 mod document;
+mod evaluations;
 #[cfg(test)]
 mod fixture;
 mod format;
@@ -41,6 +42,7 @@ pub use comparison::{ClaimResult, Paper, Selection};
 pub use curves::{
     Curves, Errors, OrderResult, OrderVerdict, Placed, ReferenceResult, StudentCurve,
 };
+pub use evaluations::OtherImages;
 pub use format::duration;
 pub use reading::{BadImages, Reading};
 pub use report::{CorrectionSummary, EPOCHS_TO, EpochsTo, EvaluationSummary, ModelSummary, Report};

@@ -12,6 +12,7 @@ use crate::adversarial::Adversarial;
 use crate::claims::Claims;
 use crate::comparison::{ClaimResult, results};
 use crate::curves::Curves;
+use crate::evaluations::{self, OtherImages};
 use crate::format::settings;
 use crate::reading::{Reading, readings};
 use crate::run::{ModelRuns, Run};
@@ -46,6 +47,9 @@ pub struct Report {
     pub claims: Vec<ClaimResult>,
     /// Every model that ended its training, in order of appearance.
     pub models: Vec<ModelSummary>,
+    /// Models on other images than those of the test set.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub evaluations: Vec<OtherImages>,
     /// Models under attack; none in a run without attacks.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub adversarial: Option<Adversarial>,
@@ -189,6 +193,7 @@ impl Report {
             unfinished: run.unfinished(),
             claims: results,
             models: with_gains(ended.iter().filter_map(|model| summary(model)).collect()),
+            evaluations: evaluations::of(&run),
             adversarial,
             curves: Curves::of(&run, claims),
             readings: readings(&run),
@@ -281,7 +286,9 @@ fn summary(model: &ModelRuns) -> Option<ModelSummary> {
 }
 
 impl EvaluationSummary {
-    fn of<'a>(evaluations: impl Iterator<Item = &'a Evaluation> + Clone) -> Option<Self> {
+    pub(crate) fn of<'a>(
+        evaluations: impl Iterator<Item = &'a Evaluation> + Clone,
+    ) -> Option<Self> {
         let n_classes = evaluations.clone().map(Evaluation::n_classes).min();
         let n_classes = n_classes.filter(|n| *n <= Evaluation::MAX_CONFUSION).unwrap_or(0);
         let on = |class| over(evaluations.clone(), &|e: &Evaluation| e.errors_on(class) as f64);
@@ -376,7 +383,7 @@ fn course(model: &ModelRuns, value: fn(&EpochRecord) -> Option<f64>) -> Vec<(u64
     epochs.into_iter().filter_map(|epoch| Some((epoch, at(epoch)?))).collect()
 }
 
-fn over<T>(items: impl Iterator<Item = T>, value: &dyn Fn(T) -> f64) -> Option<Stat> {
+pub(crate) fn over<T>(items: impl Iterator<Item = T>, value: &dyn Fn(T) -> f64) -> Option<Stat> {
     Stat::of(items.map(value).collect())
 }
 

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use kd_core::record::{
-    BadImagesRecord, CorrectionMethod, CorrectionRecord, CurveRecord, EpochRecord, FinalRecord,
-    ModelId, Record, RunRecord, SoftTargetsRecord, TeacherRecord,
+    BadImagesRecord, CorrectionMethod, CorrectionRecord, CurveRecord, EpochRecord, Evaluation,
+    EvaluationRecord, FinalRecord, ModelId, Record, RunRecord, SoftTargetsRecord, TeacherRecord,
 };
 use kd_core::{Error, Result};
 
@@ -38,6 +38,8 @@ pub(crate) struct ModelRuns {
     pub(crate) curves: BTreeMap<(u64, u64), CurveRecord>,
     /// By method, class and seed.
     pub(crate) corrections: BTreeMap<(CorrectionMethod, u32, u64), CorrectionRecord>,
+    /// On other images than the test set, by name and seed.
+    pub(crate) evaluations: BTreeMap<(String, u64), Evaluation>,
     pub(crate) attacked: AttackRuns,
 }
 
@@ -61,6 +63,7 @@ impl Run {
                 Record::SoftTargets(s) => insert(&mut soft_targets, s.training.clone(), s.seed, s),
                 Record::Final(last) => models.add_final(last),
                 Record::Correction(correction) => models.add_correction(correction),
+                Record::Evaluation(e) => models.add_evaluation(e),
                 Record::Attack(a) => models.entry(&a.id).attacked.add_attack(a),
                 Record::Census(c) => models.entry(&c.id).attacked.add_census(c),
                 Record::Audit(a) => models.entry(&a.id).attacked.add_audit(a),
@@ -125,6 +128,11 @@ impl Models {
 
     fn add_final(&mut self, last: FinalRecord) {
         self.entry(&last.id).finals.insert(last.seed, last);
+    }
+
+    fn add_evaluation(&mut self, record: EvaluationRecord) {
+        let evaluations = &mut self.entry(&record.id).evaluations;
+        evaluations.insert((record.name, record.seed), record.evaluation);
     }
 
     fn add_correction(&mut self, correction: CorrectionRecord) {

@@ -8,6 +8,7 @@ use crate::comparison::{ClaimResult, Selection, paper, three};
 use crate::convergence;
 use crate::curves::{self, Curves, OrderVerdict};
 use crate::document::{Block, Cell, Column, Document, Row, Section, Table};
+use crate::evaluations;
 use crate::format::{counted, duration, percent_cell, thousands};
 use crate::grids;
 use crate::models;
@@ -36,6 +37,7 @@ pub(crate) fn document(
     sections.extend(models::epochs(report));
     sections.extend(classes::unseen(report)?);
     sections.extend(models::section(report));
+    sections.extend(evaluations::section(report));
     sections.extend(classes::section(report));
     sections.extend(reading::section(&report.readings));
     sections.extend(read.section());

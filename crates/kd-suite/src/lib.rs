@@ -13,6 +13,6 @@ pub use quiet::quiet_candle;
 pub use run::{Progress, Setting, run};
 pub use subject::{Evaluated, NetworkFile, Subject};
 pub use suite::{
-    AttackFile, AuditFile, CensusFile, Grid, Preset, Spec, Student, Suite, TrainingFile, data,
-    model, resolve,
+    AttackFile, AuditFile, CensusFile, EvaluationFile, Grid, Preset, Spec, Student, Suite,
+    TrainingFile, data, model, resolve,
 };

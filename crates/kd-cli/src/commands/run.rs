@@ -38,6 +38,9 @@ pub(crate) struct Args {
     /// Folder of the results [default: runs/SUITE-PRESET]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
+    /// Remove what an earlier run left in that folder, and begin again
+    #[arg(long)]
+    restart: bool,
     /// Print report.json to stdout
     #[arg(long)]
     json: bool,
@@ -63,18 +66,19 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let out = args.out.clone();
     let out = out.unwrap_or_else(|| format!("runs/{}-{}", suite.suite, args.preset).into());
     let data_dir = (!args.synthetic).then(|| args.data.path());
-    execute(spec, (data_dir, out), &args.compute, args.json)
+    let places = (data_dir, out, args.restart);
+    execute(spec, places, &args.compute, args.json)
 }
 
 /// Runs `spec` and says how it ended.
 pub(super) fn execute(
     spec: Spec,
-    (data_dir, out): (Option<PathBuf>, PathBuf),
+    (data_dir, out, restart): (Option<PathBuf>, PathBuf, bool),
     compute: &Compute,
     json: bool,
 ) -> anyhow::Result<ExitCode> {
     let device = if spec.has_attacks() { compute.cpu()? } else { compute.device()? };
-    let setting = Setting { data_dir, out, device, stop: stop_flag()? };
+    let setting = Setting { data_dir, out, restart, device, stop: stop_flag()? };
     let (outcome, report) = compute.threads.install(|| Ok(run_spec(spec, &setting)?))?;
     if outcome == Outcome::Interrupted {
         return Ok(exit::interrupted());

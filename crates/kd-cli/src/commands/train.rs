@@ -88,6 +88,9 @@ pub(crate) struct Args {
     /// Folder of the results
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
+    /// Remove what an earlier run left in that folder, and begin again
+    #[arg(long)]
+    restart: bool,
     /// Print report.json to stdout
     #[arg(long)]
     json: bool,
@@ -104,7 +107,7 @@ enum OptimizerName {
 }
 
 const SCHEDULES: &[(&str, Schedule)] = &[
-    ("constant", Schedule::Constant),
+    ("constant", Schedule::Constant {}),
     ("cosine", Schedule::Cosine { warmup: 0 }),
     ("exponential", Schedule::Exponential { gamma: 0.95 }),
 ];
@@ -112,7 +115,7 @@ const SCHEDULES: &[(&str, Schedule)] = &[
 /// Trains and writes checkpoint and report to `--out`.
 pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let spec = resolve(&suite(args)?, "train", false, args.seeds)?;
-    let places = (Some(args.data_dir.path()), args.out.clone());
+    let places = (Some(args.data_dir.path()), args.out.clone(), args.restart);
     super::run::execute(spec, places, &args.compute, args.json)
 }
 
@@ -163,6 +166,7 @@ fn suite(args: &Args) -> Result<Suite> {
         augment: Augment { crop_padding: args.crop_padding, flip: args.flip, ..Augment::default() },
         preset: BTreeMap::new(),
         training: vec![training],
+        evaluation: Vec::new(),
         census: None,
         attack: Vec::new(),
         audit: Vec::new(),

@@ -26,7 +26,7 @@ pub use settings::{
 };
 pub use training::{
     BadImagesRecord, CorrectionMethod, CorrectionRecord, CurveRecord, EpochRecord, Evaluation,
-    FinalRecord, SoftTargetsRecord, TeacherRecord,
+    EvaluationRecord, FinalRecord, SoftTargetsRecord, TeacherRecord,
 };
 
 /// One line of `metrics.jsonl`.
@@ -49,6 +49,8 @@ pub enum Record {
     Teacher(TeacherRecord),
     /// What a file of soft targets held and saved.
     SoftTargets(SoftTargetsRecord),
+    /// One model on other images than those of the test set.
+    Evaluation(EvaluationRecord),
     /// One attack on one model.
     Attack(AttackRecord),
     /// How large a model's logits and pixel gradients are.
@@ -67,7 +69,8 @@ pub enum Record {
 /// A model of a run, over all seeds: the training, and its name in it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct ModelId {
-    /// Name of the training (a teacher or a cohort), such as `student30`.
+    /// Name of the training (a teacher or a cohort), such as `student30`; empty for a network from
+    /// elsewhere.
     pub training: String,
     /// Name of the model in it, such as `alpha0.5-t5`.
     pub model: String,
@@ -82,7 +85,10 @@ impl ModelId {
 
 impl fmt::Display for ModelId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.training, self.model)
+        match self.training.as_str() {
+            "" => f.write_str(&self.model),
+            training => write!(f, "{training}/{}", self.model),
+        }
     }
 }
 

@@ -168,6 +168,20 @@ pub struct TeacherRecord {
     pub last: Evaluation,
 }
 
+/// A model of the run on another set of images than its test set.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct EvaluationRecord {
+    /// Seed of this repetition.
+    pub seed: u64,
+    /// The model.
+    #[serde(flatten)]
+    pub id: ModelId,
+    /// Name of the evaluation.
+    pub name: String,
+    /// The figures.
+    pub evaluation: Evaluation,
+}
+
 /// What a file of soft targets held and saved.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SoftTargetsRecord {

@@ -14,25 +14,26 @@ use kd_adv::{
     AttackSpec, Audit, Examples, Outcome, Victim, attack, census, observe, picture_grid, summarize,
     transfer,
 };
-use kd_core::record::{AttackRecord, AuditRecord, CensusRecord, PicturesRecord, TransferRecord};
+use kd_core::record::{
+    AttackRecord, AuditRecord, CensusRecord, ModelId, PicturesRecord, TransferRecord,
+};
 use kd_core::{Net, Result, Stream, fsx};
 
 use crate::run::Progress;
-use crate::suite::Source;
 pub(crate) use keep::{Done, Groups};
 pub use task::{AttackReport, AttackResult, AttackTask};
 
 /// Networks with their names: the one under attack, and those that are shown the same images.
 pub(crate) struct Models {
-    pub(crate) own: (Source, Net),
-    pub(crate) others: Vec<(Source, Net)>,
+    pub(crate) own: (ModelId, Net),
+    pub(crate) others: Vec<(ModelId, Net)>,
 }
 
 /// Models, images and seed: all that an attack needs but its settings.
 pub(crate) struct Bench<'a> {
-    source: &'a Source,
+    source: &'a ModelId,
     pub(crate) victim: Victim<'a>,
-    others: Vec<(&'a Source, Victim<'a>)>,
+    others: Vec<(&'a ModelId, Victim<'a>)>,
     pub(crate) examples: Examples,
     seed: u64,
     stop: &'a AtomicBool,
@@ -110,13 +111,13 @@ impl<'a> Bench<'a> {
     }
 
     fn record(&self, name: &str, spec: &AttackSpec, done: &Done) -> AttackRecord {
-        let shown = |((other, _), outcomes): (&(&Source, _), &Vec<Outcome>)| TransferRecord {
-            id: (*other).into(),
+        let shown = |((other, _), outcomes): (&(&ModelId, _), &Vec<Outcome>)| TransferRecord {
+            id: (*other).clone(),
             ..transfer(&done.own, outcomes)
         };
         AttackRecord {
             seed: self.seed,
-            id: self.source.into(),
+            id: self.source.clone(),
             attack: name.into(),
             transfer: self.others.iter().zip(&done.others).map(shown).collect(),
             seconds: done.seconds,
@@ -138,14 +139,14 @@ impl<'a> Bench<'a> {
         fsx::write_atomic(&folder.join(&file), &png)?;
         let labels = done.own.iter().take(rows.len());
         let labels = labels.map(|outcome| [outcome.label, outcome.after]).collect();
-        let (id, attack) = (self.source.into(), name.into());
+        let (id, attack) = (self.source.clone(), name.into());
         Ok(PicturesRecord { seed: self.seed, id, attack, file, labels })
     }
 
     /// How large logits and gradients are.
     pub(crate) fn census(&self) -> Result<CensusRecord> {
         let record = census(&self.victim, &self.examples)?;
-        Ok(CensusRecord { seed: self.seed, id: self.source.into(), ..record })
+        Ok(CensusRecord { seed: self.seed, id: self.source.clone(), ..record })
     }
 
     /// Whether the network hides its gradients.
@@ -154,7 +155,7 @@ impl<'a> Bench<'a> {
         let others = names.iter().zip(&self.others);
         let others: Vec<_> = others.map(|(name, (_, victim))| (name.as_str(), victim)).collect();
         let record = audit.run(&self.victim, &self.examples, &others, stream)?;
-        Ok(AuditRecord { seed: self.seed, id: self.source.into(), ..record })
+        Ok(AuditRecord { seed: self.seed, id: self.source.clone(), ..record })
     }
 }
 

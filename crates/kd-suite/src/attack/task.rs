@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
 use kd_adv::{AttackSpec, Audit, Examples};
-use kd_core::record::{AttackRecord, AuditRecord, CensusRecord, PicturesRecord};
+use kd_core::record::{AttackRecord, AuditRecord, CensusRecord, ModelId, PicturesRecord};
 use kd_core::{Classifier, Error, Result, Stream, fsx, wilson};
 use kd_data::{DataSpec, Images, Split};
 use serde::Serialize;
@@ -14,7 +14,6 @@ use super::store::Store;
 use super::{Bench, Models, victim};
 use crate::examples;
 use crate::subject::{NetworkFile, Subject};
-use crate::suite::Source;
 use crate::weights::{self, Loaded};
 
 /// Rows of a grid of pictures.
@@ -153,7 +152,7 @@ impl AttackTask {
     /// Both networks, by their names: the other one's is the path of its weights, as it may be of
     /// the same architecture.
     fn models(&self, network: Loaded, other: Option<Loaded>) -> Models {
-        let source = |model| Source { training: String::new(), model };
+        let source = |model| ModelId::new("", model);
         let others = other.into_iter().zip(&self.transfer);
         let others =
             others.map(|(other, file)| (source(file.path.display().to_string()), other.network));

@@ -34,7 +34,7 @@ fn models() -> Models {
         let drawn = (Stream::new(seed), &Device::Cpu);
         weights::network(&mlp, shape, &digits.normalize(), drawn).unwrap()
     };
-    let named = |model: &str| Source { training: "t".into(), model: model.into() };
+    let named = |model: &str| ModelId::new("t", model);
     Models { own: (named("own"), net(0)), others: vec![(named("other"), net(1))] }
 }
 

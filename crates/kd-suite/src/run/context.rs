@@ -4,13 +4,14 @@ use std::path::Path;
 
 use candle_core::Device;
 use kd_core::ops::Normalize;
+use kd_core::record::ModelId;
 use kd_core::{Net, Result, Stream};
 use kd_models::ModelSpec;
 
 use super::folder::Folder;
 use super::images::Sets;
 use super::setting::Setting;
-use crate::suite::{Source, Spec};
+use crate::suite::Spec;
 use crate::weights::{self, Loaded, Wanted};
 
 /// What all jobs of a run share.
@@ -40,7 +41,7 @@ impl Context<'_> {
     }
 
     /// The network that `source` ended with.
-    pub(crate) fn trained(&self, source: &Source, seed: u64) -> Result<Net> {
+    pub(crate) fn trained(&self, source: &ModelId, seed: u64) -> Result<Net> {
         let model = &self.spec.training(&source.training)?.model;
         let path = self.folder.checkpoint(&source.training, seed, &source.model);
         let (sets, normalize) = (self.sets, &self.spec.normalize);

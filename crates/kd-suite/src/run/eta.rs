@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use kd_core::record::Record;
+use kd_core::record::{ModelId, Record};
 use kd_core::{BatchSource, Classifier, Net, Result, Stream};
 use kd_train::{Cohort, EvalSet, prepare, train_step};
 
@@ -10,7 +10,7 @@ use super::context::Context;
 use super::job::{Job, jobs};
 use super::training::{students, teacher};
 use crate::attack::victim;
-use crate::suite::{Source, Teacher, TrainingSpec};
+use crate::suite::{Teacher, TrainingSpec};
 use crate::{examples, weights};
 
 /// Seconds from which on it is worth telling.
@@ -55,14 +55,14 @@ fn job_seconds(context: &Context<'_>, job: &Job<'_>, pace: &mut Option<f64>) -> 
 }
 
 /// What the network of `source` multiplies for the logits of an image.
-fn multiply_adds(context: &Context<'_>, source: &Source) -> Result<f64> {
+fn multiply_adds(context: &Context<'_>, source: &ModelId) -> Result<f64> {
     let model = &context.spec.training(&source.training)?.model;
     let graph = weights::graph(model, context.sets.shape(), Some(&context.spec.normalize))?;
     Ok(graph.counts()?.multiply_adds.max(1) as f64)
 }
 
 /// Seconds of one image's logits and gradient, as one thread computes them, over the threads.
-fn pass_seconds(context: &Context<'_>, source: &Source) -> Result<f64> {
+fn pass_seconds(context: &Context<'_>, source: &ModelId) -> Result<f64> {
     let network = network(context, &source.training)?;
     let victim = victim(&network, &context.setting.device)?;
     let images = examples::first(context.sets.test_images()?, N_TIMED);

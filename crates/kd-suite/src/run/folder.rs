@@ -1,6 +1,7 @@
 //! The folder of a run: one spec, one process at a time.
 
-use std::fs::DirEntry;
+use std::fs::{self, DirEntry};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use kd_core::record::{self, Record};
@@ -8,6 +9,19 @@ use kd_core::{Error, Result, fsx};
 use serde::de::DeserializeOwned;
 
 use super::difference::difference;
+
+/// What a run writes into its folder.
+const WRITTEN: [&str; 9] = [
+    "metrics.jsonl",
+    "spec.toml",
+    "report.html",
+    "report.json",
+    "report.md",
+    "checkpoints",
+    "attack-state",
+    "outcomes",
+    "pictures",
+];
 
 /// A locked results folder.
 #[derive(Debug)]
@@ -39,6 +53,25 @@ impl Folder {
         let folder = Self { path: path.into(), _lock: lock };
         folder.sweep()?;
         Ok(folder)
+    }
+
+    /// Removes what an earlier run left in `path`, of any spec, and nothing else.
+    pub(crate) fn clear(path: &Path) -> Result<()> {
+        if !path.exists() {
+            return Ok(());
+        }
+        let _lock = fsx::Lock::take(path)?;
+        for path in WRITTEN.map(|name| path.join(name)) {
+            let removed =
+                if path.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
+            match removed {
+                Err(e) if e.kind() != ErrorKind::NotFound => {
+                    return Err(Error::io(path, "remove")(e));
+                }
+                _ => (),
+            }
+        }
+        Ok(())
     }
 
     /// The folder itself.
@@ -115,7 +148,7 @@ fn sweep(folder: &Path) -> Result<()> {
         if name.starts_with(".saving-") {
             kd_core::checkpoint::remove(&entry.path())?;
         } else if name.starts_with(".tmp") {
-            std::fs::remove_file(entry.path()).map_err(Error::io(entry.path(), "remove"))?;
+            fs::remove_file(entry.path()).map_err(Error::io(entry.path(), "remove"))?;
         }
     }
     Ok(())
@@ -127,5 +160,5 @@ fn subfolders(folder: &Path) -> Vec<PathBuf> {
 
 /// What is in `folder`; nothing when it does not exist.
 fn entries(folder: &Path) -> impl Iterator<Item = DirEntry> {
-    std::fs::read_dir(folder).into_iter().flatten().flatten()
+    fs::read_dir(folder).into_iter().flatten().flatten()
 }

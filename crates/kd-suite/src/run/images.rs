@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use candle_core::Device;
 use kd_core::record::DataFile;
-use kd_core::{BatchSource, Result, Stream};
+use kd_core::{BatchSource, Error, Result, Stream};
 use kd_data::{Images, Part};
 use kd_train::EvalSet;
 
-use crate::suite::{Spec, TrainingSpec};
+use crate::suite::{EvaluationSection, Spec, TrainingSpec};
 
 /// The images of a run: to train on, to choose by, to judge by.
 pub(crate) struct Sets {
@@ -51,6 +51,27 @@ impl Sets {
         self.files.clone()
     }
 
+    /// The images of an evaluation.
+    ///
+    /// # Errors
+    /// [`Error::Config`] for images or classes that the run's networks are not for.
+    pub(crate) fn other(
+        &self,
+        section: &EvaluationSection,
+        data_dir: Option<&Path>,
+    ) -> Result<Part> {
+        let part = section.data.as_dyn().part(data_dir, section.split)?;
+        let (got, want) = ((part.shape(), part.n_classes()), self.shape());
+        if got == want {
+            return Ok(part);
+        }
+        let reason = format!(
+            "`{}` has images of {:?} and {} classes, the run's networks are for {:?} and {}",
+            section.name, got.0, got.1, want.0, want.1
+        );
+        Err(Error::config("evaluation.data", reason))
+    }
+
     /// `[C, H, W]` and the number of classes.
     pub(crate) fn shape(&self) -> ([usize; 3], usize) {
         (self.train.shape(), self.train.n_classes())
@@ -73,7 +94,7 @@ impl Sets {
     /// The test images as bytes, for attacks.
     ///
     /// # Errors
-    /// [`kd_core::Error::Config`] for photographs in files.
+    /// [`Error::Config`] for photographs in files.
     pub(crate) fn test_images(&self) -> Result<&Images> {
         self.test_part.images()
     }

@@ -11,7 +11,9 @@ use kd_train::MetricsLog;
 use super::context::Context;
 use super::training;
 use super::trial::Trial;
-use crate::suite::{AttackSection, AuditSection, CensusSpec, Source, Spec, TrainingSpec};
+use crate::suite::{
+    AttackSection, AuditSection, CensusSpec, EvaluationSection, Spec, TrainingSpec,
+};
 
 /// What leaves records of its own, is skipped when they are there, and goes on where it was
 /// interrupted.
@@ -19,22 +21,27 @@ use crate::suite::{AttackSection, AuditSection, CensusSpec, Source, Spec, Traini
 pub(super) enum Job<'a> {
     /// A cohort, from its first step to its models.
     Training(&'a TrainingSpec),
+    /// A model on other images.
+    Evaluation(&'a EvaluationSection, &'a ModelId),
     /// How large logits and gradients are.
-    Census(&'a CensusSpec, &'a Source),
+    Census(&'a CensusSpec, &'a ModelId),
     /// An attack at one radius.
-    Attack(&'a AttackSection, &'a Source, &'a AttackSpec),
+    Attack(&'a AttackSection, &'a ModelId, &'a AttackSpec),
     /// Pictures of an attack.
-    Pictures(&'a AttackSection, &'a Source),
+    Pictures(&'a AttackSection, &'a ModelId),
     /// An audit.
-    Audit(&'a AuditSection, &'a Source),
+    Audit(&'a AuditSection, &'a ModelId),
     /// All attacks on a model, joined image by image.
-    WorstCase(&'a Source),
+    WorstCase(&'a ModelId),
 }
 
 /// Everything that `spec` asks for with each seed, in the order in which it is done.
 pub(super) fn jobs(spec: &Spec) -> Vec<Job<'_>> {
-    let asked = &spec.robustness;
+    let asked = &spec.questions;
     let mut jobs: Vec<Job<'_>> = spec.training.iter().map(Job::Training).collect();
+    for section in &asked.evaluation {
+        jobs.extend(section.models.iter().map(|source| Job::Evaluation(section, source)));
+    }
     if let Some(census) = &asked.census {
         jobs.extend(census.models.iter().map(|source| Job::Census(census, source)));
     }
@@ -70,6 +77,9 @@ impl Job<'_> {
         let trial = &Trial { context, seed };
         match *self {
             Self::Training(training) => training::run(context, training, seed, (records, log)),
+            Self::Evaluation(section, source) => {
+                self.once(trial, (records, log), || trial.evaluation(section, source).map(Some))
+            }
             Self::Census(section, source) => {
                 self.once(trial, (records, log), || trial.census(section, source).map(Some))
             }
@@ -109,12 +119,14 @@ impl Job<'_> {
 
     /// Whether `record` is this job's last one with `seed`.
     pub(super) fn is_recorded_by(&self, record: &Record, seed: u64) -> bool {
-        let is =
-            |source: &Source, of: u64, id: &ModelId| seed == of && ModelId::from(source) == *id;
+        let is = |source: &ModelId, of: u64, id: &ModelId| (seed, source) == (of, id);
         match (self, record) {
             (Self::Training(training), Record::Final(r)) => {
                 let last = training.student.last().map(|student| student.name.as_str());
                 (r.seed, &r.id.training, Some(&*r.id.model)) == (seed, &training.name, last)
+            }
+            (Self::Evaluation(section, source), Record::Evaluation(r)) => {
+                is(source, r.seed, &r.id) && r.name == section.name
             }
             (Self::Census(_, source), Record::Census(r)) => is(source, r.seed, &r.id),
             (Self::Attack(section, source, spec), Record::Attack(r)) => {
@@ -132,9 +144,9 @@ impl Job<'_> {
 
     /// The model under attack, the number of images, and for each how often at most its gradient is
     /// needed: most attacks are done with an image as soon as they succeed. Nothing for the rest.
-    pub(super) fn passes(&self, n_pixels: usize) -> Option<(&Source, usize, usize)> {
+    pub(super) fn passes(&self, n_pixels: usize) -> Option<(&ModelId, usize, usize)> {
         match self {
-            Self::Training(_) | Self::WorstCase(_) => None,
+            Self::Training(_) | Self::Evaluation(..) | Self::WorstCase(_) => None,
             Self::Census(section, source) => Some((source, section.images.n_images, 1)),
             Self::Attack(section, source, spec) => {
                 Some((source, section.images.n_images, spec.as_dyn().n_passes(n_pixels)))
@@ -161,7 +173,7 @@ fn attack_seconds(record: &Record) -> Option<f64> {
 /// Records all attacks on `source` together, where that was not done before.
 fn join(
     trial: &Trial<'_>,
-    source: &Source,
+    source: &ModelId,
     (records, log): (&[Record], &mut MetricsLog),
 ) -> Result<f64> {
     for record in trial.worst_cases(source)? {

@@ -27,6 +27,11 @@ const SUITE: &str = r#"
     teacher = "teacher"
     grid = { alpha = [0.5], temperature = [1, 4] }
 
+    [[evaluation]]
+    name = "seen"
+    models = ["students"]
+    split = "train"
+
     [census]
     models = ["teacher"]
     n_images = 4
@@ -59,12 +64,13 @@ fn spec(seeds: u64) -> Spec {
 
 fn setting(out: &Path) -> Setting {
     let stop = AtomicBool::new(false).into();
-    Setting { data_dir: None, out: out.into(), device: Device::Cpu, stop }
+    Setting { data_dir: None, out: out.into(), restart: false, device: Device::Cpu, stop }
 }
 
 fn words(job: &Job<'_>) -> String {
     match job {
         Job::Training(training) => training.name.clone(),
+        Job::Evaluation(section, source) => format!("{} {source}", section.name),
         Job::Census(_, source) => format!("census {source}"),
         Job::Attack(section, source, spec) => {
             format!("{} {} {source}", section.name, spec.as_dyn().eps().unwrap())
@@ -82,6 +88,8 @@ fn jobs_come_in_the_order_of_the_file() {
     let want = [
         "teacher".to_owned(),
         "students".into(),
+        "seen students/alpha0.5-t1".into(),
+        "seen students/alpha0.5-t4".into(),
         format!("census {teacher}"),
         format!("fgsm 0.1 {teacher}"),
         format!("fgsm 0.2 {teacher}"),
@@ -128,7 +136,7 @@ fn costs_are_passes_of_images() {
     let costs: Vec<_> = jobs(&spec).iter().map(|job| job.passes(784).map(|c| (c.1, c.2))).collect();
     let fgsm = [Some((6, 1)), Some((6, 1)), Some((1, 1))];
     let want = [
-        &[None, None, Some((4, 1))][..],
+        &[None, None, None, None, Some((4, 1))][..],
         &fgsm,
         &fgsm,
         &[Some((6, 2)), Some((4, 14 * 2 + 1)), None, None],
@@ -158,6 +166,8 @@ fn a_run_goes_on_where_its_records_end() {
     let want = timeless(&whole);
     let count = |event: &str| want.iter().filter(|record| record["event"] == event).count();
     assert_eq!((count("final"), count("census"), count("audit")), (3, 1, 1));
+    let seen: Vec<_> = want.iter().filter(|r| r["event"] == "evaluation").collect();
+    assert_eq!((seen.len(), seen[0]["evaluation"]["total"].as_u64()), (2, Some(60)));
     assert_eq!((count("attack"), count("pictures")), (5 + 1, 2), "five and a worst case");
 
     // As a process leaves it that was stopped at once, and one that was killed after a job.
@@ -190,4 +200,43 @@ fn a_folder_holds_one_run() -> Result<()> {
     assert!(!leftover.exists(), "what a killed process left is swept away");
     stopped.out = folder.path().join("other");
     run(spec(2), &stopped).map(drop)
+}
+
+#[test]
+fn a_run_does_not_go_on_without_what_it_kept() -> Result<()> {
+    let folder = tempfile::tempdir().unwrap();
+    let (out, file) = (folder.path().join("out"), folder.path().join("out/mine.txt"));
+    let mut setting = setting(&out);
+    run(spec(1), &setting)?;
+    let (records, weights) =
+        (timeless(&out), out.join("checkpoints/students-seed0/alpha0.5-t1/model.safetensors"));
+    let bytes = fs::read(&weights).unwrap();
+    fs::write(&file, "mine").unwrap();
+    fs::remove_file(&weights).unwrap();
+    let error = run(spec(1), &setting).unwrap_err();
+    assert!(matches!(&error, Error::Missing { path, .. } if *path == weights), "{error}");
+    assert!(error.to_string().contains("--restart"), "{error}");
+
+    setting.restart = true;
+    run(spec(1), &setting)?;
+    assert_eq!((timeless(&out), fs::read(&weights).unwrap()), (records, bytes));
+    assert_eq!(fs::read_to_string(file).unwrap(), "mine", "only what a run wrote is removed");
+    Ok(())
+}
+
+#[test]
+fn a_training_does_not_begin_again_beside_its_own_records() -> Result<()> {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("out");
+    let setting = setting(&out);
+    run(spec(1), &setting)?;
+    // As after an epoch of the students: their state is there, and no model is done.
+    let metrics = out.join("metrics.jsonl");
+    let text = fs::read_to_string(&metrics).unwrap();
+    let at = |event: &str| text.find(event).unwrap();
+    let end = at("{\"event\":\"final\",\"seed\":0,\"training\":\"students\"");
+    fs::write(&metrics, &text[..end]).unwrap();
+    let error = run(spec(1), &setting).unwrap_err();
+    assert!(error.to_string().contains("students-seed0-state"), "{error}");
+    Ok(())
 }

@@ -7,6 +7,7 @@ mod finish;
 mod folder;
 mod images;
 mod job;
+mod kept;
 mod progress;
 mod setting;
 mod training;
@@ -23,6 +24,7 @@ use crate::suite::Spec;
 use context::Context;
 pub(crate) use folder::Folder;
 pub(crate) use images::Sets;
+use job::Job;
 pub use progress::Progress;
 pub use setting::Setting;
 use setting::device_name;
@@ -39,25 +41,30 @@ pub fn run(spec: Spec, setting: &Setting) -> Result<(Outcome, Report)> {
     let sets = Sets::load(&spec, setting.data_dir.as_deref(), &setting.device)?;
     let check = |training| training::check(training, &spec.normalize, &sets, setting);
     spec.training.iter().try_for_each(check)?;
+    for section in &spec.questions.evaluation {
+        sets.other(section, setting.data_dir.as_deref())?;
+    }
     let spec = spec.with_files(&sets.files());
     let text = spec.to_toml()?;
     let spec_hash = fsx::sha256(text.as_bytes());
+    if setting.restart {
+        Folder::clear(&setting.out)?;
+    }
     let folder = Folder::open(&setting.out, &text)?;
     let mut log = MetricsLog::open(&folder.metrics())?;
-    let outcome = match folder.records()? {
-        records if matches!(records.last(), Some(Record::Done { .. })) => {
-            eprintln!("{}: finished before; the report is written anew", setting.out.display());
-            Outcome::Finished
+    let records = folder.records()?;
+    let (spec, spec_hash) = (&spec, &*spec_hash);
+    let context = Context { spec, sets: &sets, setting, folder: &folder, spec_hash };
+    kept::check(&context, &records)?;
+    let outcome = if matches!(records.last(), Some(Record::Done { .. })) {
+        eprintln!("{}: finished before; the report is written anew", setting.out.display());
+        Outcome::Finished
+    } else {
+        if records.is_empty() {
+            log.append(&Record::Run(provenance(&context)))?;
         }
-        records => {
-            if records.is_empty() {
-                log.append(&Record::Run(provenance(&spec, &sets, setting, &spec_hash)))?;
-            }
-            let (spec, spec_hash) = (&spec, &*spec_hash);
-            let context = Context { spec, sets: &sets, setting, folder: &folder, spec_hash };
-            eta::announce(&context, &records)?;
-            work(&context, &records, &mut log)?
-        }
+        eta::announce(&context, &records)?;
+        work(&context, &records, &mut log)?
     };
     let report = kd_report::write_report(&setting.out)?;
     Ok((outcome, report))
@@ -72,6 +79,9 @@ fn work(context: &Context<'_>, records: &[Record], log: &mut MetricsLog) -> Resu
                 return Ok(Outcome::Interrupted);
             };
             wall_seconds += seconds;
+            if seed == 0 && matches!(job, Job::Training(_)) {
+                tell(context)?;
+            }
         }
     }
     checkpoint::remove(&context.folder.attack_state())?;
@@ -80,7 +90,16 @@ fn work(context: &Context<'_>, records: &[Record], log: &mut MetricsLog) -> Resu
     Ok(Outcome::Finished)
 }
 
-fn provenance(spec: &Spec, sets: &Sets, setting: &Setting, spec_hash: &str) -> RunRecord {
+/// Shows what is known of the first seed while the rest is still to come.
+fn tell(context: &Context<'_>) -> Result<()> {
+    let report = kd_report::write_report(&context.setting.out)?;
+    let path = context.setting.out.join("report.html");
+    eprintln!("so far, also in {}:\n{}", path.display(), kd_report::results_table(&report));
+    Ok(())
+}
+
+fn provenance(context: &Context<'_>) -> RunRecord {
+    let Context { spec, sets, setting, spec_hash, .. } = *context;
     RunRecord {
         suite: spec.suite.clone(),
         preset: spec.preset.clone(),

@@ -13,6 +13,8 @@ pub struct Setting {
     pub data_dir: Option<PathBuf>,
     /// Folder of the results.
     pub out: PathBuf,
+    /// Whether what an earlier run left in the folder of the results is removed first.
+    pub restart: bool,
     /// What it computes on.
     pub device: Device,
     /// Set by SIGINT and SIGTERM.

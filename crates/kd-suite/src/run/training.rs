@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use kd_adv::{AdversarialTraining, AttackSpec};
 use kd_core::ops::Normalize;
-use kd_core::record::Record;
+use kd_core::record::{ModelId, Record};
 use kd_core::{Classifier, Net, Perturb, Result, Stream, checkpoint};
 use kd_train::{
     Cohort, Data, MetricsLog, Outcome, Run, SoftTargetStore, SoftTargets, Student, fit,
@@ -16,7 +16,7 @@ use super::finish::finish;
 use super::images::Sets;
 use super::progress::Progress;
 use super::setting::{Setting, device_name};
-use crate::suite::{self, Source, Teacher, TrainingSpec};
+use crate::suite::{self, Teacher, TrainingSpec};
 use crate::weights;
 
 /// Least time between two checkpoints at ends of epochs, and to one within an epoch.
@@ -154,7 +154,7 @@ pub(super) fn teacher(
         }
         Some(Teacher::Training(name)) => {
             let model = context.spec.training(name)?.student[0].name.clone();
-            context.trained(&Source { training: name.clone(), model }, seed).map(Some)
+            context.trained(&ModelId::new(name, model), seed).map(Some)
         }
     }
 }

@@ -1,13 +1,14 @@
 //! The models that the trainings of a seed end with, under census, attacks and audits.
 
 use kd_adv::{AttackSpec, Examples, Outcome, correct_rows, worst_cases};
-use kd_core::record::{AttackRecord, AuditRecord, AuditVerdict, Record};
+use kd_core::record::{AttackRecord, AuditRecord, AuditVerdict, EvaluationRecord, ModelId, Record};
 use kd_core::{Error, Result, Stream, fsx};
+use kd_train::EvalSet;
 
 use super::context::Context;
 use crate::attack::{Bench, Groups, Models, victim};
 use crate::examples;
-use crate::suite::{AttackSection, AuditSection, CensusSpec, ImagesSpec, Source};
+use crate::suite::{AttackSection, AuditSection, CensusSpec, EvaluationSection, ImagesSpec};
 
 /// The models of one seed.
 #[derive(Clone, Copy)]
@@ -17,16 +18,34 @@ pub(super) struct Trial<'a> {
 }
 
 impl Trial<'_> {
+    /// How good `source` is on other images.
+    pub(super) fn evaluation(
+        &self,
+        section: &EvaluationSection,
+        source: &ModelId,
+    ) -> Result<Record> {
+        let Context { sets, setting, .. } = self.context;
+        let part = sets.other(section, setting.data_dir.as_deref())?;
+        let network = self.context.trained(source, self.seed)?;
+        let set = EvalSet::new(part.in_order(&setting.device)?)?;
+        let evaluation = set.evaluate(&network, None)?;
+        let title = self.context.titled(format!("{} of {source}", section.name), self.seed);
+        eprintln!("{title}: {} of {} right", evaluation.correct, evaluation.total);
+        let (id, name) = (source.clone(), section.name.clone());
+        Ok(Record::Evaluation(EvaluationRecord { seed: self.seed, id, name, evaluation }))
+    }
+
     /// How large the logits and gradients of `source` are.
-    pub(super) fn census(&self, section: &CensusSpec, source: &Source) -> Result<Record> {
+    pub(super) fn census(&self, section: &CensusSpec, source: &ModelId) -> Result<Record> {
         let models = self.models(source, &[])?;
         let record = self.bench(&models, &section.images)?.census()?;
         Ok(Record::Census(record))
     }
 
     /// `source` and those of `others` that are not it.
-    fn models(&self, source: &Source, others: &[Source]) -> Result<Models> {
-        let load = |source: &Source| Ok((source.clone(), self.context.trained(source, self.seed)?));
+    fn models(&self, source: &ModelId, others: &[ModelId]) -> Result<Models> {
+        let load =
+            |source: &ModelId| Ok((source.clone(), self.context.trained(source, self.seed)?));
         let others = others.iter().filter(|other| *other != source).map(load);
         Ok(Models { others: others.collect::<Result<_>>()?, own: load(source)? })
     }
@@ -40,7 +59,7 @@ impl Trial<'_> {
     pub(super) fn attack(
         &self,
         section: &AttackSection,
-        source: &Source,
+        source: &ModelId,
         spec: &AttackSpec,
     ) -> Result<Option<Record>> {
         let is_main = *spec == section.attack;
@@ -63,13 +82,13 @@ impl Trial<'_> {
         Ok(Some(Record::Attack(record)))
     }
 
-    fn title(&self, section: &AttackSection, source: &Source, spec: &AttackSpec) -> String {
+    fn title(&self, section: &AttackSection, source: &ModelId, spec: &AttackSpec) -> String {
         let radius = spec.as_dyn().eps().map_or(String::new(), |eps| format!(" eps {eps}"));
         self.context.titled(format!("{}{radius} on {source}", section.name), self.seed)
     }
 
     /// The first images that the model classifies correctly, if it does any; before and after.
-    pub(super) fn pictures(&self, section: &AttackSection, source: &Source) -> Result<Record> {
+    pub(super) fn pictures(&self, section: &AttackSection, source: &ModelId) -> Result<Record> {
         let models = self.models(source, &[])?;
         let bench = self.bench(&models, &section.images)?;
         let mut rows = correct_rows(&bench.victim, &bench.examples)?;
@@ -85,7 +104,7 @@ impl Trial<'_> {
         Ok(Record::Pictures(record))
     }
 
-    pub(super) fn audit(&self, section: &AuditSection, source: &Source) -> Result<Record> {
+    pub(super) fn audit(&self, section: &AuditSection, source: &ModelId) -> Result<Record> {
         eprintln!("{}: {source}", section.name);
         let models = self.models(source, &section.transfer_from)?;
         let bench = self.bench(&models, &section.images)?;
@@ -94,7 +113,7 @@ impl Trial<'_> {
             let n = bench.examples.len();
             AuditRecord {
                 seed: self.seed,
-                id: source.into(),
+                id: source.clone(),
                 verdict: AuditVerdict::NotRobust,
                 n_images: Some(0),
                 words: format!("Not robust: it classifies none of the {n} images correctly."),
@@ -108,8 +127,8 @@ impl Trial<'_> {
     }
 
     /// All attacks on `source` of one norm and radius together, on the images that they share.
-    pub(super) fn worst_cases(&self, source: &Source) -> Result<Vec<AttackRecord>> {
-        let attacks = self.context.spec.robustness.attack.iter();
+    pub(super) fn worst_cases(&self, source: &ModelId) -> Result<Vec<AttackRecord>> {
+        let attacks = self.context.spec.questions.attack.iter();
         let own: Vec<_> = attacks.filter(|section| section.models.contains(source)).collect();
         let outcomes = own.iter().map(|section| self.outcomes(section, source));
         let outcomes = outcomes.collect::<Result<Vec<_>>>()?;
@@ -126,22 +145,22 @@ impl Trial<'_> {
         }
         for record in &mut records {
             record.seed = self.seed;
-            record.id = source.into();
+            record.id = source.clone();
         }
         Ok(records)
     }
 
     /// What came of an attack at its own radius.
-    fn outcomes(&self, section: &AttackSection, source: &Source) -> Result<Vec<Outcome>> {
+    fn outcomes(&self, section: &AttackSection, source: &ModelId) -> Result<Vec<Outcome>> {
         let file = format!("outcomes/{}.json", self.file_name(section, source));
         self.context.folder.read(&file)?.ok_or_else(|| Error::Missing {
             path: self.context.folder.path().join(file),
-            hint: "remove metrics.jsonl to attack again".into(),
+            hint: "begin the run again with --restart".into(),
         })
     }
 
     /// What the files of an attack on `source` are called.
-    fn file_name(&self, section: &AttackSection, Source { training, model }: &Source) -> String {
+    fn file_name(&self, section: &AttackSection, ModelId { training, model }: &ModelId) -> String {
         format!("{}-{training}-{model}-seed{}", section.name, self.seed)
     }
 

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use kd_adv::{AttackSpec, Audit};
 use kd_core::ops::Normalize;
 use kd_core::{Error, Result, fsx};
-use kd_data::{Augment, DataSpec};
+use kd_data::{Augment, DataSpec, Split};
 use kd_models::ModelSpec;
 use kd_train::{LossSpec, OptimizerSpec, Plan, Schedule, SoftTargets};
 use serde::{Deserialize, Serialize};
@@ -39,6 +39,9 @@ pub struct Suite {
     pub preset: BTreeMap<String, Preset>,
     /// The trainings.
     pub training: Vec<TrainingFile>,
+    /// Trained models on other images than those of the test set.
+    #[serde(default)]
+    pub evaluation: Vec<EvaluationFile>,
     /// How large logits and gradients of trained models are.
     pub census: Option<CensusFile>,
     /// Attacks on trained models.
@@ -186,6 +189,25 @@ pub struct CensusFile {
     pub models: Vec<String>,
     /// Number of test images: the first ones.
     pub n_images: usize,
+}
+
+/// Several models on other images than those of the test set.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EvaluationFile {
+    /// Name, such as `on-blurred`.
+    pub name: String,
+    /// As [`AttackFile::models`].
+    pub models: Vec<String>,
+    /// The data set, of which the classes are those of the suite's; that one unless given.
+    pub data: Option<DataSpec>,
+    /// The part of it.
+    #[serde(default = "test")]
+    pub split: Split,
+}
+
+fn test() -> Split {
+    Split::Test
 }
 
 /// An audit of several models.

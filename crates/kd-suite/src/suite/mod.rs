@@ -2,16 +2,18 @@
 
 mod file;
 mod names;
+mod questions;
 mod resolve;
-mod robustness;
 mod spec;
 
-pub use file::{AttackFile, AuditFile, CensusFile, Grid, Preset, Student, Suite, TrainingFile};
+pub use file::{
+    AttackFile, AuditFile, CensusFile, EvaluationFile, Grid, Preset, Student, Suite, TrainingFile,
+};
 pub use names::{data, model};
 pub use resolve::resolve;
 pub use spec::Spec;
 pub(crate) use spec::{
-    AttackSection, AuditSection, CensusSpec, ImagesSpec, Source, Teacher, TrainingSpec,
+    AttackSection, AuditSection, CensusSpec, EvaluationSection, ImagesSpec, Teacher, TrainingSpec,
 };
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! From a suite file and flags to the full description of a run.
 
+use kd_core::record::ModelId;
 use kd_core::{Error, Result, fsx};
 use kd_report::Claims;
 use kd_train::losses::Distill;
@@ -7,8 +8,8 @@ use kd_train::{LossSpec, Plan};
 
 use super::file::{Grid, Preset, Student, Suite, TrainingFile};
 use super::names::check_name;
-use super::robustness;
-use super::spec::{Source, Spec, Teacher, TrainingSpec};
+use super::questions;
+use super::spec::{Spec, Teacher, TrainingSpec};
 use crate::weights;
 
 /// Expands grids, applies the preset and checks every setting.
@@ -56,10 +57,10 @@ pub fn resolve(suite: &Suite, preset: &str, synthetic: bool, seeds: u64) -> Resu
         holdout: suite.holdout,
         n_train: changes.n_train,
         n_test: changes.n_test,
+        questions: questions::resolve(suite, (&changes, &data), &training)?,
         normalize: suite.normalize.clone().unwrap_or_else(|| data.as_dyn().normalize()),
         data,
         files: Vec::new(),
-        robustness: robustness::resolve(suite, &changes, &training)?,
         training,
     })
 }
@@ -185,9 +186,9 @@ fn check_students(training: &str, students: &[Student]) -> Result<()> {
 }
 
 /// The one model of the earlier training that `file` begins with.
-fn init(file: &TrainingFile, earlier: &[TrainingSpec]) -> Result<Option<Source>> {
+fn init(file: &TrainingFile, earlier: &[TrainingSpec]) -> Result<Option<ModelId>> {
     let Some(name) = &file.init else { return Ok(None) };
-    let source = &robustness::one_source("init", name, earlier)?;
+    let source = &questions::one_source("init", name, earlier)?;
     match earlier.iter().find(|other| other.name == source.training) {
         Some(other) if other.model == file.model => Ok(Some(source.clone())),
         _ => {

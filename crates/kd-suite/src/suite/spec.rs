@@ -1,16 +1,15 @@
 //! A run in full: what `spec.toml` says.
 
-use std::fmt;
 use std::path::PathBuf;
 
 use kd_adv::{AttackSpec, Audit};
 use kd_core::ops::Normalize;
 use kd_core::record::{DataFile, ModelId};
 use kd_core::{Error, Result};
-use kd_data::{Augment, DataSpec};
+use kd_data::{Augment, DataSpec, Split};
 use kd_models::ModelSpec;
 use kd_train::{Plan, SoftTargets};
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use super::file::Student;
 
@@ -32,7 +31,7 @@ pub struct Spec {
     pub(crate) files: Vec<SpecFile>,
     pub(crate) training: Vec<TrainingSpec>,
     #[serde(flatten)]
-    pub(crate) robustness: Robustness,
+    pub(crate) questions: Questions,
 }
 
 /// A file of the data set, by digest.
@@ -56,8 +55,8 @@ pub(crate) struct TrainingSpec {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) soft_targets: Option<SoftTargets>,
     /// The model whose weights are the first ones.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) init: Option<Source>,
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "name")]
+    pub(crate) init: Option<ModelId>,
     pub(crate) student: Vec<Student>,
 }
 
@@ -90,7 +89,11 @@ impl Spec {
     /// Whether models are attacked or audited, in training or afterwards.
     pub fn has_attacks(&self) -> bool {
         let mut students = self.training.iter().flat_map(|training| &training.student);
-        self.robustness != Robustness::default() || students.any(|s| s.perturb.is_some())
+        let Questions { census, attack, audit, .. } = &self.questions;
+        census.is_some()
+            || !attack.is_empty()
+            || !audit.is_empty()
+            || students.any(|s| s.perturb.is_some())
     }
 
     /// The training `name`.
@@ -107,41 +110,20 @@ impl Spec {
     }
 }
 
-/// A model of the run: of each seed, the one that this training ends with; without a training, a
-/// network from elsewhere.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(into = "String")]
-pub(crate) struct Source {
-    /// The training.
-    pub(crate) training: String,
-    /// The model in it.
-    pub(crate) model: String,
+/// Models as text, `training/model`.
+fn names<S: Serializer>(models: &[ModelId], to: S) -> std::result::Result<S::Ok, S::Error> {
+    to.collect_seq(models.iter().map(ModelId::to_string))
 }
 
-impl fmt::Display for Source {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.training.as_str() {
-            "" => f.write_str(&self.model),
-            training => write!(f, "{training}/{}", self.model),
-        }
-    }
-}
-
-impl From<&Source> for ModelId {
-    fn from(source: &Source) -> Self {
-        Self::new(&source.training, &source.model)
-    }
-}
-
-impl From<Source> for String {
-    fn from(source: Source) -> Self {
-        source.to_string()
-    }
+fn name<S: Serializer>(model: &Option<ModelId>, to: S) -> std::result::Result<S::Ok, S::Error> {
+    model.as_ref().map(ModelId::to_string).serialize(to)
 }
 
 /// Everything that is asked of a run's models, in full.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
-pub(crate) struct Robustness {
+pub(crate) struct Questions {
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) evaluation: Vec<EvaluationSection>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) census: Option<CensusSpec>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -154,16 +136,18 @@ pub(crate) struct Robustness {
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(crate) struct ImagesSpec {
     pub(crate) n_images: usize,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) correct_by: Option<Source>,
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "name")]
+    pub(crate) correct_by: Option<ModelId>,
 }
 
 /// One attack, in full.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(crate) struct AttackSection {
     pub(crate) name: String,
-    pub(crate) models: Vec<Source>,
-    pub(crate) transfer_to: Vec<Source>,
+    #[serde(serialize_with = "names")]
+    pub(crate) models: Vec<ModelId>,
+    #[serde(serialize_with = "names")]
+    pub(crate) transfer_to: Vec<ModelId>,
     pub(crate) pictures: usize,
     pub(crate) images: ImagesSpec,
     pub(crate) attack: AttackSpec,
@@ -171,10 +155,21 @@ pub(crate) struct AttackSection {
     pub(crate) curve: Vec<AttackSpec>,
 }
 
+/// One evaluation, in full.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(crate) struct EvaluationSection {
+    pub(crate) name: String,
+    #[serde(serialize_with = "names")]
+    pub(crate) models: Vec<ModelId>,
+    pub(crate) data: DataSpec,
+    pub(crate) split: Split,
+}
+
 /// A census, in full.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(crate) struct CensusSpec {
-    pub(crate) models: Vec<Source>,
+    #[serde(serialize_with = "names")]
+    pub(crate) models: Vec<ModelId>,
     pub(crate) images: ImagesSpec,
 }
 
@@ -182,8 +177,10 @@ pub(crate) struct CensusSpec {
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(crate) struct AuditSection {
     pub(crate) name: String,
-    pub(crate) models: Vec<Source>,
-    pub(crate) transfer_from: Vec<Source>,
+    #[serde(serialize_with = "names")]
+    pub(crate) models: Vec<ModelId>,
+    #[serde(serialize_with = "names")]
+    pub(crate) transfer_from: Vec<ModelId>,
     pub(crate) images: ImagesSpec,
     pub(crate) audit: Audit,
 }

@@ -152,7 +152,7 @@ fn attacks_must_not_write_the_same_files() {
     };
     let trainings = SUITE.to_owned() + &training("b") + &training("a-b");
     let both = |one: &str, two: &str| trainings.clone() + &attack(one, "b") + &attack(two, "a-b");
-    assert_eq!(resolved(&both("fgsm", "fgsm-a"), "x").unwrap().robustness.attack.len(), 2);
+    assert_eq!(resolved(&both("fgsm", "fgsm-a"), "x").unwrap().questions.attack.len(), 2);
     let error = resolved(&both("fgsm-a", "fgsm"), "x").unwrap_err().to_string();
     assert!(error.contains("`attack.name`") && error.contains("`fgsm-a-b-x`"), "{error}");
 }

@@ -1,26 +1,33 @@
-//! What a suite says of robustness: attacks, censuses and audits of the models that it trains.
+//! What a suite asks of the models that it trains: evaluations, attacks, censuses and audits.
 
 use kd_adv::at_radii;
+use kd_core::record::ModelId;
 use kd_core::{Error, Result};
+use kd_data::DataSpec;
 
-use super::file::{AttackFile, AuditFile, CensusFile, Preset, Student, Suite};
+use super::file::{AttackFile, AuditFile, CensusFile, EvaluationFile, Preset, Student, Suite};
 use super::names::check_name;
 use super::spec::{
-    AttackSection, AuditSection, CensusSpec, ImagesSpec, Robustness, Source, TrainingSpec,
+    AttackSection, AuditSection, CensusSpec, EvaluationSection, ImagesSpec, Questions, TrainingSpec,
 };
 
 /// Applies the preset and checks every setting and name. Models that the preset does not train are
 /// left out.
 pub(super) fn resolve(
     suite: &Suite,
-    preset: &Preset,
+    (preset, data): (&Preset, &DataSpec),
     trainings: &[TrainingSpec],
-) -> Result<Robustness> {
+) -> Result<Questions> {
     let names: Vec<&str> = suite.attack.iter().map(|attack| attack.name.as_str()).collect();
     let attacks = chosen("attacks", &names, preset.attacks.as_deref())?;
     let names: Vec<&str> = suite.audit.iter().map(|audit| audit.name.as_str()).collect();
     let audits = chosen("audits", &names, preset.audits.as_deref())?;
-    let context = Context { suite, preset, trainings };
+    let names: Vec<&str> = suite.evaluation.iter().map(|file| file.name.as_str()).collect();
+    chosen("evaluation", &names, None)?;
+    let context = Context { suite, preset, data, trainings };
+    let evaluation = suite.evaluation.iter().map(|file| context.evaluation(file));
+    let mut evaluation = evaluation.collect::<Result<Vec<_>>>()?;
+    evaluation.retain(|section| !section.models.is_empty());
     let census = suite.census.as_ref().map(|file| context.census(file)).transpose()?;
     let attack = attacks.into_iter().map(|i| context.attack(&suite.attack[i]));
     let mut attack = attack.collect::<Result<Vec<_>>>()?;
@@ -28,14 +35,14 @@ pub(super) fn resolve(
     check_files(&attack)?;
     let audit = audits.into_iter().map(|i| context.audit(&suite.audit[i]));
     let audit = audit.collect::<Result<Vec<_>>>()?;
-    let mut audited: Vec<&Source> = Vec::new();
+    let mut audited: Vec<&ModelId> = Vec::new();
     for source in audit.iter().flat_map(|section| &section.models) {
         if audited.contains(&source) {
             return Err(Error::config("audit.models", format!("`{source}` is audited twice")));
         }
         audited.push(source);
     }
-    Ok(Robustness { census, attack, audit })
+    Ok(Questions { evaluation, census, attack, audit })
 }
 
 /// Files of outcomes and pictures are named by attack and model, joined by `-`: two of them must not
@@ -43,7 +50,7 @@ pub(super) fn resolve(
 fn check_files(attacks: &[AttackSection]) -> Result<()> {
     let mut seen: Vec<String> = Vec::new();
     for attack in attacks {
-        for Source { training, model } in &attack.models {
+        for ModelId { training, model } in &attack.models {
             let file = format!("{}-{training}-{model}", attack.name);
             if seen.contains(&file) {
                 let reason = format!("two attacks would write files called `{file}`");
@@ -75,6 +82,7 @@ fn chosen(field: &str, names: &[&str], wanted: Option<&[String]>) -> Result<Vec<
 struct Context<'a> {
     suite: &'a Suite,
     preset: &'a Preset,
+    data: &'a DataSpec,
     trainings: &'a [TrainingSpec],
 }
 
@@ -96,6 +104,15 @@ impl Context<'_> {
             images: self.images(file.n_images, file.correct_by.as_deref())?,
             attack: file.attack.clone(),
             curve: at_radii(&file.attack, &radii)?,
+        })
+    }
+
+    fn evaluation(&self, file: &EvaluationFile) -> Result<EvaluationSection> {
+        Ok(EvaluationSection {
+            name: file.name.clone(),
+            models: self.models("evaluation.models", &file.models)?,
+            data: file.data.as_ref().unwrap_or(self.data).clone(),
+            split: file.split,
         })
     }
 
@@ -125,15 +142,15 @@ impl Context<'_> {
         Ok(ImagesSpec { n_images, correct_by: Some(source) })
     }
 
-    fn models(&self, field: &str, names: &[String]) -> Result<Vec<Source>> {
+    fn models(&self, field: &str, names: &[String]) -> Result<Vec<ModelId>> {
         if names.is_empty() {
             return Err(Error::config(field, "name at least one model"));
         }
         self.sources(field, names)
     }
 
-    fn sources(&self, field: &str, names: &[String]) -> Result<Vec<Source>> {
-        let mut found: Vec<Source> = Vec::new();
+    fn sources(&self, field: &str, names: &[String]) -> Result<Vec<ModelId>> {
+        let mut found: Vec<ModelId> = Vec::new();
         for name in names.iter().filter(|name| !self.is_left_out(name)) {
             for source in sources(field, name, self.trainings)? {
                 if found.contains(&source) {
@@ -154,7 +171,7 @@ impl Context<'_> {
 }
 
 /// The one model that `name` stands for.
-pub(super) fn one_source(field: &str, name: &str, trainings: &[TrainingSpec]) -> Result<Source> {
+pub(super) fn one_source(field: &str, name: &str, trainings: &[TrainingSpec]) -> Result<ModelId> {
     match &sources(field, name, trainings)?[..] {
         [source] => Ok(source.clone()),
         _ => Err(Error::config(field, format!("`{name}` has several models"))),
@@ -162,17 +179,14 @@ pub(super) fn one_source(field: &str, name: &str, trainings: &[TrainingSpec]) ->
 }
 
 /// The models that `name` stands for: `training/model`, or all of a training.
-fn sources(field: &str, name: &str, trainings: &[TrainingSpec]) -> Result<Vec<Source>> {
+fn sources(field: &str, name: &str, trainings: &[TrainingSpec]) -> Result<Vec<ModelId>> {
     let pairs = trainings.iter().flat_map(|spec| spec.student.iter().map(move |s| (spec, s)));
-    let source = |(spec, s): (&TrainingSpec, &Student)| Source {
-        training: spec.name.clone(),
-        model: s.name.clone(),
-    };
-    let all: Vec<Source> = pairs.map(source).collect();
-    let named = |source: &&Source| source.training == name || source.to_string() == name;
-    let found: Vec<Source> = all.iter().filter(named).cloned().collect();
+    let id = |(spec, s): (&TrainingSpec, &Student)| ModelId::new(&spec.name, &s.name);
+    let all: Vec<ModelId> = pairs.map(id).collect();
+    let named = |source: &&ModelId| source.training == name || source.to_string() == name;
+    let found: Vec<ModelId> = all.iter().filter(named).cloned().collect();
     if found.is_empty() {
-        let known: Vec<String> = all.iter().map(Source::to_string).collect();
+        let known: Vec<String> = all.iter().map(ModelId::to_string).collect();
         let reason = format!("`{name}` is none of the models {}", known.join(", "));
         return Err(Error::config(field, reason));
     }
