@@ -68,3 +68,33 @@ pub(crate) fn section(report: &Report) -> Option<Section> {
     let columns = Column::plain(&["model", "top-1", "NLL", "ECE"]);
     Section::of_table("On other images", Table { caption, columns, rows: rows.collect() })
 }
+
+#[cfg(test)]
+mod tests {
+    use kd_core::record::{EvaluationRecord, Record, RunRecord};
+
+    use super::*;
+
+    fn record(name: &str, model: &str, seed: u64, correct: usize) -> Record {
+        let evaluation =
+            Evaluation { total: 10, correct, top1: correct as f64 / 10.0, ..Evaluation::default() };
+        let (id, name) = (ModelId::new("t", model), name.into());
+        Record::Evaluation(EvaluationRecord { seed, id, name, evaluation })
+    }
+
+    #[test]
+    fn evaluations_are_grouped_by_name_and_averaged_over_seeds() {
+        let run = Run::group(vec![
+            Record::Run(RunRecord::default()),
+            record("noisy", "a", 0, 4),
+            record("noisy", "b", 0, 7),
+            record("seen", "a", 0, 9),
+            record("noisy", "a", 1, 6),
+        ]);
+        let all = of(&run.unwrap());
+        let names: Vec<_> = all.iter().map(|one| (&*one.name, &*one.id.model)).collect();
+        assert_eq!(names, [("noisy", "a"), ("noisy", "b"), ("seen", "a")]);
+        assert_eq!((all[0].top1.mean, all[0].top1.n), (0.5, 2));
+        assert_eq!(all[0].evaluation.errors.mean, 5.0);
+    }
+}
