@@ -11,7 +11,7 @@ use kd_data::{Augment, Dataset, Loader, SyntheticDigits};
 use kd_models::{Mlp, ModelSpec};
 use kd_train::losses::Distill;
 use kd_train::{
-    Cohort, Counters, Data, EvalSet, LossSpec, MetricsLog, OptimizerSpec, Outcome, Plan, Run,
+    Cohort, Counters, Data, EvalSet, Keep, LossSpec, MetricsLog, OptimizerSpec, Outcome, Plan, Run,
     Schedule, Student, fit,
 };
 use serde_json::Value;
@@ -109,6 +109,8 @@ pub(crate) fn plan() -> Plan {
         schedule: Schedule::Exponential { gamma: 0.5 },
         eval_every: 1,
         eval_every_steps: Some(3),
+        keep: Keep::Last,
+        patience: None,
     }
 }
 

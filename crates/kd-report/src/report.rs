@@ -88,7 +88,10 @@ pub struct ModelSummary {
     pub omitted_class: Option<u32>,
     /// Seeds that ended.
     pub seeds: Vec<u64>,
-    /// Accuracy after the last epoch.
+    /// The epoch whose weights were kept, where held-out images chose it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub chosen_epoch: Option<Stat>,
+    /// Accuracy after the last epoch, or after the chosen one.
     pub last: Stat,
     /// Best accuracy over the epochs, chosen on the test set.
     pub best: Stat,
@@ -234,7 +237,9 @@ impl ModelSummary {
     pub fn objective(&self) -> String {
         let attack = self.perturb.as_ref();
         let attack = attack.map(|attack| format!("on images of {}", attack.kind.name()));
-        objective(&self.loss).into_iter().chain(attack).collect::<Vec<_>>().join(", ")
+        let chosen = self.chosen_epoch.as_ref();
+        let chosen = chosen.map(|at| format!("epoch {} by held-out images", at.mean));
+        objective(&self.loss).into_iter().chain(attack).chain(chosen).collect::<Vec<_>>().join(", ")
     }
 }
 
@@ -270,6 +275,7 @@ fn summary(model: &ModelRuns) -> Option<ModelSummary> {
         n_train: first.n_train,
         omitted_class: first.omitted_class,
         seeds: model.finals.keys().copied().collect(),
+        chosen_epoch: over_some(model.finals.values().map(|f| f.chosen_epoch.map(|e| e as f64))),
         last: stat(&|f| f.last.top1)?,
         best: stat(&|f| f.best_top1)?,
         best_epoch: stat(&|f| f.best_epoch as f64)?,

@@ -8,6 +8,7 @@ use kd_core::ops::OptimizerSpec;
 use kd_core::{Batch, Classifier, Error, Mode, Perturb, Result, Stream, checkpoint};
 use serde::{Deserialize, Serialize};
 
+use crate::choice::{Choice, Seen};
 use crate::losses::{Loss, LossInput};
 use crate::optimizer::{Optimize, Optimizer};
 use crate::progress::Clock;
@@ -36,6 +37,10 @@ pub struct Student {
     pub(crate) point: Tally,
     /// Best accuracy on the test set so far, and the first epoch that reached it.
     pub(crate) best: Best,
+    /// The epoch that the held-out images choose.
+    pub(crate) choice: Choice,
+    /// Whether it has stopped before the last epoch.
+    pub(crate) rests: bool,
 }
 
 /// The best evaluation on the test set.
@@ -56,13 +61,32 @@ impl Student {
         let optimizer = Box::new(Optimizer::new(optimizer, model.params()));
         let (epoch, point, best) = (Tally::default(), Tally::default(), Best::default());
         let (name, loss, perturb) = (name.into(), Box::new(loss), None);
-        let (n_steps, unread) = (0, None);
-        Self { name, model, loss, perturb, optimizer, n_steps, unread, epoch, point, best }
+        let (n_steps, unread, choice, rests) = (0, None, Choice::default(), false);
+        Self {
+            name,
+            model,
+            loss,
+            perturb,
+            optimizer,
+            n_steps,
+            unread,
+            epoch,
+            point,
+            best,
+            choice,
+            rests,
+        }
     }
 
     /// Best accuracy on the test set so far, and the first epoch that reached it.
     pub fn best(&self) -> (f64, u64) {
         (self.best.top1, self.best.epoch)
+    }
+
+    /// The epoch, counted from 1, whose weights the student has in the end: that which the held-out
+    /// images choose, if the plan says so.
+    pub fn chosen_epoch(&self) -> Option<u64> {
+        (!self.choice.weights.is_empty()).then_some(self.choice.seen.epoch)
     }
 
     /// One step: (perturb), forward, objective, backward, optimizer. Returns the loss, where it was
@@ -186,6 +210,10 @@ struct StudentState {
     epoch: Tally,
     point: Tally,
     best: Best,
+    #[serde(default)]
+    chosen: Seen,
+    #[serde(default)]
+    rests: bool,
 }
 
 impl Cohort {
@@ -230,6 +258,16 @@ impl Cohort {
         Ok(())
     }
 
+    /// Whether no student has a step to make any more.
+    pub(crate) fn is_done(&self, n_epochs: u64) -> bool {
+        self.epoch >= n_epochs || self.students.iter().all(|student| student.rests)
+    }
+
+    /// The students that still learn.
+    pub(crate) fn learning(&mut self) -> impl Iterator<Item = &mut Student> {
+        self.students.iter_mut().filter(|student| !student.rests)
+    }
+
     /// Wall time spent in training so far, in seconds.
     pub fn seconds(&self) -> f64 {
         self.seconds + self.clock.seconds()
@@ -263,6 +301,8 @@ impl Cohort {
             tensors.extend(params.into_iter().map(|(name, t)| (own("model", &name), t)));
             let state = student.optimizer.tensors()?;
             tensors.extend(state.into_iter().map(|(name, t)| (own("optimizer", &name), t)));
+            let chosen = &student.choice.weights;
+            tensors.extend(chosen.iter().map(|(name, t)| (own("chosen", name), t.clone())));
         }
         let students = self.students.iter().map(|student| StudentState {
             name: student.name.clone(),
@@ -270,6 +310,8 @@ impl Cohort {
             epoch: student.epoch,
             point: student.point,
             best: student.best,
+            chosen: student.choice.seen,
+            rests: student.rests,
         });
         let state = CohortState {
             spec_hash: spec_hash.into(),
@@ -313,7 +355,9 @@ impl Cohort {
             student.optimizer.load(&optimizer)?;
             student.n_steps = saved.n_steps;
             (student.epoch, student.point) = (saved.epoch, saved.point);
-            student.best = saved.best;
+            (student.best, student.rests) = (saved.best, saved.rests);
+            let weights = below(&tensors, &format!("{}/chosen/", saved.name));
+            student.choice = Choice { seen: saved.chosen, weights };
         }
         (self.epoch, self.step) = (state.epoch, state.step);
         (self.seconds, self.clock) = (state.seconds, state.clock);

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use kd_core::{BatchSource, Classifier, Result, Stream};
+use kd_core::{BatchSource, Classifier, Error, Result, Stream};
 
 use crate::cohort::Cohort;
 use crate::evaluate::EvalSet;
@@ -70,6 +70,10 @@ impl<'a> Course<'a> {
     pub(crate) fn new(plan: &'a Plan, data: Data<'a>, cohort: &Cohort) -> Result<Self> {
         plan.check()?;
         cohort.check(data.teacher)?;
+        if plan.needs_holdout() && data.holdout.is_none() {
+            let reason = "an epoch is chosen by held-out images, and none are set aside";
+            return Err(Error::config("holdout", reason));
+        }
         let n_steps = plan.n_steps(data.train.n_samples());
         let store = data.soft_targets.as_ref();
         let taps = cohort.teacher_taps();

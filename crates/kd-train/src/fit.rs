@@ -26,7 +26,7 @@ use crate::step::{Prepared, settle, train_step};
 pub fn fit(cohort: &mut Cohort, plan: &Plan, data: Data<'_>, run: &mut Run<'_>) -> Result<Outcome> {
     let course = Course::new(plan, data, cohort)?;
     let mut saved = Saved { at: Instant::now(), cost: Duration::ZERO };
-    while cohort.epoch < plan.n_epochs {
+    while !cohort.is_done(plan.n_epochs) {
         let epoch = cohort.epoch;
         let order = data.train.order(epoch);
         let todo: Vec<_> = order.chunks(plan.batch_size).skip(cohort.step as usize).collect();
@@ -55,14 +55,19 @@ pub fn fit(cohort: &mut Cohort, plan: &Plan, data: Data<'_>, run: &mut Run<'_>) 
             }
         }
         end_epoch(cohort, &course, run)?;
-        let stopped = run.stop.load(Ordering::Relaxed) && cohort.epoch < plan.n_epochs;
-        if stopped || cohort.epoch == plan.n_epochs || saved.is_old(run.checkpoint_every) {
+        let done = cohort.is_done(plan.n_epochs);
+        let stopped = run.stop.load(Ordering::Relaxed) && !done;
+        if stopped || done || saved.is_old(run.checkpoint_every) {
             saved = save(cohort, run)?;
         }
         if stopped {
             return Ok(Outcome::Interrupted);
         }
     }
+    cohort
+        .students
+        .iter()
+        .try_for_each(|student| student.choice.restore(student.model.params()))?;
     Ok(Outcome::Finished)
 }
 

@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod choice;
 mod cohort;
 pub mod correction;
 mod course;
@@ -21,6 +22,7 @@ mod teacher;
 #[cfg(test)]
 mod testing;
 
+pub use choice::Keep;
 pub use cohort::{Cohort, Student};
 pub use course::{Data, Outcome, Run};
 pub use evaluate::{EvalSet, logits};

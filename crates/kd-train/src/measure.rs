@@ -77,7 +77,7 @@ fn append_points(
     course: &Course<'_>,
     run: &mut Run<'_>,
 ) -> Result<()> {
-    for (student, test) in cohort.students.iter().zip(tests) {
+    for (student, test) in learning(cohort).zip(tests) {
         let point = cohort.curve_point(student, test, course.n_steps);
         run.metrics.append(&Record::Curve(point))?;
     }
@@ -106,21 +106,30 @@ pub(crate) fn end_epoch(cohort: &mut Cohort, course: &Course<'_>, run: &mut Run<
     if plan.eval_every_steps.is_some() {
         append_points(cohort, &tests, course, run)?;
     }
-    for (i, student) in cohort.students.iter().enumerate() {
+    for (i, student) in learning(cohort).enumerate() {
         let record = cohort.epoch_record(student, tests.get(i), holdouts.get(i), learning_rate);
         run.metrics.append(&Record::Epoch(record))?;
     }
-    for (i, student) in cohort.students.iter_mut().enumerate() {
+    let epoch = cohort.epoch;
+    for (i, student) in cohort.learning().enumerate() {
         student.epoch = Default::default();
         if let Some(test) = tests.get(i).filter(|test| test.top1 > student.best.top1) {
-            student.best = Best { top1: test.top1, epoch: cohort.epoch };
+            student.best = Best { top1: test.top1, epoch };
+        }
+        if let Some(held_out) = holdouts.get(i).filter(|_| plan.needs_holdout()) {
+            student.choice.note(held_out, epoch, (student.model.params(), plan.keep))?;
+            student.rests = student.choice.is_over(epoch, plan.patience);
         }
     }
     cohort.seconds += std::mem::take(&mut cohort.clock).seconds();
     Ok(())
 }
 
+fn learning(cohort: &Cohort) -> impl Iterator<Item = &Student> {
+    cohort.students.iter().filter(|student| !student.rests)
+}
+
 /// Evaluates the students one after another: each has a batch for every thread.
 fn evaluate(cohort: &Cohort, set: &EvalSet) -> Result<Vec<Evaluation>> {
-    cohort.students.iter().map(|student| set.evaluate(&*student.model, None)).collect()
+    learning(cohort).map(|student| set.evaluate(&*student.model, None)).collect()
 }

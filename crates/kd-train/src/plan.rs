@@ -4,6 +4,7 @@ use kd_core::ops::OptimizerSpec;
 use kd_core::{Error, Result};
 use serde::{Deserialize, Serialize};
 
+use crate::choice::Keep;
 use crate::schedule::{At, Schedule};
 
 /// How long and how fast to train.
@@ -29,6 +30,13 @@ pub struct Plan {
     /// whose end there is one as well; without it there is no curve.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub eval_every_steps: Option<u64>,
+    /// Which epoch's weights the training ends with.
+    #[serde(default, skip_serializing_if = "Keep::is_last")]
+    pub keep: Keep,
+    /// Epochs without a better evaluation on the held-out images after which a student stops; without
+    /// it none does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub patience: Option<u64>,
 }
 
 fn one() -> u64 {
@@ -46,6 +54,8 @@ impl Plan {
             schedule: Schedule::default(),
             eval_every: 1,
             eval_every_steps: None,
+            keep: Keep::Last,
+            patience: None,
         }
     }
 
@@ -59,6 +69,7 @@ impl Plan {
             ("batch_size", self.batch_size as u64),
             ("eval_every", self.eval_every),
             ("eval_every_steps", self.eval_every_steps.unwrap_or(1)),
+            ("patience", self.patience.unwrap_or(1)),
         ] {
             if value == 0 {
                 return Err(Error::config(field, "must be at least 1"));
@@ -70,6 +81,11 @@ impl Plan {
         }
         self.optimizer.as_dyn().check()?;
         self.schedule.check(self.n_epochs)
+    }
+
+    /// Whether anything is chosen by held-out images.
+    pub fn needs_holdout(&self) -> bool {
+        self.keep == Keep::BestHeldOut || self.patience.is_some()
     }
 
     /// The learning rate of step `step` of epoch `epoch`, both counted from 0, of `n_steps` an epoch.

@@ -53,12 +53,13 @@ pub fn train_step(
     };
     if batch.images.device().is_cuda() {
         // One GPU: threads that ask it for work at the same time wait for each other.
-        return cohort.students.iter_mut().try_for_each(step);
+        return cohort.learning().try_for_each(step);
     }
     // No more at once than there are threads: a thread that waits within one student's operation
     // would begin with another student, until the activations of all are in memory together.
-    let mut groups = cohort.students.chunks_mut(rayon::current_num_threads());
-    groups.try_for_each(|group| group.par_iter_mut().try_for_each(step))
+    let mut learning: Vec<&mut Student> = cohort.learning().collect();
+    let mut groups = learning.chunks_mut(rayon::current_num_threads());
+    groups.try_for_each(|group| group.par_iter_mut().try_for_each(|student| step(student)))
 }
 
 /// Reads what the students' GPU has counted, where there is one.

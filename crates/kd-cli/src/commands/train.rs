@@ -11,7 +11,7 @@ use kd_core::{Error, Result};
 use kd_data::Augment;
 use kd_models::ModelSpec;
 use kd_train::losses::{Distill, LabelSmoothing, Labels};
-use kd_train::{LossSpec, OptimizerSpec, Plan, Schedule};
+use kd_train::{Keep, LossSpec, OptimizerSpec, Plan, Schedule};
 
 use super::setting::{Compute, DataDir, NormalizeArgs, words};
 use kd_suite::{Student, Suite, TrainingFile, data, model, resolve};
@@ -73,6 +73,12 @@ pub(crate) struct Args {
     /// Steps between points of the learning curve
     #[arg(long, value_name = "N")]
     eval_every_steps: Option<u64>,
+    /// Keep the weights of the epoch that is best on the images that --holdout sets aside
+    #[arg(long, requires = "holdout")]
+    keep_best: bool,
+    /// Stop after so many epochs without a better one on those images
+    #[arg(long, value_name = "EPOCHS", requires = "holdout")]
+    patience: Option<u64>,
     /// Crop out of the image padded by so many pixels
     #[arg(long, default_value_t = 2, value_name = "PIXELS")]
     crop_padding: usize,
@@ -196,5 +202,7 @@ fn plan(args: &Args) -> Plan {
         schedule: args.schedule,
         eval_every: args.eval_every,
         eval_every_steps: args.eval_every_steps,
+        keep: if args.keep_best { Keep::BestHeldOut } else { Keep::Last },
+        patience: args.patience,
     }
 }

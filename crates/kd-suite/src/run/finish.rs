@@ -72,6 +72,7 @@ fn students(
             best_top1,
             best_epoch,
             holdout_top1: holdout.map(|h| h.top1),
+            chosen_epoch: student.chosen_epoch(),
             seconds: cohort.seconds(),
         };
         eprintln!("{}: {}", training.name, summary(&record));
@@ -148,8 +149,9 @@ fn summary(record: &FinalRecord) -> String {
     let percent = |x: f64| format!("{:.2} %", 100.0 * x);
     let holdout =
         record.holdout_top1.map_or(String::new(), |h| format!(", held out {}", percent(h)));
+    let kept = record.chosen_epoch.map_or("the last epoch".into(), |e| format!("epoch {e}, kept"));
     format!(
-        "{}: {} at the last epoch, best {} at epoch {}{holdout}",
+        "{}: {} at {kept}, best {} at epoch {}{holdout}",
         record.id.model,
         percent(record.last.top1),
         percent(record.best_top1),

@@ -8,6 +8,7 @@ use kd_core::record::{self, CurveRecord, EpochRecord, Record};
 use kd_core::{BatchSource, Classifier, Error, Mode, Perturb, Stream};
 
 use super::*;
+use crate::choice::Keep;
 use crate::cohort::Student;
 use crate::evaluate::EvalSet;
 use crate::losses::{Distill, LossSpec};
@@ -27,7 +28,15 @@ fn plan() -> Plan {
         schedule: Schedule::Exponential { gamma: 0.5 },
         eval_every: 1,
         eval_every_steps: Some(4),
+        keep: Keep::Last,
+        patience: None,
     }
+}
+
+/// Eight epochs, the weights of the best of them, and no end before.
+fn choosing() -> Plan {
+    let schedule = Schedule::default();
+    Plan { n_epochs: 8, learning_rate: 0.3, schedule, keep: Keep::BestHeldOut, ..plan() }
 }
 
 const N_IMAGES: usize = 43;
@@ -65,6 +74,7 @@ struct Lab<'a> {
     identity: Option<&'static str>,
     top_k: usize,
     probe: Option<(u64, Action)>,
+    has_holdout: bool,
 }
 
 impl<'a> Lab<'a> {
@@ -77,6 +87,7 @@ impl<'a> Lab<'a> {
             identity: None,
             top_k: 6,
             probe: None,
+            has_holdout: false,
         }
     }
 
@@ -101,11 +112,13 @@ impl<'a> Lab<'a> {
         metrics.truncate(n_bytes.unwrap_or(0))?;
         let test = EvalSet::new(Arc::new(Dots::new(30)))?;
         let targets = SoftTargets { top_k: self.top_k };
+        let holdout =
+            self.has_holdout.then(|| EvalSet::new(Arc::new(Dots::new(17)))).transpose()?;
         let store = |identity| SoftTargetStore { targets, folder: self.folder, identity };
         let data = Data {
             train: &self.source,
             test: &test,
-            holdout: None,
+            holdout: holdout.as_ref(),
             teacher: Some(&self.teacher),
             soft_targets: self.identity.map(store),
         };
@@ -292,4 +305,58 @@ fn few_classes_teach_nearly_the_same() {
     assert_eq!(short, whole(lab(2, Some("dots"))), "computed or read, the bits are the same");
     assert_eq!(short[0], plain[0], "the other student has no teacher");
     assert_ne!(short[1], plain[1]);
+}
+
+#[test]
+fn the_weights_that_are_kept_are_those_of_the_epoch_that_held_out_images_choose() {
+    let folder = tempfile::tempdir().unwrap();
+    let (cohort, _) =
+        Lab { plan: choosing(), has_holdout: true, ..Lab::new(folder.path()) }.whole();
+    let chosen: Vec<u64> = cohort.students.iter().map(|s| s.chosen_epoch().unwrap()).collect();
+    assert!(chosen.iter().any(|epoch| *epoch < 8), "one of them is not the last: {chosen:?}");
+    for (i, n_epochs) in chosen.into_iter().enumerate() {
+        let folder = tempfile::tempdir().unwrap();
+        let plan = Plan { n_epochs, keep: Keep::Last, ..choosing() };
+        let (shorter, _) = Lab { plan, ..Lab::new(folder.path()) }.whole();
+        assert_eq!(weights(&cohort)[i], weights(&shorter)[i]);
+        assert_eq!(shorter.students[i].chosen_epoch(), None);
+    }
+}
+
+#[test]
+fn a_choice_survives_a_kill() {
+    let folder = tempfile::tempdir().unwrap();
+    let plan = Plan { patience: Some(2), ..choosing() };
+    let lab = Lab { plan: plan.clone(), has_holdout: true, ..Lab::new(folder.path()) };
+    let (cohort, records) = lab.whole();
+    for at in [13, 20, 25, 31] {
+        let folder = tempfile::tempdir().unwrap();
+        let lab =
+            |probe| Lab { probe, plan: plan.clone(), has_holdout: true, ..Lab::new(folder.path()) };
+        // A student that has stopped is not killed.
+        let _ = lab(Some((at, Action::Die))).train(&AtomicBool::new(false));
+        let (again, again_records) = lab(None).whole();
+        assert_eq!(weights(&again), weights(&cohort), "step {at}");
+        assert_eq!(again_records, records, "step {at}");
+    }
+}
+
+#[test]
+fn a_student_stops_when_nothing_gets_better() {
+    let folder = tempfile::tempdir().unwrap();
+    // So slow that the network stays what it is.
+    let plan = Plan { learning_rate: 1e-30, patience: Some(2), ..choosing() };
+    let lab = Lab { plan, has_holdout: true, ..Lab::new(folder.path()) };
+    let (cohort, _) = lab.whole();
+    assert_eq!(cohort.place(), (3, 0), "the first epoch, and two more");
+    assert_eq!(lab.epochs().len(), 6);
+    assert_eq!(cohort.students[0].chosen_epoch(), Some(1));
+}
+
+#[test]
+fn a_choice_needs_held_out_images() {
+    let folder = tempfile::tempdir().unwrap();
+    let lab = Lab { plan: choosing(), ..Lab::new(folder.path()) };
+    let error = lab.train(&AtomicBool::new(false)).err().unwrap();
+    assert!(matches!(&error, Error::Config { field, .. } if field == "holdout"), "{error}");
 }
