@@ -123,7 +123,7 @@ fn candle_student(name: &str, attack: Option<AttackSpec>) -> Student {
     let model = nn::Module::new(candle_nn::func(forward), &varmap, 10).unwrap();
     let mut student = student(name, attack);
     model.params().load(&student.model.params().tensors()).unwrap();
-    student.model = Box::new(model);
+    student.model = Arc::new(model);
     student
 }
 

@@ -80,6 +80,23 @@ pub trait Classifier: Send + Sync {
         }
     }
 
+    /// What the part of the network that training does not change makes of the images, `(N, ...)`;
+    /// nothing where there is no such part before all that learns.
+    ///
+    /// # Errors
+    /// As [`Classifier::forward`].
+    fn features(&self, _pixels: &Tensor) -> Result<Option<Tensor>> {
+        Ok(None)
+    }
+
+    /// Logits, the same bits as [`Classifier::forward`]'s, from what [`Classifier::features`] gave.
+    ///
+    /// # Errors
+    /// [`crate::Error::Shape`] for other features; [`Error::Config`] where there are none.
+    fn forward_features(&self, _features: &Tensor, _mode: Mode) -> Result<Tensor> {
+        Err(Error::config("features", "no part of this network is frozen"))
+    }
+
     /// Names of the parts whose outputs can be asked for.
     fn tap_names(&self) -> Vec<String> {
         Vec::new()

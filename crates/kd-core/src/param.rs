@@ -6,7 +6,7 @@
 //! products. What candle's own graph computes for a parameter is added to the same buffer
 //! ([`Params::take_up`]), so that networks of any origin, and mixtures, train alike.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -158,6 +158,15 @@ impl Params {
         let buffer = Var::from_tensor(value)?;
         self.buffers.insert(name.into(), buffer.clone());
         Ok(buffer)
+    }
+
+    /// Makes the parameters `names` buffers: they keep their values.
+    pub(crate) fn freeze(&mut self, names: &BTreeSet<String>) {
+        for name in names {
+            if let Some(param) = self.params.remove(name) {
+                self.buffers.insert(name.clone(), param.var);
+            }
+        }
     }
 
     fn check_free(&self, name: &str) -> Result<()> {

@@ -2,25 +2,26 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use std::sync::Arc;
 
 use candle_core::{Device, Tensor};
 use kd_core::ops::OptimizerSpec;
-use kd_core::{Batch, Classifier, Error, Mode, Perturb, Result, Stream, checkpoint};
+use kd_core::{Classifier, Error, Mode, Perturb, Result, Stream, checkpoint};
 use serde::{Deserialize, Serialize};
 
 use crate::choice::{Choice, Seen};
 use crate::losses::{Loss, LossInput};
 use crate::optimizer::{Optimize, Optimizer};
 use crate::progress::Clock;
+use crate::step::Prepared;
 use crate::tally::{Tally, Unread};
-use crate::teacher::Said;
 
 /// A network with its objective and its optimizer.
 pub struct Student {
     /// Name within the cohort, such as `alpha0.5-t5`.
     pub name: String,
     /// The network.
-    pub model: Box<dyn Classifier>,
+    pub model: Arc<dyn Classifier>,
     /// The objective.
     pub loss: Box<dyn Loss>,
     /// For adversarial training: the attack that changes each batch first.
@@ -61,6 +62,7 @@ impl Student {
         let optimizer = Box::new(Optimizer::new(optimizer, model.params()));
         let (epoch, point, best) = (Tally::default(), Tally::default(), Best::default());
         let (name, loss, perturb) = (name.into(), Box::new(loss), None);
+        let model = model.into();
         let (n_steps, unread, choice, rests) = (0, None, Choice::default(), false);
         Self {
             name,
@@ -93,19 +95,13 @@ impl Student {
     /// read.
     pub(crate) fn step(
         &mut self,
-        batch: &Batch,
-        teacher: Option<&Said>,
+        prepared: &Prepared,
         (epoch, learning_rate): (u64, f64),
         stream: Stream,
     ) -> Result<Option<f64>> {
-        let images = match &self.perturb {
-            Some(attack) => attack.perturb(&*self.model, batch, stream.at("perturb"))?,
-            None => batch.images.clone(),
-        };
-        let taps = self.loss.taps();
-        let taps: Vec<&str> = taps.iter().map(String::as_str).collect();
-        let (logits, taps) = self.model.forward_with_taps(&images, Mode::Train(stream), &taps)?;
-        let none = BTreeMap::new();
+        let Prepared { batch, said, .. } = prepared;
+        let (logits, taps) = self.forward(prepared, stream)?;
+        let (none, teacher) = (BTreeMap::new(), said.as_ref());
         let loss = self.loss.loss(&LossInput {
             logits: &logits,
             teacher_logits: teacher.map(|said| &said.logits),
@@ -131,6 +127,25 @@ impl Student {
         let logits = logits.detach().flatten_all()?.to_vec1::<f32>()?;
         self.add(Tally::of(loss, &logits, &batch.labels.to_vec1()?));
         Ok(Some(loss))
+    }
+
+    /// The logits of a batch in training, and the outputs of the parts that the objective needs.
+    fn forward(
+        &self,
+        Prepared { batch, features, .. }: &Prepared,
+        stream: Stream,
+    ) -> Result<(Tensor, BTreeMap<String, Tensor>)> {
+        let mode = Mode::Train(stream);
+        if let Some(features) = features {
+            return Ok((self.model.forward_features(features, mode)?, BTreeMap::new()));
+        }
+        let images = match &self.perturb {
+            Some(attack) => attack.perturb(&*self.model, batch, stream.at("perturb"))?,
+            None => batch.images.clone(),
+        };
+        let taps = self.loss.taps();
+        let taps: Vec<&str> = taps.iter().map(String::as_str).collect();
+        self.model.forward_with_taps(&images, mode, &taps)
     }
 
     /// A step in which no parameter has a gradient teaches nothing, and would go unnoticed.
@@ -235,6 +250,14 @@ impl Cohort {
     pub fn teacher_taps(&self) -> Vec<String> {
         let taps = self.students.iter().flat_map(|student| student.loss.teacher_taps());
         taps.collect::<BTreeSet<_>>().into_iter().collect()
+    }
+
+    /// A student that speaks for the frozen part of all, if they need nothing of what comes before its
+    /// end.
+    pub(crate) fn with_trunk(&self) -> Option<&Student> {
+        let goes_on =
+            |student: &Student| student.perturb.is_none() && student.loss.taps().is_empty();
+        self.students.first().filter(|_| self.students.iter().all(goes_on))
     }
 
     /// Refuses objectives whose settings are wrong, or that need what is not there.

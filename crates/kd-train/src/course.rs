@@ -4,7 +4,8 @@ use std::path::Path;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use kd_core::{BatchSource, Classifier, Error, Result, Stream};
+use candle_core::{DType, Tensor};
+use kd_core::{Batch, BatchSource, Classifier, Error, Result, Stream};
 
 use crate::cohort::Cohort;
 use crate::evaluate::EvalSet;
@@ -12,7 +13,9 @@ use crate::metrics_log::MetricsLog;
 use crate::plan::Plan;
 use crate::progress::Counters;
 use crate::soft_targets::SoftTargetStore;
+use crate::step::Prepared;
 use crate::teacher::Teacher;
+use crate::trunk::Trunk;
 
 /// What a cohort learns from and is measured on.
 #[derive(Clone, Copy)]
@@ -63,6 +66,9 @@ pub(crate) struct Course<'a> {
     pub(crate) data: Data<'a>,
     pub(crate) n_steps: u64,
     pub(crate) teacher: Option<Teacher<'a>>,
+    pub(crate) trunk: Option<Trunk<'a>>,
+    /// Test images and held-out ones, as the frozen part sees them, where there is one.
+    pub(crate) seen: [Option<EvalSet>; 2],
     pub(crate) noise: Stream,
 }
 
@@ -79,6 +85,52 @@ impl<'a> Course<'a> {
         let taps = cohort.teacher_taps();
         let remember = |model| Teacher::new(model, data.train, plan.n_epochs, store, taps);
         let teacher = data.teacher.map(remember).transpose()?;
-        Ok(Self { plan, data, n_steps, teacher, noise: Stream::new(cohort.seed).at("dropout") })
+        let trunk = Trunk::of(cohort, data.train, plan.n_epochs)?;
+        let see = |set: Option<&EvalSet>| match (&trunk, set) {
+            (Some(trunk), Some(set)) => trunk.seen(set),
+            _ => Ok(None),
+        };
+        let seen = [see(Some(data.test))?, see(data.holdout)?];
+        let noise = Stream::new(cohort.seed).at("dropout");
+        Ok(Self { plan, data, n_steps, teacher, trunk, seen, noise })
+    }
+
+    /// The images that students are judged by.
+    pub(crate) fn test(&self) -> &EvalSet {
+        self.seen[0].as_ref().unwrap_or(self.data.test)
+    }
+
+    /// The images that were set aside.
+    pub(crate) fn holdout(&self) -> Option<&EvalSet> {
+        self.seen[1].as_ref().or(self.data.holdout)
+    }
+
+    /// `batch`, which epoch `epoch` shows, with what teacher and frozen part make of it.
+    pub(crate) fn prepare(&self, epoch: u64, batch: Batch) -> Result<Prepared> {
+        if batch.indices.is_empty() {
+            return Ok(Prepared { batch, said: None, features: None });
+        }
+        let said = self.teacher.as_ref().map(|teacher| teacher.say(epoch, &batch)).transpose()?;
+        let features =
+            self.trunk.as_ref().map(|trunk| trunk.features(epoch, &batch)).transpose()?;
+        Ok(Prepared { batch, said, features })
+    }
+
+    /// The same for images of which teacher and frozen part have made it before: these are not needed
+    /// then.
+    pub(crate) fn recall(&self, epoch: u64, indices: &[u32]) -> Result<Option<Prepared>> {
+        let Some(trunk) = &self.trunk else { return Ok(None) };
+        let Some((features, labels)) = trunk.recall(epoch, indices)? else { return Ok(None) };
+        let said = match &self.teacher {
+            Some(teacher) => match teacher.recall(epoch, indices)? {
+                Some(said) => Some(said),
+                None => return Ok(None),
+            },
+            None => None,
+        };
+        let [channels, height, width] = self.data.train.image_shape();
+        let images = Tensor::zeros((0, channels, height, width), DType::F32, features.device())?;
+        let batch = Batch { images, labels, indices: indices.to_vec() };
+        Ok(Some(Prepared { batch, said, features: Some(features) }))
     }
 }

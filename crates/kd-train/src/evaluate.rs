@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use candle_core::Tensor;
 use kd_core::record::Evaluation;
 use kd_core::{Batch, BatchSource, Classifier, Mode, Result, argmax};
 use rayon::prelude::*;
@@ -31,6 +32,8 @@ const GPU_BATCH: (usize, usize) = (1000, 1 << 24);
 pub struct EvalSet {
     source: Arc<dyn BatchSource>,
     kept: Option<Vec<Batch>>,
+    /// Whether networks see what was made of the images in place of them.
+    of_features: bool,
 }
 
 impl EvalSet {
@@ -51,7 +54,27 @@ impl EvalSet {
             let batches: Vec<_> = order.chunks(batch_size(&*source)).collect();
             kept = Some(assemble(&*source, &batches)?);
         }
-        Ok(Self { source, kept })
+        Ok(Self { source, kept, of_features: false })
+    }
+
+    /// The same images, of which networks see what `features` makes of them, batch by batch
+    /// ([`Classifier::features`]).
+    pub(crate) fn of_features(
+        &self,
+        features: &(dyn Fn(&Tensor) -> Result<Tensor> + Sync),
+    ) -> Result<Self> {
+        let seen = |batch: &Batch| {
+            let images = features(&batch.images)?;
+            Ok(Batch { images, labels: batch.labels.clone(), indices: batch.indices.clone() })
+        };
+        let order = self.source.order(0);
+        let batches: Vec<_> = order.chunks(batch_size(&*self.source)).collect();
+        let mut kept = Vec::new();
+        for indices in batches.chunks(rayon::current_num_threads()) {
+            let batches = assemble(&*self.source, indices)?;
+            kept.extend(batches.par_iter().map(seen).collect::<Result<Vec<_>>>()?);
+        }
+        Ok(Self { source: self.source.clone(), kept: Some(kept), of_features: true })
     }
 
     /// Number of images; of those that can be read there may be fewer.
@@ -109,7 +132,11 @@ impl EvalSet {
         match &self.kept {
             Some(batches) => {
                 let mut groups = batches.chunks(rayon::current_num_threads());
-                groups.try_for_each(|group| forward(model, group, each))
+                let ask = |images: &Tensor| match self.of_features {
+                    true => model.forward_features(images, Mode::Eval),
+                    false => model.forward(images, Mode::Eval),
+                };
+                groups.try_for_each(|group| forward(&ask, group, each))
             }
             None => stream(&*self.source, model, each),
         }
@@ -138,9 +165,10 @@ fn stream(source: &dyn BatchSource, model: &dyn Classifier, each: &mut Each<'_>)
     let groups = batches.chunks(rayon::current_num_threads());
     let mut groups = groups.map(|group| assemble(source, group));
     let mut next = groups.next().transpose()?;
+    let ask = |images: &Tensor| model.forward(images, Mode::Eval);
     while let Some(current) = next {
         let (done, following) =
-            rayon::join(|| forward(model, &current, each), || groups.next().transpose());
+            rayon::join(|| forward(&ask, &current, each), || groups.next().transpose());
         done?;
         next = following?;
     }
@@ -149,9 +177,13 @@ fn stream(source: &dyn BatchSource, model: &dyn Classifier, each: &mut Each<'_>)
 
 /// Calls `each` with logits and labels of each batch in turn; one batch a thread, which takes fewer
 /// waits than sharing each batch's operations.
-fn forward(model: &dyn Classifier, batches: &[Batch], each: &mut Each<'_>) -> Result<()> {
+fn forward(
+    ask: &(dyn Fn(&Tensor) -> Result<Tensor> + Sync),
+    batches: &[Batch],
+    each: &mut Each<'_>,
+) -> Result<()> {
     let one = |batch: &Batch| -> Result<(Vec<f32>, Vec<u32>)> {
-        let logits = model.forward(&batch.images, Mode::Eval)?;
+        let logits = ask(&batch.images)?;
         Ok((logits.flatten_all()?.to_vec1()?, batch.labels.to_vec1()?))
     };
     let outputs = batches.par_iter().map(one).collect::<Result<Vec<_>>>()?;

@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use kd_core::{Batch, Result};
+use kd_core::Result;
 use rayon::prelude::*;
 
 use crate::cohort::Cohort;
@@ -77,17 +77,16 @@ const AHEAD: usize = 4;
 
 fn prepare_group(group: &[&[u32]], epoch: u64, course: &Course<'_>) -> Result<Vec<Prepared>> {
     let source = course.data.train;
-    let ask = |batch: Batch| {
-        let teacher = course.teacher.as_ref().filter(|_| !batch.indices.is_empty());
-        let said = teacher.map(|teacher| teacher.say(epoch, &batch)).transpose()?;
-        Ok(Prepared { batch, said })
-    };
-    let batch = |indices: &&[u32]| source.batch(epoch, indices);
     if source.device().is_cpu() {
-        return group.par_iter().map(|indices| ask(batch(indices)?)).collect();
+        let prepare = |indices: &&[u32]| match course.recall(epoch, indices)? {
+            Some(known) => Ok(known),
+            None => course.prepare(epoch, source.batch(epoch, indices)?),
+        };
+        return group.par_iter().map(prepare).collect();
     }
-    let batches = group.par_iter().map(batch).collect::<Result<Vec<_>>>()?;
-    batches.into_iter().map(ask).collect()
+    let batches = group.par_iter().map(|indices| source.batch(epoch, indices));
+    let batches = batches.collect::<Result<Vec<_>>>()?;
+    batches.into_iter().map(|batch| course.prepare(epoch, batch)).collect()
 }
 
 /// One step for each batch of the group, or fewer when the run is stopped.

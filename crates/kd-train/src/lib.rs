@@ -9,6 +9,7 @@ mod fit;
 mod folder;
 pub mod losses;
 mod measure;
+mod memory;
 mod metrics_log;
 mod optimizer;
 mod plan;
@@ -21,6 +22,7 @@ mod tally;
 mod teacher;
 #[cfg(test)]
 mod testing;
+mod trunk;
 
 pub use choice::Keep;
 pub use cohort::{Cohort, Student};

@@ -66,7 +66,7 @@ pub(crate) fn curve_points(
     run: &mut Run<'_>,
 ) -> Result<()> {
     settle(cohort)?;
-    let (tests, time) = timed(|| evaluate(cohort, course.data.test));
+    let (tests, time) = timed(|| evaluate(cohort, course.test()));
     cohort.clock.evaluating += time.as_secs_f64();
     append_points(cohort, &tests?, course, run)
 }
@@ -99,7 +99,7 @@ pub(crate) fn end_epoch(cohort: &mut Cohort, course: &Course<'_>, run: &mut Run<
             Some(set) => evaluate(cohort, set),
             None => Ok(Vec::new()),
         };
-        (on(Some(course.data.test)), on(course.data.holdout))
+        (on(Some(course.test())), on(course.holdout()))
     });
     let (tests, holdouts) = (tests?, holdouts?);
     cohort.clock.evaluating += time.as_secs_f64();

@@ -47,6 +47,15 @@ impl Optimizer {
     pub fn new(spec: OptimizerSpec, params: &Params) -> Self {
         Self { moments: Moments::new(&spec, params), spec }
     }
+
+    /// The same, with learning rates of their own for the parameters named here: so many times the
+    /// rate of a step.
+    ///
+    /// # Errors
+    /// [`kd_core::Error::Config`] for a name that is no parameter, and for a factor that is not above 0.
+    pub fn with_factors(self, factors: BTreeMap<String, f64>) -> Result<Self> {
+        Ok(Self { moments: self.moments.with_factors(factors)?, ..self })
+    }
 }
 
 impl Optimize for Optimizer {
@@ -133,6 +142,33 @@ mod tests {
         let mut tensors = adam.tensors().unwrap();
         tensors.insert("fc.bias/first".into(), random(Stream::new(0), &[3]));
         assert!(matches!(other.load(&tensors), Err(Error::Shape { .. })));
+    }
+
+    /// SGD moves by the learning rate times the gradient: ten times the rate, ten times as far.
+    #[test]
+    fn a_factor_multiplies_the_learning_rate_of_its_parameter() {
+        let moved = |factors: &[(&str, f64)]| {
+            let model = Network::new(1);
+            let before = model.params().tensors()["fc.bias"].copy().unwrap();
+            let factors = factors.iter().map(|(name, factor)| ((*name).into(), *factor)).collect();
+            let optimizer = Optimizer::new(Sgd::default().into(), model.params());
+            steps(&mut optimizer.with_factors(factors).unwrap(), &model, 0, 1);
+            let after = &model.params().tensors()["fc.bias"];
+            let weight = bits(model.params())[6..].to_vec();
+            ((after - before).unwrap().to_vec1::<f32>().unwrap(), weight)
+        };
+        let (plain, faster) = (moved(&[]), moved(&[("fc.bias", 10.0)]));
+        assert_eq!(plain.1, faster.1, "the other parameter moves as before");
+        for (plain, faster) in plain.0.iter().zip(faster.0) {
+            assert!((10.0 * plain - faster).abs() < 1e-5 && faster.abs() > 1e-4);
+        }
+        let model = Network::new(1);
+        let error = |name: &str, factor: f64| {
+            let optimizer = Optimizer::new(Sgd::default().into(), model.params());
+            optimizer.with_factors([(name.into(), factor)].into()).unwrap_err().to_string()
+        };
+        assert!(error("fc.bias", 0.0).contains("not above 0"));
+        assert!(error("conv", 1.0).contains("`conv`"));
     }
 
     #[test]

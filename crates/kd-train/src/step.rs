@@ -1,5 +1,6 @@
 //! One step of all students: what `fit` does for each batch, and what estimates and benchmarks time.
 
+use candle_core::Tensor;
 use kd_core::{Batch, Classifier, Error, Result, Stream};
 use rayon::prelude::*;
 
@@ -11,6 +12,8 @@ use crate::teacher::Said;
 pub struct Prepared {
     pub(crate) batch: Batch,
     pub(crate) said: Option<Said>,
+    /// What the frozen part of the students makes of the images, which may be missing then.
+    pub(crate) features: Option<Tensor>,
 }
 
 /// Adds to `batch` what the teacher says of it, its parts `taps` included: one forward serves all
@@ -25,7 +28,26 @@ pub fn prepare(
 ) -> Result<Prepared> {
     let teacher = teacher.filter(|_| !batch.indices.is_empty());
     let said = teacher.map(|teacher| Said::by(teacher, &batch, taps)).transpose()?;
-    Ok(Prepared { batch, said })
+    Ok(Prepared { batch, said, features: None })
+}
+
+impl Prepared {
+    /// With what the frozen part of the students makes of the images, from which their steps go on;
+    /// nothing changes where there is none.
+    ///
+    /// # Errors
+    /// Whatever the students report.
+    pub fn with_features(mut self, cohort: &Cohort) -> Result<Self> {
+        if let Some(student) = cohort.with_trunk().filter(|_| !self.batch.indices.is_empty()) {
+            self.features = student.model.features(&self.batch.images)?;
+        }
+        Ok(self)
+    }
+
+    /// Whether it has such features.
+    pub fn has_features(&self) -> bool {
+        self.features.is_some()
+    }
 }
 
 /// One step of every student, in parallel on the CPU; none for a batch without images.
@@ -38,7 +60,7 @@ pub fn train_step(
     learning_rate: f64,
     stream: Stream,
 ) -> Result<()> {
-    let Prepared { batch, said } = prepared;
+    let Prepared { batch, said, .. } = prepared;
     if batch.indices.is_empty() {
         return Ok(());
     }
@@ -48,7 +70,7 @@ pub fn train_step(
     }
     let (at, now) = ((cohort.epoch + 1, cohort.step + 1), (cohort.epoch, learning_rate));
     let step = |student: &mut Student| {
-        let loss = student.step(batch, said.as_ref(), now, stream)?;
+        let loss = student.step(prepared, now, stream)?;
         loss.map_or(Ok(()), |loss| check_finite(loss, student, at))
     };
     if batch.images.device().is_cuda() {

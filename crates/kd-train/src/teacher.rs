@@ -1,18 +1,15 @@
 //! What the teacher says of a batch.
 //!
-//! Key decision: a teacher's logits on an image depend on nothing but the image, bit for bit. Where
-//! an epoch shows an image as an earlier one did (random crops of MNIST's images have 25 versions),
-//! they are looked up: over 65 epochs two thirds of the teacher's work is saved. A file of soft
-//! targets takes the place of the memory where it would be too large, or should outlast the
-//! training. The outputs of a teacher's parts are not remembered: where some are needed, it computes
-//! each batch.
+//! Key decision: what it says of an image is remembered ([`Memory`]). A file of soft targets takes the
+//! place of the memory where it would be too large, or should outlast the training. The outputs of a
+//! teacher's parts are not remembered: where some are needed, it computes each batch.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
 
 use candle_core::Tensor;
 use kd_core::{Batch, BatchSource, Classifier, Error, Mode, Result};
 
+use crate::memory::{Memory, places};
 use crate::soft_targets::{SoftTargetStore, TargetFile};
 
 /// Logits that are kept in memory at most, 256 MiB.
@@ -47,14 +44,6 @@ impl Said {
     }
 }
 
-/// Rows of logits, one for each version of each image.
-enum Memory {
-    /// As they are; NaN until they are known.
-    Exact(Mutex<Vec<f32>>),
-    /// In short, in a file.
-    File(TargetFile),
-}
-
 impl<'a> Teacher<'a> {
     /// With `store`, remembers in a file. Else in memory, where each version of an image of
     /// `source` will be seen more than once in `n_epochs`, on average, and the memory is small.
@@ -83,41 +72,26 @@ impl<'a> Teacher<'a> {
 
     /// What it says of `batch`, which epoch `epoch` shows.
     pub(crate) fn say(&self, epoch: u64, batch: &Batch) -> Result<Said> {
-        let n_rows = batch.indices.len();
         let Some(memory) = &self.memory else {
             return Said::by(self.model, batch, &self.taps);
         };
         let n_classes = self.model.n_classes();
-        let mut rows = vec![0.0; n_rows * n_classes];
-        let mut unknown = Vec::new();
-        for (i, row) in rows.chunks_exact_mut(n_classes).enumerate() {
-            if !memory.get(self.place(epoch, batch.indices[i]), row)? {
-                unknown.push(i as u32);
-            }
-        }
-        let computed = self.forward(&batch.images, &unknown)?;
-        for (&i, logits) in unknown.iter().zip(computed.chunks_exact(n_classes)) {
-            let row = &mut rows[i as usize * n_classes..][..n_classes];
-            row.copy_from_slice(logits);
-            memory.put(self.place(epoch, batch.indices[i as usize]), row)?;
-        }
-        let logits = Tensor::from_vec(rows, (n_rows, n_classes), batch.images.device())?;
-        Ok(Said { logits, taps: BTreeMap::new(), n_computed: unknown.len() })
+        let places = places(self.source, epoch, &batch.indices);
+        let compute = |images: &Tensor| self.model.forward(images, Mode::Eval);
+        let (rows, n_computed) = memory.rows((&places, n_classes), &batch.images, compute)?;
+        let logits = Tensor::from_vec(rows, (places.len(), n_classes), batch.images.device())?;
+        Ok(Said { logits, taps: BTreeMap::new(), n_computed })
     }
 
-    /// The number of the row of the version of image `index` that epoch `epoch` shows.
-    fn place(&self, epoch: u64, index: u32) -> usize {
-        self.source.view(epoch, index) * self.source.n_samples() + index as usize
-    }
-
-    /// The logits of some rows of `images`.
-    fn forward(&self, images: &Tensor, rows: &[u32]) -> Result<Vec<f32>> {
-        if rows.is_empty() {
-            return Ok(Vec::new());
-        }
-        let rows = Tensor::new(rows, images.device())?;
-        let logits = self.model.forward(&images.index_select(&rows, 0)?, Mode::Eval)?;
-        Ok(logits.flatten_all()?.to_vec1()?)
+    /// What it said of these images, which epoch `epoch` shows, if it has been asked of all of them.
+    pub(crate) fn recall(&self, epoch: u64, indices: &[u32]) -> Result<Option<Said>> {
+        let (Some(memory), n_classes) = (&self.memory, self.model.n_classes()) else {
+            return Ok(None);
+        };
+        let places = places(self.source, epoch, indices);
+        let Some(rows) = memory.recall(&places, n_classes)? else { return Ok(None) };
+        let logits = Tensor::from_vec(rows, (places.len(), n_classes), &self.source.device())?;
+        Ok(Some(Said { logits, taps: BTreeMap::new(), n_computed: 0 }))
     }
 }
 
@@ -127,35 +101,7 @@ fn exact(model: &dyn Classifier, source: &dyn BatchSource, n_epochs: u64) -> Opt
     if model.params().device().is_cuda() {
         return None;
     }
-    let n_views = source.n_views().filter(|&n_views| (n_views as u64) < n_epochs)?;
-    let len = source.n_samples().checked_mul(n_views)?.checked_mul(model.n_classes())?;
-    (len <= MAX_KEPT).then(|| Memory::Exact(Mutex::new(vec![f32::NAN; len])))
-}
-
-impl Memory {
-    /// Writes the logits at `place` to `row`; false when they are not known.
-    fn get(&self, place: usize, row: &mut [f32]) -> Result<bool> {
-        match self {
-            Self::Exact(kept) => {
-                let kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
-                row.copy_from_slice(&kept[place * row.len()..][..row.len()]);
-                Ok(!row[0].is_nan())
-            }
-            Self::File(file) => file.get(place, row),
-        }
-    }
-
-    /// Remembers the logits `row` at `place`, and makes them what [`Memory::get`] gives.
-    fn put(&self, place: usize, row: &mut [f32]) -> Result<()> {
-        match self {
-            Self::Exact(kept) => {
-                let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
-                kept[place * row.len()..][..row.len()].copy_from_slice(row);
-                Ok(())
-            }
-            Self::File(file) => file.put(place, row),
-        }
-    }
+    Memory::exact(source, n_epochs, (model.n_classes(), MAX_KEPT))
 }
 
 #[cfg(test)]

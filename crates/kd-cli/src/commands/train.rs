@@ -79,6 +79,13 @@ pub(crate) struct Args {
     /// Stop after so many epochs without a better one on those images
     #[arg(long, value_name = "EPOCHS", requires = "holdout")]
     patience: Option<u64>,
+    /// Leave parameters as they are: those of this name, of this part, or of a pattern; `!PATTERN`
+    /// is all others
+    #[arg(long, value_name = "PATTERN")]
+    freeze: Vec<String>,
+    /// Multiply the learning rate of such parameters: fc=10
+    #[arg(long, value_name = "PATTERN=X", value_parser = factor)]
+    learning_rate_of: Vec<(String, f64)>,
     /// Crop out of the image padded by so many pixels
     #[arg(long, default_value_t = 2, value_name = "PIXELS")]
     crop_padding: usize,
@@ -118,6 +125,13 @@ const SCHEDULES: &[(&str, Schedule)] = &[
     ("exponential", Schedule::Exponential { gamma: 0.95 }),
 ];
 
+/// A pattern and a number.
+fn factor(text: &str) -> std::result::Result<(String, f64), String> {
+    let (pattern, factor) = text.split_once('=').ok_or("is not PATTERN=X, such as fc=10")?;
+    let factor = factor.parse().map_err(|e| format!("{factor}: {e}"))?;
+    Ok((pattern.into(), factor))
+}
+
 /// Trains and writes checkpoint and report to `--out`.
 pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let spec = resolve(&suite(args)?, "train", false, args.seeds)?;
@@ -152,6 +166,8 @@ fn suite(args: &Args) -> Result<Suite> {
         plan: None,
         augment: None,
         init: None,
+        freeze: args.freeze.clone(),
+        learning_rate_of: args.learning_rate_of.iter().cloned().collect(),
         soft_targets: None,
         perturb: None,
         student: vec![Student {

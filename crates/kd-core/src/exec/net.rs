@@ -1,21 +1,20 @@
 //! A graph with its tensors: a network that classifies and learns.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use candle_core::{Device, Tensor};
 
-use super::plan::{Plan, Purpose};
+use super::plan::{Network, Part, Plan, Purpose};
 use super::run::Run;
 use super::{border, images};
 use crate::act::Act;
-use crate::graph::{Graph, Shapes};
+use crate::graph::{Graph, IMAGES, Rest, Shapes};
 use crate::ops::ParamSpec;
 use crate::ops::step::Weight;
 use crate::{Classifier, Error, Mode, Params, Result, Stream, init};
 
-/// Plans by purpose and taps.
-type Plans = BTreeMap<(Purpose, Vec<String>), Arc<Plan>>;
+type Plans = BTreeMap<(Purpose, Part), Arc<Plan>>;
 
 /// A network from pixels in `[0, 1]` to logits.
 pub struct Net {
@@ -24,6 +23,8 @@ pub struct Net {
     params: Params,
     /// The tensors of each node.
     weights: Vec<Vec<Weight>>,
+    /// What does not learn.
+    rest: Rest,
     n_classes: usize,
     device: Device,
     plans: Mutex<Plans>,
@@ -82,8 +83,40 @@ impl Net {
             };
             weights.push(specs.iter().map(&mut weight).collect::<Result<Vec<_>>>()?);
         }
+        let rest = graph.rest(&BTreeSet::new())?;
         let (device, plans) = (device.clone(), Mutex::default());
-        Ok(Self { graph, shapes, params, weights, n_classes, device, plans })
+        Ok(Self { graph, shapes, params, weights, rest, n_classes, device, plans })
+    }
+
+    /// Trains the parameters `names` no more: they become buffers ([`Params`]). What has no parameter
+    /// left that is trained computes in training as in evaluation, batch norm by its running
+    /// statistics; and so does dropout before it, where nothing learns.
+    ///
+    /// # Errors
+    /// [`Error::Config`] for a name that is no trained parameter, and when none is left.
+    pub fn freeze(&mut self, names: &BTreeSet<String>) -> Result<()> {
+        if let Some(unknown) = names.iter().find(|name| self.params.get(name).is_none()) {
+            return Err(Error::config(unknown, "the network trains no parameter of this name"));
+        }
+        if names.len() == self.params.iter().count() {
+            return Err(Error::config("freeze", "this leaves no parameter to train"));
+        }
+        self.params.freeze(names);
+        let trained: BTreeSet<&str> = self.params.iter().map(|(name, _)| name).collect();
+        let mut frozen = BTreeSet::new();
+        for (node, weights) in self.graph.nodes.iter().zip(&mut self.weights) {
+            let specs = node.op.as_dyn().params(&self.shapes.inputs(node));
+            for (spec, weight) in specs.iter().zip(weights) {
+                let name = format!("{}.{}", node.name, spec.name);
+                if spec.trained && !trained.contains(name.as_str()) {
+                    weight.grad = None;
+                    frozen.insert(name);
+                }
+            }
+        }
+        self.rest = self.graph.rest(&frozen)?;
+        self.plans = Mutex::default();
+        Ok(())
     }
 
     /// What the network is.
@@ -91,18 +124,26 @@ impl Net {
         &self.graph
     }
 
-    fn plan(&self, purpose: Purpose, taps: &[&str]) -> Result<Arc<Plan>> {
-        let taps: Vec<String> = taps.iter().map(|tap| (*tap).to_owned()).collect();
+    fn plan(&self, purpose: Purpose, part: Part) -> Result<Arc<Plan>> {
         let mut plans = self.plans.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(plan) = plans.get(&(purpose, taps.clone())) {
+        let key = (purpose, part);
+        if let Some(plan) = plans.get(&key) {
             return Ok(plan.clone());
         }
-        let plan = Plan::new(&self.graph, &self.shapes, &self.weights, purpose, &taps)?;
-        Ok(plans.entry((purpose, taps)).or_insert(Arc::new(plan)).clone())
+        let Self { graph, shapes, weights, rest, .. } = self;
+        let network = Network { graph, shapes, weights, rests: &rest.nodes };
+        let plan = Arc::new(Plan::new(network, purpose, &key.1)?);
+        Ok(plans.entry(key).or_insert(plan).clone())
     }
 
-    /// The outputs: logits, and those of the nodes `taps`.
-    fn run(&self, pixels: &Tensor, mode: Mode, taps: &[&str]) -> Result<Vec<Tensor>> {
+    /// From the output of `from` to the logits and the nodes `taps`.
+    fn part(&self, from: &str, to: &str, taps: &[&str]) -> Part {
+        let taps = taps.iter().map(|tap| (*tap).to_owned()).collect();
+        Part { from: from.into(), to: to.into(), taps }
+    }
+
+    /// The outputs of a part that reads the images.
+    fn run(&self, pixels: &Tensor, mode: Mode, part: Part) -> Result<Vec<Tensor>> {
         let [channels, height, width] = self.graph.image_shape;
         if pixels.dims().get(1..) != Some(&[channels, height, width]) {
             let expected = format!("(N, {channels}, {height}, {width})");
@@ -113,7 +154,7 @@ impl Net {
             Mode::Eval if pixels.track_op() => Purpose::Gradient,
             Mode::Eval => Purpose::Evaluate,
         };
-        let plan = self.plan(purpose, taps)?;
+        let plan = self.plan(purpose, part)?;
         let values = images::values(pixels, plan.normalize.as_ref())?;
         let dims = [pixels.dims()[0], height, width, channels];
         let images = Act::new(0, dims.to_vec(), values.into(), pixels.track_op());
@@ -128,11 +169,32 @@ impl Net {
         };
         border::tracked(run, &[pixels], purpose == Purpose::Train, Box::new(backward))
     }
+
+    /// The outputs of what comes after the frozen part, from the output of that.
+    fn run_after(&self, trunk: &str, features: &Tensor, mode: Mode) -> Result<Vec<Tensor>> {
+        let expected = super::run::dims(features.dims()[0], self.shapes.get(trunk));
+        if features.dims() != expected {
+            return Err(Error::shape("features", format!("{expected:?}"), features.dims()));
+        }
+        let purpose = match mode {
+            Mode::Train(_) => Purpose::Train,
+            Mode::Eval => Purpose::Evaluate,
+        };
+        let plan = self.plan(purpose, self.part(trunk, &self.graph.output, &[]))?;
+        let features = features.detach();
+        let run = Run::forward(plan, vec![border::input(0, &features)?], mode)?;
+        if purpose == Purpose::Evaluate {
+            return border::untracked(run);
+        }
+        let backward = |run: Run, of_outputs| run.backward(of_outputs).map(|_| vec![None]);
+        border::tracked(run, &[&features], true, Box::new(backward))
+    }
 }
 
 impl Classifier for Net {
     fn forward(&self, pixels: &Tensor, mode: Mode) -> Result<Tensor> {
-        Ok(self.run(pixels, mode, &[])?.swap_remove(0))
+        let part = self.part(IMAGES, &self.graph.output, &[]);
+        Ok(self.run(pixels, mode, part)?.swap_remove(0))
     }
 
     fn forward_with_taps(
@@ -141,10 +203,24 @@ impl Classifier for Net {
         mode: Mode,
         taps: &[&str],
     ) -> Result<(Tensor, BTreeMap<String, Tensor>)> {
-        let mut outputs = self.run(pixels, mode, taps)?.into_iter();
+        let part = self.part(IMAGES, &self.graph.output, taps);
+        let mut outputs = self.run(pixels, mode, part)?.into_iter();
         let logits = outputs.next().expect("invariant: the first output is the logits");
         let names = taps.iter().map(|tap| (*tap).to_owned());
         Ok((logits, names.zip(outputs).collect()))
+    }
+
+    fn features(&self, pixels: &Tensor) -> Result<Option<Tensor>> {
+        let Some(trunk) = &self.rest.trunk else { return Ok(None) };
+        let part = self.part(IMAGES, trunk, &[]);
+        Ok(Some(self.run(&pixels.detach(), Mode::Eval, part)?.swap_remove(0)))
+    }
+
+    fn forward_features(&self, features: &Tensor, mode: Mode) -> Result<Tensor> {
+        match &self.rest.trunk {
+            Some(trunk) => Ok(self.run_after(trunk, features, mode)?.swap_remove(0)),
+            None => Err(Error::config("features", "no part of this network is frozen")),
+        }
     }
 
     fn tap_names(&self) -> Vec<String> {

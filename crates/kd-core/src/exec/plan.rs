@@ -20,6 +20,28 @@ pub(super) enum Purpose {
     Evaluate,
 }
 
+/// The part of a network that a plan computes.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Part {
+    /// What it reads: the images, or the output of a node.
+    pub(super) from: String,
+    /// The node whose output is its first.
+    pub(super) to: String,
+    /// The nodes whose outputs come next.
+    pub(super) taps: Vec<String>,
+}
+
+/// A network as plans see it.
+#[derive(Clone, Copy)]
+pub(super) struct Network<'a> {
+    pub(super) graph: &'a Graph,
+    pub(super) shapes: &'a Shapes,
+    /// The tensors of each node.
+    pub(super) weights: &'a [Vec<Weight>],
+    /// Which nodes compute in training as in evaluation.
+    pub(super) rests: &'a [bool],
+}
+
 /// An activation and the shape in which it is read: `[C, H, W]` or `[F]`.
 #[derive(Debug, Clone)]
 pub(super) struct Place {
@@ -45,6 +67,8 @@ pub(super) struct Step {
     pub(super) inputs: Vec<Place>,
     pub(super) output: Place,
     pub(super) weights: Vec<Weight>,
+    /// Whether it computes in training as in evaluation.
+    pub(super) rests: bool,
     /// Activations that nothing reads after this step.
     pub(super) last_reads: Vec<usize>,
 }
@@ -56,6 +80,7 @@ struct Group {
     tail: usize,
     inputs: Vec<Place>,
     weights: Vec<Weight>,
+    rests: bool,
     residual: bool,
     clamp: Option<Clamp>,
     map: Option<Op>,
@@ -72,23 +97,18 @@ enum Head {
 }
 
 impl Plan {
-    /// The plan of `graph`, whose node number `i` has the tensors `weights[i]`, that also gives the
-    /// outputs of the nodes `taps`.
+    /// The plan of one part of a network.
     ///
     /// # Errors
-    /// [`Error::Config`] for a tap that is no node.
-    pub(super) fn new(
-        graph: &Graph,
-        shapes: &Shapes,
-        weights: &[Vec<Weight>],
-        purpose: Purpose,
-        taps: &[String],
-    ) -> Result<Self> {
-        let mut planner = Planner::new(graph, shapes, purpose, taps)?;
-        for (i, node) in graph.nodes.iter().enumerate() {
-            planner.add(i, node, &weights[i]);
+    /// [`Error::Config`] for a tap that is no node, or not one of the part.
+    pub(super) fn new(network: Network<'_>, purpose: Purpose, part: &Part) -> Result<Self> {
+        let mut planner = Planner::new(network, purpose, part)?;
+        for (i, node) in network.graph.nodes.iter().enumerate() {
+            if planner.needed[i] {
+                planner.add(i, node, &network.weights[i]);
+            }
         }
-        Ok(planner.finish(taps))
+        planner.finish(part)
     }
 
     /// The plan of one operation.
@@ -106,16 +126,18 @@ impl Plan {
         let output = Place { act: inputs.len(), shape: output.to_vec() };
         let (n_acts, weights) = (inputs.len() + 1, head.weights.clone());
         let (block, outputs) = (head.block(), vec![output.clone()]);
-        let mut steps = vec![Step { block, inputs, output, weights, last_reads: Vec::new() }];
+        let mut steps =
+            vec![Step { block, inputs, output, weights, rests: false, last_reads: Vec::new() }];
         note_last_reads(&mut steps, &outputs, purpose);
         Self { purpose, normalize: None, steps, n_acts, outputs }
     }
 }
 
 struct Planner<'a> {
-    graph: &'a Graph,
-    shapes: &'a Shapes,
+    network: Network<'a>,
     purpose: Purpose,
+    /// Which nodes it computes.
+    needed: Vec<bool>,
     /// How often each node is read; what is tapped, once more.
     n_reads: BTreeMap<&'a str, usize>,
     /// Where each node's output is.
@@ -125,31 +147,28 @@ struct Planner<'a> {
 }
 
 impl<'a> Planner<'a> {
-    fn new(
-        graph: &'a Graph,
-        shapes: &'a Shapes,
-        purpose: Purpose,
-        taps: &'a [String],
-    ) -> Result<Self> {
-        let mut n_reads: BTreeMap<&str, usize> = BTreeMap::new();
-        let read = graph.nodes.iter().flat_map(|node| &node.inputs);
-        for name in read.chain(taps).chain([&graph.output]) {
-            *n_reads.entry(name).or_default() += 1;
-        }
-        let known = |tap: &&String| **tap == IMAGES || graph.node(tap).is_some();
-        if let Some(tap) = taps.iter().find(|tap| !known(tap)) {
+    fn new(network: Network<'a>, purpose: Purpose, part: &'a Part) -> Result<Self> {
+        let Part { from, to, taps } = part;
+        let graph = network.graph;
+        if let Some(tap) = taps.iter().find(|tap| **tap != IMAGES && graph.node(tap).is_none()) {
             return Err(Error::config(tap, "the network has no node of this name"));
         }
+        let outputs: Vec<&str> = taps.iter().chain([to]).map(String::as_str).collect();
+        let mut n_reads: BTreeMap<&str, usize> = BTreeMap::new();
+        let read = graph.nodes.iter().flat_map(|node| &node.inputs).map(String::as_str);
         // What is tapped must stay: no group goes on beyond it.
-        taps.iter().chain([&graph.output]).for_each(|tap| *n_reads.entry(tap).or_default() += 1);
-        let images = Place { act: 0, shape: graph.image_shape.to_vec() };
-        let places = BTreeMap::from([(IMAGES, images)]);
-        Ok(Self { graph, shapes, purpose, n_reads, places, normalize: None, groups: Vec::new() })
+        for name in read.chain(outputs.iter().flat_map(|output| [*output; 2])) {
+            *n_reads.entry(name).or_default() += 1;
+        }
+        let first = Place { act: 0, shape: network.shapes.get(from).to_vec() };
+        let (places, groups) = (BTreeMap::from([(from.as_str(), first)]), Vec::new());
+        let needed = graph.needed(&outputs, from);
+        Ok(Self { network, purpose, needed, n_reads, places, normalize: None, groups })
     }
 
     fn add(&mut self, i: usize, node: &'a Node, weights: &[Weight]) {
-        let shape = self.shapes.get(&node.name).to_vec();
-        if self.begins(node) || self.changes_nothing(node) {
+        let shape = self.network.shapes.get(&node.name).to_vec();
+        if self.begins(node) || self.changes_nothing(i, node) {
             let place = Place { shape, ..self.places[node.inputs[0].as_str()].clone() };
             self.places.insert(&node.name, place);
             return;
@@ -157,7 +176,8 @@ impl<'a> Planner<'a> {
         if !self.join(i, node, weights) {
             let inputs = node.inputs.iter().map(|input| self.places[input.as_str()].clone());
             let (inputs, weights) = (inputs.collect(), weights.to_vec());
-            self.groups.push(Group { inputs, weights, ..Group::new(&node.op, i) });
+            let rests = self.network.rests[i];
+            self.groups.push(Group { inputs, weights, rests, ..Group::new(&node.op, i) });
         }
         self.places.insert(&node.name, Place { act: i + 1, shape });
     }
@@ -173,21 +193,29 @@ impl<'a> Planner<'a> {
     }
 
     /// Dropout in evaluation, and what only calls the same values otherwise.
-    fn changes_nothing(&self, node: &Node) -> bool {
-        let input = self.shapes.inputs(node)[0];
+    fn changes_nothing(&self, i: usize, node: &Node) -> bool {
+        let input = self.network.shapes.inputs(node)[0];
         match &node.op {
-            Op::Dropout(dropout) => self.purpose != Purpose::Train || dropout.p == 0.0,
+            Op::Dropout(dropout) => !self.trains(i) || dropout.p == 0.0,
             Op::Flatten(_) => input.len() < 3 || input[0] == 1 || input[1..] == [1, 1],
             _ => false,
         }
     }
 
+    /// Whether node number `i` computes as in training.
+    fn trains(&self, i: usize) -> bool {
+        self.purpose == Purpose::Train && !self.network.rests[i]
+    }
+
     /// Joins `node` with the group that makes its input, if it can.
     fn join(&mut self, i: usize, node: &Node, weights: &[Weight]) -> bool {
         let evaluates = self.purpose == Purpose::Evaluate;
-        let in_training = self.purpose == Purpose::Train;
+        let (in_training, rests) = (self.trains(i), self.network.rests[i]);
         let Some((at, other)) = self.joinable(node) else { return false };
         let group = &mut self.groups[at];
+        if group.rests != rests {
+            return false;
+        }
         let is_plain = !group.residual && group.clamp.is_none() && group.map.is_none();
         let clamp = node.op.as_dyn().clamp();
         match (&mut group.head, &node.op) {
@@ -239,7 +267,7 @@ impl<'a> Planner<'a> {
     /// The latest group that `node` alone reads, and where the other input of a sum is.
     fn joinable(&self, node: &Node) -> Option<(usize, Option<Place>)> {
         let at = |input: &String| {
-            let tail = self.graph.nodes.iter().position(|node| node.name == *input)?;
+            let tail = self.network.graph.nodes.iter().position(|node| node.name == *input)?;
             let alone = self.n_reads.get(input.as_str()) == Some(&1);
             self.groups.iter().position(|group| group.tail == tail).filter(|_| alone)
         };
@@ -255,20 +283,25 @@ impl<'a> Planner<'a> {
         }
     }
 
-    fn finish(self, taps: &[String]) -> Plan {
-        let outputs = [&self.graph.output].into_iter().chain(taps);
-        let outputs = outputs.map(|name| self.places[name.as_str()].clone()).collect::<Vec<_>>();
-        let n_acts = self.graph.nodes.len() + 1;
-        let (graph, shapes) = (self.graph, self.shapes);
+    fn finish(self, part: &Part) -> Result<Plan> {
+        let place = |name: &String| {
+            let reason = "is not computed from what the network goes on from";
+            self.places.get(name.as_str()).cloned().ok_or_else(|| Error::config(name, reason))
+        };
+        let outputs = [&part.to].into_iter().chain(&part.taps).map(place);
+        let outputs = outputs.collect::<Result<Vec<_>>>()?;
+        let Network { graph, shapes, .. } = self.network;
+        let n_acts = graph.nodes.len() + 1;
         let step = |group: Group| {
             let shape = shapes.get(&graph.nodes[group.tail].name).to_vec();
             let output = Place { act: group.tail + 1, shape };
             let (inputs, weights) = (group.inputs.clone(), group.weights.clone());
-            Step { block: group.block(), inputs, output, weights, last_reads: Vec::new() }
+            let (rests, last_reads) = (group.rests, Vec::new());
+            Step { block: group.block(), inputs, output, weights, rests, last_reads }
         };
         let mut steps: Vec<Step> = self.groups.into_iter().map(step).collect();
         note_last_reads(&mut steps, &outputs, self.purpose);
-        Plan { purpose: self.purpose, normalize: self.normalize, steps, n_acts, outputs }
+        Ok(Plan { purpose: self.purpose, normalize: self.normalize, steps, n_acts, outputs })
     }
 }
 
@@ -291,6 +324,7 @@ impl Group {
             tail,
             inputs: Vec::new(),
             weights: Vec::new(),
+            rests: false,
             residual: false,
             clamp: None,
             map: None,
@@ -324,7 +358,7 @@ fn note_last_reads(steps: &mut [Step], outputs: &[Place], purpose: Purpose) {
     let mut kept: BTreeSet<usize> = outputs.iter().map(|place| place.act).collect();
     if purpose != Purpose::Evaluate {
         for step in &*steps {
-            let reads = step.block.reads(purpose == Purpose::Train);
+            let reads = step.block.reads(purpose == Purpose::Train && !step.rests);
             if reads.inputs {
                 kept.extend(step.inputs.iter().map(|place| place.act));
             }

@@ -34,7 +34,7 @@ impl Run {
             let inputs: Vec<Act> = step.inputs.iter().map(|place| act(&acts, place)).collect();
             let needs_grad = plan.purpose != Purpose::Evaluate && step.needs_grad(&inputs, &plan);
             let inputs: Vec<&Act> = inputs.iter().collect();
-            let (inputs, weights) = (&inputs[..], &step.weights[..]);
+            let (inputs, weights, mode) = (&inputs[..], &step.weights[..], step.mode(mode));
             let mut forward = Forward { inputs, weights, mode, saved: None };
             let made = self::forward(&*step.block, &mut forward)?;
             saved.push(forward.saved.filter(|_| needs_grad));
@@ -79,7 +79,7 @@ impl Run {
             let inputs: Vec<Act> = step.inputs.iter().map(|place| act(&self.acts, place)).collect();
             let inputs: Vec<&Act> = inputs.iter().collect();
             let grad = unclamped(grad, &output)?;
-            let (weights, mode) = (&step.weights[..], self.mode);
+            let (weights, mode) = (&step.weights[..], step.mode(self.mode));
             let (inputs, output, grads) = (&inputs[..], &output, &mut grads);
             let mut backward = Backward { inputs, output, weights, mode, saved, grads };
             self::backward(&*step.block, grad, &mut backward)?;
@@ -109,8 +109,14 @@ fn backward(block: &dyn Block, grad: Values, step: &mut Backward<'_>) -> Result<
 }
 
 impl Step {
+    /// How it computes where the network does so in `mode`.
+    fn mode(&self, mode: Mode) -> Mode {
+        if self.rests { Mode::Eval } else { mode }
+    }
+
     fn needs_grad(&self, inputs: &[Act], plan: &Plan) -> bool {
         let trains = plan.purpose == Purpose::Train
+            && !self.rests
             && self.weights.iter().any(|weight| weight.grad.is_some());
         trains || inputs.iter().any(Act::needs_grad)
     }

@@ -76,7 +76,12 @@ fn net() -> Net {
 }
 
 /// The same, one operation after the other, each a graph of one node.
-fn one_by_one(net: &Net, params: &BTreeMap<String, Tensor>, x: &Tensor, mode: Mode) -> Tensor {
+fn one_by_one(
+    net: &Net,
+    params: &BTreeMap<String, Tensor>,
+    x: &Tensor,
+    mode: &dyn Fn(&str) -> Mode,
+) -> Tensor {
     let nhwc = x.permute((0, 2, 3, 1)).unwrap().contiguous().unwrap();
     let mut known = BTreeMap::from([(IMAGES.to_owned(), nhwc)]);
     let shapes = net.graph().shapes().unwrap();
@@ -85,7 +90,7 @@ fn one_by_one(net: &Net, params: &BTreeMap<String, Tensor>, x: &Tensor, mode: Mo
         let specs = node.op.as_dyn().params(&shapes.inputs(node));
         let own = specs.iter().map(|spec| &params[&format!("{}.{}", node.name, spec.name)]);
         let own: Vec<&Tensor> = own.collect();
-        let y = apply(node.op.clone(), &inputs, &own, mode).unwrap();
+        let y = apply(node.op.clone(), &inputs, &own, mode(&node.name)).unwrap();
         known.insert(node.name.clone(), y);
     }
     known[&net.graph().output].clone()
@@ -103,7 +108,7 @@ fn joined(net: &Net, x: &Tensor, mode: Mode) -> Outcome {
     (floats(&y), floats(grads.get(&x).unwrap()), of.collect())
 }
 
-fn separate(net: &Net, x: &Tensor, mode: Mode) -> Outcome {
+fn separate(net: &Net, x: &Tensor, mode: &dyn Fn(&str) -> Mode) -> Outcome {
     let x = Var::from_tensor(x).unwrap();
     let params: BTreeMap<String, Var> = net
         .params()
@@ -120,8 +125,10 @@ fn separate(net: &Net, x: &Tensor, mode: Mode) -> Outcome {
 
 /// Compares the network with its operations one by one.
 fn check_joined(net: &Net, x: &Tensor, mode: Mode) {
-    let want = separate(net, x, mode);
-    let got = joined(net, x, mode);
+    check_equal(joined(net, x, mode), separate(net, x, &|_| mode));
+}
+
+fn check_equal(got: Outcome, want: Outcome) {
     close(&got.0, &want.0, "output");
     close(&got.1, &want.1, "images");
     assert_eq!(got.2.keys().collect::<Vec<_>>(), want.2.keys().collect::<Vec<_>>());
@@ -316,4 +323,69 @@ fn weights_of_another_graph_are_named() {
     let mut wider = graph().cut("fc1.relu").unwrap();
     wider.then("fc2", Linear::new(4));
     assert!(error(wider, &values).starts_with("fc2.weight: expected shape [4, 8], got [3, 8]"));
+}
+
+/// The network whose parameters below `parts` are frozen.
+fn frozen(parts: &[&str]) -> Net {
+    let mut net = net();
+    let is_below = |name: &str| parts.iter().any(|part| name.starts_with(&format!("{part}.")));
+    let names = net.params().iter().map(|(name, _)| name.to_owned());
+    let names = names.filter(|name| is_below(name)).collect();
+    net.freeze(&names).unwrap();
+    net
+}
+
+const TRUNK: [&str; 3] = ["conv1", "bn1", "a"];
+
+#[test]
+fn frozen_parts_compute_as_in_evaluation_and_pass_gradients() {
+    let x = random(Stream::new(1), &BATCH);
+    for parts in [&TRUNK[..], &["a"], &["a.conv2", "b", "fc1"], &["fc2"]] {
+        let net = frozen(parts);
+        let rests = |name: &str| {
+            let is_of = |part: &&str| name == *part || name.starts_with(&format!("{part}."));
+            parts.iter().any(is_of)
+        };
+        let mode = |name: &str| if rests(name) { Mode::Eval } else { train() };
+        let mut want = separate(&net, &x, &mode);
+        want.2.retain(|name, _| !rests(name));
+        check_equal(joined(&net, &x, train()), want);
+    }
+}
+
+#[test]
+fn what_goes_on_from_features_gives_the_same_bits() {
+    let (net, x) = (frozen(&TRUNK), random(Stream::new(1), &BATCH));
+    let features = net.features(&x).unwrap().unwrap();
+    assert_eq!(features.dims(), [3, 7, 6, 4]);
+    let before = net.params().tensors()["a.bn1.running_mean"].copy().unwrap();
+    let evaluated = net.forward_features(&features, Mode::Eval).unwrap();
+    assert_eq!(floats(&evaluated), floats(&net.forward(&x, Mode::Eval).unwrap()));
+    let gradients = |y: Tensor| {
+        net.params().clear_grads();
+        y.sqr().unwrap().sum_all().unwrap().backward().unwrap();
+        let of = net.params().iter();
+        let of = of.map(|(name, p)| (name.to_owned(), floats(p.grad().get().unwrap())));
+        (floats(&y), of.collect::<BTreeMap<_, _>>())
+    };
+    let whole = gradients(net.forward(&x, train()).unwrap());
+    assert_eq!(gradients(net.forward_features(&features, train()).unwrap()), whole);
+    assert!(whole.1.keys().all(|name| name.starts_with("b.") || name.starts_with("fc")));
+    assert_eq!(floats(&net.params().tensors()["a.bn1.running_mean"]), floats(&before));
+    let error = net.forward_features(&x, train()).unwrap_err().to_string();
+    assert_eq!(error, "features: expected shape [3, 7, 6, 4], got [3, 2, 7, 6]");
+}
+
+#[test]
+fn freezing_names_what_it_cannot() {
+    let mut net = net();
+    assert!(net.features(&random(Stream::new(1), &BATCH)).unwrap().is_none());
+    let error = |net: &mut Net, names: &[&str]| {
+        let names = names.iter().map(|name| (*name).to_owned()).collect();
+        net.freeze(&names).unwrap_err().to_string()
+    };
+    assert!(error(&mut net, &["bn1.running_mean"]).contains("`bn1.running_mean`"));
+    let all: Vec<String> = net.params().iter().map(|(name, _)| name.to_owned()).collect();
+    let all: Vec<&str> = all.iter().map(String::as_str).collect();
+    assert!(error(&mut net, &all).contains("no parameter to train"));
 }

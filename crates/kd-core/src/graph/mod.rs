@@ -4,8 +4,9 @@
 //! convert or store the network; nothing else in the workspace knows a network's structure.
 
 mod check;
+mod rest;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -40,6 +41,7 @@ pub struct Node {
 }
 
 pub use check::{Counts, Shapes};
+pub(crate) use rest::Rest;
 
 impl Graph {
     /// A network for images of `[C, H, W]` that has no node yet.
@@ -76,15 +78,25 @@ impl Graph {
         if name != IMAGES && self.node(name).is_none() {
             return Err(Error::config(name, "the network has no node of this name"));
         }
-        let mut wanted = vec![name];
-        for node in self.nodes.iter().rev() {
-            if wanted.contains(&node.name.as_str()) {
+        let needed = self.needed(&[name], IMAGES);
+        let kept = self.nodes.iter().zip(needed).filter(|(_, needed)| *needed);
+        let nodes = kept.map(|(node, _)| node.clone()).collect();
+        Ok(Self { image_shape: self.image_shape, nodes, output: name.into() })
+    }
+
+    /// Which nodes are computed for the outputs of the nodes `to`, where that of `from` is known.
+    pub(crate) fn needed(&self, to: &[&str], from: &str) -> Vec<bool> {
+        let mut wanted: BTreeSet<&str> = to.iter().copied().collect();
+        let needed = self.nodes.iter().rev().map(|node| {
+            let needed = node.name != from && wanted.contains(node.name.as_str());
+            if needed {
                 wanted.extend(node.inputs.iter().map(String::as_str));
             }
-        }
-        let kept = self.nodes.iter().filter(|node| wanted.contains(&node.name.as_str()));
-        let nodes = kept.cloned().collect();
-        Ok(Self { image_shape: self.image_shape, nodes, output: name.into() })
+            needed
+        });
+        let mut needed: Vec<bool> = needed.collect();
+        needed.reverse();
+        needed
     }
 
     /// The same network, which normalizes its images first.

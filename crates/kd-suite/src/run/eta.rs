@@ -73,35 +73,53 @@ fn pass_seconds(context: &Context<'_>, source: &ModelId) -> Result<f64> {
 }
 
 /// Seconds of one training: its steps, and evaluations, in which an image costs a third of what
-/// it costs in a step (the forward pass without the two backward ones).
+/// it costs in a step (the forward pass without the two backward ones). What goes on from a frozen
+/// part is made once for each version of the images.
 fn training_seconds(context: &Context<'_>, training: &TrainingSpec) -> Result<f64> {
     let (plan, sets) = (&training.plan, context.sets);
     let train = sets.train(training, 0)?;
     let n_steps = plan.n_epochs.saturating_mul(plan.n_steps(train.n_samples()));
     let n_test = sets.test.n_images() + sets.holdout.as_ref().map_or(0, EvalSet::n_images);
     let n_images = plan.n_evaluations(train.n_samples()) as f64 * n_test as f64;
-    let step = step_seconds(context, training, &*train)?;
-    Ok(step * (n_steps as f64 + n_images / plan.batch_size as f64 / 3.0))
+    let pace = pace(context, training, &*train)?;
+    let n_evaluations = n_images / plan.batch_size as f64 / 3.0;
+    if !pace.remembers {
+        return Ok((pace.prepare + pace.step) * (n_steps as f64 + n_evaluations));
+    }
+    let n_views = train.n_views().map_or(u64::MAX, |n| n as u64).min(plan.n_epochs);
+    let n_prepared = n_views.saturating_mul(plan.n_steps(train.n_samples())) as f64;
+    let n_seen = n_test as f64 / plan.batch_size as f64;
+    Ok(pace.prepare * (n_prepared + n_seen) + pace.step * (n_steps as f64 + n_evaluations))
 }
 
-/// The shortest of a few steps, teacher forward included.
-fn step_seconds(
-    context: &Context<'_>,
-    training: &TrainingSpec,
-    train: &dyn BatchSource,
-) -> Result<f64> {
-    let mut cohort = Cohort::new(&training.name, 0, students(context, training, 0)?);
+/// Seconds of the parts of a training.
+struct Pace {
+    /// Of a batch: decoding, the teacher, what is frozen.
+    prepare: f64,
+    /// Of a step of all students.
+    step: f64,
+    /// Whether what is prepared is remembered.
+    remembers: bool,
+}
+
+/// The shortest of a few steps.
+fn pace(context: &Context<'_>, training: &TrainingSpec, train: &dyn BatchSource) -> Result<Pace> {
+    let mut cohort = Cohort::new(&training.name, 0, students(context, training, 0, None)?);
     let stand_in = stand_in(context, training)?;
     let (teacher, taps) =
         (stand_in.as_ref().map(|net| net as &dyn Classifier), cohort.teacher_taps());
     let order = train.order(0);
     let indices = &order[..training.plan.batch_size.min(order.len())];
-    let (started, mut shortest) = (Instant::now(), f64::INFINITY);
+    let started = Instant::now();
+    let mut shortest = Pace { prepare: f64::INFINITY, step: f64::INFINITY, remembers: false };
     for _ in 0..ENOUGH.1 {
         let begun = Instant::now();
-        let prepared = prepare(train.batch(0, indices)?, teacher, &taps)?;
+        let prepared = prepare(train.batch(0, indices)?, teacher, &taps)?.with_features(&cohort)?;
+        shortest.prepare = shortest.prepare.min(begun.elapsed().as_secs_f64());
+        shortest.remembers = prepared.has_features();
+        let begun = Instant::now();
         train_step(&mut cohort, &prepared, 0.0, Stream::new(0))?;
-        shortest = shortest.min(begun.elapsed().as_secs_f64());
+        shortest.step = shortest.step.min(begun.elapsed().as_secs_f64());
         if started.elapsed() > ENOUGH.0 {
             break;
         }

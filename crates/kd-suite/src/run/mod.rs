@@ -12,6 +12,7 @@ mod progress;
 mod setting;
 mod training;
 mod trial;
+mod tuning;
 
 use std::path::Path;
 

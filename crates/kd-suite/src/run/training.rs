@@ -1,14 +1,16 @@
 //! One training of a run: build or resume, fit, evaluate, record, keep the models.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use candle_core::Tensor;
 use kd_adv::{AdversarialTraining, AttackSpec};
 use kd_core::ops::Normalize;
 use kd_core::record::{ModelId, Record};
 use kd_core::{Classifier, Net, Perturb, Result, Stream, checkpoint};
 use kd_train::{
-    Cohort, Data, MetricsLog, Outcome, Run, SoftTargetStore, SoftTargets, Student, fit,
+    Cohort, Data, MetricsLog, Optimizer, Outcome, Run, SoftTargetStore, SoftTargets, Student, fit,
 };
 
 use super::context::{Context, load};
@@ -16,6 +18,7 @@ use super::finish::finish;
 use super::images::Sets;
 use super::progress::Progress;
 use super::setting::{Setting, device_name};
+use super::tuning;
 use crate::suite::{self, Teacher, TrainingSpec};
 use crate::weights;
 
@@ -34,7 +37,9 @@ pub(crate) fn check(
     let train = sets.train(training, 0)?;
     training.soft_targets.map(|targets| targets.n_views(&*train)).transpose()?;
     let drawn = (Stream::new(0), &setting.device);
-    weights::network(&training.model, sets.shape(), normalize, drawn)?;
+    let mut network = weights::network(&training.model, sets.shape(), normalize, drawn)?;
+    tuning::freeze(&mut network, &training.freeze)?;
+    tuning::factors(&network, &training.learning_rate_of)?;
     if let Some(Teacher::Weights { path, model, .. }) = &training.teacher {
         load(path, model.as_ref(), (sets, normalize), &setting.device)?.tell(path);
     }
@@ -51,12 +56,12 @@ pub(crate) fn run(
 ) -> Result<Option<f64>> {
     let spec_hash = context.spec_hash;
     let state = context.folder.state(&training.name, seed);
-    let mut students = students(context, training, seed)?;
-    if let Some(source) = &training.init {
-        let first = context.trained(source, seed)?.params().tensors();
-        students.iter_mut().try_for_each(|student| student.model.params().load(&first))?;
-    }
-    let mut cohort = Cohort::new(&training.name, seed, students);
+    let first = match &training.init {
+        Some(source) => Some(context.trained(source, seed)?.params().tensors()),
+        None => None,
+    };
+    let mut cohort =
+        Cohort::new(&training.name, seed, students(context, training, seed, first.as_ref())?);
     let device = &context.setting.device;
     match cohort.resume(&state, spec_hash, device)? {
         Some(n_bytes) => {
@@ -119,18 +124,24 @@ fn finished(records: &[Record], training: &TrainingSpec, seed: u64) -> Option<f6
     })
 }
 
-/// The students before their first step: the same random values for the same network, so that
+/// The students before their first step: the values of `first`, else the same random ones, so that
 /// they differ by their objectives alone.
 pub(super) fn students(
     context: &Context<'_>,
     training: &TrainingSpec,
     seed: u64,
+    first: Option<&BTreeMap<String, Tensor>>,
 ) -> Result<Vec<Student>> {
     let stream = Stream::new(seed).at("init");
     let build = |spec: &suite::Student| {
-        let model = context.network(&training.model, stream)?;
+        let mut model = context.network(&training.model, stream)?;
+        first.map_or(Ok(()), |first| model.params().load(first))?;
+        tuning::freeze(&mut model, &training.freeze)?;
+        let factors = tuning::factors(&model, &training.learning_rate_of)?;
         let optimizer = training.plan.optimizer.clone();
+        let own = Optimizer::new(optimizer.clone(), model.params()).with_factors(factors)?;
         let mut student = Student::new(&spec.name, model.into(), spec.loss.clone(), optimizer);
+        student.optimizer = Box::new(own);
         student.perturb = spec.perturb.as_ref().map(perturb).transpose()?;
         Ok(student)
     };

@@ -116,6 +116,12 @@ pub struct TrainingFile {
     pub soft_targets: Option<SoftTargets>,
     /// An earlier training of one model of the same network: its weights are the first ones.
     pub init: Option<String>,
+    /// Patterns of the parameters that stay as they are.
+    #[serde(default)]
+    pub freeze: Vec<String>,
+    /// What the learning rate of some parameters is multiplied by, by patterns of their names.
+    #[serde(default)]
+    pub learning_rate_of: BTreeMap<String, f64>,
     /// The attack that changes each batch, for adversarial training.
     pub perturb: Option<AttackSpec>,
     /// The students, one by one.

@@ -107,6 +107,8 @@ fn training(suite: &Suite, preset: &Preset, file: &TrainingFile) -> Result<Train
         augment: file.augment.clone().unwrap_or_else(|| suite.augment.clone()),
         soft_targets: file.soft_targets,
         init: None,
+        freeze: file.freeze.clone(),
+        learning_rate_of: file.learning_rate_of.clone(),
         student: students,
     })
 }

@@ -1,5 +1,6 @@
 //! A run in full: what `spec.toml` says.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use kd_adv::{AttackSpec, Audit};
@@ -57,6 +58,10 @@ pub(crate) struct TrainingSpec {
     /// The model whose weights are the first ones.
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "name")]
     pub(crate) init: Option<ModelId>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) freeze: Vec<String>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) learning_rate_of: BTreeMap<String, f64>,
     pub(crate) student: Vec<Student>,
 }
 

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64};
 use candle_core::Tensor;
 use kd_core::ops::OptimizerSpec;
 use kd_core::record::{self, CurveRecord, EpochRecord, Record};
-use kd_core::{BatchSource, Classifier, Error, Mode, Perturb, Stream};
+use kd_core::{Batch, BatchSource, Classifier, Error, Mode, Perturb, Stream};
 
 use super::*;
 use crate::choice::Keep;

@@ -12,11 +12,16 @@ use super::OptimizerSpec;
 use crate::ops::slices;
 use crate::{Error, Params, Result};
 
+/// A parameter, its gradient, and where its state begins.
+type Step<'p> = (&'p Tensor, &'p Tensor, usize);
+
 /// The state of an optimizer for all parameters of a network.
 #[derive(Debug)]
 pub struct Moments {
     /// Name and number of values of each parameter, in the order of the names.
     slots: Vec<(String, usize)>,
+    /// What the learning rate of some parameters is multiplied by.
+    factors: BTreeMap<String, f64>,
     /// What the state consists of, such as `velocity`.
     parts: &'static [&'static str],
     device: Device,
@@ -30,7 +35,24 @@ impl Moments {
         let slot = |(name, param): (&str, &crate::Param)| (name.into(), param.var().elem_count());
         let slots = params.iter().map(slot).collect();
         let (parts, device) = (spec.as_dyn().parts(), params.device());
-        Self { slots, parts, device, state: Vec::new() }
+        Self { slots, factors: BTreeMap::new(), parts, device, state: Vec::new() }
+    }
+
+    /// The same, with learning rates of their own for some parameters: `factors` times that of a step.
+    ///
+    /// # Errors
+    /// [`Error::Config`] for a name that is no parameter, and for a factor that is not above 0.
+    pub fn with_factors(mut self, factors: BTreeMap<String, f64>) -> Result<Self> {
+        for (name, factor) in &factors {
+            if !self.slots.iter().any(|(known, _)| known == name) {
+                return Err(Error::config(name, "the network trains no parameter of this name"));
+            }
+            if !(*factor > 0.0 && factor.is_finite()) {
+                return Err(Error::config(name, format!("the factor {factor} is not above 0")));
+            }
+        }
+        self.factors = factors;
+        Ok(self)
     }
 
     /// Moves every parameter that has a gradient by the step of this number, counted from 1, at this
@@ -54,10 +76,22 @@ impl Moments {
             self.state = self.parts.iter().map(zeros).collect::<Result<_>>()?;
         }
         let steps = self.steps(params)?;
+        steps.iter().try_for_each(|(factor, steps)| {
+            self.step_all(spec, (learning_rate * f64::from_bits(*factor), step), steps)
+        })
+    }
+
+    /// The step of parameters of one learning rate.
+    fn step_all(
+        &self,
+        spec: &OptimizerSpec,
+        rate_and_number: (f64, u64),
+        steps: &[Step<'_>],
+    ) -> Result<()> {
         #[cfg(feature = "cuda")]
         if self.device.is_cuda() {
-            let rates = spec.as_dyn().rates((learning_rate, step));
-            return super::cuda::step(spec.name(), &rates, &steps, &self.state);
+            let rates = spec.as_dyn().rates(rate_and_number);
+            return super::cuda::step(spec.name(), &rates, steps, &self.state);
         }
         steps.iter().try_for_each(|(param, grad, start)| {
             let rule = spec.as_dyn();
@@ -68,15 +102,15 @@ impl Moments {
                 slices::with_all_mut(&all, &mut |values| {
                     let Some((param, state)) = values.split_first_mut() else { return };
                     let mut state: Vec<_> = state.iter_mut().map(|s| &mut s[own.clone()]).collect();
-                    rule.step((learning_rate, step), param, grad, &mut state);
+                    rule.step(rate_and_number, param, grad, &mut state);
                 })
             })?)
         })
     }
 
-    /// Each parameter that has a gradient, that, and where its state begins.
-    fn steps<'p>(&self, params: &'p Params) -> Result<Vec<(&'p Tensor, &'p Tensor, usize)>> {
-        let mut steps = Vec::with_capacity(self.slots.len());
+    /// The parameters that have a gradient, by the bits of their factor of the learning rate.
+    fn steps<'p>(&self, params: &'p Params) -> Result<BTreeMap<u64, Vec<Step<'p>>>> {
+        let mut steps: BTreeMap<u64, Vec<Step<'p>>> = BTreeMap::new();
         let mut start = 0;
         for (name, n) in &self.slots {
             let param = params.get(name).filter(|param| param.var().elem_count() == *n);
@@ -87,7 +121,8 @@ impl Moments {
                 if grad.dims() != param.dims() {
                     return Err(Error::shape(name, format!("{:?}", param.dims()), grad.dims()));
                 }
-                steps.push((param, grad, start));
+                let factor = self.factors.get(name).copied().unwrap_or(1.0);
+                steps.entry(factor.to_bits()).or_default().push((param, grad, start));
             }
             start += n;
         }
