@@ -18,6 +18,7 @@ mod schedule;
 mod score;
 mod soft_targets;
 mod step;
+mod student;
 mod tally;
 mod teacher;
 #[cfg(test)]
@@ -25,7 +26,7 @@ mod testing;
 mod trunk;
 
 pub use choice::Keep;
-pub use cohort::{Cohort, Student};
+pub use cohort::Cohort;
 pub use course::{Data, Outcome, Run};
 pub use evaluate::{EvalSet, logits};
 pub use fit::fit;
@@ -41,3 +42,4 @@ pub use schedule::{Anneal, At, Schedule};
 pub use score::score;
 pub use soft_targets::{SoftTargetStore, SoftTargets};
 pub use step::{Prepared, prepare, train_step};
+pub use student::Student;

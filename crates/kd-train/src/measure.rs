@@ -3,11 +3,12 @@
 use kd_core::Result;
 use kd_core::record::{CurveRecord, EpochRecord, Evaluation, ModelId, Record};
 
-use crate::cohort::{Best, Cohort, Student};
+use crate::cohort::Cohort;
 use crate::course::{Course, Run};
 use crate::evaluate::EvalSet;
 use crate::progress::timed;
 use crate::step::settle;
+use crate::student::{Best, Student};
 
 impl Cohort {
     /// Whether a point of the learning curve is due within the epoch.

@@ -4,7 +4,8 @@ use candle_core::Tensor;
 use kd_core::{Batch, Classifier, Error, Result, Stream};
 use rayon::prelude::*;
 
-use crate::cohort::{Cohort, Student};
+use crate::cohort::Cohort;
+use crate::student::Student;
 use crate::teacher::Said;
 
 /// A batch with what the teacher says of it.

@@ -9,13 +9,13 @@ use kd_core::{Batch, BatchSource, Classifier, Error, Mode, Perturb, Stream};
 
 use super::*;
 use crate::choice::Keep;
-use crate::cohort::Student;
 use crate::evaluate::EvalSet;
 use crate::losses::{Distill, LossSpec};
 use crate::metrics_log::MetricsLog;
 use crate::progress::Counters;
 use crate::schedule::Schedule;
 use crate::soft_targets::{SoftTargetStore, SoftTargets};
+use crate::student::Student;
 use crate::testing::{Dots, Network, bits};
 
 /// Two epochs of eleven steps, a point of the learning curve after each 4.

@@ -1,0 +1,182 @@
+//! A network that learns: one step of it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use candle_core::Tensor;
+use kd_core::ops::OptimizerSpec;
+use kd_core::{Classifier, Error, Mode, Perturb, Result, Stream};
+use serde::{Deserialize, Serialize};
+
+use crate::choice::Choice;
+use crate::losses::{Loss, LossInput};
+use crate::optimizer::{Optimize, Optimizer};
+use crate::step::Prepared;
+use crate::tally::{Tally, Unread};
+
+/// A network with its objective and its optimizer.
+pub struct Student {
+    /// Name within the cohort, such as `alpha0.5-t5`.
+    pub name: String,
+    /// The network.
+    pub model: Arc<dyn Classifier>,
+    /// The objective.
+    pub loss: Box<dyn Loss>,
+    /// For adversarial training: the attack that changes each batch first.
+    pub perturb: Option<Box<dyn Perturb>>,
+    /// The optimizer.
+    pub optimizer: Box<dyn Optimize>,
+    /// Steps that it has made.
+    pub(crate) n_steps: u64,
+    /// On a GPU: what it made of the batches that are not yet in the tallies.
+    unread: Option<Unread>,
+    /// What it made of the batches of the current epoch.
+    pub(crate) epoch: Tally,
+    /// What it made of the batches since the last point of its learning curve.
+    pub(crate) point: Tally,
+    /// Best accuracy on the test set so far, and the first epoch that reached it.
+    pub(crate) best: Best,
+    /// The epoch that the held-out images choose.
+    pub(crate) choice: Choice,
+    /// Whether it has stopped before the last epoch.
+    pub(crate) rests: bool,
+}
+
+/// The best evaluation on the test set.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Best {
+    pub(crate) top1: f64,
+    pub(crate) epoch: u64,
+}
+
+impl Student {
+    /// A student that has made no step. For an optimizer of your own, set [`Student::optimizer`].
+    pub fn new(
+        name: impl Into<String>,
+        model: Box<dyn Classifier>,
+        loss: impl Loss + 'static,
+        optimizer: OptimizerSpec,
+    ) -> Self {
+        let optimizer = Box::new(Optimizer::new(optimizer, model.params()));
+        let (epoch, point, best) = (Tally::default(), Tally::default(), Best::default());
+        let (name, loss, perturb) = (name.into(), Box::new(loss), None);
+        let model = model.into();
+        let (n_steps, unread, choice, rests) = (0, None, Choice::default(), false);
+        Self {
+            name,
+            model,
+            loss,
+            perturb,
+            optimizer,
+            n_steps,
+            unread,
+            epoch,
+            point,
+            best,
+            choice,
+            rests,
+        }
+    }
+
+    /// Best accuracy on the test set so far, and the first epoch that reached it.
+    pub fn best(&self) -> (f64, u64) {
+        (self.best.top1, self.best.epoch)
+    }
+
+    /// The epoch, counted from 1, whose weights the student has in the end: that which the held-out
+    /// images choose, if the plan says so.
+    pub fn chosen_epoch(&self) -> Option<u64> {
+        (!self.choice.weights.is_empty()).then_some(self.choice.seen.epoch)
+    }
+
+    /// One step: (perturb), forward, objective, backward, optimizer. Returns the loss, where it was
+    /// read.
+    pub(crate) fn step(
+        &mut self,
+        prepared: &Prepared,
+        (epoch, learning_rate): (u64, f64),
+        stream: Stream,
+    ) -> Result<Option<f64>> {
+        let Prepared { batch, said, .. } = prepared;
+        let (logits, taps) = self.forward(prepared, stream)?;
+        let (none, teacher) = (BTreeMap::new(), said.as_ref());
+        let loss = self.loss.loss(&LossInput {
+            logits: &logits,
+            teacher_logits: teacher.map(|said| &said.logits),
+            labels: &batch.labels,
+            taps: &taps,
+            teacher_taps: teacher.map_or(&none, |said| &said.taps),
+            epoch,
+        })?;
+        if !loss.dims().is_empty() {
+            let expected = "(), the mean over the batch";
+            return Err(Error::shape(format!("loss of {}", self.name), expected, loss.dims()));
+        }
+        let params = self.model.params();
+        params.take_up(&loss.backward()?)?;
+        self.check_learns()?;
+        self.n_steps += 1;
+        self.optimizer.step(params, learning_rate, self.n_steps)?;
+        params.clear_grads();
+        if logits.device().is_cuda() {
+            return self.count(&loss, &logits, &batch.labels);
+        }
+        let loss = f64::from(loss.to_scalar::<f32>()?);
+        let logits = logits.detach().flatten_all()?.to_vec1::<f32>()?;
+        self.add(Tally::of(loss, &logits, &batch.labels.to_vec1()?));
+        Ok(Some(loss))
+    }
+
+    /// The logits of a batch in training, and the outputs of the parts that the objective needs.
+    fn forward(
+        &self,
+        Prepared { batch, features, .. }: &Prepared,
+        stream: Stream,
+    ) -> Result<(Tensor, BTreeMap<String, Tensor>)> {
+        let mode = Mode::Train(stream);
+        if let Some(features) = features {
+            return Ok((self.model.forward_features(features, mode)?, BTreeMap::new()));
+        }
+        let images = match &self.perturb {
+            Some(attack) => attack.perturb(&*self.model, batch, stream.at("perturb"))?,
+            None => batch.images.clone(),
+        };
+        let taps = self.loss.taps();
+        let taps: Vec<&str> = taps.iter().map(String::as_str).collect();
+        self.model.forward_with_taps(&images, mode, &taps)
+    }
+
+    /// A step in which no parameter has a gradient teaches nothing, and would go unnoticed.
+    fn check_learns(&self) -> Result<()> {
+        if self.model.params().have_grads() {
+            return Ok(());
+        }
+        let reason = "no parameter of this network received a gradient; compute its logits in \
+                      training mode from the variables of `params()`, without detaching them, and \
+                      the loss from its logits or taps";
+        Err(Error::config(&self.name, reason))
+    }
+
+    fn add(&mut self, tally: Tally) {
+        self.epoch += tally;
+        self.point += tally;
+    }
+
+    /// Counts a batch on the GPU, and reads the counts now and then.
+    fn count(&mut self, loss: &Tensor, logits: &Tensor, labels: &Tensor) -> Result<Option<f64>> {
+        let unread = match &mut self.unread {
+            Some(unread) => unread,
+            none => none.insert(Unread::new(logits.device())?),
+        };
+        unread.add(loss, logits, labels)?;
+        if unread.is_due() { self.settle() } else { Ok(None) }
+    }
+
+    /// Reads what is counted on the GPU into the tallies; returns the mean loss, if there was any.
+    pub(crate) fn settle(&mut self) -> Result<Option<f64>> {
+        let Some(unread) = self.unread.take() else { return Ok(None) };
+        let tally = unread.tally()?;
+        self.add(tally);
+        Ok(Some(tally.loss()))
+    }
+}
