@@ -5,6 +5,8 @@ mod adversarial;
 #[cfg(test)]
 mod attack;
 #[cfg(test)]
+mod checkpoints;
+#[cfg(test)]
 mod cnn;
 #[cfg(test)]
 mod cohort;

@@ -33,15 +33,32 @@ pub fn create_folder(folder: &Path) -> Result<()> {
     fs::create_dir_all(folder).map_err(Error::io(folder, "create"))
 }
 
+/// Opens the file `path` for reading. What is no file is never waited for: a named pipe would keep
+/// whoever opens it until somebody writes.
+///
+/// # Errors
+/// [`Error::Missing`] (with `hint`), [`Error::Io`], or [`Error::Parse`] when it is no file.
+pub fn open(path: &Path, hint: &str) -> Result<File> {
+    let failed = |source: std::io::Error| match source.kind() {
+        std::io::ErrorKind::NotFound => Error::Missing { path: path.into(), hint: hint.into() },
+        _ => Error::Io { path: path.into(), action: "open", source },
+    };
+    let kind = fs::metadata(path).map_err(failed)?.file_type();
+    if !kind.is_file() {
+        let what = if kind.is_dir() { "a folder" } else { "a pipe or device" };
+        let advice = if hint.is_empty() { String::new() } else { format!("; {hint}") };
+        let reason = format!("not a file but {what}{advice}");
+        return Err(Error::Parse { path: path.into(), offset: 0, reason });
+    }
+    File::open(path).map_err(failed)
+}
+
 /// Reads `path`, refusing more than `limit` bytes before anything is allocated.
 ///
 /// # Errors
 /// [`Error::Missing`] (with `hint`), [`Error::Io`], or [`Error::Parse`] when it is too large.
 pub fn read_bounded(path: &Path, limit: u64, hint: &str) -> Result<Vec<u8>> {
-    let file = File::open(path).map_err(|source| match source.kind() {
-        std::io::ErrorKind::NotFound => Error::Missing { path: path.into(), hint: hint.into() },
-        _ => Error::Io { path: path.into(), action: "open", source },
-    })?;
+    let file = open(path, hint)?;
     // Room for one byte more, or the end of the file would be found by doubling the memory.
     let size = file.metadata().map_or(0, |metadata| metadata.len()).min(limit);
     let mut bytes = Vec::with_capacity(size as usize + 1);
@@ -168,6 +185,23 @@ mod tests {
         assert!(matches!(read_bounded(&path, 4, ""), Err(Error::Parse { offset: 4, .. })));
         let missing = read_bounded(&folder.path().join("b"), 4, "download it");
         assert!(matches!(missing, Err(Error::Missing { .. })));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn what_is_no_file_is_refused_and_not_waited_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let pipe = folder.path().join("pipe");
+        let made = std::process::Command::new("mkfifo").arg(&pipe).status().unwrap();
+        assert!(made.success());
+        for (path, words) in [
+            (pipe.as_path(), "not a file but a pipe or device; give a file"),
+            (Path::new("/dev/zero"), "not a file but a pipe or device; give a file"),
+            (folder.path(), "not a file but a folder; give a file"),
+        ] {
+            let error = read_bounded(path, 5, "give a file").unwrap_err();
+            assert!(error.to_string().contains(words), "{error}");
+        }
     }
 
     #[test]

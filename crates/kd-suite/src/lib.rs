@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod attack;
+mod classes;
 mod examples;
 mod quiet;
 mod run;

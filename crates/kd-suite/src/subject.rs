@@ -10,9 +10,11 @@ use kd_core::record::Evaluation;
 use kd_core::{Classifier, Result};
 use kd_data::{DataSpec, Split};
 use kd_models::ModelSpec;
+use kd_models::weights::Naming;
 use kd_train::EvalSet;
 use serde::Serialize;
 
+use crate::classes::order_of_numbers;
 use crate::weights::{self, Loaded, Wanted};
 
 /// A file of weights.
@@ -22,6 +24,8 @@ pub struct NetworkFile {
     pub path: PathBuf,
     /// The network, where the file does not say it.
     pub model: Option<ModelSpec>,
+    /// Where in it the weights are, where it is from elsewhere.
+    pub naming: Naming,
 }
 
 /// A network of a file, and the images that it is judged by.
@@ -50,6 +54,9 @@ pub struct Evaluated {
     pub parameters: usize,
     /// The part of the data set.
     pub split: Split,
+    /// Names of the classes, by label; none where they are not known.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub class_names: Vec<String>,
     /// The figures.
     #[serde(flatten)]
     pub evaluation: Evaluation,
@@ -64,21 +71,35 @@ impl Subject {
     /// Those of data and files; whatever the network reports.
     pub fn evaluate(&self) -> Result<Evaluated> {
         let part = self.data.as_dyn().part(Some(&self.data_dir), self.split)?;
-        let Loaded { network, name, .. } = self.load((part.shape(), part.n_classes()))?;
+        let Loaded { network, name, .. } =
+            self.load((part.shape(), part.n_classes()), part.class_names())?;
         let set = EvalSet::new(part.in_order(&self.device)?)?;
         let started = Instant::now();
         let evaluation = set.evaluate(&network, None)?;
         let images_per_second = evaluation.total as f64 / started.elapsed().as_secs_f64();
-        let (model, parameters) = (name, network.params().n_elements());
-        Ok(Evaluated { model, parameters, split: self.split, evaluation, images_per_second })
+        Ok(Evaluated {
+            model: name,
+            parameters: network.params().n_elements(),
+            split: self.split,
+            class_names: part.class_names().to_vec(),
+            evaluation,
+            images_per_second,
+        })
     }
 
     /// The network, for such images and number of classes.
-    pub(crate) fn load(&self, shape: ([usize; 3], usize)) -> Result<Loaded> {
+    pub(crate) fn load(&self, shape: ([usize; 3], usize), names: &[String]) -> Result<Loaded> {
         let default = self.data.as_dyn().normalize();
-        let (model, normalize) = (self.network.model.as_ref(), self.normalize.as_ref());
-        let wanted =
-            Wanted { model, normalize, default_normalize: Some(&default), ..Wanted::of(shape) };
+        if let Some(order) = order_of_numbers(names) {
+            eprintln!("{order}");
+        }
+        let wanted = Wanted {
+            model: self.network.model.as_ref(),
+            normalize: self.normalize.as_ref(),
+            default_normalize: Some(&default),
+            naming: Some(&self.network.naming),
+            ..Wanted::of(shape, names)
+        };
         self.load_as(&wanted, &self.network.path)
     }
 
@@ -87,11 +108,14 @@ impl Subject {
         &self,
         file: &NetworkFile,
         shape: ([usize; 3], usize),
+        names: &[String],
     ) -> Result<Loaded> {
         let default = self.data.as_dyn().normalize();
         let default_normalize = Some(self.normalize.as_ref().unwrap_or(&default));
         let (model, default_model) = (file.model.as_ref(), self.network.model.as_ref());
-        let wanted = Wanted { model, default_model, default_normalize, ..Wanted::of(shape) };
+        let naming = Some(&file.naming);
+        let of = Wanted::of(shape, names);
+        let wanted = Wanted { model, default_model, default_normalize, naming, ..of };
         self.load_as(&wanted, &file.path)
     }
 

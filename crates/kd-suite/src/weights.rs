@@ -10,10 +10,12 @@ use std::path::{Path, PathBuf};
 use candle_core::{Device, Tensor};
 use kd_core::checkpoint::Description;
 use kd_core::ops::Normalize;
-use kd_core::{Error, Graph, Net, Result, Stream, checkpoint, fsx};
+use kd_core::{Classifier, Error, Graph, Net, Result, Stream, checkpoint, fsx};
 use kd_models::ModelSpec;
 use kd_models::onnx::{ImportOptions, Imported, import};
-use kd_models::weights::{Naming, Prefix, WeightsFile};
+use kd_models::weights::{Fit, Naming, WeightsFile};
+
+use crate::classes::{self, Classes, Matched};
 
 /// What is known of a network before its weights are read.
 #[derive(Debug, Clone, Copy, Default)]
@@ -26,6 +28,11 @@ pub struct Wanted<'a> {
     pub image_shape: Option<[usize; 3]>,
     /// Number of classes that it is to tell apart.
     pub n_classes: Option<usize>,
+    /// Names of the classes of the data that it is to judge, none where they are not known; nothing
+    /// where it is to judge none.
+    pub class_names: Option<&'a [String]>,
+    /// Where in a file from elsewhere the weights are, and how their names become the network's.
+    pub naming: Option<&'a Naming>,
     /// The network of a file that does not say it, where no flag does.
     pub default_model: Option<&'a ModelSpec>,
     /// The normalization of a network of which neither file nor flags say it.
@@ -41,13 +48,17 @@ pub struct Loaded {
     pub name: String,
     /// Names of its classes; none where they are not known.
     pub class_names: Vec<String>,
+    /// What is to be known of how it was loaded.
+    notes: Vec<String>,
     /// Whether nobody said how it normalizes its images.
     is_guessed: bool,
 }
 
 impl Loaded {
-    /// Says on stderr how the images are normalized, where that is a guess.
+    /// Says on stderr what was taken for the weights, and how the images are normalized, where that is
+    /// a guess.
     pub fn tell(&self, path: &Path) {
+        self.notes.iter().for_each(|note| eprintln!("{}: {note}", path.display()));
         if !self.is_guessed {
             return;
         }
@@ -92,22 +103,31 @@ pub fn network(
 }
 
 /// Reads the network at `path`: a checkpoint folder, which is verified against its manifest, or a
-/// file, where `module.` before all names is taken away.
+/// file. Its classes become those of the data, where names say which are which.
+///
+/// # Errors
+/// [`Error::Config`] for what contradicts the flags, or classes that are not those of the data; those
+/// of the files.
 pub fn load(path: &Path, wanted: &Wanted<'_>, device: &Device) -> Result<Loaded> {
-    if is_onnx(path) {
-        return load_onnx(path, wanted, device);
-    }
-    let (weights, known) = Weights::open(path, device)?;
+    let loaded = match is_onnx(path) {
+        true => load_onnx(path, wanted, device)?,
+        false => load_weights(path, wanted, device)?,
+    };
+    wanted.matched(loaded, path, device)
+}
+
+fn load_weights(path: &Path, wanted: &Wanted<'_>, device: &Device) -> Result<Loaded> {
+    let (weights, known) = Weights::open(path, wanted.naming, device)?;
     let is_known = known.is_some();
     let Description { name, graph, class_names } = match known {
         Some(known) => wanted.agreed(known, path)?,
-        None => wanted.description(path)?,
+        None => weights.description(wanted, path)?,
     };
-    let tensors = weights.read(&graph, device)?;
+    let (tensors, notes) = weights.read(&graph, wanted.naming, device)?;
     let network = Net::with_weights(graph, &tensors, device)?;
     let is_guessed =
         !is_known && wanted.normalize.is_none() && network.graph().normalization().is_some();
-    Ok(Loaded { network, name, class_names, is_guessed })
+    Ok(Loaded { network, name, class_names, notes, is_guessed })
 }
 
 /// Whether `path` is called an ONNX file.
@@ -118,13 +138,13 @@ fn is_onnx(path: &Path) -> bool {
 /// The network in an ONNX file, as it takes its images, or behind the normalization that flags give.
 fn load_onnx(path: &Path, wanted: &Wanted<'_>, device: &Device) -> Result<Loaded> {
     let options = ImportOptions { image_shape: wanted.image_shape };
-    let Imported { mut graph, weights, class_names, notes } = import(path, &options)?;
-    notes.iter().for_each(|note| eprintln!("{}: {note}", path.display()));
+    refuse_naming(wanted.naming, path, "an ONNX file has no dictionaries")?;
+    let Imported { mut graph, weights, class_names, mut notes } = import(path, &options)?;
     match (graph.normalization(), wanted.normalize) {
         (None, Some(given)) => graph = graph.normalized(&given.mean, &given.std)?,
-        (None, None) => eprintln!(
-            "{}: takes pixels in [0, 1] as they are; --mean and --std put a normalization before it",
-            path.display()
+        (None, None) => notes.push(
+            "takes pixels in [0, 1] as they are; --mean and --std put a normalization before it"
+                .into(),
         ),
         (Some(_), _) => {}
     }
@@ -132,7 +152,35 @@ fn load_onnx(path: &Path, wanted: &Wanted<'_>, device: &Device) -> Result<Loaded
     let known = wanted.agreed(Description { name, graph, class_names }, path)?;
     let network = Net::with_weights(known.graph, &weights, device)?;
     let (name, class_names) = (known.name, known.class_names);
-    Ok(Loaded { network, name, class_names, is_guessed: false })
+    Ok(Loaded { network, name, class_names, notes, is_guessed: false })
+}
+
+/// `error`, or which file to give, where the folder at `path` is not of kd's and holds one.
+fn advice(error: Error, path: &Path) -> Error {
+    const ENDS: [&str; 8] = ["safetensors", "pth", "pt", "th", "bin", "ckpt", "onnx", "tar"];
+    let is_weights =
+        |file: &PathBuf| file.extension().is_some_and(|end| ENDS.iter().any(|known| end == *known));
+    let files = std::fs::read_dir(path).into_iter().flatten().flatten();
+    let first = files.map(|entry| entry.path()).filter(is_weights).min();
+    match (error, first) {
+        // Others are of a checkpoint of kd that lost a file.
+        (Error::Missing { path, .. }, Some(file)) if path.ends_with("manifest.json") => {
+            let hint = format!("no checkpoint of kd is here; give a file, {}", file.display());
+            Error::Missing { path, hint }
+        }
+        (error, _) => error,
+    }
+}
+
+/// Refuses a dictionary or prefix that is given for what has none.
+fn refuse_naming(naming: Option<&Naming>, path: &Path, why: &str) -> Result<()> {
+    match naming {
+        Some(naming) if !naming.is_default() => {
+            let reason = format!("{}: {why}; leave out --key and --strip-prefix", path.display());
+            Err(Error::config("key", reason))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// The short name of the network at `path`, where it is known.
@@ -140,7 +188,7 @@ pub fn name(path: &Path) -> Result<Option<String>> {
     if is_onnx(path) {
         return Ok(Some(path.display().to_string()));
     }
-    Ok(Weights::open(path, &Device::Cpu)?.1.map(|known| known.name))
+    Ok(Weights::open(path, None, &Device::Cpu)?.1.map(|known| known.name))
 }
 
 /// The bytes of the tensors' file at `path`.
@@ -157,9 +205,15 @@ enum Weights {
 
 impl Weights {
     /// With what they say of their network.
-    fn open(path: &Path, device: &Device) -> Result<(Self, Option<Description>)> {
+    fn open(
+        path: &Path,
+        naming: Option<&Naming>,
+        device: &Device,
+    ) -> Result<(Self, Option<Description>)> {
         if path.is_dir() {
-            let (tensors, known) = checkpoint::load_network(path, device)?;
+            refuse_naming(naming, path, "a checkpoint of kd has one network")?;
+            let (tensors, known) =
+                checkpoint::load_network(path, device).map_err(|error| advice(error, path))?;
             return Ok((Self::Folder(tensors), known));
         }
         let file = WeightsFile::open(path)?;
@@ -167,21 +221,94 @@ impl Weights {
         Ok((Self::File(file), known))
     }
 
-    fn read(self, graph: &Graph, device: &Device) -> Result<BTreeMap<String, Tensor>> {
+    /// What network they are of, which the flags say; as many classes as the file's has.
+    fn description(&self, wanted: &Wanted<'_>, path: &Path) -> Result<Description> {
+        let description = wanted.description(wanted.n_classes, path)?;
+        let Self::File(file) = self else { return Ok(description) };
+        let naming = wanted.naming.cloned().unwrap_or_default();
+        let shapes = description.graph.param_shapes()?;
+        let fit = file.fit(&naming, &shapes)?;
+        if let (Some(n), Some(names)) = (fit.other_classes(), wanted.class_names) {
+            let data = Classes { n: description.graph.n_classes()?, names };
+            return match classes::matched(Classes { n, names: &[] }, data) {
+                Ok(_) => wanted.description(Some(n), path),
+                Err(reason) => Err(other_classes(&fit, n, &format!("{reason}; kd import"), path)),
+            };
+        }
+        check_classes(&fit, path).map(|()| description)
+    }
+
+    /// The tensors, and what is to be said of where they were found.
+    fn read(
+        self,
+        graph: &Graph,
+        naming: Option<&Naming>,
+        device: &Device,
+    ) -> Result<(BTreeMap<String, Tensor>, Vec<String>)> {
         match self {
-            Self::Folder(tensors) => Ok(tensors),
+            Self::Folder(tensors) => Ok((tensors, Vec::new())),
             Self::File(file) => {
-                let naming = Naming { prefix: Prefix::DataParallel, ..Naming::default() };
-                file.fit(&naming, &graph.param_shapes()?)?.read(device)
+                let naming = naming.cloned().unwrap_or_default();
+                let shapes = graph.param_shapes()?;
+                let fit = file.fit(&naming, &shapes)?;
+                Ok((fit.read(device)?, fit.notes()))
             }
         }
     }
 }
 
-impl Wanted<'_> {
-    /// Any network for such images and number of classes.
-    pub fn of((image_shape, n_classes): ([usize; 3], usize)) -> Self {
-        Self { image_shape: Some(image_shape), n_classes: Some(n_classes), ..Self::default() }
+/// Refuses the weights at `path` of as many classes as the network does not have, and says how it gets
+/// them.
+///
+/// # Errors
+/// [`Error::Config`].
+pub fn check_classes(fit: &Fit<'_>, path: &Path) -> Result<()> {
+    let Some(n) = fit.other_classes() else { return Ok(()) };
+    Err(other_classes(fit, n, &format!("its network tells {n} classes apart;"), path))
+}
+
+fn other_classes(fit: &Fit<'_>, n: usize, what: &str, path: &Path) -> Error {
+    let why = fit.check().err().map_or(String::new(), |error| error.to_string());
+    let path = path.display();
+    Error::config("classes", format!("{path}: {what} --classes {n} takes it as it is ({why})"))
+}
+
+impl<'a> Wanted<'a> {
+    /// Any network for such images, number of classes, and classes.
+    pub fn of((image_shape, n_classes): ([usize; 3], usize), class_names: &'a [String]) -> Self {
+        Self {
+            image_shape: Some(image_shape),
+            n_classes: Some(n_classes),
+            class_names: Some(class_names),
+            ..Self::default()
+        }
+    }
+
+    /// The network with the classes of the data, in their order.
+    fn matched(&self, mut loaded: Loaded, path: &Path, device: &Device) -> Result<Loaded> {
+        let (Some(names), Some(n)) = (self.class_names, self.n_classes) else { return Ok(loaded) };
+        let data = Classes { n, names };
+        let own = Classes { n: loaded.network.n_classes(), names: &loaded.class_names };
+        let matched = classes::matched(own, data)
+            .map_err(|reason| Error::config("classes", format!("{}: {reason}", path.display())))?;
+        match matched {
+            Matched::InOrder => {}
+            Matched::ByPlace => loaded.notes.push(format!(
+                "calls its classes {}, the data has {}: taken one for the other, in this order",
+                classes::list(own.names),
+                classes::list(names)
+            )),
+            Matched::Rows(rows) => {
+                loaded.notes.push(format!(
+                    "tells {} classes apart; the {n} of the data are found among them by their names, \
+                     and it judges among these",
+                    own.n
+                ));
+                loaded.network = classes::select(&loaded.network, &rows, device)?;
+                loaded.class_names = names.to_vec();
+            }
+        }
+        Ok(loaded)
     }
 
     /// What a file says of its network, if nothing that is wanted contradicts it.
@@ -189,7 +316,9 @@ impl Wanted<'_> {
         let (graph, path) = (&known.graph, path.display());
         let n_classes = graph.n_classes()?;
         let shape = (graph.image_shape, n_classes);
-        let wanted = (self.image_shape.unwrap_or(shape.0), self.n_classes.unwrap_or(shape.1));
+        // Those of data are looked at by name, later.
+        let wanted_classes = self.n_classes.filter(|_| self.class_names.is_none());
+        let wanted = (self.image_shape.unwrap_or(shape.0), wanted_classes.unwrap_or(shape.1));
         if wanted != shape {
             let reason = format!(
                 "{path} holds a network for images of {:?} and {} classes, not of {:?} and {}",
@@ -214,14 +343,14 @@ impl Wanted<'_> {
     }
 
     /// The network of a file that says nothing of it.
-    fn description(&self, path: &Path) -> Result<Description> {
+    fn description(&self, n_classes: Option<usize>, path: &Path) -> Result<Description> {
         let Some(model) = self.model.or(self.default_model) else {
             let path = path.display();
             let reason = format!("{path} does not say what network it holds; name it by --model");
             return Err(Error::config("model", reason));
         };
         let image_shape = self.image_shape.unwrap_or(DEFAULT_SHAPE.0);
-        let n_classes = self.n_classes.unwrap_or(DEFAULT_SHAPE.1);
+        let n_classes = n_classes.unwrap_or(DEFAULT_SHAPE.1);
         let normalize = self.normalize.or(self.default_normalize);
         let graph = graph(model, (image_shape, n_classes), normalize)?;
         if self.normalize.is_some_and(|given| Some(given) != graph.normalization()) {

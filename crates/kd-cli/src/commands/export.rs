@@ -71,14 +71,18 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
 fn load(args: &Args) -> Result<Loaded> {
     let model = args.network.model()?;
     let normalize = args.normalize.given();
+    let (path, naming) = (args.network.weights()?, args.network.naming());
     let wanted = Wanted {
         model: model.as_ref(),
         normalize: normalize.as_ref(),
         image_shape: args.images.image_shape,
         n_classes: args.images.classes,
+        naming: Some(&naming),
         ..Wanted::default()
     };
-    weights::load(args.network.weights()?, &wanted, &Device::Cpu)
+    let loaded = weights::load(path, &wanted, &Device::Cpu)?;
+    loaded.tell(path);
+    Ok(loaded)
 }
 
 fn info(args: &Args, loaded: &Loaded) -> ExportInfo {

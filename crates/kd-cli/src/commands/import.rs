@@ -1,16 +1,17 @@
 //! `kd import`: weights from elsewhere, as a safetensors file of ours.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use candle_core::Device;
 use kd_core::checkpoint::Description;
 use kd_core::{Graph, Result};
-use kd_models::weights::{Fate, Fit, Naming, Prefix, WeightsFile, save_network, save_safetensors};
+use kd_models::weights::{Entry, Fate, Fit, WeightsFile, save_network, save_safetensors};
 use kd_models::{ModelSpec, Names};
 
 use super::exchange::{ImageArgs, may_write};
-use super::setting::{TrainedArgs, words};
+use super::setting::{NamingArgs, TrainedArgs, words};
 use super::table;
 use kd_suite::model;
 use kd_suite::weights::{self, DEFAULT_SHAPE};
@@ -27,13 +28,8 @@ pub(crate) struct Args {
     images: ImageArgs,
     #[command(flatten)]
     normalize: TrainedArgs,
-    /// Dictionary of the weights, names joined by dots [default: state_dict, model, net or the
-    /// top level]
-    #[arg(long, value_name = "KEY")]
-    key: Option<String>,
-    /// Take this away from the front of all names, such as `module.` with its dot
-    #[arg(long, value_name = "PREFIX")]
-    strip_prefix: Option<String>,
+    #[command(flatten)]
+    naming: NamingArgs,
     /// Whose names they are
     #[arg(long, default_value = "torchvision", value_parser = words(&Names::ALL))]
     names: Names,
@@ -59,23 +55,24 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     };
     let graph = graph(args, &spec)?;
     let wanted = graph.param_shapes()?;
-    let fit = file.fit(&naming(args), &wanted)?;
+    let fit = file.fit(&args.naming.naming(args.names), &wanted)?;
+    let tell = || fit.notes().iter().for_each(|note| eprintln!("{}: {note}", args.file.display()));
     match &args.out {
         Some(out) if !args.dry_run => {
             may_write(out, args.force)?;
+            weights::check_classes(&fit, &args.file)?;
+            fit.check()?;
+            tell();
             write(&fit, graph, spec.short_name(), out)?;
         }
         _ => {
-            print_fit(&fit);
+            tell();
+            print_fit(&file, &fit);
+            weights::check_classes(&fit, &args.file)?;
             fit.check()?;
         }
     }
     Ok(ExitCode::SUCCESS)
-}
-
-fn naming(args: &Args) -> Naming {
-    let prefix = args.strip_prefix.clone().map_or(Prefix::None, Prefix::Given);
-    Naming { key: args.key.clone(), prefix, names: args.names }
 }
 
 /// The network that the weights are for.
@@ -103,20 +100,33 @@ fn write(fit: &Fit<'_>, graph: Graph, name: String, out: &Path) -> anyhow::Resul
     Ok(())
 }
 
-fn print_fit(fit: &Fit<'_>) {
-    let rows = fit.entries.iter().map(|entry| {
-        let fate = match &entry.fate {
-            Fate::Becomes(name) => format!("-> {name}"),
-            Fate::Ignored => "ignored".into(),
-            Fate::Unknown(name) => format!("-> {name}: unknown to the network"),
-            Fate::WrongShape(name) => format!("-> {name}: of another shape"),
-            Fate::NoWeights(name) => format!("-> {name}: no weights"),
-        };
-        [entry.name.to_owned(), entry.kind(), fate]
+/// Everything in the file, with what would become of it; and what the network lacks.
+fn print_fit(file: &WeightsFile, fit: &Fit<'_>) {
+    let path = |entry: &Entry| match fit.key.as_str() {
+        "" => entry.name.to_owned(),
+        key => format!("{key}.{}", entry.name),
+    };
+    let fates: BTreeMap<String, &Fate> =
+        fit.entries.iter().map(|entry| (path(entry), &entry.fate)).collect();
+    let rows = file.list().into_iter().map(|(path, kind)| {
+        let fate = fates.get(&path).map_or("not loaded".into(), |fate| fate_words(fate));
+        [path, kind, fate]
     });
     let missing = fit
         .missing
         .iter()
         .map(|name| ["(nothing)".into(), String::new(), format!("-> {name}: missing")]);
     table::print(&rows.chain(missing).collect::<Vec<_>>(), "", &[]);
+}
+
+/// What becomes of a tensor.
+fn fate_words(fate: &Fate) -> String {
+    match fate {
+        Fate::Becomes(name) => format!("-> {name}"),
+        Fate::Ignored => "ignored".into(),
+        Fate::PassedOver => "passed over".into(),
+        Fate::Unknown(name) => format!("-> {name}: unknown to the network"),
+        Fate::WrongShape(name) => format!("-> {name}: of another shape"),
+        Fate::NoWeights(name) => format!("-> {name}: no weights"),
+    }
 }

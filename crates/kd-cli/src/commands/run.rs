@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use kd_train::Outcome;
 
-use super::setting::{Compute, DataDir, NormalizeArgs, stop_flag};
+use super::setting::{Compute, DataDir, NamingArgs, NormalizeArgs, stop_flag};
 use crate::exit;
 use kd_suite::model;
 use kd_suite::{Setting, Spec, Suite, resolve, run as run_spec};
@@ -34,6 +34,8 @@ pub(crate) struct Args {
     #[arg(long, value_name = "NAME", requires = "teacher")]
     teacher_model: Option<String>,
     #[command(flatten)]
+    naming: NamingArgs,
+    #[command(flatten)]
     normalize: NormalizeArgs,
     /// Folder of the results [default: runs/SUITE-PRESET]
     #[arg(long, value_name = "DIR")]
@@ -55,9 +57,10 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let mut suite = Suite::read(&args.suite)?;
     suite.holdout = args.holdout.unwrap_or(suite.holdout);
     suite.normalize = args.normalize.given().or(suite.normalize);
+    let naming = args.naming.of_teacher(args.teacher.as_deref())?;
     if let Some(weights) = &args.teacher {
         let model = args.teacher_model.as_deref().map(model).transpose()?;
-        suite = suite.with_teacher(weights, model.as_ref())?;
+        suite = suite.with_teacher(weights, model.as_ref(), &naming)?;
     }
     let spec = resolve(&suite, &args.preset, args.synthetic, args.seeds)?;
     if args.synthetic {

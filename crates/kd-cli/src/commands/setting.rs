@@ -12,7 +12,8 @@ use kd_core::device::{self, Precision};
 use kd_core::ops::Normalize;
 use kd_core::{Error, Result};
 use kd_data::{DataSpec, Split};
-use kd_models::ModelSpec;
+use kd_models::weights::Naming;
+use kd_models::{ModelSpec, Names};
 use kd_suite::{NetworkFile, Subject};
 use signal_hook::consts::{SIGINT, SIGTERM};
 
@@ -172,6 +173,37 @@ pub(crate) fn stop_flag() -> anyhow::Result<Arc<AtomicBool>> {
     Ok(stop)
 }
 
+/// Where in a file from elsewhere the weights are.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub(crate) struct NamingArgs {
+    /// Dictionary of the weights in a file from elsewhere, names joined by dots; `kd import FILE --dry-run`
+    /// shows what there is [default: the first that fits, such as state_dict or model]
+    #[arg(long, value_name = "KEY")]
+    key: Option<String>,
+    /// Take this away from before the names of its tensors, and pass over other ones [default: what all
+    /// have and the network has not, such as `module.`]
+    #[arg(long, value_name = "PREFIX")]
+    strip_prefix: Option<String>,
+}
+
+impl NamingArgs {
+    /// With names as those of `names`.
+    pub(crate) fn naming(&self, names: Names) -> Naming {
+        Naming { key: self.key.clone(), prefix: self.strip_prefix.clone(), names }
+    }
+
+    /// For the weights of the teacher at `path`.
+    pub(crate) fn of_teacher(&self, path: Option<&Path>) -> Result<Naming> {
+        let naming = self.naming(Names::default());
+        match path.is_some() || naming.is_default() {
+            true => Ok(naming),
+            false => {
+                Err(Error::config("key", "says where a teacher's weights are; give --teacher"))
+            }
+        }
+    }
+}
+
 /// The network that a command works with.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct NetworkArgs {
@@ -182,6 +214,8 @@ pub(crate) struct NetworkArgs {
     /// Checkpoint folder, safetensors file, PyTorch checkpoint or ONNX file
     #[arg(long, value_name = "PATH", required_unless_present = "model")]
     weights: Option<PathBuf>,
+    #[command(flatten)]
+    naming: NamingArgs,
 }
 
 impl NetworkArgs {
@@ -198,9 +232,15 @@ impl NetworkArgs {
         normalize: &TrainedArgs,
         (split, data_dir, device): (Split, &DataDir, Device),
     ) -> Result<Subject> {
-        let network = NetworkFile { path: self.weights()?.into(), model: self.model()? };
+        let (path, naming) = (self.weights()?.into(), self.naming());
+        let network = NetworkFile { path, model: self.model()?, naming };
         let (normalize, data_dir) = (normalize.given(), data_dir.path());
         Ok(Subject { network, normalize, data, data_dir, split, device })
+    }
+
+    /// Where in their file the weights are.
+    pub(crate) fn naming(&self) -> Naming {
+        self.naming.naming(Names::default())
     }
 
     /// Where the weights are.

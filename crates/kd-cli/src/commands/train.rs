@@ -13,7 +13,7 @@ use kd_models::ModelSpec;
 use kd_train::losses::{Distill, LabelSmoothing, Labels};
 use kd_train::{Keep, LossSpec, OptimizerSpec, Plan, Schedule};
 
-use super::setting::{Compute, DataDir, NormalizeArgs, words};
+use super::setting::{Compute, DataDir, NamingArgs, NormalizeArgs, words};
 use kd_suite::{Student, Suite, TrainingFile, data, model, resolve};
 
 /// Arguments of `kd train`.
@@ -32,6 +32,8 @@ pub(crate) struct Args {
     /// elsewhere
     #[arg(long, requires = "teacher")]
     teacher_model: Option<String>,
+    #[command(flatten)]
+    naming: NamingArgs,
     /// Weight of the teacher's soft targets
     #[arg(long, default_value_t = 0.5, requires = "teacher")]
     alpha: f64,
@@ -162,6 +164,7 @@ fn suite(args: &Args) -> Result<Suite> {
         teacher: None,
         teacher_weights: args.teacher.clone(),
         teacher_model,
+        teacher_naming: args.naming.of_teacher(args.teacher.as_deref())?,
         omit_class: args.omit_class,
         plan: None,
         augment: None,

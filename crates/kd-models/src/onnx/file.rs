@@ -10,7 +10,7 @@ use prost::bytes::Bytes;
 use super::budget;
 use super::constant::{Checked, Constant, n_elements};
 use super::proto::{EXTERNAL, ModelProto, TensorProto};
-use crate::weights::{Dtype, Source};
+use crate::weights::{Dtype, Source, foreign};
 
 /// The most that a message of protocol buffers may have: 2 GiB.
 pub(super) const MAX_BYTES: u64 = 2 << 30;
@@ -19,6 +19,9 @@ pub(super) const MAX_BYTES: u64 = 2 << 30;
 pub(super) fn read(path: &Path) -> Result<ModelProto> {
     let hint = "give an ONNX file, of at most 2 GiB; large weights stand in files beside it";
     let bytes = Bytes::from(fsx::read_bounded(path, MAX_BYTES, hint)?);
+    if let Some(what) = foreign::what(&bytes) {
+        return Err(fault(path, format!("no ONNX model: {what}")));
+    }
     let no_model = |reason: String| fault(path, format!("no ONNX model: {reason}"));
     budget::check(&bytes).map_err(no_model)?;
     ModelProto::decode(bytes).map_err(|e| no_model(e.to_string()))
@@ -149,9 +152,7 @@ fn typed(proto: &TensorProto, dims: &[usize]) -> Checked<Constant> {
             Constant::floats(dims, dtype.to_f32(&bits()).unwrap_or_default())
         }
         Dtype::I64 => Constant::ints(dims, proto.int64_data.clone()),
-        Dtype::I32 | Dtype::I16 | Dtype::I8 | Dtype::U8 | Dtype::Bool => {
-            Constant::ints(dims, small().map(|v| i64::from(*v)).collect())
-        }
+        _ => Constant::ints(dims, small().map(|v| i64::from(*v)).collect()),
     })
 }
 

@@ -25,16 +25,83 @@ pub enum Dtype {
     U8,
     /// One byte each
     Bool,
+    /// Unsigned, 16 bits
+    U16,
+    /// Unsigned, 32 bits
+    U32,
+    /// Unsigned, 64 bits
+    U64,
+    /// Floating-point numbers of one byte, of any kind; they mean little without their scales
+    F8,
+    /// Two f32
+    Complex64,
+    /// Two f64
+    Complex128,
+    /// Integers of one byte that stand for other numbers
+    Quantized8,
+    /// Integers of four bytes that stand for other numbers
+    Quantized32,
 }
 
 impl Dtype {
     /// Bytes of one number.
     pub fn size(self) -> u64 {
         match self {
-            Self::F64 | Self::I64 => 8,
-            Self::F32 | Self::I32 => 4,
-            Self::F16 | Self::Bf16 | Self::I16 => 2,
-            Self::I8 | Self::U8 | Self::Bool => 1,
+            Self::Complex128 => 16,
+            Self::F64 | Self::I64 | Self::U64 | Self::Complex64 => 8,
+            Self::F32 | Self::I32 | Self::U32 | Self::Quantized32 => 4,
+            Self::F16 | Self::Bf16 | Self::I16 | Self::U16 => 2,
+            Self::I8 | Self::U8 | Self::Bool | Self::F8 | Self::Quantized8 => 1,
+        }
+    }
+
+    /// The type that PyTorch calls `torch.NAME`.
+    pub(crate) fn from_torch(name: &str) -> Option<Self> {
+        Some(match name {
+            "float64" | "double" => Self::F64,
+            "float32" | "float" => Self::F32,
+            "float16" | "half" => Self::F16,
+            "bfloat16" => Self::Bf16,
+            "int64" | "long" => Self::I64,
+            "int32" | "int" => Self::I32,
+            "int16" | "short" => Self::I16,
+            "int8" => Self::I8,
+            "uint8" => Self::U8,
+            "bool" => Self::Bool,
+            "uint16" => Self::U16,
+            "uint32" => Self::U32,
+            "uint64" => Self::U64,
+            "complex64" | "cfloat" => Self::Complex64,
+            "complex128" | "cdouble" => Self::Complex128,
+            "qint8" | "quint8" => Self::Quantized8,
+            "qint32" => Self::Quantized32,
+            name if name.starts_with("float8_") => Self::F8,
+            _ => return None,
+        })
+    }
+
+    /// Whether these are whole numbers, which count or choose.
+    pub fn is_integer(self) -> bool {
+        matches!(
+            self,
+            Self::I64
+                | Self::I32
+                | Self::I16
+                | Self::I8
+                | Self::U64
+                | Self::U32
+                | Self::U16
+                | Self::U8
+                | Self::Bool
+        )
+    }
+
+    /// What to do with a tensor of numbers that are no weights, in PyTorch.
+    pub(super) fn advice(self) -> &'static str {
+        match self {
+            Self::F8 => "; save tensor.float(), times its scale where it has one",
+            Self::Quantized8 | Self::Quantized32 => "; save tensor.dequantize()",
+            _ => "",
         }
     }
 
@@ -43,8 +110,8 @@ impl Dtype {
         matches!(self, Self::F64 | Self::F32 | Self::F16 | Self::Bf16)
     }
 
-    /// The numbers in `bytes` (little-endian) as f32, rounded to nearest; nothing for integers,
-    /// which are no weights.
+    /// The numbers in `bytes` (little-endian) as f32, rounded to nearest; nothing for those that are
+    /// no weights.
     pub(crate) fn to_f32(self, bytes: &[u8]) -> Option<Vec<f32>> {
         let half = |b: &[u8; 2]| u16::from_le_bytes(*b);
         match self {
@@ -52,11 +119,11 @@ impl Dtype {
             Self::F32 => Some(map(bytes, |b| f32::from_le_bytes(*b))),
             Self::F16 => Some(map(bytes, |b| half::f16::from_bits(half(b)).to_f32())),
             Self::Bf16 => Some(map(bytes, |b| half::bf16::from_bits(half(b)).to_f32())),
-            Self::I64 | Self::I32 | Self::I16 | Self::I8 | Self::U8 | Self::Bool => None,
+            _ => None,
         }
     }
 
-    /// The integers in `bytes` (little-endian); nothing for floating-point numbers.
+    /// The signed and short integers in `bytes` (little-endian); nothing for other numbers.
     pub(crate) fn to_i64(self, bytes: &[u8]) -> Option<Vec<i64>> {
         match self {
             Self::I64 => Some(map(bytes, |b| i64::from_le_bytes(*b))),
@@ -65,7 +132,7 @@ impl Dtype {
             Self::I8 => Some(map(bytes, |b| i8::from_le_bytes(*b).into())),
             Self::U8 => Some(map(bytes, |b: &[u8; 1]| b[0].into())),
             Self::Bool => Some(map(bytes, |b: &[u8; 1]| i64::from(b[0] != 0))),
-            Self::F64 | Self::F32 | Self::F16 | Self::Bf16 => None,
+            _ => None,
         }
     }
 }
@@ -87,6 +154,14 @@ impl fmt::Display for Dtype {
             Self::I8 => "i8",
             Self::U8 => "u8",
             Self::Bool => "bool",
+            Self::U16 => "u16",
+            Self::U32 => "u32",
+            Self::U64 => "u64",
+            Self::F8 => "f8",
+            Self::Complex64 => "complex64",
+            Self::Complex128 => "complex128",
+            Self::Quantized8 => "quantized8",
+            Self::Quantized32 => "quantized32",
         })
     }
 }

@@ -35,7 +35,8 @@ pub(super) fn read(source: &Source) -> Result<(Node, Option<Description>)> {
     let start = PREFIX + n;
     let expected = start + metadata.data_len() as u64;
     if expected != source.len() {
-        let reason = format!("{} bytes, but its header says {expected}", source.len());
+        let cut = if expected > source.len() { "cut short: " } else { "" };
+        let reason = format!("{cut}{} bytes, but its header says {expected}", source.len());
         return Err(source.fault(source.len(), reason));
     }
     let mut dict = Dict::new();
@@ -78,6 +79,13 @@ fn dtype(kind: Kind) -> Option<Dtype> {
         Kind::I8 => Dtype::I8,
         Kind::U8 => Dtype::U8,
         Kind::BOOL => Dtype::Bool,
+        Kind::U16 => Dtype::U16,
+        Kind::U32 => Dtype::U32,
+        Kind::U64 => Dtype::U64,
+        Kind::C64 => Dtype::Complex64,
+        Kind::F8_E5M2 | Kind::F8_E4M3 | Kind::F8_E8M0 | Kind::F8_E4M3FNUZ | Kind::F8_E5M2FNUZ => {
+            Dtype::F8
+        }
         _ => return None,
     })
 }

@@ -1,10 +1,10 @@
 //! A file that is read in pieces, each checked against the file's length before it is allocated.
 
 use std::fs::File;
-use std::io::{ErrorKind, Read, Seek, SeekFrom};
+use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
-use kd_core::{Error, Result};
+use kd_core::{Error, Result, fsx};
 use sha2::{Digest, Sha256};
 
 /// Bytes read at a time where a whole file is only looked at.
@@ -20,17 +20,14 @@ pub(crate) struct Source {
 
 impl Source {
     pub(crate) fn open(path: &Path) -> Result<Self> {
-        let hint = "give a safetensors file or a PyTorch checkpoint";
-        let file = File::open(path).map_err(|source| match source.kind() {
-            ErrorKind::NotFound => Error::Missing { path: path.into(), hint: hint.into() },
-            _ => Error::io(path, "open")(source),
-        })?;
+        let file = fsx::open(path, "give a safetensors file or a PyTorch checkpoint")?;
+        Self::of(path, file)
+    }
+
+    /// What `file` holds, which faults say is in `path`.
+    pub(super) fn of(path: &Path, file: File) -> Result<Self> {
         let metadata = file.metadata().map_err(Error::io(path, "read"))?;
-        let source = Self { path: path.into(), file, len: metadata.len() };
-        if !metadata.is_file() {
-            return Err(source.fault(0, format!("not a file; {hint}")));
-        }
-        Ok(source)
+        Ok(Self { path: path.into(), file, len: metadata.len() })
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -72,6 +69,13 @@ impl Source {
             at += size as u64;
         }
         Ok(())
+    }
+
+    /// The bytes `offset..offset + n`, one after the other.
+    pub(super) fn reader(&self, offset: u64, n: u64) -> Result<impl Read> {
+        let mut file = &self.file;
+        file.seek(SeekFrom::Start(offset)).map_err(Error::io(&self.path, "read"))?;
+        Ok(file.take(n))
     }
 
     /// Compares the file with the start of its SHA-256 in its name, where it has one.

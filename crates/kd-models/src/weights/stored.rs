@@ -24,6 +24,8 @@ pub struct Stored {
     strides: Vec<usize>,
     /// Where in the file its first element lies.
     offset: u64,
+    /// Whether its numbers are those of the file with the other sign.
+    is_negative: bool,
 }
 
 /// Where in a file the numbers of one or more tensors lie.
@@ -51,7 +53,8 @@ impl Stored {
             return Err(format!("{} dimensions and {} strides", shape.len(), strides.len()));
         }
         let available = span.n_bytes / dtype.size();
-        let fits = n_elements(&shape).is_some_and(|n| n <= available)
+        // More elements than numbers are those of a view that repeats some.
+        let fits = n_elements(&shape).is_some()
             && extent(&shape, &strides)
                 .and_then(|n| n.checked_add(first))
                 .is_some_and(|end| end <= available);
@@ -61,22 +64,32 @@ impl Stored {
                  not fit the {available} stored numbers"
             ));
         }
-        Ok(Self { dtype, shape, strides, offset: span.offset + first * dtype.size() })
+        let offset = span.offset + first * dtype.size();
+        Ok(Self { dtype, shape, strides, offset, is_negative: false })
     }
 
-    /// The numbers in row-major order.
+    /// The same with the other sign, if that is so.
+    pub(super) fn negated(self, is_negative: bool) -> Self {
+        Self { is_negative, ..self }
+    }
+
+    /// The numbers in row-major order. A view may repeat numbers: whoever reads it wants so many.
     pub(super) fn read(&self, source: &Source) -> Result<Vec<f32>> {
         let n = extent(&self.shape, &self.strides).unwrap_or(0);
-        if n > MAX_SPREAD * n_elements(&self.shape).unwrap_or(0) + SMALL {
+        if n > MAX_SPREAD.saturating_mul(n_elements(&self.shape).unwrap_or(0)).saturating_add(SMALL)
+        {
             let reason = format!("{:?} numbers spread over {n}; save a copy of it", self.shape);
             return Err(source.fault(self.offset, reason));
         }
         let bytes = source.read(self.offset, n * self.dtype.size())?;
-        let Some(numbers) = self.dtype.to_f32(&bytes) else {
+        let Some(mut numbers) = self.dtype.to_f32(&bytes) else {
             let reason = format!("numbers of type {}, but weights are floats", self.dtype);
             return Err(source.fault(self.offset, reason));
         };
         drop(bytes);
+        if self.is_negative {
+            numbers.iter_mut().for_each(|number| *number = -*number);
+        }
         if row_major(&self.shape).as_ref() == Some(&self.strides) {
             return Ok(numbers);
         }
@@ -135,11 +148,12 @@ mod tests {
         assert_eq!(strided(&[2, 3], &[3, 1], 0).unwrap().offset(), 100);
         assert_eq!(strided(&[2, 2], &[3, 1], 1).unwrap().offset(), 104);
         assert!(strided(&[], &[], 5).is_ok());
+        assert!(strided(&[7], &[0], 5).is_ok());
         assert!(strided(&[0, 7], &[usize::MAX, 1], 0).is_ok());
         for (shape, strides, first) in [
             (&[2, 3][..], &[3, 1][..], 1),
             (&[7], &[1], 0),
-            (&[7], &[0], 0),
+            (&[7], &[0], 6),
             (&[], &[], 6),
             (&[2], &[usize::MAX], 0),
             (&[usize::MAX, usize::MAX], &[1, 1], 0),

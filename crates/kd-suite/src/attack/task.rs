@@ -53,6 +53,9 @@ pub struct AttackReport {
     pub data: String,
     /// Its part.
     pub split: Split,
+    /// Names of the classes, by label; none where they are not known.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub class_names: Vec<String>,
     /// Each attack at each radius.
     pub attacks: Vec<AttackResult>,
     /// How large logits and gradients are.
@@ -118,14 +121,16 @@ impl AttackTask {
         let Subject { data, data_dir, split, device, .. } = &self.subject;
         let images = data.as_dyn().load_split(Some(data_dir), *split)?;
         let shape = (images.shape(), images.n_classes());
-        let network = self.subject.load(shape)?;
-        let other = self.transfer.as_ref().map(|file| self.subject.load_other(file, shape));
+        let network = self.subject.load(shape, images.class_names())?;
+        let other = self.transfer.as_ref();
+        let other = other.map(|file| self.subject.load_other(file, shape, images.class_names()));
         let other = other.transpose()?;
         let spec = self.spec(&images, &network, other.as_ref())?;
         let parameters = network.network.params().n_elements();
         let models = self.models(network, other);
         let examples = self.examples(&models, &images)?;
-        let store = self.out.as_ref().map(|path| Store::open(path, &spec, shape)).transpose()?;
+        let open = |path| Store::open(path, &spec, shape, images.class_names());
+        let store = self.out.as_deref().map(open).transpose()?;
         let bench = Bench::new(&models, examples, (self.seed, stop), device)?;
         let mut attacks = Vec::new();
         for spec in &self.attacks {
@@ -140,6 +145,7 @@ impl AttackTask {
             parameters,
             data: self.data_name.clone(),
             split: *split,
+            class_names: images.class_names().to_vec(),
             attacks,
             census: bench.census()?,
             audit: self.audit(&bench, store.as_ref())?,

@@ -7,6 +7,7 @@ use kd_core::ops::Normalize;
 use kd_core::record::ModelId;
 use kd_core::{Net, Result, Stream};
 use kd_models::ModelSpec;
+use kd_models::weights::Naming;
 
 use super::folder::Folder;
 use super::images::Sets;
@@ -45,17 +46,18 @@ impl Context<'_> {
         let model = &self.spec.training(&source.training)?.model;
         let path = self.folder.checkpoint(&source.training, seed, &source.model);
         let (sets, normalize) = (self.sets, &self.spec.normalize);
-        Ok(load(&path, Some(model), (sets, normalize), &self.setting.device)?.network)
+        Ok(load(&path, (Some(model), None), (sets, normalize), &self.setting.device)?.network)
     }
 }
 
 /// The network at `path`; where that does not say how it normalizes, as those of the run.
 pub(super) fn load(
     path: &Path,
-    model: Option<&ModelSpec>,
+    (model, naming): (Option<&ModelSpec>, Option<&Naming>),
     (sets, normalize): (&Sets, &Normalize),
     device: &Device,
 ) -> Result<Loaded> {
-    let wanted = Wanted { model, default_normalize: Some(normalize), ..Wanted::of(sets.shape()) };
+    let of = Wanted::of(sets.shape(), sets.class_names());
+    let wanted = Wanted { model, naming, default_normalize: Some(normalize), ..of };
     weights::load(path, &wanted, device)
 }

@@ -90,7 +90,7 @@ fn save(
 ) -> Result<()> {
     let (tensors, state) = (model.params().tensors(), &training.model);
     let Some(graph) = model.graph() else { return checkpoint::save(path, &tensors, state) };
-    let (name, class_names) = (training.model.short_name(), context.sets.class_names());
+    let (name, class_names) = (training.model.short_name(), context.sets.class_names().to_vec());
     let network = Description { name, graph: graph.clone(), class_names };
     checkpoint::save_network(path, &network, &tensors, state)
 }

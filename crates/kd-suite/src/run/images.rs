@@ -9,6 +9,7 @@ use kd_core::{BatchSource, Error, Result, Stream};
 use kd_data::{Images, Part};
 use kd_train::EvalSet;
 
+use crate::classes::order_of_numbers;
 use crate::suite::{EvaluationSection, Spec, TrainingSpec};
 
 /// The images of a run: to train on, to choose by, to judge by.
@@ -29,6 +30,9 @@ impl Sets {
         let files = [parts.train.files(), parts.test.files()].concat();
         let stream = Stream::new(0);
         let (mut train, mut test) = (parts.train, parts.test);
+        if let Some(order) = order_of_numbers(train.class_names()) {
+            eprintln!("{order}");
+        }
         if let Some(n) = spec.n_train {
             train = train.subset(n.min(train.len()), stream.at("subset/train"))?;
         }
@@ -78,8 +82,8 @@ impl Sets {
     }
 
     /// Names of the classes, by label; none where they are not known.
-    pub(crate) fn class_names(&self) -> Vec<String> {
-        self.train.class_names().to_vec()
+    pub(crate) fn class_names(&self) -> &[String] {
+        self.train.class_names()
     }
 
     /// The training images of one training and seed.

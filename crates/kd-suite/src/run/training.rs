@@ -40,8 +40,8 @@ pub(crate) fn check(
     let mut network = weights::network(&training.model, sets.shape(), normalize, drawn)?;
     tuning::freeze(&mut network, &training.freeze)?;
     tuning::factors(&network, &training.learning_rate_of)?;
-    if let Some(Teacher::Weights { path, model, .. }) = &training.teacher {
-        load(path, model.as_ref(), (sets, normalize), &setting.device)?.tell(path);
+    if let Some(Teacher::Weights { path, model, naming, .. }) = &training.teacher {
+        load(path, (model.as_ref(), Some(naming)), (sets, normalize), &setting.device)?.tell(path);
     }
     Ok(())
 }
@@ -159,9 +159,10 @@ pub(super) fn teacher(
 ) -> Result<Option<Net>> {
     match &training.teacher {
         None => Ok(None),
-        Some(Teacher::Weights { path, model, .. }) => {
+        Some(Teacher::Weights { path, model, naming, .. }) => {
             let run = (context.sets, &context.spec.normalize);
-            Ok(Some(load(path, model.as_ref(), run, &context.setting.device)?.network))
+            let said = (model.as_ref(), Some(naming));
+            Ok(Some(load(path, said, run, &context.setting.device)?.network))
         }
         Some(Teacher::Training(name)) => {
             let model = context.spec.training(name)?.student[0].name.clone();

@@ -8,6 +8,7 @@ use kd_core::ops::Normalize;
 use kd_core::{Error, Result, fsx};
 use kd_data::{Augment, DataSpec, Split};
 use kd_models::ModelSpec;
+use kd_models::weights::Naming;
 use kd_train::{LossSpec, OptimizerSpec, Plan, Schedule, SoftTargets};
 use serde::{Deserialize, Serialize};
 
@@ -105,6 +106,9 @@ pub struct TrainingFile {
     /// The network in it, where its weights do not say it.
     #[serde(default, deserialize_with = "names::some_network")]
     pub teacher_model: Option<ModelSpec>,
+    /// Where in it the weights are, where it is from elsewhere.
+    #[serde(default, skip_serializing_if = "Naming::is_default")]
+    pub teacher_naming: Naming,
     /// Class that the training images lack.
     pub omit_class: Option<u32>,
     /// In place of the suite's.
@@ -260,11 +264,16 @@ impl Suite {
     }
 
     /// The suite with the network of the file `weights`, which is `model` where that does not say
-    /// it, in place of every teacher that it trains: those trainings are left out.
+    /// it, and lies where `naming` says, in place of every teacher that it trains: those trainings are left out.
     ///
     /// # Errors
     /// [`Error::Config`] when no training has a teacher.
-    pub fn with_teacher(mut self, weights: &Path, model: Option<&ModelSpec>) -> Result<Self> {
+    pub fn with_teacher(
+        mut self,
+        weights: &Path,
+        model: Option<&ModelSpec>,
+        naming: &Naming,
+    ) -> Result<Self> {
         let teachers: Vec<String> =
             self.training.iter().filter_map(|t| t.teacher.clone()).collect();
         if teachers.is_empty() {
@@ -278,6 +287,7 @@ impl Suite {
             if training.teacher.take().is_some() {
                 training.teacher_weights = Some(weights.into());
                 training.teacher_model = model.cloned();
+                training.teacher_naming = naming.clone();
             }
         }
         Ok(self)

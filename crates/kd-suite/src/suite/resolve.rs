@@ -139,15 +139,18 @@ fn teacher(file: &TrainingFile) -> Result<Option<Teacher>> {
         }
     };
     let sha256 = fsx::sha256(&weights::read(&path)?);
-    let model = file.teacher_model.clone();
+    let (model, naming) = (file.teacher_model.clone(), file.teacher_naming.clone());
     let network = match &model {
         Some(model) => model.short_name(),
         None => weights::name(&path)?.ok_or_else(|| {
-            let reason = format!("{} does not say what network it holds; name it", path.display());
+            let reason = format!(
+                "{} does not say what network it holds; --teacher-model names it",
+                path.display()
+            );
             Error::config("teacher_model", reason)
         })?,
     };
-    Ok(Some(Teacher::Weights { path, sha256, network, model }))
+    Ok(Some(Teacher::Weights { path, sha256, network, model, naming }))
 }
 
 /// The students of a grid, alpha by alpha.

@@ -9,6 +9,7 @@ use kd_core::record::{DataFile, ModelId};
 use kd_core::{Error, Result};
 use kd_data::{Augment, DataSpec, Split};
 use kd_models::ModelSpec;
+use kd_models::weights::Naming;
 use kd_train::{Plan, SoftTargets};
 use serde::{Serialize, Serializer};
 
@@ -82,6 +83,9 @@ pub(crate) enum Teacher {
         /// The network, where its name was given.
         #[serde(skip_serializing_if = "Option::is_none")]
         model: Option<ModelSpec>,
+        /// Where in the file they are, where that was given.
+        #[serde(skip_serializing_if = "Naming::is_default")]
+        naming: Naming,
     },
 }
 

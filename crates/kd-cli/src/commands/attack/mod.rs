@@ -8,6 +8,7 @@ use std::process::ExitCode;
 
 use kd_core::Result;
 use kd_data::Split;
+use kd_models::weights::Naming;
 use kd_suite::{AttackTask, NetworkFile, data, model};
 
 use super::setting::{Compute, DataDir, NetworkArgs, SPLITS, TrainedArgs, stop_flag, words};
@@ -47,6 +48,12 @@ pub(crate) struct Args {
     /// The other network, where its weights do not say it [default: as --model]
     #[arg(long, value_name = "MODEL", requires = "transfer")]
     transfer_model: Option<String>,
+    /// As --key, for the other network
+    #[arg(long, value_name = "KEY", requires = "transfer")]
+    transfer_key: Option<String>,
+    /// As --strip-prefix, for the other network
+    #[arg(long, value_name = "PREFIX", requires = "transfer")]
+    transfer_strip_prefix: Option<String>,
     /// Check whether the network hides its gradients, at the first radius of an L-infinity attack
     #[arg(long)]
     audit: bool,
@@ -84,7 +91,9 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
 fn task(args: &Args) -> Result<AttackTask> {
     let other = |path: &PathBuf| -> Result<NetworkFile> {
         let model = args.transfer_model.as_deref().map(model).transpose()?;
-        Ok(NetworkFile { path: path.clone(), model })
+        let (key, prefix) = (args.transfer_key.clone(), args.transfer_strip_prefix.clone());
+        let naming = Naming { key, prefix, ..Naming::default() };
+        Ok(NetworkFile { path: path.clone(), model, naming })
     };
     let attacks = settings::attacks(args)?;
     let place = (args.split, &args.data_dir, args.compute.cpu()?);

@@ -26,6 +26,7 @@ use std::path::Path;
 use kd_core::{Error, Result, fsx};
 
 pub use self::name::{Wnid, val_name, val_number};
+pub use self::synsets::classes;
 pub use self::table::{Shape, ValLabels, cross_check};
 
 /// The most bytes that a text file of labels may have; the largest known one has 2.2 million.

@@ -15,6 +15,14 @@ pub(super) fn wnids() -> Vec<Wnid> {
     TABLE.lines().filter_map(|line| Wnid::parse(line.split(' ').next()?)).collect()
 }
 
+/// WordNet ids and names of the classes, sorted by the ids: in the order in which the outputs of published
+/// networks for ImageNet stand for them.
+pub fn classes() -> Vec<(&'static str, &'static str)> {
+    let mut classes: Vec<_> = TABLE.lines().filter_map(|line| line.split_once(' ')).collect();
+    classes.sort_unstable();
+    classes
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
@@ -27,5 +35,8 @@ mod tests {
         assert_eq!(wnids.len(), 1000);
         assert_eq!(wnids.iter().collect::<BTreeSet<_>>().len(), 1000);
         assert_eq!(TABLE.lines().count(), 1000);
+        let classes = classes();
+        assert_eq!((classes.len(), classes[0]), (1000, ("n01440764", "tench")));
+        assert_eq!(classes[999], ("n15075141", "toilet tissue"));
     }
 }

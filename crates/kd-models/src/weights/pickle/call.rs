@@ -1,76 +1,153 @@
-//! What the few names mean that a pickle may use, and its references to storages.
+//! What names mean that a pickle uses, and what becomes of calls of them.
 
 use super::machine::Machine;
-use super::value::{Class, Id, Storage, Tensor, Value};
+use super::value::{Class, Id, Object, Value, text};
 use crate::weights::checked::Checked;
 
-/// Bytes of the name of a module or class.
-const MAX_NAME: usize = 256;
-/// Elements of a tuple of arguments.
-const MAX_ARGUMENTS: usize = 8;
+/// Elements of a tuple of arguments that are looked at.
+const MAX_ARGUMENTS: usize = 9;
+/// Attributes that every `torch.nn.Module` has.
+const PARAMETERS: &str = "_parameters";
 
 impl Machine<'_> {
-    pub(super) fn class(&mut self) -> Checked<()> {
-        let (module, name) = (self.line()?, self.line()?);
-        let class = Class::from_name(&module, &name).ok_or_else(|| {
-            let whole = format!("{module}.{name}").escape_debug().to_string();
-            format!("refuses to load `{whole}`: nothing was run; save model.state_dict() alone")
-        })?;
-        self.push(Value::Class(class));
+    /// Pushes what a module and a name stand for.
+    pub(super) fn global(&mut self, opcode: u8) -> Checked<()> {
+        let (module, name) = match opcode {
+            b'c' => self.lines()?,
+            0x93 => {
+                let (name, module) = (self.pop()?, self.pop()?);
+                (module, name)
+            }
+            _ => {
+                self.take(1 << (opcode - 0x82))?;
+                let text = |text: &str| Value::Text(text.into());
+                (self.keep(text("copyreg")), self.keep(text("extension")))
+            }
+        };
+        let (Some(m), Some(n)) = (text(&self.values, module), text(&self.values, name)) else {
+            return Err("a name that is no text".into());
+        };
+        let value = Class::from_name(m, n).map_or(Value::Global(module, name), Value::Class);
+        self.push(value);
         Ok(())
     }
 
-    fn line(&mut self) -> Checked<String> {
-        let rest = self.bytes.get(self.at..).unwrap_or_default();
-        let n = rest.iter().take(MAX_NAME).position(|byte| *byte == b'\n');
-        let n = n.ok_or("a class name that does not end")?;
-        let line = String::from_utf8_lossy(&rest[..n]).into_owned();
-        self.at += n + 1;
-        Ok(line)
+    /// Two lines, as values.
+    fn lines(&mut self) -> Checked<(Id, Id)> {
+        let line = |machine: &mut Self| -> Checked<Id> {
+            let line = String::from_utf8_lossy(machine.line()?).into_owned();
+            Ok(machine.keep(Value::Text(line)))
+        };
+        Ok((line(self)?, line(self)?))
     }
 
-    pub(super) fn reduce(&mut self) -> Checked<()> {
-        let (arguments, class) = (self.pop()?, self.pop()?);
-        let arguments = self.items(arguments)?;
-        let Value::Class(class) = self.values[class as usize] else {
-            return Err("a call of what is no class".into());
-        };
-        match (class, &arguments[..]) {
-            (Class::OrderedDict, []) => self.push(Value::Dict(Vec::new())),
-            (Class::OrderedDict, [pairs]) => self.ordered_dict(*pairs)?,
-            (Class::Size, [tuple]) => self.stack.push(*tuple),
-            (Class::Parameter, [tensor, ..]) => self.stack.push(*tensor),
-            (Class::Tensor, [storage, first, shape, strides, ..]) => {
-                self.tensor(*storage, *first, *shape, *strides)?;
+    /// Pushes what a call of a class or function stands for; nothing is called.
+    pub(super) fn make(&mut self, opcode: u8) -> Checked<()> {
+        match opcode {
+            b'R' => {
+                let (arguments, class) = (self.pop()?, self.pop()?);
+                let arguments = self.items(arguments)?;
+                self.call(class, &arguments)
             }
-            _ => return Err(format!("{class:?} with {} arguments", arguments.len())),
+            b'i' => {
+                self.global(b'c')?;
+                let class = self.pop()?;
+                let arguments = self.pop_to_mark()?;
+                self.call(class, &arguments)
+            }
+            b'o' => match self.pop_to_mark()?[..] {
+                [class, ref arguments @ ..] => self.call(class, arguments),
+                [] => Err("an object of no class".into()),
+            },
+            _ => {
+                if opcode == 0x92 {
+                    self.pop()?;
+                }
+                let (_, class) = (self.pop()?, self.pop()?);
+                self.instance(class);
+                Ok(())
+            }
+        }
+    }
+
+    fn call(&mut self, class: Id, arguments: &[Id]) -> Checked<()> {
+        let Value::Class(known) = self.values[class as usize] else {
+            self.object(class);
+            return Ok(());
+        };
+        match (known, arguments) {
+            (Class::Dict | Class::DefaultDict, []) | (Class::DefaultDict, [_]) => {
+                self.push(Value::Dict(Vec::new()));
+            }
+            (Class::Dict, [pairs]) | (Class::DefaultDict, [_, pairs]) => self.dict(*pairs)?,
+            (Class::Size, [tuple]) | (Class::Parameter, [tuple, ..]) => self.stack.push(*tuple),
+            (Class::Tensor | Class::TypedTensor, _) => self.tensor(known, arguments)?,
+            (Class::Subclass, [function, _, inner, ..]) => self.subclass(*function, *inner)?,
+            (Class::Special(what), _) => {
+                self.pay(1)?;
+                self.push(Value::NoTensor(what.into()));
+            }
+            (Class::Instance, [class, ..]) => self.instance(*class),
+            _ => self.object(class),
         }
         Ok(())
     }
 
-    /// A copy of a short tuple.
-    fn items(&self, id: Id) -> Checked<Vec<Id>> {
+    fn object(&mut self, class: Id) {
+        self.push(Value::Object(Object { class, is_network: false }));
+    }
+
+    /// An object of `class` before its attributes are set.
+    fn instance(&mut self, class: Id) {
+        match self.values[class as usize] {
+            Value::Class(Class::Dict | Class::DefaultDict) => {
+                self.push(Value::Dict(Vec::new()));
+            }
+            _ => self.object(class),
+        }
+    }
+
+    /// A tensor of a class of its own: `function` makes it of the arguments `inner`.
+    fn subclass(&mut self, function: Id, inner: Id) -> Checked<()> {
+        let nested = matches!(self.values[function as usize], Value::Class(Class::Subclass));
+        match self.values[function as usize] {
+            Value::Class(_) if !nested => {
+                let arguments = self.items(inner)?;
+                self.call(function, &arguments)
+            }
+            _ => {
+                let reason = "a tensor of a class of its own; save a plain copy of it";
+                self.push(Value::NoTensor(reason.into()));
+                Ok(())
+            }
+        }
+    }
+
+    /// A copy of a short tuple, or of the first elements of a long one.
+    pub(super) fn items(&self, id: Id) -> Checked<Vec<Id>> {
         match &self.values[id as usize] {
-            Value::Tuple(items) if items.len() <= MAX_ARGUMENTS => Ok(items.clone()),
-            Value::Tuple(items) => Err(format!("{} values, too many", items.len())),
+            Value::Tuple(items) => Ok(items[..items.len().min(MAX_ARGUMENTS)].to_vec()),
             _ => Err("a tuple should be here".into()),
         }
     }
 
-    /// `OrderedDict([(key, value), ...])`, as Python 2 writes it.
-    fn ordered_dict(&mut self, pairs: Id) -> Checked<()> {
-        let n = self.list(pairs)?.len();
+    /// `OrderedDict([(key, value), ...])`, as Python 2 writes it, or `Counter({...})`.
+    fn dict(&mut self, content: Id) -> Checked<()> {
+        let n = match &self.values[content as usize] {
+            Value::List(list) | Value::Tuple(list) => list.len(),
+            Value::Dict(dict) => dict.len(),
+            _ => return Err("pairs should be here".into()),
+        };
         self.pay(n)?;
-        let dict = self.list(pairs)?.iter().map(|id| self.pair(*id)).collect::<Checked<_>>()?;
+        let dict = match &self.values[content as usize] {
+            Value::Dict(dict) => dict.clone(),
+            Value::List(list) | Value::Tuple(list) => {
+                list.iter().map(|id| self.pair(*id)).collect::<Checked<_>>()?
+            }
+            _ => Vec::new(),
+        };
         self.push(Value::Dict(dict));
         Ok(())
-    }
-
-    fn list(&self, id: Id) -> Checked<&[Id]> {
-        match &self.values[id as usize] {
-            Value::List(list) => Ok(list),
-            _ => Err("a list should be here".into()),
-        }
     }
 
     fn pair(&self, id: Id) -> Checked<(Id, Id)> {
@@ -80,58 +157,18 @@ impl Machine<'_> {
         }
     }
 
-    fn tensor(&mut self, storage: Id, first: Id, shape: Id, strides: Id) -> Checked<()> {
-        let Value::Storage(storage) = self.values[storage as usize] else {
-            return Err("a tensor of what is no storage".into());
-        };
-        let first = self.size(first)? as u64;
-        let (shape, strides) = (self.sizes(shape)?, self.sizes(strides)?);
-        self.push(Value::Tensor(Box::new(Tensor { storage, first, shape, strides })));
-        Ok(())
-    }
-
-    fn sizes(&self, id: Id) -> Checked<Vec<usize>> {
-        self.items(id)?.into_iter().map(|item| self.size(item)).collect()
-    }
-
-    fn size(&self, id: Id) -> Checked<usize> {
-        match self.values[id as usize] {
-            Value::Int(n) => usize::try_from(n).map_err(|_| format!("a size of {n}")),
-            _ => Err("a size that is no integer".into()),
-        }
-    }
-
-    /// Attributes of a dictionary (`_metadata` of a state_dict), which say nothing to us.
+    /// Attributes, which say nothing to us but that an object is a network.
     pub(super) fn build(&mut self) -> Checked<()> {
-        self.pop()?;
-        match self.top()? {
-            Value::Dict(_) => Ok(()),
-            _ => Err("attributes for what is no dictionary".into()),
-        }
-    }
-
-    /// `("storage", class, key, location, number of elements[, view])`.
-    pub(super) fn storage(&mut self) -> Checked<()> {
-        let id = self.pop()?;
-        let items = self.items(id)?;
-        let is =
-            |id: Id, text: &str| matches!(&self.values[id as usize], Value::Text(t) if t == text);
-        match items[..] {
-            [tag, ..] if is(tag, "module") => {
-                Err("a whole network with its code; save model.state_dict() instead".into())
+        let state = self.pop()?;
+        let is_module = match &self.values[state as usize] {
+            Value::Dict(pairs) => {
+                pairs.iter().take(64).any(|(key, _)| text(&self.values, *key) == Some(PARAMETERS))
             }
-            [tag, class, key, _, n, ref view @ ..] if is(tag, "storage") && view.len() <= 1 => {
-                let Value::Class(Class::Storage(dtype)) = self.values[class as usize] else {
-                    return Err("a storage of no known class".into());
-                };
-                if view.iter().any(|id| !matches!(self.values[*id as usize], Value::None)) {
-                    return Err("a view of a storage, which no torch since 0.4 writes".into());
-                }
-                let n_elements = self.size(n)? as u64;
-                self.push(Value::Storage(Storage { dtype, key, n_elements }));
-                Ok(())
-            }
-            _ => Err("a reference to what is no storage".into()),
+            _ => false,
+        };
+        if let Value::Object(object) = self.top()? {
+            object.is_network |= is_module;
         }
+        Ok(())
     }
 }

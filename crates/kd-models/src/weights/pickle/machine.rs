@@ -1,4 +1,4 @@
-//! The opcodes of pickle protocol 2 that hold data, and the stack they work on.
+//! The opcodes of pickles, and the stack they work on.
 
 use std::collections::BTreeMap;
 
@@ -7,6 +7,8 @@ use crate::weights::checked::Checked;
 
 /// Opcodes, plus copied elements, of a pickle. A checkpoint has about 30 for each tensor.
 const MAX_STEPS: usize = 1 << 20;
+/// The newest protocol.
+const MAX_PROTOCOL: u8 = 5;
 
 /// A pickle while it is read.
 #[derive(Default)]
@@ -41,14 +43,83 @@ impl<'a> Machine<'a> {
     /// Carries out one opcode; gives the result at the end.
     fn step(&mut self) -> Checked<Option<Id>> {
         self.pay(1)?;
-        match self.byte()? {
+        let opcode = self.byte()?;
+        match opcode {
             b'.' => return self.pop().map(Some),
             0x80 => self.protocol()?,
+            // Frames only say how much to read at once.
+            0x95 => self.array::<8>().map(drop)?,
+            b'q' | b'r' | b'p' | 0x94 | b'h' | b'j' | b'g' => self.remember(opcode)?,
+            b'(' | b'0' | b'1' | b'2' | 0x98 => self.arrange(opcode)?,
+            b'c' | 0x93 | 0x82..=0x84 => self.global(opcode)?,
+            b'R' | b'i' | b'o' | 0x81 | 0x92 => self.make(opcode)?,
+            b'b' => self.build()?,
+            b'Q' => self.storage()?,
+            b'P' => {
+                self.line()?;
+                self.push(Value::Plain("reference"));
+            }
+            other => {
+                if !self.collect(other)? {
+                    self.literal(other)?;
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// Opcodes that store the value on top of the stack, or push one that was stored.
+    fn remember(&mut self, opcode: u8) -> Checked<()> {
+        match opcode {
+            b'q' => self.byte().and_then(|slot| self.put(slot.into())),
+            b'r' => self.number().and_then(|slot| self.put(slot)),
+            b'p' => self.decimal().and_then(|slot| self.put(slot)),
+            0x94 => self.put(self.memo.len() as u32),
+            b'h' => self.byte().and_then(|slot| self.recall(slot.into())),
+            b'j' => self.number().and_then(|slot| self.recall(slot)),
+            _ => self.decimal().and_then(|slot| self.recall(slot)),
+        }
+    }
+
+    /// Opcodes that only move what is on the stack.
+    fn arrange(&mut self, opcode: u8) -> Checked<()> {
+        match opcode {
             b'(' => self.marks.push(self.stack.len()),
+            b'0' if self.stack.len() == self.marks.last().copied().unwrap_or(0) => {
+                self.marks.pop().ok_or("the stack is empty")?;
+            }
+            b'0' => self.pop().map(drop)?,
+            b'1' => self.pop_to_mark().map(drop)?,
+            b'2' => {
+                let id = self.top_id()?;
+                self.stack.push(id);
+            }
+            // A buffer becomes read-only.
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Opcodes that make collections or add to them; whether `opcode` is one.
+    fn collect(&mut self, opcode: u8) -> Checked<bool> {
+        match opcode {
             n @ 0x85..=0x87 => self.tuple(usize::from(n - 0x84))?,
             b't' => {
                 let items = self.pop_to_mark()?;
                 self.push(Value::Tuple(items));
+            }
+            b'l' => {
+                let items = self.pop_to_mark()?;
+                self.push(Value::List(items));
+            }
+            b'd' => {
+                let items = self.pop_to_mark()?;
+                self.push(Value::Dict(Vec::new()));
+                self.insert(&items)?;
+            }
+            0x91 => {
+                self.pop_to_mark()?;
+                self.push(Value::Plain("set"));
             }
             b'a' => {
                 let item = self.pop()?;
@@ -58,6 +129,7 @@ impl<'a> Machine<'a> {
                 let items = self.pop_to_mark()?;
                 self.append(items)?;
             }
+            0x90 => self.pop_to_mark().and_then(|_| self.top().map(drop))?,
             b's' => {
                 let (value, key) = (self.pop()?, self.pop()?);
                 self.insert(&[key, value])?;
@@ -66,45 +138,9 @@ impl<'a> Machine<'a> {
                 let items = self.pop_to_mark()?;
                 self.insert(&items)?;
             }
-            b'q' => self.byte().and_then(|slot| self.put(slot.into()))?,
-            b'r' => self.number().and_then(|slot| self.put(slot))?,
-            b'h' => self.byte().and_then(|slot| self.recall(slot.into()))?,
-            b'j' => self.number().and_then(|slot| self.recall(slot))?,
-            b'c' => self.class()?,
-            b'R' => self.reduce()?,
-            b'b' => self.build()?,
-            b'Q' => self.storage()?,
-            other => self.literal(other)?,
+            _ => return Ok(false),
         }
-        Ok(None)
-    }
-
-    /// Pushes the value that an opcode and its argument stand for.
-    fn literal(&mut self, opcode: u8) -> Checked<()> {
-        let value = match opcode {
-            b'N' => Value::None,
-            0x88 => Value::Bool(true),
-            0x89 => Value::Bool(false),
-            b'K' => Value::Int(self.byte()?.into()),
-            b'M' => Value::Int(u16::from_le_bytes(self.array()?).into()),
-            b'J' => Value::Int(i32::from_le_bytes(self.array()?).into()),
-            0x8a => Value::Int(self.integer()?),
-            b'G' => Value::Float(f64::from_be_bytes(self.array()?)),
-            b'X' | b'T' => {
-                let n = self.number()?;
-                self.text(n as usize)?
-            }
-            b'U' => {
-                let n = self.byte()?;
-                self.text(n.into())?
-            }
-            b'}' => Value::Dict(Vec::new()),
-            b']' => Value::List(Vec::new()),
-            b')' => Value::Tuple(Vec::new()),
-            other => return Err(format!("opcode {other:#04x}, which torch.save does not write")),
-        };
-        self.push(value);
-        Ok(())
+        Ok(true)
     }
 
     pub(super) fn pay(&mut self, n: usize) -> Checked<()> {
@@ -115,74 +151,80 @@ impl<'a> Machine<'a> {
         }
     }
 
-    fn take(&mut self, n: usize) -> Checked<&[u8]> {
+    pub(super) fn take(&mut self, n: usize) -> Checked<&'a [u8]> {
         let end = self.at.checked_add(n).ok_or("cut short")?;
         let taken = self.bytes.get(self.at..end).ok_or("the pickle is cut short")?;
         self.at = end;
         Ok(taken)
     }
 
-    fn array<const N: usize>(&mut self) -> Checked<[u8; N]> {
+    pub(super) fn array<const N: usize>(&mut self) -> Checked<[u8; N]> {
         self.take(N)?.try_into().map_err(|_| "cut short".into())
     }
 
-    fn byte(&mut self) -> Checked<u8> {
+    pub(super) fn byte(&mut self) -> Checked<u8> {
         Ok(self.array::<1>()?[0])
     }
 
-    fn number(&mut self) -> Checked<u32> {
+    pub(super) fn number(&mut self) -> Checked<u32> {
         self.array().map(u32::from_le_bytes)
     }
 
-    pub(super) fn push(&mut self, value: Value) {
-        // The number of values is at most that of the steps, which fits.
-        self.stack.push(self.values.len() as Id);
+    /// The bytes up to the end of the line.
+    pub(super) fn line(&mut self) -> Checked<&'a [u8]> {
+        let rest = self.bytes.get(self.at..).unwrap_or_default();
+        let n = rest.iter().position(|byte| *byte == b'\n').ok_or("a line that does not end")?;
+        let line = self.take(n)?;
+        self.at += 1;
+        Ok(line)
+    }
+
+    fn decimal(&mut self) -> Checked<u32> {
+        let line = std::str::from_utf8(self.line()?).ok();
+        line.and_then(|line| line.parse().ok()).ok_or_else(|| "a slot that is no number".into())
+    }
+
+    pub(super) fn push(&mut self, value: Value) -> Id {
+        let id = self.keep(value);
+        self.stack.push(id);
+        id
+    }
+
+    /// A value that does not go onto the stack.
+    pub(super) fn keep(&mut self, value: Value) -> Id {
+        // The number of values is at most three times that of the steps, which fits.
         self.values.push(value);
+        (self.values.len() - 1) as Id
     }
 
     pub(super) fn pop(&mut self) -> Checked<Id> {
-        let floor = self.marks.last().copied().unwrap_or(0);
-        match self.stack.len() > floor {
-            true => self.stack.pop().ok_or_else(|| "the stack is empty".into()),
-            false => Err("the stack is empty".into()),
-        }
+        let id = self.top_id()?;
+        self.stack.pop();
+        Ok(id)
     }
 
-    fn pop_to_mark(&mut self) -> Checked<Vec<Id>> {
+    pub(super) fn pop_to_mark(&mut self) -> Checked<Vec<Id>> {
         let mark = self.marks.pop().ok_or("no mark is set")?;
         Ok(self.stack.split_off(mark))
     }
 
+    fn top_id(&self) -> Checked<Id> {
+        let floor = self.marks.last().copied().unwrap_or(0);
+        let above = self.stack.get(floor..).unwrap_or_default();
+        above.last().copied().ok_or_else(|| "the stack is empty".into())
+    }
+
     /// The value on top of the stack, which stays there.
     pub(super) fn top(&mut self) -> Checked<&mut Value> {
-        let id = self.pop()?;
-        self.stack.push(id);
+        let id = self.top_id()?;
         Ok(&mut self.values[id as usize])
     }
 
     fn protocol(&mut self) -> Checked<()> {
         match self.byte()? {
-            2 => Ok(()),
-            other => Err(format!("pickle protocol {other}; torch.save writes protocol 2")),
+            0..=MAX_PROTOCOL => Ok(()),
+            other => Err(format!("pickle protocol {other}; the newest one here is {MAX_PROTOCOL}")),
         }
-    }
-
-    /// A signed integer of up to 8 bytes, after their number.
-    fn integer(&mut self) -> Checked<i64> {
-        let n = usize::from(self.byte()?);
-        if n > 8 {
-            return Err(format!("an integer of {n} bytes"));
-        }
-        let taken = self.take(n)?;
-        let negative = taken.last().is_some_and(|byte| byte & 0x80 != 0);
-        let mut bytes = if negative { [0xff; 8] } else { [0; 8] };
-        bytes[..n].copy_from_slice(taken);
-        Ok(i64::from_le_bytes(bytes))
-    }
-
-    fn text(&mut self, n: usize) -> Checked<Value> {
-        let text = std::str::from_utf8(self.take(n)?).map_err(|_| "text that is not UTF-8")?;
-        Ok(Value::Text(text.to_owned()))
     }
 
     fn tuple(&mut self, n: usize) -> Checked<()> {
@@ -198,6 +240,7 @@ impl<'a> Machine<'a> {
                 list.extend(items);
                 Ok(())
             }
+            Value::Object(_) => Ok(()),
             _ => Err("elements for what is no list".into()),
         }
     }
@@ -206,18 +249,18 @@ impl<'a> Machine<'a> {
     fn insert(&mut self, items: &[Id]) -> Checked<()> {
         let (pairs, rest) = items.as_chunks::<2>();
         match self.top()? {
-            Value::Dict(dict) if rest.is_empty() => {
+            _ if !rest.is_empty() => Err("a key without a value".into()),
+            Value::Dict(dict) => {
                 dict.extend(pairs.iter().map(|[key, value]| (*key, *value)));
                 Ok(())
             }
-            Value::Dict(_) => Err("a key without a value".into()),
+            Value::Object(_) => Ok(()),
             _ => Err("keys and values for what is no dictionary".into()),
         }
     }
 
     fn put(&mut self, slot: u32) -> Checked<()> {
-        let id = self.pop()?;
-        self.stack.push(id);
+        let id = self.top_id()?;
         self.memo.insert(slot, id);
         Ok(())
     }

@@ -1,16 +1,20 @@
-//! A pickle machine that knows data only: what `torch.save` writes (pickle protocol 2), and no
-//! opcode that imports, calls or builds anything else.
+//! A pickle machine that knows data only: all opcodes of protocols 0 to 5, and none of them imports,
+//! calls or builds anything.
 //!
-//! Python's own machine calls whatever function a pickle names; here the few names that a
-//! checkpoint of weights needs (`Class`) have a fixed meaning and every other one is refused.
+//! Python's own machine calls whatever function a pickle names; here the few names that weights need
+//! ([`Class`](value::Class)) have a fixed meaning, and what any other one would have made is an inert
+//! [`Value::Object`] that knows the name and nothing else. So weights are found beside whatever a
+//! training script kept with them.
 //!
-//! Memory is bounded by the number of steps that [`machine`] allows: an opcode makes at most one
-//! value, one entry of the stack and one of the memo; values refer to each other by number, so
+//! Memory is bounded by the number of steps that [`machine`] allows: an opcode makes at most three
+//! small values, one entry of the stack and one of the memo; values refer to each other by number, so
 //! that a value used a thousand times is stored once; and what copies more (a list of pairs into
 //! a dictionary) pays a step for each. Nothing here recurses.
 
 mod call;
+mod literal;
 mod machine;
+mod tensor;
 mod value;
 
 pub(super) use value::{Fault, Id, Pickle, Storage, Tensor, Value};
