@@ -27,8 +27,10 @@ pub(crate) fn section(report: &Report) -> Option<Section> {
     let n_classes = groups.iter().flatten().map(|m| m.evaluation.confusion.len()).max()?;
     let blocks = match n_classes {
         0 | 1 => Vec::new(),
-        2..=N_COLUMNS => vec![Block::Table(accuracies(&groups, n_classes)), confusions(&groups)],
-        _ => vec![Block::Table(mistakes(&groups))],
+        2..=N_COLUMNS => {
+            vec![Block::Table(accuracies(report, &groups, n_classes)), confusions(report, &groups)]
+        }
+        _ => vec![Block::Table(mistakes(report, &groups))],
     };
     Section::of("By class", blocks)
 }
@@ -42,9 +44,10 @@ fn shown<'a>(models: &[&'a ModelSummary]) -> Vec<&'a ModelSummary> {
     [baseline, best].into_iter().flatten().collect()
 }
 
-fn accuracies(groups: &[Vec<&ModelSummary>], n_classes: usize) -> Table {
+fn accuracies(report: &Report, groups: &[Vec<&ModelSummary>], n_classes: usize) -> Table {
     let mut columns = Column::plain(&["model"]);
-    columns.extend((0..n_classes).map(|c| Column { group: "class", name: c.to_string() }));
+    let name = |class| report.provenance.class(class);
+    columns.extend((0..n_classes).map(|c| Column { group: "class", name: name(c) }));
     let cell = |model: &ModelSummary, class: usize| {
         let (errors, images) = (&model.evaluation.class_errors, &model.evaluation.images);
         let known = errors.get(class).zip(images.get(class)).filter(|(_, images)| **images > 0);
@@ -61,17 +64,17 @@ fn accuracies(groups: &[Vec<&ModelSummary>], n_classes: usize) -> Table {
     Table { caption: CAPTION.into(), columns, rows: groups.iter().flatten().map(row).collect() }
 }
 
-fn confusions(groups: &[Vec<&ModelSummary>]) -> Block {
+fn confusions(report: &Report, groups: &[Vec<&ModelSummary>]) -> Block {
     let text = "Rows: the label; columns: the prediction. Test images, means over seeds; the color \
                 is the share of the row, blue where it is right.";
-    let grids = groups.iter().flatten().map(|model| confusion(model)).collect();
+    let grids = groups.iter().flatten().map(|model| confusion(report, model)).collect();
     let blocks = vec![Block::Text(text.into()), Block::Grids(grids)];
     Block::Folded { title: "Confusion matrices", blocks }
 }
 
-fn confusion(model: &ModelSummary) -> Grid {
+fn confusion(report: &Report, model: &ModelSummary) -> Grid {
     let counts = &model.evaluation.confusion;
-    let names: Vec<_> = (0..counts.len()).map(|class| class.to_string()).collect();
+    let names: Vec<_> = (0..counts.len()).map(|class| report.provenance.class(class)).collect();
     let cells = counts.iter().enumerate().map(|(label, row)| shaded(label, row)).collect();
     Grid { title: model.id.to_string(), rows: names.clone(), columns: names, cells }
 }
@@ -94,11 +97,11 @@ fn whole(count: f64) -> String {
 }
 
 /// Of many classes, the most frequent mistakes.
-fn mistakes(groups: &[Vec<&ModelSummary>]) -> Table {
+fn mistakes(report: &Report, groups: &[Vec<&ModelSummary>]) -> Table {
     let mut rows = Vec::new();
     for model in groups.iter().flatten() {
         rows.push(Row::Heading(model.id.to_string()));
-        rows.extend(mistakes_of(&model.evaluation));
+        rows.extend(mistakes_of(report, &model.evaluation));
     }
     let caption =
         "The most frequent mistakes after the last epoch: test images of a class that are \
@@ -108,7 +111,7 @@ fn mistakes(groups: &[Vec<&ModelSummary>]) -> Table {
     Table { caption, columns: Column::plain(&["label", "taken for", "images", "of"]), rows }
 }
 
-fn mistakes_of(evaluation: &EvaluationSummary) -> Vec<Row> {
+fn mistakes_of(report: &Report, evaluation: &EvaluationSummary) -> Vec<Row> {
     let counts = &evaluation.confusion;
     let pairs = (0..counts.len()).flat_map(|a| (0..counts.len()).map(move |b| (a, b)));
     let mut wrong: Vec<_> = pairs.filter(|(a, b)| a != b && counts[*a][*b] > 0.0).collect();
@@ -116,7 +119,8 @@ fn mistakes_of(evaluation: &EvaluationSummary) -> Vec<Row> {
     let row = |(label, prediction): (usize, usize)| {
         let of = evaluation.images.get(label).copied().unwrap_or(0).to_string();
         let count = whole(counts[label][prediction]);
-        Row::Cells([label.to_string(), prediction.to_string(), count, of].map(Cell::number).into())
+        let [label, prediction] = [label, prediction].map(|c| report.provenance.class(c));
+        Row::Cells([label, prediction, count, of].map(Cell::number).into())
     };
     wrong.into_iter().take(N_MISTAKES).map(row).collect()
 }
@@ -129,8 +133,9 @@ pub(crate) fn unseen(report: &Report) -> Result<Option<Section>> {
     let mut blocks = Vec::new();
     for models in trainings(report) {
         if let Some(class) = models.iter().find_map(|model| model.omitted_class) {
-            blocks.extend(bar_chart(&models, class)?.map(Block::Figure));
-            blocks.push(Block::Table(class_table(&models, class)));
+            let name = report.provenance.class(class as usize);
+            blocks.extend(bar_chart(&models, &name)?.map(Block::Figure));
+            blocks.push(Block::Table(class_table(report, &models, &name)));
         }
     }
     Ok(Section::of("A class that was never seen: errors by class", blocks))
@@ -152,7 +157,7 @@ fn shown_in_bars<'a>(models: &[&'a ModelSummary]) -> Vec<(String, &'a Evaluation
     shown
 }
 
-fn bar_chart(models: &[&ModelSummary], class: u32) -> Result<Option<Figure>> {
+fn bar_chart(models: &[&ModelSummary], class: &str) -> Result<Option<Figure>> {
     let shown = shown_in_bars(models);
     let heights = |e: &EvaluationSummary| e.class_errors.iter().map(|stat| stat.mean).collect();
     let series: Vec<(Hue, Vec<f64>)> =
@@ -189,11 +194,12 @@ fn bar_limit(series: &[(Hue, Vec<f64>)]) -> f64 {
         .max(1.0)
 }
 
-fn class_table(models: &[&ModelSummary], class: u32) -> Table {
+fn class_table(report: &Report, models: &[&ModelSummary], class: &str) -> Table {
     let n_classes = models.iter().map(|m| m.evaluation.class_errors.len()).max().unwrap_or(0);
     let column = |group, name: String| Column { group, name };
     let mut columns = Column::plain(&["model", "bias", "all"]);
-    columns.extend((0..n_classes).map(|c| column("errors by class", c.to_string())));
+    let name = |class| report.provenance.class(class);
+    columns.extend((0..n_classes).map(|c| column("errors by class", name(c))));
     let mut rows = Vec::new();
     for model in models {
         let name = Cell::Code(model.id.model.clone());

@@ -59,6 +59,7 @@ fn provenance(seeds: u64, synthetic: bool) -> RunRecord {
         preset: "paper".into(),
         synthetic,
         reencoded: false,
+        class_names: Vec::new(),
         seeds,
         device: "cpu".into(),
         cpu: "Made-up CPU @ 2.00GHz".into(),

@@ -66,6 +66,13 @@ pub enum Record {
     },
 }
 
+impl RunRecord {
+    /// What class `label` is called: its name, or its number where it has none.
+    pub fn class(&self, label: usize) -> String {
+        self.class_names.get(label).map_or_else(|| label.to_string(), String::clone)
+    }
+}
+
 /// A model of a run, over all seeds: the training, and its name in it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct ModelId {
@@ -104,6 +111,9 @@ pub struct RunRecord {
     /// True when the images are not the files of the data set but were encoded anew.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub reencoded: bool,
+    /// Names of the classes, by label; none where they are not known.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub class_names: Vec<String>,
     /// Number of seeds.
     pub seeds: u64,
     /// `cpu` or `cuda:0`.

@@ -171,7 +171,7 @@ pub(crate) fn sections(report: &Report, gallery: &Gallery) -> Result<Vec<Section
         curves::section(adversarial)?,
         census::section(adversarial)?,
         audit::section(adversarial),
-        pictures::section(adversarial, gallery),
+        pictures::section(adversarial, gallery, &report.provenance),
     ];
     Ok(sections.into_iter().flatten().collect())
 }

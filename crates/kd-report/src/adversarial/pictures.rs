@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use kd_core::record::PicturesRecord;
+use kd_core::record::{PicturesRecord, RunRecord};
 use kd_core::{Error, fsx};
 
 use crate::document::{Block, Picture, Section};
@@ -70,12 +70,18 @@ const TEXT: &str = "One row an image: the clean image, ten times its change arou
     the adversarial image; beside it the label and what the model predicts after the attack. The \
     pictures are of the first seed.";
 
+/// The label, and what the model predicts.
+fn change(run: &RunRecord, labels: &[u32; 2]) -> String {
+    let [from, to] = labels.map(|class| run.class(class as usize));
+    format!("{from} \u{2192} {to}")
+}
+
 /// All pictures, by model.
-pub(super) fn section(all: &Adversarial, gallery: &Gallery) -> Option<Section> {
+pub(super) fn section(all: &Adversarial, gallery: &Gallery, run: &RunRecord) -> Option<Section> {
     let picture = |(model, record): (&AttackedModel, &PicturesRecord)| Picture {
         file: record.file.clone(),
         png: gallery.get(&record.file),
-        rows: record.labels.iter().map(|[from, to]| format!("{from} \u{2192} {to}")).collect(),
+        rows: record.labels.iter().map(|labels| change(run, labels)).collect(),
         caption: format!("{}, {}.", model.name, record.attack),
     };
     let pictures: Vec<_> = shown(all).map(picture).collect();

@@ -106,6 +106,7 @@ fn provenance(context: &Context<'_>) -> RunRecord {
         preset: spec.preset.clone(),
         synthetic: spec.data.as_dyn().is_synthetic(),
         reencoded: sets.are_reencoded(),
+        class_names: sets.class_names().to_vec(),
         seeds: spec.seeds,
         device: device_name(&setting.device),
         cpu: cpu_name(),
