@@ -35,6 +35,8 @@ enum Command {
     Import(commands::import::Args),
     /// Write weights for PyTorch, or a network as ONNX
     Export(commands::export::Args),
+    /// Make a student of the beginning of a teacher, or see where it can be cut
+    Cut(commands::cut::Args),
     /// Make data sets ready on the disk
     Data(commands::data::Args),
     /// Write the report of a run again
@@ -55,6 +57,7 @@ fn main() -> ExitCode {
         Command::Attack(args) => commands::attack::run(&args),
         Command::Import(args) => commands::import::run(&args),
         Command::Export(args) => commands::export::run(&args),
+        Command::Cut(args) => commands::cut::run(&args),
         Command::Data(args) => commands::data::run(&args),
         Command::Report(args) => commands::report::run(&args),
         Command::List(args) => commands::list::run(&args),

@@ -2,6 +2,7 @@
 
 pub(crate) mod attack;
 pub(crate) mod completions;
+pub(crate) mod cut;
 pub(crate) mod data;
 pub(crate) mod eval;
 mod exchange;

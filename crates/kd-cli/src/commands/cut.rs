@@ -1,0 +1,129 @@
+//! `kd cut`: a student that is the beginning of a teacher.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use candle_core::Device;
+use kd_core::checkpoint::Description;
+use kd_core::{Classifier, Error, Graph, Result, Stream};
+use kd_models::onnx::{self, ExportInfo};
+use kd_models::weights::save_network;
+use kd_models::{cut, cut_points, cut_within, inherit};
+use kd_suite::weights::{self, Loaded, Wanted};
+
+use super::exchange::{ImageArgs, may_write};
+use super::setting::{NetworkArgs, TrainedArgs};
+use super::table;
+
+/// Arguments of `kd cut`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    network: NetworkArgs,
+    /// The last node to keep; without --at and --macs all that can be is printed
+    #[arg(long, value_name = "NODE", conflicts_with = "macs", requires = "out")]
+    at: Option<String>,
+    /// Keep as many layers as have this share of the multiply-adds, such as 1/3 or 0.125
+    #[arg(long, value_parser = share, value_name = "SHARE", requires = "out")]
+    macs: Option<f64>,
+    /// Number of the student's classes [default: the teacher's]
+    #[arg(long, value_name = "K")]
+    student_classes: Option<usize>,
+    /// Where the new layer's values come from
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    /// The file to write, STUDENT.onnx or STUDENT.safetensors
+    #[arg(long, value_name = "PATH")]
+    out: Option<PathBuf>,
+    /// Write over what is there
+    #[arg(long)]
+    force: bool,
+    #[command(flatten)]
+    images: ImageArgs,
+    #[command(flatten)]
+    normalize: TrainedArgs,
+}
+
+/// `1/3` or `0.25`.
+fn share(text: &str) -> std::result::Result<f64, String> {
+    let (part, whole) = text.split_once('/').unwrap_or((text, "1"));
+    let share = part.parse::<f64>().and_then(|part| Ok(part / whole.parse::<f64>()?));
+    share.map_err(|_| "a share is needed, as in 1/3 or 0.25".into())
+}
+
+/// Cuts and writes, or prints where the network can be cut.
+pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    let teacher = load(args)?;
+    let n_classes = args.student_classes.unwrap_or(teacher.network.n_classes());
+    let graph = teacher.network.graph();
+    let student = match (&args.at, args.macs) {
+        (Some(node), _) => cut(graph, node, n_classes)?,
+        (None, Some(share)) => cut_within(graph, share, n_classes)?,
+        (None, None) => {
+            print(graph, n_classes)?;
+            return Ok(ExitCode::SUCCESS);
+        }
+    };
+    write(args, &teacher, student)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn load(args: &Args) -> Result<Loaded> {
+    let (model, normalize) = (args.network.model()?, args.normalize.given());
+    let wanted = Wanted {
+        model: model.as_ref(),
+        normalize: normalize.as_ref(),
+        image_shape: args.images.image_shape,
+        n_classes: args.images.classes,
+        ..Wanted::default()
+    };
+    weights::load(args.network.weights()?, &wanted, &Device::Cpu)
+}
+
+fn print(teacher: &Graph, n_classes: usize) -> Result<()> {
+    let whole = teacher.counts()?;
+    let row = |node: &str, shape: &[usize], macs: u64, parameters: u64| {
+        let shape = shape.iter().map(usize::to_string).collect::<Vec<_>>().join("x");
+        let share = format!("{:.4}", macs as f64 / whole.multiply_adds as f64);
+        [node.to_owned(), shape, macs.to_string(), share, parameters.to_string()]
+    };
+    let heads = ["cut at", "output", "multiply-adds", "share", "parameters"];
+    let mut rows = vec![heads.map(str::to_owned)];
+    for point in cut_points(teacher, n_classes)? {
+        let counts = point.counts;
+        rows.push(row(&point.node, &point.shape, counts.multiply_adds, counts.parameters));
+    }
+    rows.push(row("(the whole)", &[teacher.n_classes()?], whole.multiply_adds, whole.parameters));
+    table::print(&rows, "", &[2, 3, 4]);
+    Ok(())
+}
+
+fn write(args: &Args, teacher: &Loaded, graph: Graph) -> Result<()> {
+    let Some(out) = &args.out else { return Ok(()) };
+    may_write(out, args.force)?;
+    let counts = graph.counts()?;
+    let weights = teacher.network.params().tensors();
+    let student =
+        inherit(graph.clone(), &weights, Stream::new(args.seed).at("init"), &Device::Cpu)?;
+    let tensors = student.params().tensors();
+    let name = format!("{}, cut", teacher.name);
+    match out.extension().and_then(|extension| extension.to_str()) {
+        Some("onnx") => {
+            let provenance = [("architecture".to_owned(), name)].into();
+            let info = ExportInfo { provenance, ..ExportInfo::default() };
+            onnx::save(out, &graph, &tensors, &info)?;
+        }
+        Some("safetensors") => {
+            let class_names = Vec::new();
+            save_network(out, &tensors, &Description { name, graph, class_names })?;
+        }
+        _ => return Err(Error::config("out", "give a file .onnx or .safetensors")),
+    }
+    println!(
+        "{}: {} parameters, {} multiply-adds",
+        out.display(),
+        counts.parameters,
+        counts.multiply_adds
+    );
+    Ok(())
+}
