@@ -10,6 +10,7 @@ mod names;
 pub mod onnx;
 mod onnx_file;
 mod papernot;
+pub mod quantize;
 mod resnet;
 mod shufflenet_cifar;
 mod shufflenet_v2;

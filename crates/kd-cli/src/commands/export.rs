@@ -5,12 +5,13 @@ use std::process::ExitCode;
 
 use candle_core::Device;
 use clap::ValueEnum;
-use kd_core::{Classifier, Result};
+use kd_core::{Classifier, Error, Result};
 use kd_models::Names;
 use kd_models::onnx::{self, ExportInfo};
 use kd_models::weights::{ExportConfig, ImageConfig, save_for_pytorch};
 
 use super::exchange::{ImageArgs, may_write};
+use super::int8::Int8Args;
 use super::setting::{NetworkArgs, TrainedArgs, words};
 use kd_suite::weights::{self, Loaded, Wanted};
 
@@ -38,6 +39,8 @@ pub(crate) struct Args {
     #[arg(long, default_value = "torchvision", value_parser = words(&Names::ALL))]
     names: Names,
     #[command(flatten)]
+    int8: Int8Args,
+    #[command(flatten)]
     images: ImageArgs,
     #[command(flatten)]
     normalize: TrainedArgs,
@@ -57,12 +60,22 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let network = &loaded.network;
     let tensors = network.params().tensors();
     match args.format {
+        Format::Safetensors if args.int8.is_wanted() => {
+            let reason = "8-bit integers are written as ONNX: --format onnx";
+            return Err(Error::config("int8", reason).into());
+        }
         Format::Safetensors => {
             may_write(&ExportConfig::path_beside(&args.out), args.force)?;
             save_for_pytorch(&args.out, &tensors, args.names)?;
             println!("{}", config.save_beside(&args.out)?.display());
         }
-        Format::Onnx => onnx::save(&args.out, network.graph(), &tensors, &info(args, &loaded))?,
+        Format::Onnx => {
+            let info = info(args, &loaded);
+            match args.int8.quantized(network)? {
+                Some(quantized) => onnx::save_quantized(&args.out, &quantized, &info)?,
+                None => onnx::save(&args.out, network.graph(), &tensors, &info)?,
+            }
+        }
     }
     println!("{}", args.out.display());
     Ok(ExitCode::SUCCESS)

@@ -8,6 +8,7 @@ pub(crate) mod eval;
 mod exchange;
 pub(crate) mod export;
 pub(crate) mod import;
+mod int8;
 pub(crate) mod list;
 pub(crate) mod report;
 pub(crate) mod run;

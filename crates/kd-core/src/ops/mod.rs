@@ -37,7 +37,9 @@ pub(crate) mod strips;
 mod subsample_pad;
 pub(crate) mod transpose;
 
-pub use activation::{Clip, Gelu, HardSigmoid, HardSwish, LeakyRelu, Relu, Sigmoid, Silu};
+pub use activation::{
+    Clip, Gelu, HardSigmoid, HardSwish, LeakyRelu, Quantize, Relu, Sigmoid, Silu,
+};
 pub use add::Add;
 pub use batch_norm::{BatchNorm, BatchStats};
 pub use channel_shuffle::ChannelShuffle;
@@ -76,6 +78,7 @@ crate::registry! {
         "sigmoid" => Sigmoid(Sigmoid),
         "silu" => Silu(Silu),
         "gelu" => Gelu(Gelu),
+        "quantize" => Quantize(Quantize),
         "softmax" => Softmax(Softmax),
         "add" => Add(Add),
         "mul" => Mul(Mul),

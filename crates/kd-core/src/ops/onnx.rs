@@ -22,6 +22,8 @@ pub enum Operand {
     Made(usize),
     /// Constant integers, along one axis.
     Ints(Vec<i64>),
+    /// One constant unsigned byte.
+    Byte(u8),
     /// Constant numbers of this shape.
     Floats(Vec<usize>, Vec<f32>),
 }

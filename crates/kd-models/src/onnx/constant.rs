@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use crate::weights::Dtype;
+
 /// What was asked for, or why it cannot be, in words; the place is added further out.
 pub(super) type Checked<T> = std::result::Result<T, String>;
 
@@ -12,6 +14,8 @@ pub(super) struct Constant {
     pub(super) data: Data,
     /// The initializer that it is, perhaps in another shape or order; nothing for what was computed.
     pub(super) origin: Option<String>,
+    /// The type in which the file has it; nothing for what was computed.
+    pub(super) stored: Option<Dtype>,
 }
 
 /// Numbers, row by row. Truth values are integers, 0 and 1.
@@ -23,11 +27,16 @@ pub(super) enum Data {
 
 impl Constant {
     pub(super) fn floats(dims: &[usize], values: Vec<f32>) -> Self {
-        Self { dims: dims.to_vec(), data: Data::Floats(Arc::new(values)), origin: None }
+        Self {
+            dims: dims.to_vec(),
+            data: Data::Floats(Arc::new(values)),
+            origin: None,
+            stored: None,
+        }
     }
 
     pub(super) fn ints(dims: &[usize], values: Vec<i64>) -> Self {
-        Self { dims: dims.to_vec(), data: Data::Ints(Arc::new(values)), origin: None }
+        Self { dims: dims.to_vec(), data: Data::Ints(Arc::new(values)), origin: None, stored: None }
     }
 
     /// One axis of integers.

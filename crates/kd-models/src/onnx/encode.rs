@@ -7,9 +7,9 @@ use kd_core::Result;
 use kd_core::ops::onnx::{Attribute, Operator};
 
 use super::proto::{
-    AttributeProto, DimensionProto, F32, FLOAT, GraphProto, I64, INT, INTS, ModelProto, NodeProto,
-    OperatorSetIdProto, StringStringEntryProto, TensorProto, TensorShapeProto, TensorTypeProto,
-    TypeProto, ValueInfoProto,
+    AttributeProto, DimensionProto, F32, FLOAT, GraphProto, I8, I32, I64, INT, INTS, ModelProto,
+    NodeProto, OperatorSetIdProto, StringStringEntryProto, TensorProto, TensorShapeProto,
+    TensorTypeProto, TypeProto, U8, ValueInfoProto,
 };
 
 const IR_VERSION: i64 = 8;
@@ -68,6 +68,31 @@ pub(super) fn floats(name: String, dims: &[usize], values: &[f32]) -> TensorProt
 pub(super) fn ints(name: String, values: &[i64]) -> TensorProto {
     let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
     tensor(name, I64, &[values.len()], bytes)
+}
+
+/// `weight` divided by the scale of each output channel, in 8 bits, or in 32 where it has one axis;
+/// and as many zeros of that type as there are scales.
+pub(super) fn integers(
+    [name, zeros]: [String; 2],
+    weight: &Tensor,
+    scales: &[f32],
+) -> Result<[TensorProto; 2]> {
+    let values = weight.flatten_all()?.to_vec1::<f32>()?;
+    let each = values.len() / scales.len().max(1);
+    let integer = |(i, value): (usize, &f32)| (value / scales[i / each]).round();
+    let integers = values.iter().enumerate().map(integer);
+    let (data_type, bytes): (i32, Vec<u8>) = match weight.rank() {
+        1 => (I32, integers.flat_map(|value| (value as i32).to_le_bytes()).collect()),
+        _ => (I8, integers.flat_map(|value| (value as i8).to_le_bytes()).collect()),
+    };
+    let size = if data_type == I32 { 4 } else { 1 };
+    let zeros = tensor(zeros, data_type, &[scales.len()], vec![0; size * scales.len()]);
+    Ok([tensor(name, data_type, weight.dims(), bytes), zeros])
+}
+
+/// One unsigned byte.
+pub(super) fn byte(name: String, value: u8) -> TensorProto {
+    tensor(name, U8, &[], vec![value])
 }
 
 fn tensor(name: String, data_type: i32, dims: &[usize], bytes: Vec<u8>) -> TensorProto {

@@ -6,7 +6,7 @@ use std::path::Path;
 use candle_core::Tensor;
 use kd_core::graph::{Graph, IMAGES, Node, Shapes};
 use kd_core::ops::Softmax;
-use kd_core::ops::onnx::{Operand, Operator};
+use kd_core::ops::onnx::{Attribute, Operand, Operator};
 use kd_core::{Error, Result, fsx};
 use prost::Message;
 use serde::Serialize;
@@ -14,6 +14,7 @@ use serde::Serialize;
 use super::encode;
 use super::file::MAX_BYTES;
 use super::proto::{GraphProto, ModelProto, NodeProto, TensorProto};
+use crate::quantize::Quantized;
 
 /// Room for all but the weights.
 const OVERHEAD: u64 = 64 << 20;
@@ -42,16 +43,31 @@ pub fn save(
     weights: &BTreeMap<String, Tensor>,
     info: &ExportInfo,
 ) -> Result<()> {
-    fsx::write_atomic(path, &model(graph, weights, info)?.encode_to_vec())
+    let stored = Stored { weights, scales: &BTreeMap::new() };
+    fsx::write_atomic(path, &model(graph, stored, info)?.encode_to_vec())
+}
+
+/// The same for a network in 8-bit integers: activations pass a QuantizeLinear and a DequantizeLinear,
+/// weights are bytes (biases 32-bit integers) behind a DequantizeLinear. Engines compute in integers
+/// where they find such pairs around an operator; others compute what is written.
+///
+/// # Errors
+/// As [`save`].
+pub fn save_quantized(path: &Path, network: &Quantized, info: &ExportInfo) -> Result<()> {
+    let stored = Stored { weights: &network.weights, scales: &network.scales };
+    fsx::write_atomic(path, &model(&network.graph, stored, info)?.encode_to_vec())
+}
+
+/// Weights, and the scale of each output channel of those that are stored as integers.
+#[derive(Clone, Copy)]
+pub(super) struct Stored<'a> {
+    pub(super) weights: &'a BTreeMap<String, Tensor>,
+    pub(super) scales: &'a BTreeMap<String, Vec<f32>>,
 }
 
 /// The file's content.
-pub(super) fn model(
-    graph: &Graph,
-    weights: &BTreeMap<String, Tensor>,
-    info: &ExportInfo,
-) -> Result<ModelProto> {
-    check_weights(graph, weights)?;
+pub(super) fn model(graph: &Graph, stored: Stored<'_>, info: &ExportInfo) -> Result<ModelProto> {
+    check_weights(graph, stored.weights)?;
     let n_classes = graph.n_classes()?;
     check_names(info, n_classes)?;
     let (mut whole, mut output) = (graph.clone(), "logits");
@@ -62,7 +78,7 @@ pub(super) fn model(
     let mut writer = Writer::new(&whole, output);
     let shapes = whole.shapes()?;
     for node in &whole.nodes {
-        writer.add(node, &shapes, weights)?;
+        writer.add(node, &shapes, stored)?;
     }
     let output = writer.values.get(&whole.output).cloned().unwrap_or_default();
     let graph = GraphProto {
@@ -156,12 +172,7 @@ impl Writer {
     }
 
     /// Adds the operators of `node`, the last of which has its name.
-    fn add(
-        &mut self,
-        node: &Node,
-        shapes: &Shapes,
-        weights: &BTreeMap<String, Tensor>,
-    ) -> Result<()> {
+    fn add(&mut self, node: &Node, shapes: &Shapes, stored: Stored<'_>) -> Result<()> {
         let operators = node.op.as_dyn().onnx(&shapes.inputs(node));
         let operators = match operators.is_empty() && node.name == self.output[0] {
             true => vec![identity()],
@@ -174,7 +185,7 @@ impl Writer {
                 true => node.name.clone(),
                 false => self.unique(format!("{}.{i}", node.name)),
             };
-            let inputs = self.inputs(node, &name, &operator, (&made, weights))?;
+            let inputs = self.inputs(node, &name, &operator, (&made, stored))?;
             let output = if name == self.output[0] && self.output[0] != self.output[1] {
                 self.unique(self.output[1].clone())
             } else {
@@ -189,13 +200,29 @@ impl Writer {
         Ok(())
     }
 
+    /// Adds `weight` as integers `name`, and the name of what makes numbers of them.
+    fn dequantized(&mut self, name: String, weight: &Tensor, scales: &[f32]) -> Result<String> {
+        let [scale, zero, made] = ["scale", "zero_point", "dequantized"]
+            .map(|what| self.unique(format!("{name}:{what}")));
+        let operator = Operator {
+            op_type: "DequantizeLinear",
+            inputs: Vec::new(),
+            attributes: vec![("axis", Attribute::Int(0))],
+        };
+        let inputs = vec![name.clone(), scale.clone(), zero.clone()];
+        self.nodes.push(encode::node(made.clone(), &operator, inputs, made.clone()));
+        let [integers, zeros] = encode::integers([name, zero], weight, scales)?;
+        self.initializers.extend([integers, encode::floats(scale, &[scales.len()], scales), zeros]);
+        Ok(made)
+    }
+
     /// Names of what the operator `name` of `node` reads; constants are added.
     fn inputs(
         &mut self,
         node: &Node,
         name: &str,
         operator: &Operator,
-        (made, weights): (&[String], &BTreeMap<String, Tensor>),
+        (made, stored): (&[String], Stored<'_>),
     ) -> Result<Vec<String>> {
         let mut inputs = Vec::with_capacity(operator.inputs.len());
         for (i, operand) in operator.inputs.iter().enumerate() {
@@ -210,9 +237,14 @@ impl Writer {
                 }
                 Operand::Param(part) => {
                     let key = format!("{}.{part}", node.name);
-                    let name = self.unique(key.clone());
-                    encode::weight(name, &weights[&key])?
+                    let (name, weight) = (self.unique(key.clone()), &stored.weights[&key]);
+                    if let Some(scales) = stored.scales.get(&key) {
+                        inputs.push(self.dequantized(name, weight, scales)?);
+                        continue;
+                    }
+                    encode::weight(name, weight)?
                 }
+                Operand::Byte(value) => encode::byte(self.unique(format!("{name}:{i}")), *value),
                 Operand::Ints(values) => encode::ints(self.unique(format!("{name}:{i}")), values),
                 Operand::Floats(dims, values) => {
                     encode::floats(self.unique(format!("{name}:{i}")), dims, values)

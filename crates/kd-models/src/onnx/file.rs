@@ -66,6 +66,7 @@ impl Tensors {
         if constant.len() != n {
             return Err(format!("{} numbers for the shape {dims:?}", constant.len()));
         }
+        constant.stored = dtype(proto.data_type).ok();
         constant.origin = Some(proto.name.clone()).filter(|name| !name.is_empty());
         Ok(constant)
     }

@@ -25,7 +25,7 @@ mod simplify;
 mod translate;
 mod window;
 
-pub use export::{ExportInfo, save};
+pub use export::{ExportInfo, save, save_quantized};
 pub use import::{ImportOptions, Imported, import};
 
 #[cfg(test)]

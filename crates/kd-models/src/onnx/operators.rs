@@ -67,6 +67,8 @@ const OPERATORS: &[Operator] = &[
     constant("Constant", eval::CONSTANT, eval::constant),
     constant("ConstantOfShape", &["value"], eval::constant_of_shape),
     images("Conv", conv::ATTRIBUTES, dims::conv, conv::convert),
+    images("DequantizeLinear", &["axis"], dims::same, activation::part_of_quantize)
+        .or(eval::dequantize),
     images("Div", &[], dims::broadcast, arithmetic::div).or(elementwise::binary),
     images("Dropout", &["ratio", "seed"], dims::same, activation::dropout),
     constant("Equal", &[], elementwise::binary),
@@ -90,6 +92,7 @@ const OPERATORS: &[Operator] = &[
     images("Pad", &["mode", "pads", "value"], dims::pad, shape::pad),
     images("Pow", &[], dims::broadcast, activation::part_of_layer_norm).or(elementwise::binary),
     constant("Range", &[], eval::range),
+    images("QuantizeLinear", &["axis"], dims::same, activation::part_of_quantize),
     images("ReduceMean", pool::REDUCE, dims::reduce, pool::reduce_mean),
     images("Relu", &[], dims::same, activation::relu),
     images("Reshape", &["allowzero"], dims::reshape, shape::reshape).or(eval::reshape),
@@ -105,6 +108,7 @@ const OPERATORS: &[Operator] = &[
     images("Unsqueeze", &["axes"], dims::reshape, shape::reshape).or(eval::reshape),
     constant("Where", &[], eval::select),
     images("kd.ChannelShuffle", &["groups"], dims::same, shape::channel_shuffle),
+    images("kd.Quantize", &["scale", "zero_point"], dims::same, activation::quantize),
     images("kd.Silu", &[], dims::same, activation::silu),
 ];
 

@@ -17,6 +17,12 @@ pub(super) const INTS: i32 = 7;
 /// `TensorProto.DataType`
 pub(super) const F32: i32 = 1;
 /// `TensorProto.DataType`
+pub(super) const U8: i32 = 2;
+/// `TensorProto.DataType`
+pub(super) const I8: i32 = 3;
+/// `TensorProto.DataType`
+pub(super) const I32: i32 = 6;
+/// `TensorProto.DataType`
 pub(super) const I64: i32 = 7;
 /// `TensorProto.DataLocation`: in another file.
 pub(super) const EXTERNAL: i32 = 1;

@@ -16,6 +16,11 @@ pub(super) trait Function: Sync + Copy + 'static {
     /// Whether the derivative is told from the value.
     const READS_OUTPUT: bool = false;
 
+    /// Refuses settings outside their domain.
+    fn check(&self) -> Checked<()> {
+        Ok(())
+    }
+
     /// As [`Operation::onnx`].
     fn onnx(&self) -> Vec<Operator>;
 
@@ -28,6 +33,7 @@ pub(super) trait Function: Sync + Copy + 'static {
 
 impl<F: Function> Operation for F {
     fn shape(&self, inputs: &[&[usize]]) -> Checked<Vec<usize>> {
+        self.check()?;
         same_shape(inputs)
     }
 

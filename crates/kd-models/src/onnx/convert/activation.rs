@@ -1,7 +1,8 @@
 //! Functions of single values, softmax and dropout.
 
 use kd_core::ops::{
-    Clip, Dropout, Gelu, HardSigmoid, HardSwish, LeakyRelu, Op, Relu, Sigmoid, Silu, Softmax,
+    Clip, Dropout, Gelu, HardSigmoid, HardSwish, LeakyRelu, Op, Quantize, Relu, Sigmoid, Silu,
+    Softmax,
 };
 
 use super::builder::Builder;
@@ -69,6 +70,17 @@ pub(crate) fn dropout(builder: &mut Builder, scope: &Scope<'_>) -> Checked<()> {
     let stream = builder.n_dropouts;
     builder.n_dropouts += 1;
     push(builder, scope, Dropout { p, stream: Some(stream) })
+}
+
+pub(crate) fn quantize(builder: &mut Builder, scope: &Scope<'_>) -> Checked<()> {
+    let zero_point = scope.int("zero_point", 0)?;
+    let zero_point = u8::try_from(zero_point).map_err(|_| format!("zero point {zero_point}"))?;
+    push(builder, scope, Quantize { scale: scope.float("scale", 1.0)?, zero_point })
+}
+
+/// Refuses what is supported within a pattern only.
+pub(crate) fn part_of_quantize(_: &mut Builder, _: &Scope<'_>) -> Checked<()> {
+    Err("is supported in pairs of one scale and one zero point, to 8 bits, or on constants".into())
 }
 
 /// Refuses what is supported within a pattern only.

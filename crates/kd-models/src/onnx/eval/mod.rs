@@ -37,6 +37,23 @@ pub(super) fn identity(scope: &Scope<'_>) -> Checked<Constant> {
     Ok(Constant { origin, ..value })
 }
 
+/// `(x - zero point) scale`, of one axis or of all numbers.
+pub(super) fn dequantize(scope: &Scope<'_>) -> Checked<Constant> {
+    let (x, scale) = (scope.needed(0)?, scope.needed(1)?.as_floats()?);
+    let zero: &[i64] = if scope.input(2).is_some() { scope.needed(2)?.as_ints()? } else { &[0] };
+    let axis = if scale.len() > 1 { axis(scope.int("axis", 1)?, x.dims.len())? } else { 0 };
+    let fits = |n: usize| n == 1 || x.dims.get(axis) == Some(&n);
+    if !fits(scale.len()) || !fits(zero.len()) {
+        return Err(format!("{} scales on axis {axis} of {:?}", scale.len(), x.dims));
+    }
+    let each = x.dims.iter().skip(axis + 1).product::<usize>().max(1);
+    let values = x.as_ints()?.iter().enumerate().map(|(i, value)| {
+        let at = |n: usize| i / each % n;
+        value.saturating_sub(zero[at(zero.len())]) as f32 * scale[at(scale.len())]
+    });
+    Ok(Constant { origin: x.origin.clone(), ..Constant::floats(&x.dims, values.collect()) })
+}
+
 pub(super) fn shape(scope: &Scope<'_>) -> Checked<Constant> {
     let dims = scope.dims(0)?;
     let n = dims.len() as i64;

@@ -7,6 +7,7 @@ mod layer_norm;
 mod padding;
 mod pattern;
 mod products;
+mod quantize;
 mod reshapes;
 mod shuffle;
 
@@ -20,6 +21,7 @@ type Rule = fn(&Pattern<'_>, &Node) -> Option<Rewrite>;
 /// In this order: earlier rules make what later ones look for.
 const RULES: &[Rule] = &[
     reshapes::skip_identities,
+    quantize::pair,
     shuffle::channel_shuffle,
     reshapes::counting_gather,
     reshapes::reshape_of_reshape,

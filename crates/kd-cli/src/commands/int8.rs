@@ -1,0 +1,56 @@
+//! `kd export --int8`: a network in 8-bit integers, calibrated with images.
+
+use candle_core::{Device, Tensor};
+use kd_core::{BatchSource, Classifier, Error, Net, Result};
+use kd_data::Split;
+use kd_models::quantize::{Quantized, Range, quantize};
+
+use super::setting::{DataDir, words};
+
+/// Images of one forward pass: all activations are kept for a while.
+const BATCH: usize = 8;
+
+/// How a network becomes one of 8-bit integers.
+#[derive(Debug, Clone, clap::Args)]
+pub(super) struct Int8Args {
+    /// In ONNX, 8-bit integers, calibrated with training images of this data set, such as cifar10,
+    /// folder:PATH or photos:PATH
+    #[arg(long, value_name = "DATA")]
+    int8: Option<String>,
+    /// So many of them, evenly spaced
+    #[arg(long, value_name = "N", default_value_t = 128)]
+    calibration_images: usize,
+    /// How far the 256 levels of an activation reach: over all values seen, as makes the squared error
+    /// least, or without one in 10,000
+    #[arg(long, default_value = "min-max", value_parser = words(&Range::ALL))]
+    calibration_range: Range,
+    #[command(flatten)]
+    data_dir: DataDir,
+}
+
+impl Int8Args {
+    /// Whether that is asked for.
+    pub(super) fn is_wanted(&self) -> bool {
+        self.int8.is_some()
+    }
+
+    /// `network`, quantized, where that is asked for.
+    pub(super) fn quantized(&self, network: &Net) -> Result<Option<Quantized>> {
+        let Some(name) = &self.int8 else { return Ok(None) };
+        let part =
+            kd_suite::data(name)?.as_dyn().part(Some(&self.data_dir.path()), Split::Train)?;
+        let images = self.images(&*part.in_order(&Device::Cpu)?)?;
+        let weights = network.params().tensors();
+        quantize(network.graph(), &weights, &images, self.calibration_range).map(Some)
+    }
+
+    fn images(&self, source: &dyn BatchSource) -> Result<Vec<Tensor>> {
+        if self.calibration_images == 0 {
+            return Err(Error::config("calibration_images", "must be at least 1"));
+        }
+        let order = source.order(0);
+        let step = order.len().div_ceil(self.calibration_images).max(1);
+        let chosen: Vec<u32> = order.into_iter().step_by(step).collect();
+        chosen.chunks(BATCH).map(|indices| Ok(source.batch(0, indices)?.images)).collect()
+    }
+}
