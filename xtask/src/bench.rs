@@ -4,6 +4,7 @@
 //! down slows both; what counts is the ratio within a round.
 
 mod photos;
+mod session;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -13,10 +14,14 @@ use serde::Deserialize;
 use crate::failure::{Code, Failure, Result};
 use crate::kd;
 
+pub(crate) use session::{Compared, Measured, Session};
+
 /// A piece of work that both sides know by this name.
 #[derive(Debug, Clone, Copy)]
 struct Case {
     name: &'static str,
+    /// The same in words.
+    what: &'static str,
     /// The most that kd's time may be of PyTorch's.
     target: Option<f64>,
     /// The most that kd's memory may be of PyTorch's.
@@ -38,28 +43,59 @@ enum Input {
 }
 
 const CASES: [Case; 17] = [
-    Case::step("teacher-step", 0.85),
-    Case::step("student30-step", 0.7),
-    Case { target: None, ..Case::step("student300-step", 0.0) },
-    Case::step("grid30-epoch", 0.25),
-    Case { memory: Some(1.2), ..Case::step("resnet18-step", 1.0) },
-    Case::step("resnet20-step", 0.8),
-    Case::step("papernot-mnist-step", 0.8),
-    Case::step("papernot-cifar10-step", 0.8),
-    Case::step("resnet56-eval", 0.8),
-    Case::step("mobilenet-v2-cifar-step", 0.9),
-    Case::step("mobilenet-v2-eval", 0.8),
-    Case::step("efficientnet-lite0-eval", 0.8),
-    Case { target: None, rate: Some(1e5), ..Case::step("cifar-batches", 0.0) },
-    Case { input: Input::Photos, ..Case::step("photos-train", 0.5) },
-    Case { input: Input::Photos, ..Case::step("photos-eval", 0.5) },
-    Case { input: Input::Photos, ..Case::step("photos-packed", 0.333) },
-    Case { input: Input::PhotosOnOneThread, ..Case::step("photos-threads", 0.588) },
+    Case::step("teacher-step", "training step of the 1200-unit teacher", 0.85),
+    Case::step("student30-step", "distillation step, 30 units, teacher forward included", 0.7),
+    Case::untargeted("student300-step", "distillation step, 300 units, teacher forward included"),
+    Case::step("grid30-epoch", "epoch of ten 30-unit students: Table 1's grid and baseline", 0.25),
+    Case {
+        memory: Some(1.2),
+        ..Case::step("resnet18-step", "training step of ResNet-18 (CIFAR stem)", 1.0)
+    },
+    Case::step("resnet20-step", "training step of ResNet-20", 0.8),
+    Case::step("papernot-mnist-step", "training step of Papernot's network for MNIST", 0.8),
+    Case::step("papernot-cifar10-step", "training step of Papernot's network for CIFAR-10", 0.8),
+    Case::step("resnet56-eval", "evaluation of ResNet-56", 0.8),
+    Case::step(
+        "mobilenet-v2-cifar-step",
+        "training step of half-width MobileNetV2, 32 pixels",
+        0.9,
+    ),
+    Case::step("mobilenet-v2-eval", "evaluation of MobileNetV2, 224 pixels", 0.8),
+    Case::step("efficientnet-lite0-eval", "evaluation of EfficientNet-Lite0, 224 pixels", 0.8),
+    Case { rate: Some(1e5), ..Case::untargeted("cifar-batches", "training batch of CIFAR-10") },
+    Case {
+        input: Input::Photos,
+        ..Case::step(
+            "photos-train",
+            "training batch of photographs: decode, random crop, flip",
+            0.5,
+        )
+    },
+    Case {
+        input: Input::Photos,
+        ..Case::step("photos-eval", "evaluation batch of photographs: decode, resize, crop", 0.5)
+    },
+    Case {
+        input: Input::Photos,
+        ..Case::step("photos-packed", "training batch out of a pack, against files", 0.333)
+    },
+    Case {
+        input: Input::PhotosOnOneThread,
+        ..Case::step(
+            "photos-threads",
+            "training batch on two threads, against one (kd alone)",
+            0.588,
+        )
+    },
 ];
 
 impl Case {
-    const fn step(name: &'static str, target: f64) -> Self {
-        Self { name, target: Some(target), memory: None, rate: None, input: Input::Random }
+    const fn untargeted(name: &'static str, what: &'static str) -> Self {
+        Self { name, what, target: None, memory: None, rate: None, input: Input::Random }
+    }
+
+    const fn step(name: &'static str, what: &'static str, target: f64) -> Self {
+        Self { target: Some(target), ..Self::untargeted(name, what) }
     }
 
     /// What both sides call it.
@@ -87,6 +123,20 @@ pub(crate) struct Args {
     /// Rounds of each case
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
     rounds: u32,
+    /// Print one JSON object, as `xtask/results/speed-*.json` are, instead of a table
+    #[arg(long)]
+    json: bool,
+}
+
+/// What the case of this name is, in words; none where it lacks a peer.
+pub(crate) fn work_beside_a_peer(case: &str) -> Option<&'static str> {
+    let beside = |case: &&Case| case.rate.is_none() && case.input != Input::PhotosOnOneThread;
+    CASES.iter().filter(beside).find(|known| known.name == case).map(|known| known.what)
+}
+
+/// What the case of this name is, in words.
+pub(crate) fn work(case: &str) -> Option<&'static str> {
+    CASES.iter().find(|known| known.name == case).map(|known| known.what)
 }
 
 /// What one side prints of one case. More fields may follow.
@@ -105,20 +155,21 @@ struct Measurement {
 /// What kd and, with `--peer`, PyTorch measured in one round.
 type Round = (Measurement, Option<Measurement>);
 
-/// Measures and prints a table.
+/// Measures and prints a table, or JSON.
 ///
 /// # Errors
 /// [`Code::MissingInput`] when `--python` has no torch, the exit code of the side that fails.
 pub(crate) fn run(args: &Args) -> Result<()> {
-    if args.peer {
-        require_torch(&args.python)?;
-    }
+    let peer = if args.peer { Some(torch(&args.python)?) } else { None };
     let program = PathBuf::from(kd::build_bench()?.get_program());
     let photos = photos::class_folders(args.photos.as_deref())?;
-    println!("{}", header(args.peer));
+    let mut session = Session::here(peer, args.rounds);
+    if !args.json {
+        println!("{}", header(args.peer));
+    }
     for case in CASES.iter().filter(|case| args.has(case.name)) {
         if case.input != Input::Random && photos.is_none() {
-            println!("{:<22} skipped: no photographs; name a folder: --photos DIR", case.name);
+            eprintln!("{:<22} skipped: no photographs; name a folder: --photos DIR", case.name);
             continue;
         }
         let mut rounds = Vec::new();
@@ -126,7 +177,14 @@ pub(crate) fn run(args: &Args) -> Result<()> {
             eprintln!("{}: round {} of {}", case.name, i + 1, args.rounds);
             rounds.push(round(args, &program, photos.as_deref(), case, i)?);
         }
-        rows(case, &rounds).iter().for_each(|row| println!("{row}"));
+        let measured = measured(case, &rounds);
+        if !args.json {
+            rows(case, &measured).iter().for_each(|row| println!("{row}"));
+        }
+        session.cases.push(measured);
+    }
+    if args.json {
+        println!("{}", session.json()?);
     }
     Ok(())
 }
@@ -137,15 +195,19 @@ impl Args {
     }
 }
 
-fn require_torch(python: &Path) -> Result<()> {
+/// Name and version of the peer.
+fn torch(python: &Path) -> Result<String> {
     let mut command = Command::new(python);
-    command.args(["-c", "import torch"]).stderr(Stdio::null());
-    if command.status().is_ok_and(|status| status.success()) {
-        return Ok(());
+    command.args(["-c", "import torch; print(torch.__version__)"]).stderr(Stdio::null());
+    match command.output() {
+        Ok(output) if output.status.success() => {
+            Ok(format!("PyTorch {}", String::from_utf8_lossy(&output.stdout).trim()))
+        }
+        _ => {
+            let line = "cannot import torch; name a Python that can: --python PATH";
+            Err(Failure::new(Code::MissingInput, format!("{}: {line}", python.display())))
+        }
     }
-    let line =
-        format!("{}: cannot import torch; name a Python that can: --python PATH", python.display());
-    Err(Failure::new(Code::MissingInput, line))
 }
 
 /// Who begins changes with each round.
@@ -198,49 +260,40 @@ fn header(peer: bool) -> String {
     format!("{kd} {:>12} {:>8} {:>15} {:>8}", "PyTorch", "ratio", "range", "target")
 }
 
-/// Time, and where it counts memory; a rate, where there is no PyTorch side.
-fn rows(case: &Case, rounds: &[Round]) -> Vec<String> {
-    let name = |unit: &str| format!("{} {unit}", case.name);
-    if let Some(rate) = case.rate {
-        let ours = sorted(rounds.iter().map(|(kd, _)| kd.images_per_second));
-        return vec![format!("{:<22} {:>12.0} (>= {rate})", name("/s"), median(&ours))];
-    }
-    let both = |of: fn(&Measurement) -> Option<f64>| -> Vec<_> {
+/// Time and memory; a rate, where there is no PyTorch side.
+fn measured(case: &Case, rounds: &[Round]) -> Measured {
+    let both = |of: fn(&Measurement) -> Option<f64>| {
         let pair = |(kd, peer): &Round| Some((of(kd)?, peer.as_ref().and_then(of)));
-        rounds.iter().filter_map(pair).collect()
+        Compared::of(&rounds.iter().filter_map(pair).collect::<Vec<_>>())
     };
-    let mut rows = vec![row(&name("ms"), case.target, &both(|m| Some(m.median_ms)))];
-    let memory = both(|m| m.peak_mb);
-    if case.memory.is_some() && !memory.is_empty() {
-        rows.push(row(&name("MB"), case.memory, &memory));
+    let rates: Vec<_> = rounds.iter().map(|(kd, _)| (kd.images_per_second, None)).collect();
+    Measured {
+        case: case.name.into(),
+        time: both(|m| Some(m.median_ms)),
+        memory: both(|m| m.peak_mb),
+        rate: case.rate.and(Compared::of(&rates)).and_then(|rate| rate.kd),
     }
-    rows
 }
 
-/// Medians over the rounds; the ratio is the median of the rounds' ratios.
-fn row(name: &str, target: Option<f64>, rounds: &[(f64, Option<f64>)]) -> String {
-    let kd = sorted(rounds.iter().map(|(kd, _)| *kd));
-    let row = format!("{name:<22} {:>12.3}", median(&kd));
-    let peer = sorted(rounds.iter().filter_map(|(_, peer)| *peer));
-    if peer.is_empty() {
-        return row;
+/// Time, and where it counts memory; a rate, where there is no PyTorch side.
+fn rows(case: &Case, measured: &Measured) -> Vec<String> {
+    let name = |unit: &str| format!("{} {unit}", case.name);
+    if let (Some(rate), Some(ours)) = (case.rate, measured.rate) {
+        return vec![format!("{:<22} {ours:>12.0} (>= {rate})", name("/s"))];
     }
-    let ratios = sorted(rounds.iter().filter_map(|(kd, peer)| Some(kd / (*peer)?)));
-    let range = format!("{:.3}..{:.3}", ratios[0], ratios[ratios.len() - 1]);
+    let time = measured.time.as_ref().map(|time| row(&name("ms"), case.target, time));
+    let memory = measured.memory.as_ref().filter(|_| case.memory.is_some());
+    let memory = memory.map(|memory| row(&name("MB"), case.memory, memory));
+    time.into_iter().chain(memory).collect()
+}
+
+fn row(name: &str, target: Option<f64>, compared: &Compared) -> String {
+    let Compared { kd, peer, ratio, range } = compared;
+    let row = format!("{name:<22} {:>12.3}", kd.unwrap_or(f64::NAN));
+    let (Some(peer), Some(ratio), Some([low, high])) = (peer, ratio, range) else { return row };
+    let range = format!("{low:.3}..{high:.3}");
     let target = target.map_or("-".to_owned(), |target| format!("<= {target}"));
-    format!("{row} {:>12.3} {:>8.3} {range:>15} {target:>8}", median(&peer), median(&ratios))
-}
-
-fn sorted(values: impl Iterator<Item = f64>) -> Vec<f64> {
-    let mut values: Vec<_> = values.collect();
-    values.sort_by(f64::total_cmp);
-    values
-}
-
-/// Of sorted values, at least one.
-fn median(sorted: &[f64]) -> f64 {
-    let n = sorted.len();
-    (sorted[(n - 1) / 2] + sorted[n / 2]) / 2.0
+    format!("{row} {peer:>12.3} {ratio:>8.3} {range:>15} {target:>8}")
 }
 
 #[cfg(test)]
@@ -266,22 +319,23 @@ mod tests {
         let rounds =
             [((1.0, 9.0), (2.0, 10.0)), ((3.0, 9.0), (4.0, 6.0)), ((2.0, 9.0), (20.0, 9.0))]
                 .map(|(kd, peer)| round(kd, Some(peer)));
-        let got = rows(&CASES[4], &rounds);
+        let got = rows(&CASES[4], &measured(&CASES[4], &rounds));
         let time = "resnet18-step ms 2.000 4.000 0.500 0.100..0.750 <= 1";
         let memory = "resnet18-step MB 9.000 9.000 1.000 0.900..1.500 <= 1.2";
         assert_eq!(
             got.iter().map(|row| words(row)).collect::<Vec<_>>(),
             [words(time), words(memory)]
         );
-        assert_eq!(rows(&CASES[0], &rounds).len(), 1);
+        assert_eq!(rows(&CASES[0], &measured(&CASES[0], &rounds)).len(), 1);
     }
 
     #[test]
     fn without_the_other_side_there_is_no_ratio() {
         let rounds = [round((1.0, 9.0), None), round((2.0, 9.0), None)];
-        assert_eq!(words(&rows(&CASES[2], &rounds)[0]), ["student300-step", "ms", "1.500"]);
+        let row = &rows(&CASES[2], &measured(&CASES[2], &rounds))[0];
+        assert_eq!(words(row), ["student300-step", "ms", "1.500"]);
         let batches = CASES.iter().find(|case| case.rate.is_some()).unwrap();
-        let rate = rows(batches, &rounds);
+        let rate = rows(batches, &measured(batches, &rounds));
         assert_eq!(words(&rate[0]), ["cifar-batches", "/s", "96000", "(>=", "100000)"]);
     }
 
@@ -301,7 +355,7 @@ mod tests {
 
     #[test]
     fn a_python_without_torch_is_refused() {
-        assert_eq!(require_torch(Path::new("/no/such/python")).unwrap_err().code(), 66);
-        assert_eq!(require_torch(Path::new("false")).unwrap_err().code(), 66);
+        assert_eq!(torch(Path::new("/no/such/python")).unwrap_err().code(), 66);
+        assert_eq!(torch(Path::new("false")).unwrap_err().code(), 66);
     }
 }

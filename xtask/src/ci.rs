@@ -6,14 +6,15 @@ use std::process::{Command, Stdio};
 use std::time::Instant;
 
 use crate::failure::{Code, Failure, Result};
-use crate::{kd, reproduce, tidy};
+use crate::{kd, readme, reproduce, tidy};
 
 /// Name and work of a step.
 type Step = (&'static str, fn() -> Result<()>);
 
-const STEPS: [Step; 8] = [
+const STEPS: [Step; 9] = [
     ("fmt", fmt),
     ("tidy", tidy::run),
+    ("readme", readme::check),
     ("clippy", clippy),
     ("cuda", cuda),
     ("test", test),

@@ -19,6 +19,7 @@ mod imagenet;
 mod kd;
 mod lines;
 mod part;
+mod readme;
 mod report;
 mod reproduce;
 mod tidy;
@@ -39,6 +40,8 @@ enum Command {
     Bench(bench::Args),
     /// Run everything that CI checks, the cheapest first
     Ci(ci::Args),
+    /// Write the READMEs' figures and pictures from xtask/results
+    Readme(readme::Args),
     /// Make the report of finished runs again
     Report(report::Args),
 }
@@ -49,6 +52,7 @@ fn main() -> ExitCode {
         Command::Data(args) => data::run(&args),
         Command::Bench(args) => bench::run(&args),
         Command::Ci(args) => ci::run(&args),
+        Command::Readme(args) => readme::run(&args),
         Command::Report(args) => report::run(&args),
     };
     match result {
