@@ -1,10 +1,9 @@
 //! The basic iterative method.
 
-use kd_core::{Result, Stream};
 use serde::{Deserialize, Serialize};
 
-use super::iterate::{Ascent, part_of};
-use crate::{Attack, Examples, Norm, Objective, Victim};
+use super::iterate::{Ascending, Ascent, part_of};
+use crate::{Norm, Objective};
 
 /// FGSM in small steps from the image itself: `x_{t+1} = clip(x_t + step_size * sign(dJ/dx))`, cut
 /// to the L-infinity ball and the box after each (Kurakin, Goodfellow and Bengio 2017,
@@ -31,38 +30,7 @@ impl Default for Bim {
     }
 }
 
-impl Attack for Bim {
-    fn check(&self) -> Result<()> {
-        self.ascent().check()
-    }
-
-    fn norm(&self) -> Norm {
-        Norm::Linf
-    }
-
-    fn eps(&self) -> Option<f32> {
-        Some(self.eps)
-    }
-
-    fn set_eps(&mut self, eps: f32) -> bool {
-        self.eps = eps;
-        true
-    }
-
-    fn step_size(&self) -> Option<f32> {
-        Some(self.ascent().step_size)
-    }
-
-    fn n_passes(&self, _n_pixels: usize) -> usize {
-        self.n_steps
-    }
-
-    fn run(&self, victim: &Victim<'_>, examples: &Examples, _: Stream) -> Result<Vec<f32>> {
-        self.ascent().run(victim, examples, examples.pixels.clone())
-    }
-}
-
-impl Bim {
+impl Ascending for Bim {
     fn ascent(&self) -> Ascent {
         Ascent {
             norm: Norm::Linf,
@@ -73,11 +41,18 @@ impl Bim {
             objective: self.objective,
         }
     }
+
+    fn eps_mut(&mut self) -> &mut f32 {
+        &mut self.eps
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use kd_core::Stream;
+
     use super::*;
+    use crate::Attack;
     use crate::attacks::Fgsm;
     use crate::testing::{Mlp, bits, examples, victim};
 

@@ -1,11 +1,11 @@
 //! The fast gradient sign method.
 
-use kd_core::{Result, Stream};
+use kd_core::Stream;
 use serde::{Deserialize, Serialize};
 
-use super::iterate::Ascent;
+use super::iterate::{Ascending, Ascent, part_of};
 use super::pgd::random_starts;
-use crate::{Attack, Examples, Norm, Objective, Victim};
+use crate::{Examples, Norm, Objective};
 
 /// One step to the edge of the ball: `x' = clip(x + eps * sign(dJ/dx))`, for L2
 /// `x + eps * g / |g|_2` (Goodfellow, Shlens and Szegedy 2015, arXiv:1412.6572).
@@ -37,44 +37,27 @@ impl Default for Fgsm {
 /// Step size over radius after a random start (Wong et al. 2020, section 5).
 const RANDOM_START_STEP: f32 = 1.25;
 
-impl Attack for Fgsm {
-    fn check(&self) -> Result<()> {
-        // A radius of 0 is allowed, though no step is: it leaves the images as they are.
-        Ascent { step_size: 1.0, ..self.ascent() }.check()
-    }
-
-    fn norm(&self) -> Norm {
-        self.norm
-    }
-
-    fn eps(&self) -> Option<f32> {
-        Some(self.eps)
-    }
-
-    fn set_eps(&mut self, eps: f32) -> bool {
-        self.eps = eps;
-        true
-    }
-
-    fn run(&self, victim: &Victim<'_>, examples: &Examples, stream: Stream) -> Result<Vec<f32>> {
-        let start = match self.random_start {
-            true => random_starts(self.norm, self.eps, examples, stream, 0),
-            false => examples.pixels.clone(),
-        };
-        self.ascent().run(victim, examples, start)
-    }
-}
-
-impl Fgsm {
+impl Ascending for Fgsm {
     fn ascent(&self) -> Ascent {
         let factor = if self.random_start { RANDOM_START_STEP } else { 1.0 };
         Ascent {
             norm: self.norm,
             eps: self.eps,
-            step_size: factor * self.eps,
+            step_size: part_of(factor * self.eps, 1.0),
             n_steps: 1,
             decay: None,
             objective: self.objective,
+        }
+    }
+
+    fn eps_mut(&mut self) -> &mut f32 {
+        &mut self.eps
+    }
+
+    fn start(&self, examples: &Examples, stream: Stream) -> Vec<f32> {
+        match self.random_start {
+            true => random_starts(self.norm, self.eps, examples, stream, 0),
+            false => examples.pixels.clone(),
         }
     }
 }
@@ -82,6 +65,7 @@ impl Fgsm {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Attack;
     use crate::testing::{Mlp, N_PIXELS, examples, victim};
 
     /// Two classes whose logits differ by `w x`, so that the gradient's sign is that of `-w` for

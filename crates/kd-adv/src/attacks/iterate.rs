@@ -1,10 +1,56 @@
 //! Steps along the gradient within a ball: the loop of FGSM, BIM, PGD and MI-FGSM.
 
-use kd_core::Result;
+use kd_core::{Result, Stream, in_range};
 use rayon::prelude::*;
 
 use crate::attack::{at_least_one, check_ball, positive};
-use crate::{Examples, Norm, Objective, Victim};
+use crate::{Attack, Examples, Norm, Objective, Victim};
+
+/// An attack that is one [`Ascent`].
+pub(super) trait Ascending: Send + Sync {
+    /// Its settings.
+    fn ascent(&self) -> Ascent;
+
+    /// The radius of its ball.
+    fn eps_mut(&mut self) -> &mut f32;
+
+    /// Where it begins: at the images themselves, unless it says otherwise.
+    fn start(&self, examples: &Examples, _stream: Stream) -> Vec<f32> {
+        examples.pixels.clone()
+    }
+}
+
+impl<T: Ascending> Attack for T {
+    fn check(&self) -> Result<()> {
+        self.ascent().check()
+    }
+
+    fn norm(&self) -> Norm {
+        self.ascent().norm
+    }
+
+    fn eps(&self) -> Option<f32> {
+        Some(self.ascent().eps)
+    }
+
+    fn set_eps(&mut self, eps: f32) -> bool {
+        *self.eps_mut() = eps;
+        true
+    }
+
+    fn step_size(&self) -> Option<f32> {
+        let Ascent { n_steps, step_size, .. } = self.ascent();
+        (n_steps > 1).then_some(step_size)
+    }
+
+    fn n_passes(&self, _n_pixels: usize) -> usize {
+        self.ascent().n_steps
+    }
+
+    fn run(&self, victim: &Victim<'_>, examples: &Examples, stream: Stream) -> Result<Vec<f32>> {
+        self.ascent().run(victim, examples, self.start(examples, stream))
+    }
+}
 
 /// `x_{t+1} = project(x_t + step_size * direction(g_t))` for `n_steps` steps, all examples at once.
 #[derive(Debug, Clone, Copy)]
@@ -23,8 +69,9 @@ impl Ascent {
     /// Refuses settings outside their domain.
     pub(super) fn check(&self) -> Result<()> {
         check_ball(self.norm, self.eps)?;
-        positive("step_size", self.step_size)?;
         at_least_one("n_steps", self.n_steps)?;
+        positive("step_size", self.step_size)?;
+        in_range("decay", self.decay.unwrap_or(0.0), 0.0, 1.0)?;
         self.objective.check()
     }
 
@@ -90,8 +137,7 @@ mod tests {
     use super::*;
     use crate::attacks::{Bim, Pgd};
     use crate::testing::{Mlp, bits, examples, floats, golden, numbers, predictions, victim};
-    use crate::{Attack, AttackSpec, attack};
-    use kd_core::Stream;
+    use crate::{AttackSpec, attack};
 
     #[test]
     fn momentum_by_hand() {

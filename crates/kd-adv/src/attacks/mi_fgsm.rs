@@ -1,10 +1,9 @@
 //! The momentum iterative fast gradient sign method.
 
-use kd_core::{Result, Stream, in_range};
 use serde::{Deserialize, Serialize};
 
-use super::iterate::Ascent;
-use crate::{Attack, Examples, Norm, Objective, Victim};
+use super::iterate::{Ascending, Ascent, part_of};
+use crate::{Norm, Objective};
 
 /// BIM with momentum, whose images transfer better to other networks:
 /// `g_{t+1} = decay * g_t + dJ/dx / |dJ/dx|_1`, `x_{t+1} = clip(x_t + eps / n_steps * sign(g_{t+1}))`
@@ -36,55 +35,29 @@ impl Default for MiFgsm {
     }
 }
 
-impl Attack for MiFgsm {
-    fn check(&self) -> Result<()> {
-        in_range("decay", self.decay, 0.0, 1.0)?;
-        // A radius of 0 is allowed, though no step is: it leaves the images as they are.
-        Ascent { step_size: 1.0, ..self.ascent() }.check()
-    }
-
-    fn norm(&self) -> Norm {
-        self.norm
-    }
-
-    fn eps(&self) -> Option<f32> {
-        Some(self.eps)
-    }
-
-    fn set_eps(&mut self, eps: f32) -> bool {
-        self.eps = eps;
-        true
-    }
-
-    fn step_size(&self) -> Option<f32> {
-        Some(self.ascent().step_size)
-    }
-
-    fn n_passes(&self, _n_pixels: usize) -> usize {
-        self.n_steps
-    }
-
-    fn run(&self, victim: &Victim<'_>, examples: &Examples, _: Stream) -> Result<Vec<f32>> {
-        self.ascent().run(victim, examples, examples.pixels.clone())
-    }
-}
-
-impl MiFgsm {
+impl Ascending for MiFgsm {
     fn ascent(&self) -> Ascent {
         Ascent {
             norm: self.norm,
             eps: self.eps,
-            step_size: self.eps / self.n_steps as f32,
+            step_size: part_of(self.eps, self.n_steps as f32),
             n_steps: self.n_steps,
             decay: Some(self.decay),
             objective: self.objective,
         }
     }
+
+    fn eps_mut(&mut self) -> &mut f32 {
+        &mut self.eps
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use kd_core::Stream;
+
     use super::*;
+    use crate::Attack;
     use crate::attacks::Bim;
     use crate::testing::{Mlp, bits, examples, victim};
 
