@@ -22,19 +22,57 @@ pub(super) fn check_size(field: &str, n: usize, [low, high]: [usize; 2]) -> Resu
     Err(Error::config(field, format!("{n} must be between {low} and {high}")))
 }
 
-/// Writes the files, then their digests: without these the folder does not count.
-pub(super) fn write(folder: &Path, files: &[(&Path, &[u8])]) -> Result<()> {
-    fsx::create_folder(folder)?;
-    let mut sums = String::new();
-    for (name, content) in files {
-        fsx::write_atomic(&folder.join(name), content)?;
-        sums += &line(&fsx::sha256(content), name);
+/// The set that `decode` reads from the contents of the files `names`: of those that an earlier run
+/// left in `folder`, if they are intact and have so many training and test images, else of those that
+/// `draw` makes, which are then kept there.
+///
+/// # Errors
+/// Those of `draw` and `decode`; [`Error::Io`].
+pub(super) fn load<const N: usize>(
+    folder: Option<&Path>,
+    names: [&str; N],
+    sizes: [usize; 2],
+    draw: impl FnOnce() -> Result<[Vec<u8>; N]>,
+    decode: impl Fn(&[Vec<u8>; N]) -> Result<Splits>,
+) -> Result<Splits> {
+    let intact = |folder: &Path| {
+        let splits = decode(&read(folder, names)?).ok()?;
+        let right = [splits.train.len(), splits.test.len()] == sizes;
+        (right && is_intact(folder, &splits)).then_some(splits)
+    };
+    if let Some(splits) = folder.and_then(intact) {
+        return Ok(splits);
     }
-    fsx::write_atomic(&folder.join(SUMS), sums.as_bytes())
+    let contents = draw()?;
+    let splits = decode(&contents)?;
+    if let Some(folder) = folder {
+        write(folder, names, &contents, &splits)?;
+    }
+    Ok(splits)
+}
+
+fn read<const N: usize>(folder: &Path, names: [&str; N]) -> Option<[Vec<u8>; N]> {
+    let read = |name: &str| fsx::read_bounded(&folder.join(name), MAX_FILE, "").ok();
+    let contents: Vec<_> = names.into_iter().map(read).collect::<Option<_>>()?;
+    contents.try_into().ok()
+}
+
+/// Writes the files, then their digests: without these the folder does not count.
+fn write<const N: usize>(
+    folder: &Path,
+    names: [&str; N],
+    contents: &[Vec<u8>; N],
+    splits: &Splits,
+) -> Result<()> {
+    fsx::create_folder(folder)?;
+    for (name, content) in names.into_iter().zip(contents) {
+        fsx::write_atomic(&folder.join(name), content)?;
+    }
+    fsx::write_atomic(&folder.join(SUMS), sums(splits).as_bytes())
 }
 
 /// Whether `splits`, read from `folder`, are what was written there.
-pub(super) fn is_intact(folder: &Path, splits: &Splits) -> bool {
+fn is_intact(folder: &Path, splits: &Splits) -> bool {
     let written = fsx::read_bounded(&folder.join(SUMS), 4096, "");
     written.is_ok_and(|written| written == sums(splits).as_bytes())
 }

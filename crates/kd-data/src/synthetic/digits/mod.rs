@@ -6,7 +6,7 @@
 mod glyphs;
 mod pen;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use kd_core::ops::Normalize;
 use kd_core::{Result, Stream};
@@ -25,6 +25,13 @@ const N_CLASSES: usize = 10;
 const MAX_IMAGES: usize = 300_000;
 /// Part of the cache folder's name: raise it when the images of a seed change.
 const VERSION: u32 = 1;
+
+const FILES: [&str; 4] = [
+    "train-images-idx3-ubyte",
+    "train-labels-idx1-ubyte",
+    "t10k-images-idx3-ubyte",
+    "t10k-labels-idx1-ubyte",
+];
 
 /// Mean of the default training pixels in `[0, 1]`.
 const MEAN: f32 = 0.1169;
@@ -60,15 +67,8 @@ impl Dataset for SyntheticDigits {
         kept::check_size("n_train", self.n_train, [1, MAX_IMAGES])?;
         kept::check_size("n_test", self.n_test, [1, MAX_IMAGES])?;
         let folder = dir.map(|dir| dir.join(self.folder_name()));
-        if let Some(splits) = folder.as_deref().and_then(|folder| self.read(folder)) {
-            return Ok(splits);
-        }
-        let train = Part::draw("train", self.n_train, self.stream())?;
-        let test = Part::draw("t10k", self.n_test, self.stream())?;
-        if let Some(folder) = folder {
-            kept::write(&folder, &[train.files(), test.files()].concat())?;
-        }
-        Ok(Splits { train: train.decode()?, test: test.decode()?, official: false })
+        let sizes = [self.n_train, self.n_test];
+        kept::load(folder.as_deref(), FILES, sizes, || self.draw(), decode)
     }
 
     fn normalize(&self) -> Normalize {
@@ -81,68 +81,44 @@ impl Dataset for SyntheticDigits {
 }
 
 impl SyntheticDigits {
-    fn stream(&self) -> Stream {
-        Stream::new(self.seed).at("synthetic-digits")
-    }
-
     fn folder_name(&self) -> String {
         let Self { n_train, n_test, seed } = self;
         format!("synthetic-digits-v{VERSION}-{n_train}-{n_test}-{seed}")
     }
 
-    /// What an earlier run left in `folder`, unless something is missing or damaged.
-    fn read(&self, folder: &Path) -> Option<Splits> {
-        let part = |name: &str, n: usize| {
-            let [images, labels] = paths(name).map(|path| folder.join(path));
-            let part = idx::read_pair(&images, &labels, [SIDE; 2], N_CLASSES).ok()?;
-            (part.len() == n).then(|| part.with_class_names(CLASS_NAMES))
-        };
-        let (train, test) = (part("train", self.n_train)?, part("t10k", self.n_test)?);
-        let splits = Splits { train, test, official: false };
-        kept::is_intact(folder, &splits).then_some(splits)
+    /// The content of the four files.
+    fn draw(&self) -> Result<[Vec<u8>; 4]> {
+        let stream = Stream::new(self.seed).at("synthetic-digits");
+        let [images, labels] = draw(self.n_train, stream.at("train"))?;
+        let [test_images, test_labels] = draw(self.n_test, stream.at("t10k"))?;
+        Ok([images, labels, test_images, test_labels])
     }
 }
 
-/// The two IDX files of the training or of the test set.
-struct Part {
-    paths: [PathBuf; 2],
-    images: Idx,
-    labels: Idx,
+/// The contents of the files of `n` digits, each drawn from its own stream, on all threads.
+fn draw(n: usize, stream: Stream) -> Result<[Vec<u8>; 2]> {
+    let (mut pixels, mut labels) = (vec![0; n * SIDE * SIDE], vec![0; n]);
+    let images = pixels.par_chunks_exact_mut(SIDE * SIDE).zip(&mut labels).enumerate();
+    images.for_each(|(i, (image, label))| {
+        let (digit, drawn) = pen::draw(stream.number(i as u64));
+        image.copy_from_slice(&drawn);
+        *label = digit;
+    });
+    let images = Idx::new(&[n, SIDE, SIDE], &pixels)?;
+    Ok([images, Idx::new(&[n], &labels)?].map(|file| file.content().to_vec()))
 }
 
-impl Part {
-    /// Draws `n` digits, each from its own stream, on all threads.
-    fn draw(name: &str, n: usize, stream: Stream) -> Result<Self> {
-        let stream = stream.at(name);
-        let (mut pixels, mut labels) = (vec![0; n * SIDE * SIDE], vec![0; n]);
-        let images = pixels.par_chunks_exact_mut(SIDE * SIDE).zip(&mut labels).enumerate();
-        images.for_each(|(i, (image, label))| {
-            let (digit, drawn) = pen::draw(stream.number(i as u64));
-            image.copy_from_slice(&drawn);
-            *label = digit;
-        });
-        let images = Idx::new(&[n, SIDE, SIDE], &pixels)?;
-        Ok(Self { paths: paths(name), images, labels: Idx::new(&[n], &labels)? })
-    }
-
-    /// The images, by way of the reader.
-    fn decode(&self) -> Result<Images> {
-        let [images, labels] = &self.paths;
-        let pair = (
-            Idx::decode(images, self.images.content(), 3)?,
-            Idx::decode(labels, self.labels.content(), 1)?,
-        );
-        let images = idx::join((images, pair.0), (labels, pair.1), [SIDE; 2], N_CLASSES)?;
-        Ok(images.with_class_names(CLASS_NAMES))
-    }
-
-    fn files(&self) -> [(&Path, &[u8]); 2] {
-        [(&self.paths[0], self.images.content()), (&self.paths[1], self.labels.content())]
-    }
-}
-
-fn paths(part: &str) -> [PathBuf; 2] {
-    ["images-idx3", "labels-idx1"].map(|kind| format!("{part}-{kind}-ubyte").into())
+/// The images, by way of the reader.
+fn decode([images, labels, test_images, test_labels]: &[Vec<u8>; 4]) -> Result<Splits> {
+    let part = |names: &[&str], images: &[u8], labels: &[u8]| -> Result<Images> {
+        let [images_path, labels_path] = [names[0], names[1]].map(Path::new);
+        let images = (images_path, Idx::decode(images_path, images, 3)?);
+        let labels = (labels_path, Idx::decode(labels_path, labels, 1)?);
+        Ok(idx::join(images, labels, [SIDE; 2], N_CLASSES)?.with_class_names(CLASS_NAMES))
+    };
+    let (train, test) =
+        (part(&FILES, images, labels)?, part(&FILES[2..], test_images, test_labels)?);
+    Ok(Splits { train, test, official: false })
 }
 
 #[cfg(test)]
@@ -185,26 +161,6 @@ mod tests {
             let count = set.labels().iter().filter(|&&label| label == class).count();
             assert!((420..580).contains(&count), "{count} of class {class}");
         }
-    }
-
-    #[test]
-    fn the_cache_is_used_when_intact_and_made_again_when_not() {
-        let folder = tempfile::tempdir().unwrap();
-        let load = || digits(0).load(Some(folder.path())).unwrap();
-        let first = load();
-        assert_eq!(first, digits(0).load(None).unwrap());
-        let file = folder.path().join(digits(0).folder_name()).join("train-labels-idx1-ubyte");
-        let modified = || std::fs::metadata(&file).unwrap().modified().unwrap();
-        let written = modified();
-        assert_eq!(load(), first);
-        assert_eq!(modified(), written, "the cache was not used");
-        let mut bytes = std::fs::read(&file).unwrap();
-        bytes[8] = (bytes[8] + 1) % 10;
-        std::fs::write(&file, bytes).unwrap();
-        assert_eq!(load(), first);
-        std::fs::remove_file(&file).unwrap();
-        assert_eq!(load(), first);
-        assert!(file.exists());
     }
 
     #[test]

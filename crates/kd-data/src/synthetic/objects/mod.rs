@@ -5,7 +5,8 @@
 //! clutter and partly behind some: pixels alone say next to nothing about it, so that a linear
 //! classifier fails and the capacity of a convolutional network matters.
 
-use std::path::{Path, PathBuf};
+use std::ops::Range;
+use std::path::Path;
 
 use kd_core::ops::Normalize;
 use kd_core::{Result, Stream};
@@ -29,6 +30,8 @@ const MAX_IMAGES: usize = 300_000;
 const MAX_TEST: usize = 60_000;
 /// Part of the cache folder's name: raise it when the images of a seed change.
 const VERSION: u32 = 1;
+
+const FILES: [&str; 6] = [TRAIN[0], TRAIN[1], TRAIN[2], TRAIN[3], TRAIN[4], TEST];
 
 /// Mean of each channel of the default training pixels in `[0, 1]`.
 const MEAN: [f32; 3] = [0.4983, 0.4985, 0.5012];
@@ -65,16 +68,8 @@ impl Dataset for SyntheticObjects {
         kept::check_size("n_train", self.n_train, [TRAIN.len(), MAX_IMAGES])?;
         kept::check_size("n_test", self.n_test, [1, MAX_TEST])?;
         let folder = dir.map(|dir| dir.join(self.folder_name()));
-        if let Some(splits) = folder.as_deref().and_then(|folder| self.read(folder)) {
-            return Ok(splits);
-        }
-        let files = self.draw();
-        if let Some(folder) = folder {
-            let named: Vec<_> = files.iter().map(|(name, bytes)| (&**name, &**bytes)).collect();
-            kept::write(&folder, &named)?;
-        }
-        let (train, test) = files.split_at(TRAIN.len());
-        Ok(Splits { train: decode(train)?, test: decode(test)?, official: false })
+        let sizes = [self.n_train, self.n_test];
+        kept::load(folder.as_deref(), FILES, sizes, || Ok(self.draw()), decode)
     }
 
     fn normalize(&self) -> Normalize {
@@ -93,32 +88,18 @@ impl SyntheticObjects {
     }
 
     /// The content of the six files.
-    fn draw(&self) -> Vec<(PathBuf, Vec<u8>)> {
+    fn draw(&self) -> [Vec<u8>; 6] {
         let stream = Stream::new(self.seed).at("synthetic-objects");
-        let (train, test) = (stream.at("train"), stream.at("test"));
         let bound = |i: usize| i * self.n_train / TRAIN.len();
-        let file = |(i, name): (usize, &&str)| (name.into(), images(train, bound(i)..bound(i + 1)));
-        let mut files: Vec<_> = TRAIN.iter().enumerate().map(file).collect();
-        files.push((TEST.into(), images(test, 0..self.n_test)));
-        files
-    }
-
-    /// What an earlier run left in `folder`, unless something is missing or damaged.
-    fn read(&self, folder: &Path) -> Option<Splits> {
-        let part = |names: &[&str]| {
-            let mut gathered = Gathered::default();
-            names.iter().try_for_each(|name| gathered.read(&folder.join(name))).ok()?;
-            Some(gathered.into_images().ok()?.with_class_names(NAMES))
-        };
-        let splits = Splits { train: part(&TRAIN)?, test: part(&[TEST])?, official: false };
-        let sizes = (splits.train.len(), splits.test.len());
-        let whole = sizes == (self.n_train, self.n_test) && kept::is_intact(folder, &splits);
-        whole.then_some(splits)
+        std::array::from_fn(|i| match i < TRAIN.len() {
+            true => images(stream.at("train"), bound(i)..bound(i + 1)),
+            false => images(stream.at("test"), 0..self.n_test),
+        })
     }
 }
 
 /// The content of a file of these images, each drawn from its own stream, on all threads.
-fn images(stream: Stream, range: std::ops::Range<usize>) -> Vec<u8> {
+fn images(stream: Stream, range: Range<usize>) -> Vec<u8> {
     let (mut pixels, mut labels) = (vec![0; range.len() * N_PIXELS], vec![0; range.len()]);
     let slots = pixels.par_chunks_exact_mut(N_PIXELS).zip(&mut labels).zip(range);
     slots.for_each(|((image, label), i)| {
@@ -144,10 +125,14 @@ fn draw(stream: Stream) -> (u8, Vec<u8>) {
 }
 
 /// The images of the files, by way of the reader.
-fn decode(files: &[(PathBuf, Vec<u8>)]) -> Result<Images> {
-    let mut gathered = Gathered::default();
-    files.iter().try_for_each(|(name, content)| gathered.add(name, content))?;
-    Ok(gathered.into_images()?.with_class_names(NAMES))
+fn decode(contents: &[Vec<u8>; 6]) -> Result<Splits> {
+    let part = |range: Range<usize>| -> Result<Images> {
+        let mut gathered = Gathered::default();
+        let mut files = FILES[range.clone()].iter().zip(&contents[range]);
+        files.try_for_each(|(name, content)| gathered.add(name.as_ref(), content))?;
+        Ok(gathered.into_images()?.with_class_names(NAMES))
+    };
+    Ok(Splits { train: part(0..5)?, test: part(5..6)?, official: false })
 }
 
 #[cfg(test)]
@@ -206,26 +191,6 @@ mod tests {
             let (low, high) = (image.iter().min().unwrap(), image.iter().max().unwrap());
             assert!(high - low > 50, "image {i}: {low} to {high}");
         }
-    }
-
-    #[test]
-    fn the_cache_is_used_when_intact_and_made_again_when_not() {
-        let folder = tempfile::tempdir().unwrap();
-        let load = || objects(0).load(Some(folder.path())).unwrap();
-        let first = load();
-        assert_eq!(first, objects(0).load(None).unwrap());
-        let file = folder.path().join(objects(0).folder_name()).join(TRAIN[2]);
-        let modified = || std::fs::metadata(&file).unwrap().modified().unwrap();
-        let written = modified();
-        assert_eq!(load(), first);
-        assert_eq!(modified(), written, "the cache was not used");
-        let mut bytes = std::fs::read(&file).unwrap();
-        bytes[8] ^= 1;
-        std::fs::write(&file, bytes).unwrap();
-        assert_eq!(load(), first);
-        std::fs::remove_file(&file).unwrap();
-        assert_eq!(load(), first);
-        assert!(file.exists());
     }
 
     #[test]
