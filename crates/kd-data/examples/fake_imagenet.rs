@@ -5,8 +5,8 @@
 use std::path::PathBuf;
 
 use kd_core::{Error, Result};
-use kd_data::imagenet::fake;
-use kd_data::imagenet::labels::{self, Kind, Shape};
+use kd_data::imagenet::labels::{Kind, Shape};
+use kd_data::testing::{archive, flat, labels, train_archive, write_labels};
 
 fn main() -> Result<()> {
     let mut args = std::env::args().skip(1);
@@ -14,12 +14,12 @@ fn main() -> Result<()> {
     let folder = args.next().map(PathBuf::from).ok_or_else(usage)?;
     let mut number = |usual| args.next().and_then(|arg| arg.parse().ok()).unwrap_or(usual);
     let shape = Shape { n_classes: number(1000), n_per_class: number(50) };
-    fake::flat(shape, &folder.join("flat"))?;
-    fake::archive(shape, &folder.join("ILSVRC2012_img_val.tar"))?;
-    let wnids = labels::fake::labels(shape, 0)?;
+    flat(shape, &folder.join("flat"))?;
+    archive(shape, &folder.join("ILSVRC2012_img_val.tar"))?;
+    let wnids = labels(shape, 0)?;
     for kind in Kind::ALL {
-        labels::fake::write(&wnids, kind, &folder.join(kind.file_name()))?;
+        write_labels(&wnids, kind, &folder.join(kind.file_name()))?;
     }
     let counts = wnids.values().map(|&wnid| (wnid, 5)).collect();
-    fake::train_archive(&counts, &folder.join("ILSVRC2012_img_train.tar"))
+    train_archive(&counts, &folder.join("ILSVRC2012_img_train.tar"))
 }

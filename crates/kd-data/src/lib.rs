@@ -23,6 +23,7 @@ mod resident;
 mod spec;
 mod sums;
 mod synthetic;
+pub mod testing;
 mod warp;
 
 pub use augment::{Affine, Augment};

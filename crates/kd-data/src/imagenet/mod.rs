@@ -12,7 +12,7 @@
 //! never changed, but by [`Mode::Move`].
 
 mod disk;
-pub mod fake;
+pub(crate) mod fake;
 mod flat;
 mod head;
 mod journal;

@@ -9,7 +9,7 @@
 //! archive is unpacked.
 
 mod devkit;
-pub mod fake;
+pub(crate) mod fake;
 mod kaggle;
 mod lines;
 mod name;
