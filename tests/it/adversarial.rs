@@ -9,12 +9,13 @@ use kd_adv::{AdversarialTraining, AttackSpec, Attacked, Examples, Fgsm, Pgd, Vic
 use kd_core::{BatchSource, Classifier, Perturb, Stream, nn};
 use kd_data::{Augment, Dataset, Images, Loader, SyntheticDigits};
 use kd_models::{Mlp, ModelSpec};
-use kd_train::{Cohort, LossSpec, Outcome, Student, prepare, train_step};
+use kd_train::{Cohort, Outcome, Student, prepare, train_step};
 
-use crate::lab::{Action, Probe, plan, student_of, timeless_metrics, train, weights, whole};
-use crate::registry::{build, networks};
+use crate::support::{
+    Action, Probe, SHAPE, build, loss, networks, plan, student_of, timeless_metrics, train,
+    weights, whole, with_threads,
+};
 
-const SHAPE: [usize; 3] = [1, 28, 28];
 const EPS: f32 = 0.04;
 
 /// Training and test images.
@@ -65,10 +66,7 @@ fn on_every_network_an_images_result_is_its_own() {
         let run = |examples: &Examples| -> Attacked {
             attack(&pgd(2), &victim, examples, Stream::new(5)).unwrap()
         };
-        let on_threads = |n: usize| {
-            let pool = rayon::ThreadPoolBuilder::new().num_threads(n).build().unwrap();
-            pool.install(|| run(&examples).pixels)
-        };
+        let on_threads = |n| with_threads(n, || run(&examples).pixels);
         let together = on_threads(1);
         assert_eq!(bits(&on_threads(2)), bits(&together), "{}: two threads", spec.name());
         for i in 0..3 {
@@ -84,9 +82,8 @@ fn on_every_network_an_images_result_is_its_own() {
 
 /// A small MLP that learns from labels, against `attack`.
 fn student(name: &str, attack: Option<AttackSpec>) -> Student {
-    let loss = LossSpec::all().into_iter().find(|loss| loss.name() == "labels").unwrap();
     let model = Mlp { hidden: vec![40], dropout: 0.0, input_dropout: 0.0 };
-    let mut student = student_of(&ModelSpec::Mlp(model), name, loss);
+    let mut student = student_of(&ModelSpec::Mlp(model), name, loss("labels"));
     student.perturb = attack.and_then(against);
     student
 }

@@ -10,13 +10,12 @@ use kd_core::checkpoint;
 use kd_data::{Dataset, SyntheticObjects};
 use serde_json::Value;
 
-use crate::mnist_files;
-use crate::program::{Running, end, files, kd, refused, succeed};
+use crate::support::{Running, end, files, json, kd, refused, succeed, write_mnist};
 
 /// A folder with digits in the files of MNIST and a network trained on them.
 fn digits() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
-    mnist_files::write(&folder.path().join("data"), 300, 250);
+    write_mnist(&folder.path().join("data"), 300, 250);
     let train = ["train", "--model", "mlp-12", "--epochs", "8", "--out", "run"];
     let fast = ["--learning-rate", "0.01", "--batch-size", "16", "--crop-padding", "0"];
     succeed(kd(folder.path()).args(train).args(fast));
@@ -30,10 +29,6 @@ fn attack(at: &Path, flags: &[&str]) -> Command {
     let mut command = kd(at);
     command.args(["attack", "--weights", WEIGHTS]).args(flags);
     command
-}
-
-fn json(command: &mut Command) -> Value {
-    serde_json::from_str(&succeed(command.arg("--json")).stdout).unwrap()
 }
 
 /// What does not depend on the clock.

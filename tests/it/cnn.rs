@@ -5,25 +5,22 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use kd_models::ModelSpec;
-use kd_train::{LossSpec, Outcome, Student};
+use kd_train::{Outcome, Student};
 
-use crate::lab::{Action, Probe, plan, student_of, timeless_metrics, train, weights, whole};
+use crate::support::{
+    Action, Probe, loss, plan, student_of, timeless_metrics, train, weights, whole, with_threads,
+};
 
 /// A ResNet-8 that learns from labels, and one that is distilled.
 fn students() -> Vec<Student> {
     let model = ModelSpec::from_name("resnet8").unwrap();
-    let loss = |name: &str| LossSpec::all().into_iter().find(|loss| loss.name() == name).unwrap();
     ["labels", "distill"].map(|name| student_of(&model, name, loss(name))).into()
 }
 
 #[test]
 fn alone_or_together_and_on_any_number_of_threads_the_bits_are_the_same() {
-    let with_threads = |n: usize, students: Vec<Student>| {
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(n).build().unwrap();
-        pool.install(|| whole(students))
-    };
-    let together = with_threads(1, students());
-    assert_eq!(with_threads(2, students()), together);
+    let together = with_threads(1, || whole(students()));
+    assert_eq!(with_threads(2, || whole(students())), together);
     assert_ne!(together.0[0], together.0[1]);
     for (i, student) in students().into_iter().enumerate() {
         assert_eq!(whole(vec![student]).0[0], together.0[i], "student {i}");

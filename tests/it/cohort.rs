@@ -7,15 +7,14 @@ use std::sync::atomic::AtomicBool;
 use candle_core::{Device, Tensor};
 use kd_core::ops::Sgd;
 use kd_core::{Batch, Classifier, Error, Perturb, Result, Stream};
-use kd_train::{Cohort, LossSpec, OptimizerSpec, Outcome, Plan, Student};
+use kd_train::{Cohort, OptimizerSpec, Outcome, Plan, Student};
 
-use crate::lab::{
-    Action, N_STEPS, Probe, SPEC_HASH, plan, student, ten_students, timeless_metrics, train,
-    weights, whole,
+use crate::support::{
+    Action, N_STEPS, Probe, SPEC_HASH, loss, plan, student, ten_students, timeless_metrics, train,
+    weights, whole, with_threads,
 };
 
 fn two_students() -> Vec<Student> {
-    let loss = |name: &str| LossSpec::all().into_iter().find(|loss| loss.name() == name).unwrap();
     vec![student("plain", loss("labels")), student("distilled", loss("distill"))]
 }
 
@@ -31,13 +30,10 @@ fn a_student_ends_with_the_same_bits_alone_and_in_a_cohort_of_ten() {
 
 #[test]
 fn any_number_of_threads_gives_the_same_bits() {
-    let with_threads = |n| {
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(n).build().unwrap();
-        pool.install(|| whole(ten_students()))
-    };
-    let one = with_threads(1);
-    assert_eq!(one, with_threads(2));
-    assert_eq!(one, with_threads(3));
+    let on = |n| with_threads(n, || whole(ten_students()));
+    let one = on(1);
+    assert_eq!(one, on(2));
+    assert_eq!(one, on(3));
 }
 
 #[test]

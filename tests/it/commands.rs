@@ -9,14 +9,13 @@ use kd_models::ModelSpec;
 use kd_train::LossSpec;
 use serde_json::Value;
 
-use crate::mnist_files;
-use crate::program::{end, finals, kd, refused, succeed};
+use crate::support::{end, finals, json, kd, refused, succeed, write_mnist};
 
 #[test]
 fn what_kd_train_writes_kd_eval_reads() {
     let folder = tempfile::tempdir().unwrap();
     let at = folder.path();
-    mnist_files::write(&at.join("data"), 200, 50);
+    write_mnist(&at.join("data"), 200, 50);
     succeed(kd(at).args(["train", "--model", "mlp-20", "--epochs", "2", "--out", "teacher"]));
     let weights = "teacher/checkpoints/mlp-20-seed0/student";
     let distill = ["train", "--model", "mlp-8", "--epochs", "2", "--out", "student"];
@@ -24,8 +23,8 @@ fn what_kd_train_writes_kd_eval_reads() {
     assert!(finals(&at.join("student"))[0]["last"]["agreement"].is_number());
 
     let evaluate = |weights: &str| {
-        let args = ["eval", "--model", "mlp-20", "--json", "--weights", weights];
-        let mut value: Value = serde_json::from_str(&succeed(kd(at).args(args)).stdout).unwrap();
+        let args = ["eval", "--model", "mlp-20", "--weights", weights];
+        let mut value = json(kd(at).args(args));
         let speed = value.as_object_mut().unwrap().remove("images_per_second");
         assert!(speed.unwrap().as_f64().unwrap() > 0.0);
         value
@@ -55,17 +54,14 @@ fn a_closed_pipe_ends_the_program_quietly() {
 fn a_network_of_an_onnx_file_is_one_like_any_other() {
     let folder = tempfile::tempdir().unwrap();
     let at = folder.path();
-    mnist_files::write(&at.join("data"), 200, 50);
+    write_mnist(&at.join("data"), 200, 50);
     let train = ["train", "--epochs", "1", "--model"];
     succeed(kd(at).args(train).args(["mlp-20", "--mean", "0.2", "--std", "0.4", "--out", "run"]));
     let own = "run/checkpoints/mlp-20-seed0/student";
     let export = ["export", "--weights", own, "--format", "onnx", "--out", "net.onnx"];
     succeed(kd(at).args(export));
     refused(&end(kd(at).args(export)), 73, "--force writes over it", "twice");
-    let eval = |weights: &[&str]| -> Value {
-        let eval = ["eval", "--json"];
-        serde_json::from_str(&succeed(kd(at).args(eval).args(weights)).stdout).unwrap()
-    };
+    let eval = |weights: &[&str]| json(kd(at).arg("eval").args(weights));
     let want = eval(&["--weights", own]);
     for weights in [["--model", "net.onnx"], ["--weights", "net.onnx"]] {
         let got = eval(&weights);
@@ -89,7 +85,7 @@ fn a_network_of_an_onnx_file_is_one_like_any_other() {
 fn a_checkpoint_alone_gives_the_figures_that_flags_give() {
     let folder = tempfile::tempdir().unwrap();
     let at = folder.path();
-    mnist_files::write(&at.join("data"), 200, 50);
+    write_mnist(&at.join("data"), 200, 50);
     let train = ["train", "--model", "mlp-20", "--dropout", "0.2", "--epochs", "2"];
     let normalize = ["--mean", "0.2", "--std", "0.4"];
     succeed(kd(at).args(train).args(normalize).args(["--out", "run"]));
@@ -99,9 +95,8 @@ fn a_checkpoint_alone_gives_the_figures_that_flags_give() {
     let import = ["import", &elsewhere, "--image-shape", "1,28,28", "--out", "own.safetensors"];
     succeed(kd(at).args(import).args(&flags));
 
-    let json = |command: &[&str], weights: &str, flags: &[&str]| {
-        let args = [command, &["--weights", weights, "--json"], flags].concat();
-        let mut value: Value = serde_json::from_str(&succeed(kd(at).args(args)).stdout).unwrap();
+    let timeless = |command: &[&str], weights: &str, flags: &[&str]| {
+        let mut value = json(kd(at).args(command).args(["--weights", weights]).args(flags));
         value.as_object_mut().unwrap().remove("images_per_second");
         if let Some(attacks) = value.get_mut("attacks").and_then(Value::as_array_mut) {
             attacks[0].as_object_mut().unwrap().remove("seconds");
@@ -110,11 +105,11 @@ fn a_checkpoint_alone_gives_the_figures_that_flags_give() {
     };
     let attack = ["attack", "--attack", "pgd", "--eps", "0.05", "--n", "40"];
     for command in [&["eval"][..], &attack] {
-        let alone = json(command, own, &[]);
-        assert_eq!(alone, json(command, own, &flags), "{command:?}: repeated");
-        assert_eq!(alone, json(command, &elsewhere, &flags), "{command:?}: from elsewhere");
-        assert_eq!(alone, json(command, "own.safetensors", &[]), "{command:?}: imported");
-        let plain = json(command, &elsewhere, &["--model", "mlp-20"]);
+        let alone = timeless(command, own, &[]);
+        assert_eq!(alone, timeless(command, own, &flags), "{command:?}: repeated");
+        assert_eq!(alone, timeless(command, &elsewhere, &flags), "{command:?}: from elsewhere");
+        assert_eq!(alone, timeless(command, "own.safetensors", &[]), "{command:?}: imported");
+        let plain = timeless(command, &elsewhere, &["--model", "mlp-20"]);
         assert_ne!(alone, plain, "{command:?}: normalized as the data set's");
         for (flags, words) in [
             (&["--mean", "0.2", "--std", "0.5"][..], "`normalize`"),
@@ -173,10 +168,9 @@ fn a_convolutional_network_is_trained_and_evaluated_on_files() {
     let weights = "out/checkpoints/resnet8-seed0/student";
 
     write_cifar10(&at.join("other/data_batch_1.bin"), 24);
-    let evaluate = |flags: &[&str]| -> Value {
+    let evaluate = |flags: &[&str]| {
         let args = ["eval", "--model", "resnet8", "--weights", weights, "--data", "cifar10"];
-        let ended = succeed(kd(at).args(args).args(flags).arg("--json"));
-        serde_json::from_str(&ended.stdout).unwrap()
+        json(kd(at).args(args).args(flags))
     };
     let test = evaluate(&[]);
     let last = &finals(&at.join("out"))[0]["last"];

@@ -1,27 +1,19 @@
 //! A suite that attacks its models, through the program: every record, interrupted, bad references.
 
 use std::fs;
-use std::path::Path;
 
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::lab::timeless_metrics;
-use crate::program::{
-    Results, Running, end, finals, kd_run, refused, settings_are_refused, succeed,
+use crate::support::{
+    Results, Running, end, finals, folder_of, kd_run, records, refused, settings_are_refused,
+    succeed,
 };
 
 const SUITE: &str = include_str!("tiny-defensive.toml");
 
 fn folder() -> TempDir {
-    let folder = tempfile::tempdir().unwrap();
-    fs::write(folder.path().join("suite.toml"), SUITE).unwrap();
-    folder
-}
-
-fn records(out: &Path, event: &str) -> Vec<Value> {
-    let metrics = timeless_metrics(&out.join("metrics.jsonl"));
-    metrics.into_iter().filter(|record| record["event"] == event).collect()
+    folder_of(SUITE)
 }
 
 /// `attack training/model` of each record, with the radius where there are several.

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use crate::program::{Results, end, files, kd_run, refused, succeed};
+use crate::support::{MLPS, Results, end, files, folder_of, kd_run, refused, succeed};
 
 /// A mounted file system in memory, taken away in the end.
 struct SmallDisk(PathBuf);
@@ -26,9 +26,8 @@ impl Drop for SmallDisk {
 
 #[test]
 fn a_full_disk_is_named_and_the_run_goes_on_when_there_is_room() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = folder_of(MLPS);
     let at = folder.path();
-    fs::write(at.join("suite.toml"), include_str!("tiny.toml")).unwrap();
     let out = at.join("out");
     fs::create_dir(&out).unwrap();
     let Some(disk) = SmallDisk::mount(&out, "size=64k") else {

@@ -12,7 +12,7 @@ use kd_models::weights::{Naming, WeightsFile, save_for_pytorch, save_safetensors
 use kd_models::{ModelSpec, Names, onnx};
 use serde_json::{Value, json};
 
-use crate::program::{end, kd, refused, succeed};
+use crate::support::{end, kd, refused, succeed};
 
 const CIFAR: [usize; 3] = [3, 32, 32];
 

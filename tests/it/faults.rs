@@ -3,10 +3,10 @@
 use std::fs;
 use std::path::Path;
 
-use crate::mnist_files::{self, TRAIN_IMAGES, TRAIN_LABELS, gzip, label_file};
-use crate::program::{end, files, kd, kd_run, refused, settings_are_refused, succeed};
-
-const SUITE: &str = include_str!("tiny.toml");
+use crate::support::{
+    CNNS, MLPS, TRAIN_IMAGES, TRAIN_LABELS, end, files, folder_of, gzip, kd, kd_run, label_file,
+    refused, settings_are_refused, succeed, write_mnist,
+};
 
 /// What is replaced in the suite, by what, and what the message must say.
 const BAD_SETTINGS: [(&str, &str, &str); 39] = [
@@ -55,10 +55,8 @@ const BAD_SETTINGS: [(&str, &str, &str); 39] = [
 fn bad_settings_are_refused_before_anything_is_written() {
     let folder = tempfile::tempdir().unwrap();
     let at = folder.path();
-    settings_are_refused(at, SUITE, &BAD_SETTINGS);
+    settings_are_refused(at, MLPS, &BAD_SETTINGS);
 }
-
-const CNN_SUITE: &str = include_str!("tiny-cnn.toml");
 
 /// As [`BAD_SETTINGS`], for the suite of convolutional networks.
 const BAD_CNN_SETTINGS: [(&str, &str, &str); 8] = [
@@ -76,7 +74,7 @@ const BAD_CNN_SETTINGS: [(&str, &str, &str); 8] = [
 fn bad_settings_of_convolutional_networks_are_refused() {
     let folder = tempfile::tempdir().unwrap();
     let at = folder.path();
-    let suite = CNN_SUITE.replace("about = \"For tests.\"", "");
+    let suite = CNNS.replace("about = \"For tests.\"", "");
     settings_are_refused(at, &suite, &BAD_CNN_SETTINGS);
     fs::write(at.join("suite.toml"), &suite).unwrap();
     fs::write(at.join("weights"), "no weights").unwrap();
@@ -93,9 +91,8 @@ fn bad_settings_of_convolutional_networks_are_refused() {
 
 #[test]
 fn bad_flags_are_refused() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = folder_of(MLPS);
     let at = folder.path();
-    fs::write(at.join("suite.toml"), SUITE).unwrap();
     for (flags, words) in [
         (["--preset", "huge"], "`huge` is none of endless, killed, long, quick"),
         (["--seeds", "0"], "`seeds`"),
@@ -118,10 +115,10 @@ fn missing_files_are_named() {
     let at = folder.path();
     let run = |suite: &str| end(kd(at).args(["run", suite, "--data-dir", "data", "--out", "out"]));
     refused(&run("no.toml"), 66, "no.toml: not found", "suite");
-    fs::write(at.join("suite.toml"), SUITE).unwrap();
+    fs::write(at.join("suite.toml"), MLPS).unwrap();
     refused(&run("suite.toml"), 66, "train-images-idx3-ubyte", "data");
     let weights = ["--model", "mlp-8", "--weights", "no/weights"];
-    mnist_files::write(&at.join("data"), 20, 10);
+    write_mnist(&at.join("data"), 20, 10);
     refused(&end(kd(at).arg("eval").args(weights)), 66, "no/weights: not found", "weights");
     refused(&end(kd(at).args(["report", "out"])), 66, "not found", "report");
     let teacher = ["train", "--model", "mlp-8", "--out", "out", "--teacher", "no/weights"];
@@ -132,9 +129,8 @@ fn missing_files_are_named() {
 
 #[test]
 fn damaged_data_are_refused() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = folder_of(MLPS);
     let at = folder.path();
-    fs::write(at.join("suite.toml"), SUITE).unwrap();
     let images = |change: &dyn Fn(&mut Vec<u8>)| changed(at, TRAIN_IMAGES, change);
     let labels = |content: &[u8]| changed(at, TRAIN_LABELS, &|bytes| *bytes = gzip(content));
     let raw = |content: &[u8]| changed(at, TRAIN_IMAGES, &|bytes| *bytes = content.to_vec());
@@ -159,7 +155,7 @@ fn damaged_data_are_refused() {
 /// Name of a new data folder below `at` with one file changed.
 fn changed(at: &Path, name: &str, change: &dyn Fn(&mut Vec<u8>)) -> String {
     let folder = tempfile::Builder::new().prefix("data-").tempdir_in(at).unwrap().keep();
-    mnist_files::write(&folder, 20, 10);
+    write_mnist(&folder, 20, 10);
     let mut bytes = fs::read(folder.join(name)).unwrap();
     change(&mut bytes);
     fs::write(folder.join(name), bytes).unwrap();
@@ -168,9 +164,8 @@ fn changed(at: &Path, name: &str, change: &dyn Fn(&mut Vec<u8>)) -> String {
 
 #[test]
 fn what_cannot_be_written_to_is_named() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = folder_of(MLPS);
     let at = folder.path();
-    fs::write(at.join("suite.toml"), SUITE).unwrap();
     // Permissions would not stop root.
     fs::write(at.join("file"), "").unwrap();
     for out in ["file", "file/below"] {
@@ -186,7 +181,7 @@ fn what_cannot_be_written_to_is_named() {
 fn damaged_and_unsuitable_weights_are_refused() {
     let folder = tempfile::tempdir().unwrap();
     let at = folder.path();
-    mnist_files::write(&at.join("data"), 50, 10);
+    write_mnist(&at.join("data"), 50, 10);
     succeed(kd(at).args(["train", "--model", "mlp-8", "--epochs", "1", "--out", "run"]));
     let weights = at.join("run/checkpoints/mlp-8-seed0/student");
     let eval = |model: &str, weights: &Path| {
@@ -223,7 +218,7 @@ fn damaged_and_unsuitable_weights_are_refused() {
 fn a_training_that_diverges_says_so() {
     let folder = tempfile::tempdir().unwrap();
     let at = folder.path();
-    mnist_files::write(&at.join("data"), 400, 10);
+    write_mnist(&at.join("data"), 400, 10);
     let flags = ["--optimizer", "sgd", "--learning-rate", "1e30", "--out", "out"];
     let ended = end(kd(at).args(["train", "--model", "mlp-8"]).args(flags));
     refused(&ended, 3, "lower the learning rate", "divergence");

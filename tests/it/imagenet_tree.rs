@@ -7,11 +7,10 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use kd_core::Stream;
-use kd_data::imagenet::fake;
-use kd_data::imagenet::labels::{self, Kind, Shape};
-use serde_json::Value;
+use kd_data::imagenet::labels::{Kind, Shape};
+use kd_data::testing::{archive, flat, labels, train_archive, write_labels};
 
-use crate::program::{Running, end, files, kd, refused, succeed};
+use crate::support::{Running, end, files, json, kd, refused, succeed};
 
 const MODES: [&str; 5] = ["move", "hardlink", "symlink", "copy", "extract"];
 const ARCHIVE: &str = "ILSVRC2012_img_val.tar";
@@ -19,19 +18,19 @@ const TRAIN: &str = "ILSVRC2012_img_train.tar";
 
 /// The images, unsorted and in an archive, and all sources of their labels.
 fn prepare(at: &Path, shape: Shape) {
-    fake::flat(shape, &at.join("flat")).unwrap();
-    fake::archive(shape, &at.join(ARCHIVE)).unwrap();
-    let wnids = labels::fake::labels(shape, 0).unwrap();
+    flat(shape, &at.join("flat")).unwrap();
+    archive(shape, &at.join(ARCHIVE)).unwrap();
+    let wnids = labels(shape, 0).unwrap();
     for kind in Kind::ALL {
-        labels::fake::write(&wnids, kind, &at.join(kind.file_name())).unwrap();
+        write_labels(&wnids, kind, &at.join(kind.file_name())).unwrap();
     }
     let counts = wnids.values().map(|&wnid| (wnid, 3)).collect();
-    fake::train_archive(&counts, &at.join(TRAIN)).unwrap();
+    train_archive(&counts, &at.join(TRAIN)).unwrap();
 }
 
 fn imagenet(at: &Path, shape: Shape) -> Command {
     let mut command = kd(at);
-    command.args(["data", "imagenet", "--out", "root", "--json"]);
+    command.args(["data", "imagenet", "--out", "root"]);
     command.args(["--classes", &shape.n_classes.to_string()]);
     command.args(["--per-class", &shape.n_per_class.to_string()]);
     command
@@ -42,10 +41,6 @@ fn organize(at: &Path, shape: Shape, kind: Kind, mode: &str) -> Command {
     let images = if mode == "extract" { ARCHIVE } else { "flat" };
     command.args(["--labels", kind.file_name(), "--images", images, "--mode", mode]);
     command
-}
-
-fn json(command: &mut Command) -> Value {
-    serde_json::from_str(&succeed(command).stdout).unwrap()
 }
 
 /// The files of a finished tree without its journal.

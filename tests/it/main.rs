@@ -23,15 +23,9 @@ mod faults;
 #[cfg(test)]
 mod imagenet_tree;
 #[cfg(test)]
-mod lab;
-#[cfg(test)]
-mod mnist_files;
-#[cfg(test)]
 mod pack;
 #[cfg(test)]
 mod pipeline;
-#[cfg(test)]
-mod program;
 #[cfg(test)]
 mod real_data;
 #[cfg(test)]
@@ -40,3 +34,5 @@ mod registry;
 mod soft_targets;
 #[cfg(test)]
 mod sums;
+#[cfg(test)]
+mod support;

@@ -3,23 +3,13 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use kd_data::{Dataset, SyntheticPhotos};
 use serde_json::Value;
 
-use crate::program::{end, files, kd, refused, succeed};
-
-/// A folder `photos` with drawn photographs in `train` and `val`.
-fn draw(at: &Path) {
-    let photos = SyntheticPhotos { n_classes: 2, n_train: 12, n_test: 6, ..Default::default() };
-    photos.parts(Some(at)).unwrap();
-    let folder = fs::read_dir(at).unwrap().map(|entry| entry.unwrap().path()).next().unwrap();
-    fs::rename(folder, at.join("photos")).unwrap();
-}
+use crate::support::{draw_photographs, end, files, json, kd, refused, succeed};
 
 fn pack(at: &Path, args: &[&str]) -> Value {
     let mut command = kd(at);
-    command.args(["data", "pack", "--out", "packed", "--json"]).args(args);
-    serde_json::from_str(&succeed(&mut command).stdout).unwrap()
+    json(command.args(["data", "pack", "--out", "packed"]).args(args))
 }
 
 /// The largest file below `folder`: a shard.
@@ -33,7 +23,7 @@ fn shard(folder: &Path) -> PathBuf {
 fn a_pack_is_checked_and_read_like_the_folder() {
     let folder = tempfile::tempdir().unwrap();
     let at = folder.path();
-    draw(at);
+    draw_photographs(at, 12, 6);
     let images = ["--images", "photos", "--side", "64", "--verify"];
     let text = pack(at, &images).to_string();
     assert!(text.contains(r#""images":12"#) && text.contains(r#""images":6"#), "{text}");

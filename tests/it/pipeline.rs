@@ -8,20 +8,11 @@ use kd_core::Stream;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::program::{Results, Running, end, finals, kd_run, succeed};
-
-const MLPS: &str = include_str!("tiny.toml");
-const CNNS: &str = include_str!("tiny-cnn.toml");
+use crate::support::{CNNS, MLPS, Results, Running, end, finals, folder_of, kd_run, succeed};
 
 /// A folder with the tiny suite of MLPs.
 fn folder() -> TempDir {
     folder_of(MLPS)
-}
-
-fn folder_of(suite: &str) -> TempDir {
-    let folder = tempfile::tempdir().unwrap();
-    fs::write(folder.path().join("suite.toml"), suite).unwrap();
-    folder
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use serde_json::Value;
 
-use crate::program::{kd, succeed};
+use crate::support::{kd, succeed};
 
 #[test]
 fn one_epoch_teaches_a_small_network_most_digits() {

@@ -6,35 +6,16 @@ use std::sync::Arc;
 
 use candle_core::{Device, Tensor, Var};
 use kd_core::testing::{random, relative_error};
-use kd_core::{BatchSource, Classifier, Error, Mode, Net, Stream, checkpoint};
+use kd_core::{BatchSource, Classifier, Error, Mode, Stream, checkpoint};
 use kd_data::{Augment, DataSpec, Loader, Splits, SyntheticDigits, SyntheticObjects};
-use kd_models::{ModelSpec, ResNet};
+use kd_models::ModelSpec;
 use kd_train::LossSpec;
 use kd_train::losses::LossInput;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use crate::lab::{bits, weight_bits};
-
-const SHAPE: [usize; 3] = [1, 28, 28];
-const N_CLASSES: usize = 10;
-
-/// Every network, the large one thin.
-pub(crate) fn networks() -> Vec<ModelSpec> {
-    let thin = |spec| match spec {
-        ModelSpec::ResNet(net) => ModelSpec::ResNet(ResNet { width: 4, ..net }),
-        other => other,
-    };
-    let described = |spec: &ModelSpec| !spec.as_dyn().is_in_a_file();
-    ModelSpec::all().into_iter().filter(described).map(thin).collect()
-}
-
-pub(crate) fn build(spec: &ModelSpec, seed: u64) -> Box<dyn Classifier> {
-    let graph = spec.as_dyn().graph(SHAPE, N_CLASSES).unwrap();
-    let graph = graph.normalized(&[0.1], &[0.3]).unwrap();
-    Net::new(graph, Stream::new(seed), &Device::Cpu).unwrap().into()
-}
+use crate::support::{N_CLASSES, bits, build, networks, weight_bits};
 
 fn images() -> Tensor {
     random(Stream::new(7), &[16, 1, 28, 28])

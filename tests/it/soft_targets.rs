@@ -3,28 +3,19 @@
 use std::fs;
 use std::path::Path;
 
-use serde_json::Value;
+use crate::support::{MLPS, finals, kd_run, records, settings_are_refused, succeed};
 
-use crate::lab::timeless_metrics;
-use crate::program::{finals, kd_run, settings_are_refused, succeed};
-
-const SUITE: &str = include_str!("tiny.toml");
 const TEACHER: &str = "teacher = \"teacher\"\n";
 
 /// The suite of two trainings, with `setting` for the students of the teacher.
 fn suite(setting: &str) -> String {
-    let end = SUITE.find("[[training]]\nname = \"omit3\"").unwrap();
-    SUITE[..end].replace(TEACHER, &format!("{TEACHER}{setting}\n"))
+    let end = MLPS.find("[[training]]\nname = \"omit3\"").unwrap();
+    MLPS[..end].replace(TEACHER, &format!("{TEACHER}{setting}\n"))
 }
 
 fn run(at: &Path, out: &str, suite: &str) {
     fs::write(at.join("suite.toml"), suite).unwrap();
     succeed(&mut kd_run(at, out));
-}
-
-fn records(out: &Path, event: &str) -> Vec<Value> {
-    let metrics = timeless_metrics(&out.join("metrics.jsonl"));
-    metrics.into_iter().filter(|record| record["event"] == event).collect()
 }
 
 #[test]

@@ -7,22 +7,12 @@ use std::process::{Command, Stdio};
 
 use candle_core::Device;
 use kd_core::{Classifier, Stream};
-use kd_data::{Dataset, SyntheticPhotos};
 use kd_models::ModelSpec;
 use kd_models::weights::save_safetensors;
-use serde_json::Value;
 
-use crate::program::{end, files, kd, refused, succeed};
+use crate::support::{draw_photographs, end, files, json, kd, refused, succeed};
 
 const IMAGE: &str = "val/n00000002/ILSVRC2012_val_00000002.JPEG";
-
-/// A folder `photos` with drawn photographs of two classes in `train` and `val`.
-fn draw(at: &Path) {
-    let photos = SyntheticPhotos { n_classes: 2, n_train: 6, n_test: 4, ..Default::default() };
-    photos.parts(Some(at)).unwrap();
-    let folder = fs::read_dir(at).unwrap().map(|entry| entry.unwrap().path()).next().unwrap();
-    fs::rename(folder, at.join("photos")).unwrap();
-}
 
 fn sums(at: &Path, args: &[&str]) -> Command {
     let mut command = kd(at);
@@ -66,9 +56,9 @@ fn flip(at: &Path) {
 fn a_flipped_bit_is_found_by_every_command_that_reads() {
     let folder = tempfile::tempdir().unwrap();
     let at = folder.path();
-    draw(at);
+    draw_photographs(at, 6, 4);
     refused(&end(&mut sums(at, &["--check"])), 66, "`kd data sums` writes it", "no checksums");
-    let made: Value = serde_json::from_str(&succeed(&mut sums(at, &["--json"])).stdout).unwrap();
+    let made = json(&mut sums(at, &[]));
     let parts = made["parts"].as_array().unwrap();
     let images: Vec<_> = parts.iter().map(|part| (&part["images"], &part["written"])).collect();
     assert_eq!(images, [(&6.into(), &true.into()), (&4.into(), &true.into())]);

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::lab::timeless_metrics;
+use super::timeless_metrics;
 
 /// Built once, in the profile and target folder of these tests: cargo names the path of a
 /// program to the tests of its own package only. With the features that `cargo test --workspace`
@@ -87,6 +87,11 @@ pub(crate) fn succeed(command: &mut Command) -> Ended {
     let ended = end(command);
     assert_eq!(ended.code, Some(0), "{command:?}: {}", ended.stderr);
     ended
+}
+
+/// What it prints with `--json`, after a good end.
+pub(crate) fn json(command: &mut Command) -> Value {
+    serde_json::from_str(&succeed(command.arg("--json")).stdout).unwrap()
 }
 
 /// A process in the background; killed when a test fails before its end.
@@ -193,10 +198,15 @@ impl Results {
     }
 }
 
-/// The records of the models of the run in `out` at the end of their trainings.
-pub(crate) fn finals(out: &Path) -> Vec<Value> {
+/// The records of this kind of the run in `out`, without what the clock says.
+pub(crate) fn records(out: &Path, event: &str) -> Vec<Value> {
     let metrics = timeless_metrics(&out.join("metrics.jsonl"));
-    metrics.into_iter().filter(|record| record["event"] == "final").collect()
+    metrics.into_iter().filter(|record| record["event"] == event).collect()
+}
+
+/// Those of the models at the end of their trainings.
+pub(crate) fn finals(out: &Path) -> Vec<Value> {
+    records(out, "final")
 }
 
 /// Checks that the program refused its input: this exit code, and one line that says `words`.

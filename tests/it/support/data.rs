@@ -1,4 +1,4 @@
-//! A small data set in the files and under the names of MNIST.
+//! Small data sets in files.
 
 use std::fs;
 use std::io::Write;
@@ -7,13 +7,13 @@ use std::path::Path;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use kd_data::idx::Idx;
-use kd_data::{Dataset, Images, SyntheticDigits};
+use kd_data::{Dataset, Images, SyntheticDigits, SyntheticPhotos};
 
 pub(crate) const TRAIN_IMAGES: &str = "train-images-idx3-ubyte.gz";
 pub(crate) const TRAIN_LABELS: &str = "train-labels-idx1-ubyte.gz";
 
 /// Writes synthetic digits as the four files of MNIST, packed by gzip.
-pub(crate) fn write(folder: &Path, n_train: usize, n_test: usize) {
+pub(crate) fn write_mnist(folder: &Path, n_train: usize, n_test: usize) {
     fs::create_dir_all(folder).unwrap();
     let splits = SyntheticDigits { n_train, n_test, seed: 0 }.load(None).unwrap();
     for (part, images) in [("train", &splits.train), ("t10k", &splits.test)] {
@@ -38,4 +38,12 @@ pub(crate) fn gzip(content: &[u8]) -> Vec<u8> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
     encoder.write_all(content).unwrap();
     encoder.finish().unwrap()
+}
+
+/// A folder `photos` with drawn photographs of two classes in `train` and `val`.
+pub(crate) fn draw_photographs(at: &Path, n_train: usize, n_test: usize) {
+    let photos = SyntheticPhotos { n_classes: 2, n_train, n_test, ..Default::default() };
+    photos.parts(Some(at)).unwrap();
+    let folder = fs::read_dir(at).unwrap().map(|entry| entry.unwrap().path()).next().unwrap();
+    fs::rename(folder, at.join("photos")).unwrap();
 }

@@ -156,6 +156,11 @@ pub(crate) fn whole(students: Vec<Student>) -> (Vec<Vec<u32>>, Vec<Value>) {
     (weights(&cohort), timeless_metrics(&folder.path().join("metrics.jsonl")))
 }
 
+/// What `work` gives on `n` threads.
+pub(crate) fn with_threads<T: Send>(n: usize, work: impl FnOnce() -> T + Send) -> T {
+    rayon::ThreadPoolBuilder::new().num_threads(n).build().unwrap().install(work)
+}
+
 /// The weights of each student.
 pub(crate) fn weights(cohort: &Cohort) -> Vec<Vec<u32>> {
     cohort.students.iter().map(|student| weight_bits(&*student.model)).collect()
