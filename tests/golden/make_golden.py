@@ -66,6 +66,22 @@ def write(out: Path, name: str, rules: list[str], tolerance: dict, body: dict, b
     print(f"{name}: {len(text) + 1} bytes")
 
 
+def folder(doc: str) -> Path:
+    """The folder to write into; one thread sums in one order."""
+    parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, default=Path(__file__).parent, help="folder to write into")
+    out = parser.parse_args().out
+    torch.set_num_threads(1)
+    return out
+
+
+def write_all(out: Path, files: list[tuple], by: str) -> None:
+    """A file each of (name, rules, maker, atol, rtol); its inputs depend on its name alone."""
+    for name, rules, make, atol, rtol in files:
+        rng = np.random.default_rng([SEED, *name.encode()])
+        write(out, f"{name}.json", rules, {"atol": atol, "rtol": rtol}, make(rng), by)
+
+
 # --- objectives -------------------------------------------------------------------
 
 
@@ -378,19 +394,15 @@ INIT = [
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, default=Path(__file__).parent, help="folder to write into")
-    out = parser.parse_args().out
-    torch.set_num_threads(1)
-    for name, rules, make, atol, rtol in [
+    out = folder(__doc__)
+    files = [
         ("objectives", OBJECTIVES, objectives, 1e-6, 3e-6),
         ("mlp", MLP, mlp, 1e-6, 5e-6),
         ("optimizers", OPTIMIZERS, optimizers, 1e-6, 1e-6),
         ("schedules", SCHEDULES, schedules, 1e-12, 1e-9),
         ("metrics", METRICS, metrics, 1e-6, 1e-6),
-    ]:
-        rng = np.random.default_rng([SEED, *name.encode()])  # a file's inputs depend on its name alone
-        write(out, f"{name}.json", rules, {"atol": atol, "rtol": rtol}, make(rng))
+    ]
+    write_all(out, files, "make_golden.py")
     write(out, "init.json", INIT, {"z": 5.0, "atol": 1e-9, "rtol": 1e-6}, init(np.random.default_rng(SEED)))
 
 

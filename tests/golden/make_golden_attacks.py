@@ -6,13 +6,12 @@ gradients, and where their steps lead on a small network. With PyTorch in float6
 The rules of make_golden.py hold here too.
 """
 
-import argparse
 from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from make_golden import SEED, grid, write
+from make_golden import folder, grid, write_all
 
 # --- objectives ---------------------------------------------------------------------
 
@@ -165,13 +164,11 @@ STEPS = [
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, default=Path(__file__).parent, help="folder to write into")
-    out = parser.parse_args().out
-    torch.set_num_threads(1)
-    for name, rules, make in [("attack_objectives", OBJECTIVES, attack_objectives), ("attack_steps", STEPS, attack_steps)]:
-        rng = np.random.default_rng([SEED, *name.encode()])
-        write(out, f"{name}.json", rules, {"atol": 1e-5, "rtol": 1e-5}, make(rng), Path(__file__).name)
+    files = [
+        ("attack_objectives", OBJECTIVES, attack_objectives, 1e-5, 1e-5),
+        ("attack_steps", STEPS, attack_steps, 1e-5, 1e-5),
+    ]
+    write_all(folder(__doc__), files, Path(__file__).name)
 
 
 if __name__ == "__main__":

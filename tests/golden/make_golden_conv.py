@@ -7,13 +7,12 @@ images and feature maps in PyTorch's order (N, C, H, W), with 9 significant digi
 and inputs lie on a grid of 1/4.
 """
 
-import argparse
 from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from make_golden import SEED, write
+from make_golden import folder, write_all
 
 import networks
 
@@ -195,19 +194,14 @@ MAX_POOL2D = [
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, default=Path(__file__).parent, help="folder to write into")
-    out = parser.parse_args().out
-    torch.set_num_threads(1)
-    for name, rules, make, atol, rtol in [
+    files = [
         ("conv2d", CONV2D, conv2d, 1e-5, 1e-5),
         ("conv2d_general", CONV2D_GENERAL, conv2d_general, 1e-5, 1e-5),
         ("batch_norm", BATCH_NORM, batch_norm, 2e-5, 2e-5),
         ("max_pool2d", MAX_POOL2D, max_pool2d, 1e-6, 1e-6),
         ("networks", networks.RULES, networks.networks, 1e-5, 1e-4),
-    ]:
-        rng = np.random.default_rng([SEED, *name.encode()])
-        write(out, f"{name}.json", rules, {"atol": atol, "rtol": rtol}, make(rng), Path(__file__).name)
+    ]
+    write_all(folder(__doc__), files, Path(__file__).name)
 
 
 if __name__ == "__main__":

@@ -6,13 +6,12 @@ rates that change from step to step. With PyTorch in float64.
 The rules of make_golden.py hold here too.
 """
 
-import argparse
 from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from make_golden import SEED, grid, rates, reduced, write
+from make_golden import folder, grid, rates, reduced, write_all
 
 # --- objectives at a temperature ------------------------------------------------------
 
@@ -93,16 +92,11 @@ STEP_SCHEDULES = [
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, default=Path(__file__).parent, help="folder to write into")
-    out = parser.parse_args().out
-    torch.set_num_threads(1)
-    for name, rules, make, atol, rtol in [
+    files = [
         ("temperature", TEMPERATURE, temperature, 1e-6, 3e-6),
         ("step_schedules", STEP_SCHEDULES, step_schedules, 1e-12, 1e-9),
-    ]:
-        rng = np.random.default_rng([SEED, *name.encode()])
-        write(out, f"{name}.json", rules, {"atol": atol, "rtol": rtol}, make(rng), Path(__file__).name)
+    ]
+    write_all(folder(__doc__), files, Path(__file__).name)
 
 
 if __name__ == "__main__":

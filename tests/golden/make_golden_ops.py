@@ -6,13 +6,11 @@ The rules of make_golden.py and make_golden_conv.py hold here too: a tensor is {
 "values": [...]}, row-major, maps of features in PyTorch's order (N, C, H, W).
 """
 
-import argparse
-from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from make_golden import SEED, write
+from make_golden import SEED, folder, write
 from make_golden_conv import flat, grid, leaf
 
 MAP, VECTOR = (2, 5, 2, 3), (2, 37)
@@ -156,10 +154,7 @@ RULES = [
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, default=Path(__file__).parent, help="folder to write into")
-    out = parser.parse_args().out
-    torch.set_num_threads(1)
+    out = folder(__doc__)
     rng = np.random.default_rng([SEED, *b"ops"])
     tolerance = {"atol": 3e-6, "rtol": 3e-6}
     values, maps = activations(rng) + normalizations(rng), channels(rng) + pooling(rng)
