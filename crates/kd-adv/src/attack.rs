@@ -57,6 +57,25 @@ pub trait Attack: Send + Sync {
     fn run(&self, victim: &Victim<'_>, examples: &Examples, stream: Stream) -> Result<Vec<f32>>;
 }
 
+/// Within the implementation of [`Attack`]: the ball that the fields `norm` and `eps` say.
+macro_rules! ball {
+    () => {
+        fn norm(&self) -> Norm {
+            self.norm
+        }
+
+        fn eps(&self) -> Option<f32> {
+            Some(self.eps)
+        }
+
+        fn set_eps(&mut self, eps: f32) -> bool {
+            self.eps = eps;
+            true
+        }
+    };
+}
+pub(crate) use ball;
+
 /// [`Error::Config`] for `field` unless it is at least 1.
 pub(crate) fn at_least_one(field: &str, value: usize) -> Result<()> {
     if value > 0 { Ok(()) } else { Err(Error::config(field, "must be at least 1")) }

@@ -7,7 +7,7 @@ use kd_core::ops::{Flatten, Linear, Relu};
 use kd_core::{Classifier, Graph, Mode, Net, Params, Result, Stream};
 use serde_json::Value;
 
-use crate::{Examples, Victim};
+use crate::{Attack, Examples, Victim};
 
 /// Shape of the images: few pixels, and more than one channel.
 pub(crate) const SHAPE: [usize; 3] = [2, 3, 4];
@@ -173,6 +173,22 @@ pub(crate) fn successes(
     let predictions = predictions(victim, adversarial);
     let success = |(i, class): (usize, &u32)| examples.succeeds(i, *class as usize);
     predictions.iter().enumerate().map(success).collect()
+}
+
+/// Checks that `attack` makes the same images of these rows of `examples` without the others; returns
+/// all its images.
+pub(crate) fn check_rows_alone(
+    attack: &dyn Attack,
+    victim: &Victim<'_>,
+    examples: &Examples,
+    rows: &[usize],
+) -> Vec<f32> {
+    let run = |examples: &Examples| attack.run(victim, examples, Stream::new(4)).unwrap();
+    let (all, few) = (run(examples), run(&examples.select(rows)));
+    for (&i, image) in rows.iter().zip(few.chunks_exact(victim.n_pixels())) {
+        assert_eq!(bits(image), bits(&all[i * image.len()..][..image.len()]));
+    }
+    all
 }
 
 /// The bits of `values`, for comparisons that must be exact.

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::standing::{Outcome, Standing};
 use super::{Apgd, Fab, Square};
-use crate::attack::{at_least_one, check_ball};
+use crate::attack::{at_least_one, ball, check_ball};
 use crate::{Attack, Examples, Norm, Victim};
 
 /// The standard ensemble without settings to tune: APGD on the cross entropy, targeted APGD on DLR,
@@ -76,18 +76,7 @@ impl Attack for AutoAttack {
         at_least_one("n_queries", self.n_queries)
     }
 
-    fn norm(&self) -> Norm {
-        self.norm
-    }
-
-    fn eps(&self) -> Option<f32> {
-        Some(self.eps)
-    }
-
-    fn set_eps(&mut self, eps: f32) -> bool {
-        self.eps = eps;
-        true
-    }
+    ball!();
 
     fn n_passes(&self, _n_pixels: usize) -> usize {
         28 * self.n_steps + self.n_queries.div_ceil(3)

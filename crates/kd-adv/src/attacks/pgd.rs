@@ -5,7 +5,7 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::iterate::{Ascent, part_of};
-use crate::attack::at_least_one;
+use crate::attack::{at_least_one, ball};
 use crate::{Attack, Examples, Norm, Objective, Victim};
 
 /// Steps along the gradient from a random point of the ball, projected back into it after each:
@@ -55,18 +55,7 @@ impl Attack for Pgd {
         self.ascent().check()
     }
 
-    fn norm(&self) -> Norm {
-        self.norm
-    }
-
-    fn eps(&self) -> Option<f32> {
-        Some(self.eps)
-    }
-
-    fn set_eps(&mut self, eps: f32) -> bool {
-        self.eps = eps;
-        true
-    }
+    ball!();
 
     fn step_size(&self) -> Option<f32> {
         Some(self.ascent().step_size)

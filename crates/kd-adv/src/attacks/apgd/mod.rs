@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use self::schedule::checkpoints;
 use self::search::Search;
 use super::standing::{Outcome, Round, Rounds};
-use crate::attack::{at_least_one, check_ball};
+use crate::attack::{at_least_one, ball, check_ball};
 use crate::{Attack, Examples, Norm, Objective, ObjectiveKind, Victim};
 
 /// Projected gradient ascent that chooses its own step size.
@@ -116,18 +116,7 @@ impl Attack for Apgd {
         self.objective.check()
     }
 
-    fn norm(&self) -> Norm {
-        self.norm
-    }
-
-    fn eps(&self) -> Option<f32> {
-        Some(self.eps)
-    }
-
-    fn set_eps(&mut self, eps: f32) -> bool {
-        self.eps = eps;
-        true
-    }
+    ball!();
 
     fn n_passes(&self, _n_pixels: usize) -> usize {
         self.n_steps * self.restarts * self.n_target_classes.max(1)
@@ -144,7 +133,7 @@ impl Attack for Apgd {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{Mlp, bits, examples, successes, targeted, victim};
+    use crate::testing::{Mlp, check_rows_alone, examples, successes, targeted, victim};
 
     fn run(apgd: &Apgd, victim: &Victim<'_>, examples: &Examples) -> Vec<f32> {
         apgd.check().unwrap();
@@ -209,15 +198,10 @@ mod tests {
         let dlr = Apgd { restarts: 2, n_steps: 12, ..Apgd::targeted(Norm::L2, 0.25) };
         let ce = Apgd { eps: 0.05, restarts: 2, n_steps: 12, ..Apgd::default() };
         for apgd in [dlr, ce] {
-            let all = run(&apgd, &victim, &examples);
-            let n = successes(&victim, &examples, &all).into_iter().filter(|s| *s).count();
-            assert!((5..55).contains(&n), "some stand and some do not: {n}");
-            for rows in [vec![59, 3, 17], vec![8]] {
-                let few = run(&apgd, &victim, &examples.select(&rows));
-                let same = rows.iter().zip(few.chunks_exact(victim.n_pixels()));
-                for (&i, image) in same {
-                    assert_eq!(bits(image), bits(&all[i * image.len()..][..image.len()]));
-                }
+            for rows in [&[59, 3, 17][..], &[8]] {
+                let all = check_rows_alone(&apgd, &victim, &examples, rows);
+                let n = successes(&victim, &examples, &all).into_iter().filter(|s| *s).count();
+                assert!((5..55).contains(&n), "some stand and some do not: {n}");
             }
         }
     }

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use self::proposal::Proposer;
 use super::standing::{Outcome, Standing};
-use crate::attack::{at_least_one, check_ball};
+use crate::attack::{at_least_one, ball, check_ball};
 use crate::{Attack, Examples, Norm, Objective, ObjectiveKind, Victim};
 
 /// Random search over squares of pixels at the border of the ball: it sees the logits, but no
@@ -125,18 +125,7 @@ impl Attack for Square {
         in_range("p_init", self.p_init, 0.0, 1.0)
     }
 
-    fn norm(&self) -> Norm {
-        self.norm
-    }
-
-    fn eps(&self) -> Option<f32> {
-        Some(self.eps)
-    }
-
-    fn set_eps(&mut self, eps: f32) -> bool {
-        self.eps = eps;
-        true
-    }
+    ball!();
 
     fn uses_gradients(&self) -> bool {
         false
@@ -180,7 +169,7 @@ mod tests {
     use kd_core::{Classifier, Mode, Params};
 
     use super::*;
-    use crate::testing::{Mlp, bits, examples, successes, targeted, victim};
+    use crate::testing::{Mlp, check_rows_alone, examples, successes, targeted, victim};
 
     fn run(square: &Square, victim: &Victim<'_>, examples: &Examples) -> Vec<f32> {
         square.check().unwrap();
@@ -289,12 +278,7 @@ mod tests {
         let examples = examples(&victim, 60, (0.2, 0.8));
         for norm in [Norm::Linf, Norm::L2] {
             let square = Square { norm, eps: 0.1, n_queries: 30, ..Square::default() };
-            let all = run(&square, &victim, &examples);
-            let rows = [59, 3, 17];
-            let few = run(&square, &victim, &examples.select(&rows));
-            for (&i, image) in rows.iter().zip(few.chunks_exact(victim.n_pixels())) {
-                assert_eq!(bits(image), bits(&all[i * image.len()..][..image.len()]));
-            }
+            check_rows_alone(&square, &victim, &examples, &[59, 3, 17]);
         }
     }
 
