@@ -8,6 +8,9 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressStyle};
 use kd_train::Counters;
 
+/// The most letters of a name beside a bar.
+const WIDEST: usize = 28;
+
 /// Shows how far a training is while it runs; dropped, it goes away.
 pub struct Progress {
     /// Counted up by the training loop.
@@ -23,8 +26,9 @@ impl Progress {
         let ended = Arc::new(AtomicBool::new(false));
         let (counted, end) = (counters.clone(), ended.clone());
         let draw = move || {
-            let bar = ProgressBar::new(total).with_position(done).with_prefix(name.clone());
+            let bar = ProgressBar::new(total).with_position(done).with_prefix(ending(&name));
             bar.set_style(style());
+            bar.set_message("starting");
             bar.reset_eta();
             let (started, mut printed) = (Instant::now(), Instant::now());
             while !end.load(Ordering::Relaxed) {
@@ -58,12 +62,20 @@ impl Drop for Progress {
 }
 
 fn style() -> ProgressStyle {
-    ProgressStyle::with_template("{prefix:24} {wide_bar} {percent:>3}%  {msg}  ETA {eta}")
+    ProgressStyle::with_template("{prefix} {wide_bar} {percent:>3} %, {msg}, {eta} to go")
         .unwrap_or_else(|_| ProgressStyle::default_bar())
 }
 
-/// Of a training, images a second and how much of the time the students waited; of an attack, steps
-/// a second.
+/// What leaves room for a bar in a narrow window: the end of a long name, which tells it from others.
+fn ending(name: &str) -> String {
+    match name.chars().count().checked_sub(WIDEST) {
+        None | Some(0) => name.into(),
+        Some(cut) => "\u{2026}".chars().chain(name.chars().skip(cut + 1)).collect(),
+    }
+}
+
+/// Of a training, images a second and how much of the time the students waited, if it is worth a
+/// word; of an attack, steps a second.
 fn speed(counters: &Counters, n_steps: u64, elapsed: Duration) -> String {
     let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed) as f64;
     let seconds = elapsed.as_secs_f64().max(1e-9);
@@ -71,7 +83,11 @@ fn speed(counters: &Counters, n_steps: u64, elapsed: Duration) -> String {
     if images > 0.0 {
         let waiting = 1e-4 * count(&counters.waiting_micros) / seconds;
         let digits = if images < 10.0 { 1 } else { 0 };
-        return format!("{images:.digits$} images/s, {waiting:.0} % waiting for data");
+        let idle = match waiting {
+            ..5.0 => String::new(),
+            _ => format!(", {waiting:.0} % waiting"),
+        };
+        return format!("{images:.digits$} images/s{idle}");
     }
     match steps {
         0.0 => "no step done yet".into(),
@@ -91,15 +107,23 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_long_name_keeps_its_end() {
+        assert_eq!(ending("student-t20, seed 1"), "student-t20, seed 1");
+        let name = "runs/teacher/checkpoints/resnet20-seed0/student";
+        assert_eq!(ending(name), "\u{2026}points/resnet20-seed0/student");
+    }
+
+    #[test]
     fn speed_and_remaining_time_are_those_since_the_start() {
         let counters = Counters::at_step(100);
         counters.images.store(6400, Ordering::Relaxed);
         counters.waiting_micros.store(1_600_000, Ordering::Relaxed);
         let elapsed = Duration::from_secs(20);
-        assert_eq!(speed(&counters, 100, elapsed), "320 images/s, 8 % waiting for data");
+        assert_eq!(speed(&counters, 100, elapsed), "320 images/s, 8 % waiting");
         assert_eq!(left((100, 200, 1000), elapsed), kd_report::duration(160.0));
         counters.images.store(5, Ordering::Relaxed);
-        assert_eq!(speed(&counters, 100, elapsed), "0.2 images/s, 8 % waiting for data");
+        counters.waiting_micros.store(0, Ordering::Relaxed);
+        assert_eq!(speed(&counters, 100, elapsed), "0.2 images/s");
         counters.images.store(0, Ordering::Relaxed);
         assert_eq!(speed(&counters, 100, elapsed), "5 steps/s");
         assert_eq!(speed(&counters, 5, elapsed), "4.0 s a step");
