@@ -2,37 +2,25 @@
 
 use std::process::ExitCode;
 
-use kd_data::Split;
-use kd_suite::{Evaluated, data};
+use kd_suite::Evaluated;
 
-use super::setting::{Compute, DataDir, NetworkArgs, SPLITS, TrainedArgs, words};
+use super::setting::{Compute, SubjectArgs};
 
 /// Arguments of `kd eval`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
-    network: NetworkArgs,
-    /// Data set, such as cifar10, folder:PATH (images of one size) or photos:PATH (of all sizes)
-    #[arg(long, default_value = "mnist")]
-    data: String,
-    /// Which part of it
-    #[arg(long, value_parser = words(SPLITS), default_value = "test")]
-    split: Split,
-    #[command(flatten)]
-    normalize: TrainedArgs,
+    subject: SubjectArgs,
     /// Print one JSON object
     #[arg(long)]
     json: bool,
-    #[command(flatten)]
-    data_dir: DataDir,
     #[command(flatten)]
     compute: Compute,
 }
 
 /// Evaluates and prints the figures.
 pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    let place = (args.split, &args.data_dir, args.compute.device()?);
-    let subject = args.network.on(data(&args.data)?, &args.normalize, place)?;
+    let subject = args.subject.on(args.compute.device()?)?;
     let evaluated = args.compute.threads.install(|| Ok(subject.evaluate()?))?;
     if args.json {
         println!("{}", serde_json::to_string(&evaluated)?);

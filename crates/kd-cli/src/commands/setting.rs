@@ -11,7 +11,7 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use kd_core::device::{self, Precision};
 use kd_core::ops::Normalize;
 use kd_core::{Error, Result};
-use kd_data::{DataSpec, Split};
+use kd_data::Split;
 use kd_models::weights::Naming;
 use kd_models::{ModelSpec, Names};
 use kd_suite::{NetworkFile, Subject};
@@ -112,7 +112,7 @@ impl DataDir {
 }
 
 /// The parts of a data set.
-pub(crate) const SPLITS: &[(&str, Split)] = &[("train", Split::Train), ("test", Split::Test)];
+const SPLITS: &[(&str, Split)] = &[("train", Split::Train), ("test", Split::Test)];
 
 /// Reads a word that stands for a value.
 pub(crate) fn words<T: Clone + Send + Sync + 'static>(
@@ -225,19 +225,6 @@ impl NetworkArgs {
         named.map(kd_suite::model).transpose()
     }
 
-    /// The network, to be judged by the images of a data set.
-    pub(crate) fn on(
-        &self,
-        data: DataSpec,
-        normalize: &TrainedArgs,
-        (split, data_dir, device): (Split, &DataDir, Device),
-    ) -> Result<Subject> {
-        let (path, naming) = (self.weights()?.into(), self.naming());
-        let network = NetworkFile { path, model: self.model()?, naming };
-        let (normalize, data_dir) = (normalize.given(), data_dir.path());
-        Ok(Subject { network, normalize, data, data_dir, split, device })
-    }
-
     /// Where in their file the weights are.
     pub(crate) fn naming(&self) -> Naming {
         self.naming.naming(Names::default())
@@ -249,6 +236,38 @@ impl NetworkArgs {
         let file = file.filter(|file| file.extension().is_some_and(|e| e == "onnx"));
         self.weights.as_deref().or(file).ok_or_else(|| {
             Error::config("weights", "only an ONNX file has them with it; give --weights PATH")
+        })
+    }
+}
+
+/// The network that a command judges, and the images that it is judged by.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct SubjectArgs {
+    #[command(flatten)]
+    network: NetworkArgs,
+    /// Data set, such as cifar10, folder:PATH (images of one size) or photos:PATH (of all sizes)
+    #[arg(long, default_value = "mnist")]
+    pub(crate) data: String,
+    /// Which part of it
+    #[arg(long, value_parser = words(SPLITS), default_value = "test")]
+    split: Split,
+    #[command(flatten)]
+    normalize: TrainedArgs,
+    #[command(flatten)]
+    data_dir: DataDir,
+}
+
+impl SubjectArgs {
+    /// Both, for `device`.
+    pub(crate) fn on(&self, device: Device) -> Result<Subject> {
+        let (path, model) = (self.network.weights()?.into(), self.network.model()?);
+        Ok(Subject {
+            network: NetworkFile { path, model, naming: self.network.naming() },
+            normalize: self.normalize.given(),
+            data: kd_suite::data(&self.data)?,
+            data_dir: self.data_dir.path(),
+            split: self.split,
+            device,
         })
     }
 }

@@ -7,26 +7,17 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use kd_core::Result;
-use kd_data::Split;
 use kd_models::weights::Naming;
-use kd_suite::{AttackTask, NetworkFile, data, model};
+use kd_suite::{AttackTask, NetworkFile, model};
 
-use super::setting::{Compute, DataDir, NetworkArgs, SPLITS, TrainedArgs, stop_flag, words};
+use super::setting::{Compute, SubjectArgs, stop_flag};
 use crate::exit;
 
 /// Arguments of `kd attack`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
-    network: NetworkArgs,
-    /// Data set, such as cifar10, or folder:PATH
-    #[arg(long, default_value = "mnist")]
-    data: String,
-    /// Which part of it
-    #[arg(long, value_parser = words(SPLITS), default_value = "test")]
-    split: Split,
-    #[command(flatten)]
-    normalize: TrainedArgs,
+    subject: SubjectArgs,
     /// The attack, such as pgd, cw or autoattack; `kd list` shows all with their settings
     #[arg(long, value_name = "NAME", required_unless_present = "audit")]
     attack: Option<String>,
@@ -67,8 +58,6 @@ pub(crate) struct Args {
     #[arg(long, default_value_t = 0, value_name = "S")]
     seed: u64,
     #[command(flatten)]
-    data_dir: DataDir,
-    #[command(flatten)]
     compute: Compute,
 }
 
@@ -96,10 +85,9 @@ fn task(args: &Args) -> Result<AttackTask> {
         Ok(NetworkFile { path: path.clone(), model, naming })
     };
     let attacks = settings::attacks(args)?;
-    let place = (args.split, &args.data_dir, args.compute.cpu()?);
     Ok(AttackTask {
-        subject: args.network.on(data(&args.data)?, &args.normalize, place)?,
-        data_name: args.data.clone(),
+        subject: args.subject.on(args.compute.cpu()?)?,
+        data_name: args.subject.data.clone(),
         transfer: args.transfer.as_ref().map(other).transpose()?,
         n: args.n,
         only_correct: args.only_correct,
