@@ -5,6 +5,7 @@
 
 use kd_core::{Error, Result};
 use plotters::coord::Shift;
+use plotters::coord::types::RangedCoordf64;
 use plotters::prelude::*;
 
 /// A color of the palette of Okabe and Ito, which color-blind readers can tell apart; `None` is
@@ -20,10 +21,24 @@ const PALETTE: [(u8, u8, u8); 6] =
     [(0, 114, 178), (213, 94, 0), (0, 158, 115), (204, 121, 167), (230, 159, 0), (86, 180, 233)];
 const FONT: (&str, u32) = ("sans-serif", 29);
 
-/// Size of a chart that stands beside two others.
-pub(crate) const SMALL: (u32, u32) = (760, 520);
-/// Size of a chart that stands beside one other.
-pub(crate) const LARGE: (u32, u32) = (1080, 640);
+/// How large a chart is.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Size {
+    /// Width and height of the drawing.
+    drawing: (u32, u32),
+    /// Least width on the page, in widths of a large letter (CSS `rem`).
+    pub(crate) on_page: u32,
+}
+
+impl Size {
+    /// Of `n` charts that fill rows of three, or of two where three would leave a row half empty.
+    pub(crate) fn of(n: usize) -> Self {
+        match n {
+            1 | 2 | 4 | 5 | 8 => Self { drawing: (1080, 640), on_page: 30 },
+            _ => Self { drawing: (760, 520), on_page: 19 },
+        }
+    }
+}
 
 /// Lines.
 pub(crate) struct Lines {
@@ -33,8 +48,6 @@ pub(crate) struct Lines {
     pub(crate) series: Vec<Series>,
     /// Radius of the marks at the points; 0 for none.
     pub(crate) mark: u32,
-    /// Width and height.
-    pub(crate) size: (u32, u32),
 }
 
 /// What a chart's lines run over.
@@ -90,12 +103,12 @@ fn rgb(hue: Hue) -> RGBColor {
     })
 }
 
-/// Draws `lines`.
+/// Draws `lines` in this size.
 ///
 /// # Errors
 /// [`Error::Io`] when plotters refuses.
-pub(crate) fn lines(lines: &Lines) -> Result<String> {
-    draw(lines.size, |area| {
+pub(crate) fn lines(lines: &Lines, size: Size) -> Result<String> {
+    draw(size.drawing, |area| {
         let ((left, right), (low, high)) = (lines.x.ends, lines.y);
         let mut chart = ChartBuilder::on(area)
             .margin(14)
@@ -103,20 +116,8 @@ pub(crate) fn lines(lines: &Lines) -> Result<String> {
             .x_label_area_size(74)
             .y_label_area_size(100)
             .build_cartesian_2d(left..right, low..high)?;
-        chart
-            .configure_mesh()
-            .disable_x_mesh()
-            .light_line_style(TRANSPARENT)
-            .bold_line_style(BLACK.mix(0.14))
-            .axis_style(BLACK.mix(0.5))
-            .label_style(FONT)
-            .axis_desc_style(FONT)
-            .x_labels(7)
-            .y_labels(6)
-            .x_desc(lines.x.name)
-            .x_label_formatter(&|x| (lines.x.label)(*x))
-            .y_label_formatter(&|y| tick(*y, high - low))
-            .draw()?;
+        let (x_label, y_label) = (|x: &f64| (lines.x.label)(*x), |y: &f64| tick(*y, high - low));
+        mesh(&mut chart, (lines.x.name, 7), (&x_label, &y_label))?;
         for series in &lines.series {
             let band = Polygon::new(band(series, lines.y), rgb(series.hue).mix(0.13));
             chart.draw_series(std::iter::once(band))?;
@@ -156,20 +157,8 @@ pub(crate) fn bars(bars: &Bars) -> Result<String> {
             .x_label_area_size(74)
             .y_label_area_size(90)
             .build_cartesian_2d(-0.5..n_classes as f64 - 0.5, 0.0..bars.y_max)?;
-        chart
-            .configure_mesh()
-            .disable_x_mesh()
-            .light_line_style(TRANSPARENT)
-            .bold_line_style(BLACK.mix(0.14))
-            .axis_style(BLACK.mix(0.5))
-            .label_style(FONT)
-            .axis_desc_style(FONT)
-            .x_labels(n_classes)
-            .y_labels(6)
-            .x_desc("class")
-            .x_label_formatter(&|x| format!("{x:.0}"))
-            .y_label_formatter(&|y| format!("{y:.0}"))
-            .draw()?;
+        let whole = |x: &f64| format!("{x:.0}");
+        mesh(&mut chart, ("class", n_classes), (&whole, &whole))?;
         let width = 0.8 / bars.series.len() as f64;
         for (i, (hue, heights)) in bars.series.iter().enumerate() {
             for (class, &height) in heights.iter().enumerate() {
@@ -191,10 +180,34 @@ pub(crate) fn bars(bars: &Bars) -> Result<String> {
 
 type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 
-fn draw(
-    size: (u32, u32),
-    content: impl Fn(&Area<'_>) -> std::result::Result<(), Box<dyn std::error::Error>>,
-) -> Result<String> {
+type Plane<'a, 'b> = ChartContext<'a, SVGBackend<'b>, Cartesian2d<RangedCoordf64, RangedCoordf64>>;
+type Label<'a> = &'a dyn Fn(&f64) -> String;
+type Drawn<T> = std::result::Result<T, Box<dyn std::error::Error>>;
+
+/// Axes with `n` labels along x and lines across.
+fn mesh(
+    chart: &mut Plane<'_, '_>,
+    (name, n): (&str, usize),
+    (x_label, y_label): (Label<'_>, Label<'_>),
+) -> Drawn<()> {
+    chart
+        .configure_mesh()
+        .disable_x_mesh()
+        .light_line_style(TRANSPARENT)
+        .bold_line_style(BLACK.mix(0.14))
+        .axis_style(BLACK.mix(0.5))
+        .label_style(FONT)
+        .axis_desc_style(FONT)
+        .x_labels(n)
+        .y_labels(6)
+        .x_desc(name)
+        .x_label_formatter(x_label)
+        .y_label_formatter(y_label)
+        .draw()?;
+    Ok(())
+}
+
+fn draw(size: (u32, u32), content: impl Fn(&Area<'_>) -> Drawn<()>) -> Result<String> {
     let mut svg = String::new();
     let area = SVGBackend::with_string(&mut svg, size).into_drawing_area();
     let drawn = content(&area).and_then(|()| Ok(area.present()?));
@@ -260,7 +273,7 @@ mod tests {
         let points = vec![(1.0, 97.0, 0.1), (2.0, 98.0, 0.1)];
         let series = vec![Series { hue: Some(0), points }];
         let (x, y) = (XAxis::epochs(2), (96.0, 98.5));
-        let svg = lines(&Lines { x, y, series, mark: 0, size: SMALL }).unwrap();
+        let svg = lines(&Lines { x, y, series, mark: 0 }, Size::of(3)).unwrap();
         assert!(svg.contains("viewBox=\"0 0 760 520\""));
         assert!(
             svg.starts_with("<svg ") && svg.contains("currentColor") && svg.contains("#0072B2")

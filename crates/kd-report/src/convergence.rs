@@ -2,8 +2,8 @@
 
 use kd_core::Result;
 
-use crate::chart::{self, Hue, Lines, Series, XAxis};
-use crate::document::{Block, Figure, Legend, Panel, Section};
+use crate::chart::{Hue, Lines, Series, XAxis};
+use crate::document::{Block, Figure, Legend, Plot, Section};
 use crate::format::percent;
 use crate::grids::{Axes, range};
 use crate::models::trainings;
@@ -61,16 +61,12 @@ fn on_labels(report: &Report, models: &[&ModelSummary]) -> Result<Figure> {
         true => model.id.training.clone(),
         false => model.id.to_string(),
     };
-    let mut panels = Vec::new();
-    panels.extend(accuracy(report, String::new(), &colored, models)?);
-    panels.push(objective(&colored)?);
-    panels.extend(rate(&colored)?);
-    Ok(Figure {
-        caption: "Without a teacher.".into(),
-        legend: colored.iter().map(|(m, hue)| Legend { label: name(m), hue: *hue }).collect(),
-        width: 19,
-        panels,
-    })
+    let legend = colored.iter().map(|(m, hue)| Legend { label: name(m), hue: *hue });
+    let mut plots = Vec::new();
+    plots.extend(accuracy(report, String::new(), &colored, models));
+    plots.push(objective(&colored));
+    plots.extend(rate(&colored));
+    Figure::of("Without soft targets.".into(), legend.collect(), plots)
 }
 
 /// The learning rate is left out where it is known from another figure.
@@ -89,26 +85,18 @@ fn by_temperature(report: &Report, all: &[&ModelSummary], known: bool) -> Result
         let here = |m: &&ModelSummary| m.cell().is_none_or(|(_, at)| at.total_cmp(t).is_eq());
         models.iter().copied().filter(here).map(|m| (m, hue(m))).collect()
     };
-    let mut panels = Vec::new();
-    for t in &ts {
-        panels.extend(accuracy(report, format!("T = {t}: "), &at(t), &models)?);
-    }
-    for t in &ts {
-        panels.push(relative(*t, &at(t))?);
-    }
+    let of_t = |t: &f64| accuracy(report, format!("T = {t}: "), &at(t), &models);
+    let mut plots: Vec<_> = ts.iter().filter_map(of_t).collect();
+    plots.extend(ts.iter().map(|t| relative(*t, &at(t))));
     if !known {
-        panels.extend(rate(&[(models[0], None)])?);
+        plots.extend(rate(&[(models[0], None)]));
     }
     let rate = if known { " The learning rate is one of those above." } else { "" };
     let labels = others.iter().map(|m| Legend { label: m.id.model.clone(), hue: hue(m) });
     let cells = alphas.iter().enumerate().map(|(i, a)| (format!("α = {a}"), Some(i)));
     let cells = cells.map(|(label, hue)| Legend { label, hue });
-    Ok(Figure {
-        caption: format!("{}, by temperature.{rate}{below}", models[0].id.training),
-        width: 19,
-        legend: labels.chain(cells).collect(),
-        panels,
-    })
+    let caption = format!("{}, by temperature.{rate}{below}", models[0].id.training);
+    Figure::of(caption, labels.chain(cells).collect(), plots)
 }
 
 /// Where a class is missing, models without a teacher cannot come near the others: their lines
@@ -129,23 +117,23 @@ fn accuracy(
     title: String,
     models: &[Drawn<'_>],
     all: &[&ModelSummary],
-) -> Result<Option<Panel>> {
+) -> Option<Plot> {
     let elsewhere = |m: &ModelSummary| report.curves.as_ref().is_some_and(|curves| curves.shows(m));
     if models.iter().all(|(m, _)| m.curve.len() < 2 || elsewhere(m)) {
-        return Ok(None);
+        return None;
     }
     let y = axis(&all.iter().map(|model| &*model.curve).collect::<Vec<_>>());
-    panel(format!("{title}test accuracy, percent"), models, y, |m| (m.curve.clone(), 100.0))
-        .map(Some)
+    let title = format!("{title}test accuracy, percent");
+    Some(plot(title, models, y, |m| (m.curve.clone(), 100.0)))
 }
 
-fn objective(models: &[Drawn<'_>]) -> Result<Panel> {
+fn objective(models: &[Drawn<'_>]) -> Plot {
     let y = whole(models.iter().flat_map(|(m, _)| &m.losses));
-    panel("training objective, nats".into(), models, y, |m| (m.losses.clone(), 1.0))
+    plot("training objective, nats".into(), models, y, |m| (m.losses.clone(), 1.0))
 }
 
 /// Each line above its own lowest point.
-fn relative(t: f64, models: &[Drawn<'_>]) -> Result<Panel> {
+fn relative(t: f64, models: &[Drawn<'_>]) -> Plot {
     let above: fn(&ModelSummary) -> Course = |model| {
         let (lowest, _) = range(model.losses.iter().map(|(_, loss)| loss.mean));
         let above = |loss: &Stat| Stat { mean: loss.mean - lowest, ..loss.clone() };
@@ -153,24 +141,25 @@ fn relative(t: f64, models: &[Drawn<'_>]) -> Result<Panel> {
     };
     let all: Vec<_> = models.iter().flat_map(|(model, _)| above(model)).collect();
     let title = format!("T = {t}: objective above its lowest, nats");
-    panel(title, models, whole(all.iter()), |model| (above(model), 1.0))
+    plot(title, models, whole(all.iter()), |model| (above(model), 1.0))
 }
 
 /// Nothing for a rate that never changes: the settings tell it.
-fn rate(models: &[Drawn<'_>]) -> Result<Option<Panel>> {
+fn rate(models: &[Drawn<'_>]) -> Option<Plot> {
     let (low, high) = range(models.iter().flat_map(|(m, _)| &m.rates).map(|(_, rate)| rate.mean));
     if low >= high {
-        return Ok(None);
+        return None;
     }
-    panel("learning rate".into(), models, (0.0, 1.05 * high), |m| (m.rates.clone(), 1.0)).map(Some)
+    let y = (0.0, 1.05 * high);
+    Some(plot("learning rate".into(), models, y, |m| (m.rates.clone(), 1.0)))
 }
 
-fn panel(
+fn plot(
     title: String,
     models: &[Drawn<'_>],
     y: (f64, f64),
     of: impl Fn(&ModelSummary) -> (Course, f64),
-) -> Result<Panel> {
+) -> Plot {
     let line = |(model, hue): &Drawn<'_>| {
         let (points, factor) = of(model);
         let point = |(epoch, stat): &(u64, Stat)| {
@@ -181,7 +170,7 @@ fn panel(
     let series: Vec<_> = models.iter().map(line).collect();
     let n_epochs = models.iter().filter_map(|(m, _)| m.losses.last()).map(|(e, _)| *e).max();
     let x = XAxis::epochs(n_epochs.unwrap_or(1));
-    Ok(Panel::new(title, chart::lines(&Lines { x, y, series, mark: 0, size: chart::SMALL })?))
+    Plot::new(title, Lines { x, y, series, mark: 0 })
 }
 
 /// In percent, bands included: from the lowest, of many epochs after a quarter, to the highest.

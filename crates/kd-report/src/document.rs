@@ -1,5 +1,8 @@
 //! What a report says, apart from how it looks: HTML and Markdown are two renderings of this.
 
+use kd_core::Result;
+
+use crate::chart::{self, Lines, Size};
 use crate::curves::OrderVerdict;
 use crate::stats::Verdict;
 
@@ -127,7 +130,7 @@ pub(crate) struct Picture {
     /// Path relative to the report.
     pub(crate) file: String,
     /// Its bytes, or why it is not shown.
-    pub(crate) png: Result<Vec<u8>, &'static str>,
+    pub(crate) png: std::result::Result<Vec<u8>, &'static str>,
     /// What stands beside each row of the picture.
     pub(crate) rows: Vec<String>,
     pub(crate) caption: String,
@@ -166,11 +169,34 @@ impl Shaded {
     }
 }
 
-impl Panel {
-    /// A chart whose title says what it shows.
-    pub(crate) fn new(title: impl Into<String>, svg: String) -> Self {
+/// A chart of lines before it is drawn.
+pub(crate) struct Plot {
+    pub(crate) title: String,
+    /// What it shows, for those who do not see it.
+    pub(crate) words: String,
+    pub(crate) lines: Lines,
+}
+
+impl Plot {
+    /// One whose title says what it shows.
+    pub(crate) fn new(title: impl Into<String>, lines: Lines) -> Self {
         let title = title.into();
-        Self { words: title.clone(), title, svg }
+        Self { words: title.clone(), title, lines }
+    }
+}
+
+impl Figure {
+    /// Draws the charts, as large as their number allows.
+    ///
+    /// # Errors
+    /// When a chart cannot be drawn.
+    pub(crate) fn of(caption: String, legend: Vec<Legend>, plots: Vec<Plot>) -> Result<Self> {
+        let size = Size::of(plots.len());
+        let panel = |Plot { title, words, lines }| {
+            Ok(Panel { title, words, svg: chart::lines(&lines, size)? })
+        };
+        let panels = plots.into_iter().map(panel).collect::<Result<_>>()?;
+        Ok(Self { caption, legend, width: size.on_page, panels })
     }
 }
 

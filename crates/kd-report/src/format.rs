@@ -84,7 +84,8 @@ pub(crate) fn setting(value: &Setting) -> String {
 
 /// Six digits: 0.1 as f32 is 0.10000000149.
 fn number(x: f64) -> String {
-    format!("{x:.5e}").parse::<f64>().unwrap_or(x).to_string()
+    let x = format!("{x:.5e}").parse::<f64>().unwrap_or(x);
+    if x != 0.0 && x.abs() < 1e-4 { format!("{x:e}") } else { x.to_string() }
 }
 
 /// Mean and spread of fractions, in percent.
@@ -120,6 +121,7 @@ mod tests {
     fn numbers_as_text() {
         assert_eq!([counted(1, "epoch"), counted(0, "seed")], ["1 epoch", "0 seeds"]);
         assert_eq!(percent(0.98075), "98.08");
+        assert_eq!([number(1e-8), number(f64::from(0.1_f32))], ["1e-8", "0.1"]);
         assert_eq!([signed(0.5, 2), signed(-0.5, 2)], ["+0.50", "\u{2212}0.50"]);
         assert_eq!([signed(-0.001, 2), signed(0.0, 0)], ["0.00", "0"]);
         assert_eq!(

@@ -89,8 +89,8 @@ fn text(report: &Report, models: &[&ModelSummary]) -> String {
     let paper = paper_value(report, baseline).map(percent);
     let paper = paper.map_or(String::new(), |paper| format!(", the paper's {paper}"));
     format!(
-        "{start}. Without a teacher: best epoch {}, last epoch {}{paper}. The number below a \
-         difference is its noise, two standard errors.",
+        "{start}. The baseline, without a teacher: best epoch {}, last epoch {}{paper}. The number \
+         below a difference is its noise, two standard errors.",
         percent_words(&baseline.best),
         percent_words(&baseline.last)
     )
@@ -118,7 +118,7 @@ fn gains(axes: &Axes, models: &[&ModelSummary]) -> Option<Grid> {
     let gain = |m: &ModelSummary| {
         m.gain.map(|Difference { value, noise }| (value, format!("± {}", percent(noise))))
     };
-    Some(differences("last epoch \u{2212} without a teacher, points", axes, models, gain))
+    Some(differences("last epoch \u{2212} baseline, points", axes, models, gain))
 }
 
 fn differences(

@@ -54,6 +54,15 @@ impl Spec {
     }
 }
 
+/// The name of an earlier training, or where the teacher is.
+fn teacher(value: &Setting) -> Cell {
+    let of = |key: &str| match value {
+        Setting::Group(group) => group.get(key),
+        _ => None,
+    };
+    of("training").map_or_else(|| Cell::Words(setting(value)), |name| Cell::Code(setting(name)))
+}
+
 fn row(training: &Training) -> Row {
     let plan = &training.plan;
     let joined = |parts: [Option<String>; 2]| {
@@ -62,7 +71,7 @@ fn row(training: &Training) -> Row {
     };
     Row::Cells(vec![
         Cell::Code(training.name.clone()),
-        training.teacher.as_ref().map_or(Cell::Empty, |teacher| Cell::Words(setting(teacher))),
+        training.teacher.as_ref().map_or(Cell::Empty, teacher),
         Cell::Words(setting(&training.model)),
         Cell::number(thousands(plan.n_epochs as usize)),
         Cell::number(thousands(plan.batch_size as usize)),

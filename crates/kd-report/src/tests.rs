@@ -165,7 +165,7 @@ fn models_that_answer_nothing_are_listed_with_their_accuracies() {
     for text in [&html, &markdown] {
         assert!(!text.to_lowercase().contains("paper"), "an own suite has no paper");
     }
-    assert!(html.contains("last epoch \u{2212} without a teacher, points"));
+    assert!(html.contains("last epoch \u{2212} baseline, points"));
     let table = results_table(&report);
     assert!(table.contains("| model | best epoch | last epoch | \u{2212} baseline |"), "{table}");
     assert!(table.contains("student30/alpha0.5-t5") && !table.contains("verdict"), "{table}");

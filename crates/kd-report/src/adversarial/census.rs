@@ -2,8 +2,8 @@
 
 use kd_core::Result;
 
-use crate::chart::{self, Lines, Series, XAxis, hue};
-use crate::document::{Block, Cell, Column, Figure, Legend, Panel, Row, Section, Table};
+use crate::chart::{Lines, Series, XAxis, hue};
+use crate::document::{Block, Cell, Column, Figure, Legend, Plot, Row, Section, Table};
 use crate::format::{number_cell, percent_cell};
 use crate::ordered::grouped;
 
@@ -67,23 +67,20 @@ fn figure(models: &[Counted<'_>]) -> Result<Option<Figure>> {
     }
     let lines = grouped(drawn, |(model, _)| model.id.training.clone());
     let ends = (low.floor(), high.ceil().max(low.floor() + 1.0));
-    let norms = panel(&lines, ends, |census| census.logit_norm.mean)?;
-    let zeros = panel(&lines, ends, |census| 100.0 * census.zero_gradients.mean())?;
+    let norms = plot(&lines, ends, |census| census.logit_norm.mean);
+    let zeros = plot(&lines, ends, |census| 100.0 * census.zero_gradients.mean());
     let label = |group: &Vec<Counted<'_>>| match group.len() {
         1 => group[0].0.name.clone(),
         _ => group[0].0.id.training.clone(),
     };
     let legend = lines.iter().enumerate();
     let legend = legend.map(|(i, group)| Legend { label: label(group), hue: hue(i) });
-    Ok(Some(Figure {
-        caption: "Against the temperature of the training (logarithmic), means over seeds.".into(),
-        legend: legend.collect(),
-        width: 19,
-        panels: vec![
-            Panel::new("mean L2 norm of the logits", norms),
-            Panel::new("zero gradients, percent of images", zeros),
-        ],
-    }))
+    let caption = "Against the temperature of the training (logarithmic), means over seeds.";
+    let plots = vec![
+        Plot::new("mean L2 norm of the logits", norms),
+        Plot::new("zero gradients, percent of images", zeros),
+    ];
+    Figure::of(caption.into(), legend.collect(), plots).map(Some)
 }
 
 /// Temperatures that a chart can show.
@@ -91,11 +88,7 @@ fn has_place(model: &AttackedModel) -> bool {
     (1e-6..=1e6).contains(&model.temperature)
 }
 
-fn panel(
-    lines: &[Vec<Counted<'_>>],
-    ends: (f64, f64),
-    value: fn(&CensusSummary) -> f64,
-) -> Result<String> {
+fn plot(lines: &[Vec<Counted<'_>>], ends: (f64, f64), value: fn(&CensusSummary) -> f64) -> Lines {
     let point = |(model, census): &Counted<'_>| {
         (model.temperature.log10(), value(census).clamp(0.0, 1e12), 0.0)
     };
@@ -111,7 +104,7 @@ fn panel(
         .collect();
     let highest = series.iter().flat_map(|s| &s.points).map(|p| p.1).fold(1.0, f64::max);
     let x = XAxis { name: "temperature", ends, label: decade };
-    chart::lines(&Lines { x, y: (0.0, 1.06 * highest), series, mark: 8, size: chart::SMALL })
+    Lines { x, y: (0.0, 1.06 * highest), series, mark: 8 }
 }
 
 /// `100` for 2; nothing between the decades.

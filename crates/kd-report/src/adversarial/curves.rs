@@ -3,8 +3,8 @@
 use kd_core::Result;
 use kd_core::record::Norm;
 
-use crate::chart::{self, Hue, Lines, Series, XAxis, hue};
-use crate::document::{Block, Figure, Legend, Panel, Section};
+use crate::chart::{Hue, Lines, Series, XAxis, hue};
+use crate::document::{Block, Figure, Legend, Plot, Section};
 use crate::ordered::grouped;
 
 use super::summary::{norm, radius};
@@ -57,17 +57,13 @@ fn figure(models: &[&AttackedModel]) -> Result<Figure> {
     let panels = grouped(all, |(_, curve)| (curve.attack, curve.norm));
     let legend = models.iter().enumerate();
     let legend = legend.map(|(i, model)| Legend { label: model.name.clone(), hue: hue(i) });
-    Ok(Figure {
-        caption: "Robust accuracy (percent) against the radius, in units of [0, 1] pixels; radius \
-                  0 is the clean accuracy. Bands are ± one standard deviation over seeds."
-            .into(),
-        legend: legend.collect(),
-        width: 19,
-        panels: panels.iter().map(|panel| self::panel(panel)).collect::<Result<_>>()?,
-    })
+    let caption = "Robust accuracy (percent) against the radius, in units of [0, 1] pixels; radius 0 \
+                   is the clean accuracy. Bands are ± one standard deviation over seeds.";
+    let plots = panels.iter().map(|curves| plot(curves)).collect();
+    Figure::of(caption.into(), legend.collect(), plots)
 }
 
-fn panel(curves: &[(Hue, Curve<'_>)]) -> Result<Panel> {
+fn plot(curves: &[(Hue, Curve<'_>)]) -> Plot {
     let last = |(_, curve): &(Hue, Curve<'_>)| curve.points.last().map_or(0.0, |point| point.0);
     let end = curves.iter().map(last).fold(1e-6, f64::max);
     let x = XAxis { name: "radius", ends: (0.0, end), label: radius };
@@ -75,8 +71,7 @@ fn panel(curves: &[(Hue, Curve<'_>)]) -> Result<Panel> {
         |(hue, curve): &(Hue, Curve<'_>)| Series { hue: *hue, points: curve.points.clone() };
     let series = curves.iter().map(series).collect();
     let title = format!("{}, {}", curves[0].1.attack, norm(curves[0].1.norm));
-    let lines = Lines { x, y: (0.0, 101.0), series, mark: 5, size: chart::SMALL };
-    Ok(Panel::new(title, chart::lines(&lines)?))
+    Plot::new(title, Lines { x, y: (0.0, 101.0), series, mark: 5 })
 }
 
 #[cfg(test)]

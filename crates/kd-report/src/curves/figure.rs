@@ -2,9 +2,9 @@
 
 use kd_core::Result;
 
-use crate::chart::{self, Lines, Series, XAxis, hue};
+use crate::chart::{Lines, Series, XAxis, hue};
 use crate::claims::{Claims, Measure};
-use crate::document::{Block, Figure, Legend, Panel};
+use crate::document::{Block, Figure, Legend, Plot};
 use crate::format::percent;
 use crate::ordered::grouped;
 use crate::report::{ModelSummary, Report};
@@ -41,14 +41,9 @@ fn figure(report: &Report, curves: &Curves, students: &[&StudentCurve]) -> Resul
     let alone =
         students.len() == 1 && summary(report, students[0]).is_some_and(ModelSummary::is_baseline);
     let title = |chart: usize| if alone { MEASURES[chart].1 } else { &curves.titles[chart] };
-    let panel = |chart: usize| panel(title(chart), students, chart);
     let shown: &[usize] = if curves.few_classes { &[0, 2] } else { &[0, 1, 2, 3] };
-    Ok(Figure {
-        caption: caption(students),
-        legend: legend.collect(),
-        width: 30,
-        panels: shown.iter().map(|chart| panel(*chart)).collect::<Result<_>>()?,
-    })
+    let plots = shown.iter().map(|&chart| plot(title(chart), students, chart)).collect();
+    Figure::of(caption(students), legend.collect(), plots)
 }
 
 /// `t10: α 0.5, T 10`; `baseline: no teacher`.
@@ -65,7 +60,7 @@ fn summary<'a>(report: &'a Report, student: &StudentCurve) -> Option<&'a ModelSu
     report.models.iter().find(same)
 }
 
-fn panel(title: &str, students: &[&StudentCurve], chart: usize) -> Result<Panel> {
+fn plot(title: &str, students: &[&StudentCurve], chart: usize) -> Plot {
     let lines: Vec<_> = students.iter().map(|student| drawn(student, chart)).collect();
     let end = |student: &&StudentCurve| {
         let last = student.points.last().map(|point| point.errors[chart].mean);
@@ -73,7 +68,7 @@ fn panel(title: &str, students: &[&StudentCurve], chart: usize) -> Result<Panel>
     };
     let ends: Vec<String> = students.iter().filter_map(end).collect();
     let most = students.iter().map(|student| student.points.len()).max().unwrap_or(0);
-    let svg = chart::lines(&Lines {
+    let lines = Lines {
         x: passes(&lines),
         y: axis(&lines),
         mark: if most <= N_MARKED { 6 } else { 0 },
@@ -82,11 +77,10 @@ fn panel(title: &str, students: &[&StudentCurve], chart: usize) -> Result<Panel>
             .enumerate()
             .map(|(i, points)| Series { hue: hue(i), points })
             .collect(),
-        size: chart::LARGE,
-    })?;
+    };
     let title = format!("{title}, percent");
     let words = format!("{title}, by epoch. At the end: {}.", ends.join(", "));
-    Ok(Panel { title, words, svg })
+    Plot { title, words, lines }
 }
 
 /// Epoch, mean and standard deviation, percent.
