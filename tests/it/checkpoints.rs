@@ -12,8 +12,7 @@ use kd_models::ModelSpec;
 use kd_models::weights::{save_network, save_safetensors};
 use serde_json::Value;
 
-use crate::mnist_files;
-use crate::program::{end, kd, refused, succeed};
+use crate::support::{end, kd, refused, succeed, write_mnist};
 
 /// The network of the golden files.
 const TINY: [&str; 6] = ["--model", "mlp-3", "--image-shape", "1,2,2", "--classes", "2"];
@@ -90,7 +89,7 @@ fn a_dry_run_shows_all_of_a_file_and_what_becomes_of_it() {
 
 /// A training for `mlp-20` on few digits; gives the folder of its checkpoint.
 fn train(at: &Path) -> PathBuf {
-    mnist_files::write(&at.join("data"), 100, 50);
+    write_mnist(&at.join("data"), 100, 50);
     succeed(kd(at).args(["train", "--model", "mlp-20", "--epochs", "1", "--out", "run"]));
     at.join("run/checkpoints/mlp-20-seed0/student")
 }
