@@ -56,7 +56,7 @@ pub fn open(path: &Path, hint: &str) -> Result<File> {
 /// Reads `path`, refusing more than `limit` bytes before anything is allocated.
 ///
 /// # Errors
-/// [`Error::Missing`] (with `hint`), [`Error::Io`], or [`Error::Parse`] when it is too large.
+/// As [`open`]; [`Error::Parse`] when it is too large.
 pub fn read_bounded(path: &Path, limit: u64, hint: &str) -> Result<Vec<u8>> {
     let file = open(path, hint)?;
     // Room for one byte more, or the end of the file would be found by doubling the memory.
@@ -68,6 +68,33 @@ pub fn read_bounded(path: &Path, limit: u64, hint: &str) -> Result<Vec<u8>> {
         return Err(Error::Parse { path: path.into(), offset: limit, reason });
     }
     Ok(bytes)
+}
+
+/// The text that `bytes`, the content of `path`, say: UTF-8, or UTF-16 with a byte order mark, as
+/// some editors and shells write it. The mark is left out.
+///
+/// # Errors
+/// [`Error::Parse`] for what is neither.
+pub fn text(path: &Path, bytes: Vec<u8>) -> Result<String> {
+    let fault = |offset: usize, reason: &str| {
+        let reason = format!("{reason}; save the file as UTF-8");
+        Error::Parse { path: path.into(), offset: offset as u64, reason }
+    };
+    let wide: Option<fn([u8; 2]) -> u16> = match bytes.as_slice() {
+        [0xff, 0xfe, ..] => Some(u16::from_le_bytes),
+        [0xfe, 0xff, ..] => Some(u16::from_be_bytes),
+        _ => None,
+    };
+    if let Some(unit) = wide {
+        let units: Vec<u16> = bytes[2..].as_chunks().0.iter().map(|&pair| unit(pair)).collect();
+        return String::from_utf16(&units).map_err(|_| fault(2, "is not the UTF-16 it begins as"));
+    }
+    let text = String::from_utf8(bytes);
+    let mut text = text.map_err(|e| fault(e.utf8_error().valid_up_to(), "is not UTF-8"))?;
+    if text.starts_with('\u{feff}') {
+        text.drain(..'\u{feff}'.len_utf8());
+    }
+    Ok(text)
 }
 
 /// Syncs a folder, so that a rename in it survives a power cut.
@@ -194,14 +221,29 @@ mod tests {
         let pipe = folder.path().join("pipe");
         let made = std::process::Command::new("mkfifo").arg(&pipe).status().unwrap();
         assert!(made.success());
+        let link = folder.path().join("link");
+        std::os::unix::fs::symlink(&pipe, &link).unwrap();
         for (path, words) in [
             (pipe.as_path(), "not a file but a pipe or device; give a file"),
+            (&link, "not a file but a pipe or device; give a file"),
             (Path::new("/dev/zero"), "not a file but a pipe or device; give a file"),
             (folder.path(), "not a file but a folder; give a file"),
         ] {
             let error = read_bounded(path, 5, "give a file").unwrap_err();
             assert!(error.to_string().contains(words), "{error}");
         }
+    }
+
+    #[test]
+    fn a_byte_order_mark_is_no_text() {
+        let read = |bytes: &[u8]| text(Path::new("a"), bytes.to_vec());
+        assert_eq!(read(b"a\r\nb").unwrap(), "a\r\nb");
+        assert_eq!(read(b"\xef\xbb\xbfa\xc3\xa9").unwrap(), "a\u{e9}");
+        assert_eq!(read(b"\xff\xfea\0\xe9\0").unwrap(), "a\u{e9}");
+        assert_eq!(read(b"\xfe\xff\0a").unwrap(), "a");
+        assert_eq!(read(b"").unwrap(), "");
+        assert!(matches!(read(b"ab\xff"), Err(Error::Parse { offset: 2, .. })));
+        assert!(matches!(read(b"\xff\xfe\x00\xd8"), Err(Error::Parse { offset: 2, .. })));
     }
 
     #[test]

@@ -6,12 +6,11 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
-use std::fs::File;
 use std::io::{self, BufReader, Read};
 use std::path::{Component, Path};
 
 use flate2::bufread::MultiGzDecoder;
-use kd_core::{Error, Result};
+use kd_core::{Error, Result, fsx};
 use tar::EntryType;
 
 /// Which files of an archive are wanted, and how large it may be.
@@ -34,7 +33,7 @@ pub(crate) struct Wanted<'n> {
 /// [`Error::Io`]; [`Error::Parse`] when the archive is damaged, larger than it may be, lacks a
 /// wanted file, or has an entry that such an archive does not have.
 pub(crate) fn read(path: &Path, wanted: &Wanted<'_>) -> Result<BTreeMap<&'static str, Vec<u8>>> {
-    let file = File::open(path).map_err(Error::io(path, "open"))?;
+    let file = fsx::open(path, "it was there a moment ago")?;
     decode(path, BufReader::with_capacity(1 << 16, file), wanted)
 }
 

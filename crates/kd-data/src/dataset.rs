@@ -79,6 +79,15 @@ pub trait Dataset {
         self.load(dir).map(Parts::from)
     }
 
+    /// All images, of a data set that has no parts of its own, photographs still in their files;
+    /// nothing where it has parts.
+    ///
+    /// # Errors
+    /// As [`Dataset::load`].
+    fn whole(&self, _dir: Option<&Path>) -> Result<Option<Part>> {
+        Ok(None)
+    }
+
     /// One part, photographs still in their files.
     ///
     /// # Errors

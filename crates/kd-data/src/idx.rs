@@ -5,7 +5,6 @@
 //! its byte. Whether a file is gzip is told by its first bytes, because browsers unpack `.gz`
 //! files and keep the name.
 
-use std::fs::File;
 use std::io::{BufRead, BufReader, ErrorKind, Read};
 use std::path::Path;
 
@@ -54,12 +53,7 @@ impl Idx {
     /// # Errors
     /// [`Error::Missing`], [`Error::Io`], or as [`Idx::decode`].
     pub fn read(path: &Path, n_dims: usize) -> Result<Self> {
-        let file = File::open(path).map_err(|source| match source.kind() {
-            ErrorKind::NotFound => {
-                Error::Missing { path: path.into(), hint: "put the IDX file there".into() }
-            }
-            _ => Error::Io { path: path.into(), action: "open", source },
-        })?;
+        let file = fsx::open(path, "put the IDX file there")?;
         Self::decode(path, BufReader::with_capacity(1 << 16, file), n_dims)
     }
 

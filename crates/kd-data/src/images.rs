@@ -15,6 +15,7 @@ pub struct Images {
     n_classes: usize,
     class_names: Vec<String>,
     files: Vec<DataFile>,
+    remarks: Vec<String>,
 }
 
 impl Images {
@@ -41,8 +42,8 @@ impl Images {
             let reason = format!("label {} of image {i} is not below {n_classes}", labels[i]);
             return Err(Error::config("labels", reason));
         }
-        let (class_names, files) = (Vec::new(), Vec::new());
-        Ok(Self { pixels, labels, shape, n_classes, class_names, files })
+        let (class_names, files, remarks) = (Vec::new(), Vec::new(), Vec::new());
+        Ok(Self { pixels, labels, shape, n_classes, class_names, files, remarks })
     }
 
     /// Records the files that these images came from.
@@ -55,6 +56,12 @@ impl Images {
     #[must_use]
     pub fn with_class_names<S: Into<String>>(self, names: impl IntoIterator<Item = S>) -> Self {
         Self { class_names: names.into_iter().map(S::into).collect(), ..self }
+    }
+
+    /// Records what a user should know of them, a line each.
+    #[must_use]
+    pub fn with_remarks(self, remarks: Vec<String>) -> Self {
+        Self { remarks, ..self }
     }
 
     /// Number of images, N; never zero.
@@ -93,6 +100,11 @@ impl Images {
         &self.files
     }
 
+    /// What a user should know of them, a line each, such as that files were passed over.
+    pub fn remarks(&self) -> &[String] {
+        &self.remarks
+    }
+
     /// The pixels of image `i`, `(C, H, W)` row-major.
     ///
     /// # Panics
@@ -111,9 +123,15 @@ impl Images {
         let mut pixels = Vec::with_capacity(indices.len() * self.image_size());
         indices.iter().for_each(|&i| pixels.extend_from_slice(self.image(i as usize)));
         let labels = indices.iter().map(|&i| self.labels[i as usize]).collect();
-        let Self { shape, n_classes, class_names, files, .. } = self;
-        let (class_names, files) = (class_names.clone(), files.clone());
-        Self { pixels, labels, shape: *shape, n_classes: *n_classes, class_names, files }
+        Self {
+            pixels,
+            labels,
+            shape: self.shape,
+            n_classes: self.n_classes,
+            class_names: self.class_names.clone(),
+            files: self.files.clone(),
+            remarks: self.remarks.clone(),
+        }
     }
 }
 

@@ -80,6 +80,14 @@ impl Part {
         }
     }
 
+    /// What a user should know of the images, a line each, such as that files were passed over.
+    pub fn remarks(&self) -> &[String] {
+        match self {
+            Self::Images(images) => images.remarks(),
+            Self::Photos(photos) => photos.remarks(),
+        }
+    }
+
     /// Names of the photographs that were skipped or repaired so far, with the reasons.
     pub fn bad_images(&self) -> Vec<(String, String)> {
         match self {
@@ -166,6 +174,33 @@ impl Part {
         Ok((self.select(&sorted(kept)), self.select(&sorted(held_out))))
     }
 
+    /// Splits off a share of each class, at random: `(the others, the share)`, both in the order of
+    /// this set. Of each class at least one image is in either, but of a class of one image.
+    ///
+    /// # Errors
+    /// [`Error::Config`] unless `0 < fraction < 1` and both get an image.
+    pub fn split_classes(&self, fraction: f64, stream: Stream) -> Result<(Self, Self)> {
+        if !(fraction > 0.0 && fraction < 1.0) {
+            let reason = format!("{fraction} is no share: above 0 and below 1");
+            return Err(Error::config("holdout", reason));
+        }
+        let mut rows = vec![Vec::new(); self.n_classes()];
+        self.labels().iter().zip(0..).for_each(|(&label, i)| rows[label as usize].push(i));
+        let (mut kept, mut split_off) = (Vec::new(), Vec::new());
+        for (rows, label) in rows.iter().zip(0..) {
+            let n = share(rows.len(), fraction);
+            let order = stream.number(label).permutation(rows.len() as u32);
+            let mut rows = order.iter().map(|&i| rows[i as usize]);
+            split_off.extend(rows.by_ref().take(n));
+            kept.extend(rows);
+        }
+        if kept.is_empty() || split_off.is_empty() {
+            let reason = format!("no class has two images, of which {fraction} could be split off");
+            return Err(Error::config("holdout", reason));
+        }
+        Ok((self.select(&sorted(&kept)), self.select(&sorted(&split_off))))
+    }
+
     /// `n` random images in the order of this set; smaller subsets of one stream lie in larger.
     ///
     /// # Errors
@@ -188,6 +223,12 @@ impl Part {
             Self::Photos(photos) => photos.select(rows).into(),
         }
     }
+}
+
+/// How many of `n` images of a class are `fraction` of them, leaving one on each side.
+pub(crate) fn share(n: usize, fraction: f64) -> usize {
+    let share = (n as f64 * fraction).round() as usize;
+    if n < 2 { 0 } else { share.clamp(1, n - 1) }
 }
 
 fn sorted(indices: &[u32]) -> Vec<u32> {

@@ -6,6 +6,8 @@ use kd_core::ops::Normalize;
 use kd_core::{Error, Result};
 use serde::{Deserialize, Serialize};
 
+use crate::folder::TWO_PARTS;
+use crate::listing::Places;
 use crate::{Dataset, Images, OnBadImage, Part, Parts, Photos, Split, Splits};
 
 /// Classes, training and validation images of ILSVRC2012.
@@ -27,6 +29,9 @@ pub struct PhotoFolder {
     pub resize: usize,
     /// Side of the image that a network sees.
     pub crop: usize,
+    /// 3 for RGB, 1 for gray as Pillow's `convert("L")` makes it.
+    #[serde(skip_serializing_if = "is_rgb")]
+    pub channels: usize,
     /// What becomes of a photograph that cannot be decoded, or whose checksum is wrong.
     pub on_bad_image: OnBadImage,
     /// Mean of each channel, for pixels in `[0, 1]`; the default is ImageNet's.
@@ -41,6 +46,7 @@ impl Default for PhotoFolder {
             path: "imagenet".into(),
             resize: 256,
             crop: 224,
+            channels: 3,
             on_bad_image: OnBadImage::default(),
             mean: [0.485, 0.456, 0.406],
             std: [0.229, 0.224, 0.225],
@@ -60,12 +66,11 @@ impl Dataset for PhotoFolder {
 
     fn parts(&self, dir: Option<&Path>) -> Result<Parts> {
         let root = self.root(dir)?;
-        let train = self.open(&place(&root, Split::Train)?)?;
-        let test = self.open(&place(&root, Split::Test)?)?;
-        if train.classes() != test.classes() {
-            let reason = "its training and validation images are not of the same classes".into();
-            return Err(Error::Parse { path: root, offset: 0, reason });
-        }
+        let Places { train: Some(train), test: Some(test) } = parts(&root) else {
+            return Err(Error::Missing { path: root, hint: TWO_PARTS.into() });
+        };
+        let (train, test) = (self.open(&train)?, self.open(&test)?);
+        let test = test.with_classes(train.classes())?;
         // Names and numbers only: to hash 148 GB takes longer than most trainings.
         let official = [train.n_classes(), train.len(), test.len()] == ILSVRC2012;
         Ok(Parts { train: train.into(), test: test.into(), official })
@@ -73,9 +78,25 @@ impl Dataset for PhotoFolder {
 
     fn part(&self, dir: Option<&Path>, split: Split) -> Result<Part> {
         let root = self.root(dir)?;
-        let alone = [Split::Train, Split::Test].iter().all(|&split| place(&root, split).is_err());
-        let folder = if alone { root } else { place(&root, split)? };
+        let parts = parts(&root);
+        let folder = match split {
+            _ if parts.are_none() => Some(root.clone()),
+            Split::Train => parts.train,
+            Split::Test => parts.test,
+        };
+        let folder = folder.ok_or_else(|| Error::Missing {
+            path: root.join(if split == Split::Train { "train" } else { "val" }),
+            hint: "this part is not there; `--split` chooses the other".into(),
+        })?;
         self.open(&folder).map(Part::from)
+    }
+
+    fn whole(&self, dir: Option<&Path>) -> Result<Option<Part>> {
+        let root = self.root(dir)?;
+        match parts(&root).are_none() {
+            true => self.open(&root).map(|photos| Some(photos.into())),
+            false => Ok(None),
+        }
     }
 
     fn normalize(&self) -> Normalize {
@@ -100,21 +121,16 @@ impl PhotoFolder {
 
     fn open(&self, folder: &Path) -> Result<Photos> {
         let photos = Photos::open(folder)?.with_policy(self.on_bad_image);
-        photos.with_size(self.resize, self.crop)
+        photos.with_channels(self.channels)?.with_size(self.resize, self.crop)
     }
 }
 
-/// The folder of a part.
-fn place(root: &Path, split: Split) -> Result<PathBuf> {
-    let names: &[&str] = match split {
-        Split::Train => &["train"],
-        Split::Test => &["val", "test"],
-    };
-    let found = names.iter().map(|name| root.join(name)).find(|path| path.is_dir());
-    found.ok_or_else(|| Error::Missing {
-        path: root.join(names[0]),
-        hint: "it should hold one folder a class; `kd data imagenet` makes them".into(),
-    })
+fn parts(root: &Path) -> Places {
+    Places::val_first(root, Photos::is_pack)
+}
+
+fn is_rgb(channels: &usize) -> bool {
+    *channels == 3
 }
 
 /// All photographs of a part as evaluation sees them.

@@ -31,6 +31,10 @@ pub(super) fn size(decoder: &Decoder<'_>) -> [usize; 2] {
     [decoder.header().height.into(), decoder.header().width.into()]
 }
 
+pub(super) fn is_gray(decoder: &Decoder<'_>) -> bool {
+    decoder.jpeg_color_space() == ColorSpace::Grayscale
+}
+
 pub(super) fn rgb(decoder: &Decoder<'_>, bytes: &[u8]) -> Result<Vec<u8>, Fault> {
     check_end(bytes)?;
     let image = decoder.decode_image().map_err(damaged)?;
@@ -61,7 +65,34 @@ pub(super) fn lenient(bytes: &[u8]) -> Result<Rgb, Fault> {
 fn check_end(bytes: &[u8]) -> Result<(), Fault> {
     let last =
         bytes.windows(2).rev().find(|&marker| marker == END_OF_IMAGE || marker == START_OF_SCAN);
-    if last == Some(&END_OF_IMAGE) { Ok(()) } else { Err("is cut off".into()) }
+    // Cameras write more behind the end, in which anything may stand.
+    match last == Some(&END_OF_IMAGE) || has_end(bytes) {
+        true => Ok(()),
+        false => Err("is cut off".into()),
+    }
+}
+
+/// Whether the end is there, segment by segment: each has a marker and a length, but for scans, in
+/// whose data the byte 0xff stands before 0 or the number of a restart.
+fn has_end(bytes: &[u8]) -> bool {
+    let mut rest = bytes.get(2..).unwrap_or_default();
+    while let [0xff, marker, after @ ..] = rest {
+        rest = match marker {
+            0xd9 => return true,
+            // A filling byte.
+            0xff => &rest[1..],
+            0x01 | 0xd0..=0xd8 => after,
+            _ => {
+                let length = after.first_chunk().map_or(0, |&length| u16::from_be_bytes(length));
+                after.get(usize::from(length.max(2))..).unwrap_or_default()
+            }
+        };
+        if *marker == START_OF_SCAN[1] {
+            let is_marker = |pair: &[u8]| pair[0] == 0xff && !matches!(pair[1], 0 | 0xd0..=0xd7);
+            rest = rest.windows(2).position(is_marker).map_or(&[], |at| &rest[at..]);
+        }
+    }
+    false
 }
 
 /// Inks as Photoshop writes them, 255 for none, to RGB as Pillow does.

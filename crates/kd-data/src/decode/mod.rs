@@ -15,6 +15,7 @@
 
 mod gif;
 mod jpeg;
+mod other;
 mod raster;
 mod whole;
 
@@ -61,6 +62,14 @@ impl Rgb {
             true => Ok(Self { size, pixels }),
             false => Err("its content is not of the size in its header".into()),
         }
+    }
+
+    /// Makes red, green and blue the luminance that Pillow's `convert("L")` gives; gray pixels stay.
+    pub(crate) fn into_gray(mut self) -> Self {
+        for pixel in self.pixels.as_chunks_mut::<3>().0 {
+            *pixel = [luminance(*pixel); 3];
+        }
+        self
     }
 
     /// The pixels of `region`, which lies within.
@@ -111,6 +120,14 @@ impl<'a> Picture<'a> {
         self.size
     }
 
+    /// Whether the file holds gray alone, by its header.
+    pub(crate) fn is_gray(&self) -> bool {
+        match &self.format {
+            Format::Jpeg(decoder) => jpeg::is_gray(decoder),
+            Format::Other(format) => raster::is_gray(self.bytes, *format).unwrap_or(false),
+        }
+    }
+
     /// Decodes to RGB; an alpha channel is dropped.
     ///
     /// # Errors
@@ -122,6 +139,12 @@ impl<'a> Picture<'a> {
         };
         Rgb::new(self.size, pixels)
     }
+}
+
+/// `0.299 R + 0.587 G + 0.114 B` in 16 bits.
+pub(crate) fn luminance([red, green, blue]: [u8; 3]) -> u8 {
+    let sum = 19_595 * u32::from(red) + 38_470 * u32::from(green) + 7471 * u32::from(blue);
+    ((sum + 0x8000) >> 16) as u8
 }
 
 /// What can be decoded of a damaged file; the rest is black.
@@ -143,7 +166,7 @@ fn format(bytes: &[u8]) -> Result<ImageFormat, Fault> {
     use ImageFormat::{Bmp, Gif, Jpeg, Png, Pnm, Tiff, WebP};
     match image::guess_format(bytes) {
         Ok(format @ (Bmp | Gif | Jpeg | Png | Pnm | Tiff | WebP)) => Ok(format),
-        _ => Err("is no JPEG, PNG, BMP, GIF, PPM, TIFF or WebP file".into()),
+        _ => Err(other::what(bytes)),
     }
 }
 

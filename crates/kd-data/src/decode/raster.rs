@@ -23,6 +23,12 @@ pub(super) fn size(bytes: &[u8], format: ImageFormat) -> Result<[usize; 2], Faul
     Ok(open(bytes, format)?.size())
 }
 
+/// Whether the samples are gray, with alpha or without.
+pub(super) fn is_gray(bytes: &[u8], format: ImageFormat) -> Result<bool, Fault> {
+    let color = open(bytes, format)?.decoder.color_type();
+    Ok(matches!(color, ColorType::L8 | ColorType::La8 | ColorType::L16 | ColorType::La16))
+}
+
 /// H x W x 3 bytes.
 pub(super) fn rgb(bytes: &[u8], format: ImageFormat) -> Result<Vec<u8>, Fault> {
     whole::check(bytes, format)?;

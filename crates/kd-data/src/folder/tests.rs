@@ -51,8 +51,15 @@ fn parts_have_folders_of_their_own() {
     let relative = Folder { path: name.into(), ..Folder::default() };
     let part = |split| relative.load_split(dir.path().parent(), split).unwrap();
     assert_eq!((part(Split::Train).len(), part(Split::Test).len()), (2, 1));
+    put(dir.path(), "test/c/0.png", &picture(4));
     let error = relative.load(dir.path().parent()).unwrap_err().to_string();
-    assert!(error.contains("its classes are not those of"), "{error}");
+    assert!(error.contains("class `c` is none of the training images' classes"), "{error}");
+    fs::remove_dir_all(dir.path().join("test/c")).unwrap();
+    // Without images of one class the labels stay.
+    fs::rename(dir.path().join("test/a"), dir.path().join("test/b")).unwrap();
+    assert_eq!(part(Split::Test).labels(), [1]);
+    assert_eq!(relative.load(dir.path().parent()).unwrap().test.labels(), [1]);
+    fs::rename(dir.path().join("test/b"), dir.path().join("test/a")).unwrap();
     put(dir.path(), "test/b/0.png", &picture(4));
     let splits = folder(dir.path()).load(None).unwrap();
     assert_eq!((splits.train.len(), splits.test.image(1)[0], splits.official), (2, 4, false));
@@ -105,12 +112,10 @@ fn all_formats_are_read_whatever_the_case_of_their_names() {
 #[test]
 fn what_is_no_image_is_named() {
     for (name, content, reason) in [
-        ("a/1.jpg", &b"<html>"[..], "is no JPEG, PNG, BMP, GIF, PPM, TIFF or WebP file"),
-        ("a/1.png", &[], "is no JPEG, PNG, BMP, GIF, PPM, TIFF or WebP file"),
+        ("a/1.jpg", &b"text"[..], "is no JPEG, PNG, BMP, GIF, PPM, TIFF or WebP file"),
+        ("a/1.jpeg", b"<html>", "is a web page, not the picture"),
+        ("a/1.png", &[], "is empty"),
         ("a/1.gif", b"GIF89a", "is damaged"),
-        ("a/1.txt", b"text", "is no .jpg, .jpeg, .png, "),
-        ("a/b/1.png", &picture(0), ".webp, .gif file"),
-        ("1.png", &picture(0), "is no folder"),
     ] {
         let dir = tempfile::tempdir().unwrap();
         put(dir.path(), "a/0.png", &picture(0));
@@ -121,7 +126,42 @@ fn what_is_no_image_is_named() {
     let dir = tempfile::tempdir().unwrap();
     assert!(fault(dir.path()).contains("has no class folders"));
     fs::create_dir(dir.path().join("empty")).unwrap();
-    assert!(fault(dir.path()).contains("has no images"));
+    assert!(fault(dir.path()).contains("has no pictures in its class folders"));
+}
+
+#[test]
+fn gray_pictures_have_one_channel_unless_another_number_is_chosen() {
+    let dir = tempfile::tempdir().unwrap();
+    let gray = |bytes: [u8; 2]| png([1, 2], ExtendedColorType::L8, &bytes);
+    put(dir.path(), "a/0.png", &gray([7, 9]));
+    put(dir.path(), "b/0.png", &gray([5, 255]));
+    let load = |channels| {
+        let folder = Folder { channels, ..folder(dir.path()) };
+        folder.load_split(None, Split::Test)
+    };
+    let images = load(None).unwrap();
+    assert_eq!((images.shape(), images.pixels()), ([1, 1, 2], &[7, 9, 5, 255][..]));
+    let images = load(Some(3)).unwrap();
+    assert_eq!((images.shape(), images.image(0)), ([3, 1, 2], &[7, 9, 7, 9, 7, 9][..]));
+    assert!(load(Some(2)).unwrap_err().to_string().contains("2 is neither 1 nor 3"));
+    // Pillow: Image.new("RGB", (2, 1)), pixels (255, 0, 0) and (10, 200, 30), .convert("L").
+    put(dir.path(), "b/0.png", &png([1, 2], ExtendedColorType::Rgb8, &[255, 0, 0, 10, 200, 30]));
+    assert_eq!(load(None).unwrap().shape(), [3, 1, 2]);
+    assert_eq!(load(Some(1)).unwrap().image(1), [76, 124]);
+}
+
+#[test]
+fn one_folder_of_classes_is_the_whole_set() {
+    let dir = tempfile::tempdir().unwrap();
+    for name in ["a/0.png", "a/1.png", "b/0.png"] {
+        put(dir.path(), name, &picture(3));
+    }
+    let whole = folder(dir.path()).whole(None).unwrap().unwrap();
+    assert_eq!((whole.labels(), whole.class_names()), (&[0, 0, 1][..], &["a", "b"].map(String::from)[..]));
+    let error = folder(dir.path()).load(None).unwrap_err().to_string();
+    assert!(error.contains("`--holdout 0.2`") && error.contains("`kd data split`"), "{error}");
+    put(dir.path(), "train/a/0.png", &picture(3));
+    assert!(folder(dir.path()).whole(None).unwrap().is_none());
 }
 
 #[test]

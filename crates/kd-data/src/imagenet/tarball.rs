@@ -11,7 +11,7 @@ use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-use kd_core::{Error, Result};
+use kd_core::{Error, Result, fsx};
 
 use super::head;
 use crate::archive::{self, AGAIN, is_description};
@@ -46,7 +46,7 @@ impl<K: Ord> Tarball<K> {
     /// # Errors
     /// [`Error::Io`]; [`Error::Parse`] when it is damaged, cut off or no archive.
     pub(super) fn open(path: &Path, key: impl Fn(&str) -> Option<K>) -> Result<Self> {
-        let file = File::open(path).map_err(Error::io(path, "open"))?;
+        let file = fsx::open(path, "it was there a moment ago")?;
         let size = file.metadata().map_err(Error::io(path, "read"))?.len();
         let (members, findings) = (BTreeMap::new(), Vec::new());
         let mut tarball = Self { path: path.into(), file, size, members, findings };

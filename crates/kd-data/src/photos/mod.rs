@@ -53,28 +53,35 @@ pub struct Photos {
     labels: Arc<[u32]>,
     resize: usize,
     crop: usize,
+    n_channels: usize,
     on_bad_image: OnBadImage,
     bad_images: BadImages,
+    /// Names of the classes, where they are more than the source's.
+    classes: Option<Arc<[String]>>,
+    remarks: Arc<[String]>,
 }
 
 impl Photos {
     /// The photographs `PATH/CLASS/*.JPEG`, or of another format of torchvision's `ImageFolder`,
     /// classes and files in the order of their names as there. Lists them; decodes nothing.
     ///
-    /// Strict where torchvision is not: in a class folder are images only, and only in it, and
-    /// names are UTF-8. Names that begin with a dot are passed over. Where `PATH/SHA256SUMS` is, as
-    /// `kd data sums` writes it, each photograph is compared with it whenever it is read.
+    /// What is no picture is passed over, and counted in [`Photos::remarks`]. Where
+    /// `PATH/SHA256SUMS` is, as `kd data sums` writes it, each photograph is compared with it
+    /// whenever it is read.
     ///
     /// # Errors
-    /// [`Error::Missing`] when there is no such folder; [`Error::Parse`] for what does not belong
-    /// there, or a `SHA256SUMS` of other photographs; [`Error::Io`], also for a symbolic link that
-    /// leads nowhere or in a circle.
+    /// [`Error::Missing`] when there is no such folder; [`Error::Parse`] for a class without
+    /// pictures, a name that is not UTF-8, links in a circle, or a `SHA256SUMS` of other
+    /// photographs; [`Error::Io`], also for a symbolic link that leads nowhere.
     pub fn folder(path: &Path) -> Result<Self> {
         if !path.is_dir() {
             let hint = "it should be a folder with class folders".into();
             return Err(Error::Missing { path: path.into(), hint });
         }
-        Ok(Self::new(Source::Files(sums::listing(path)?, OnceLock::new())))
+        let listing = sums::listing(path)?;
+        listing.require_pictures()?;
+        let remarks = listing.remarks().into();
+        Ok(Self { remarks, ..Self::new(Source::Files(listing, OnceLock::new())) })
     }
 
     /// The photographs of the folder that `kd data pack` wrote; those that were skipped or
@@ -95,7 +102,12 @@ impl Photos {
     /// # Errors
     /// As [`Photos::packed`] or [`Photos::folder`].
     pub fn open(path: &Path) -> Result<Self> {
-        if path.join(pack::INDEX).is_file() { Self::packed(path) } else { Self::folder(path) }
+        if Self::is_pack(path) { Self::packed(path) } else { Self::folder(path) }
+    }
+
+    /// Whether `kd data pack` wrote this folder.
+    pub(crate) fn is_pack(path: &Path) -> bool {
+        path.join(pack::INDEX).is_file()
     }
 
     fn new(source: Source) -> Self {
@@ -105,6 +117,9 @@ impl Photos {
             rows: None,
             resize: 256,
             crop: 224,
+            n_channels: 3,
+            classes: None,
+            remarks: [].into(),
             on_bad_image: OnBadImage::default(),
             bad_images: BadImages::default(),
         }
@@ -132,6 +147,33 @@ impl Photos {
         Ok(Self { resize, crop, ..self })
     }
 
+    /// RGB for 3 channels, gray as by Pillow's `convert("L")` for 1; RGB unless chosen.
+    ///
+    /// # Errors
+    /// [`Error::Config`] for another number.
+    pub fn with_channels(self, n_channels: usize) -> Result<Self> {
+        match n_channels {
+            1 | 3 => Ok(Self { n_channels, ..self }),
+            n => Err(Error::config("data.channels", format!("{n} is neither 1 nor 3"))),
+        }
+    }
+
+    /// These photographs with labels by `classes`, which are sorted, of which theirs are some or all.
+    ///
+    /// # Errors
+    /// [`Error::Config`] that names a class which is none of them.
+    pub fn with_classes(self, classes: &[String]) -> Result<Self> {
+        let position = |class: &String| {
+            classes.binary_search(class).map(|label| label as u32).map_err(|_| {
+                let reason = format!("`{class}` is none of the training images' classes");
+                Error::config("data", reason)
+            })
+        };
+        let position = self.classes().iter().map(position).collect::<Result<Vec<u32>>>()?;
+        let labels = self.labels.iter().map(|&label| position[label as usize]).collect();
+        Ok(Self { labels, classes: Some(classes.into()), ..self })
+    }
+
     /// What becomes of photographs that cannot be decoded, or whose checksums are wrong.
     #[must_use]
     pub fn with_policy(self, on_bad_image: OnBadImage) -> Self {
@@ -151,7 +193,12 @@ impl Photos {
 
     /// Names of the classes.
     pub fn classes(&self) -> &[String] {
-        self.source.classes()
+        self.classes.as_deref().unwrap_or_else(|| self.source.classes())
+    }
+
+    /// What a user should know of them, a line each.
+    pub fn remarks(&self) -> &[String] {
+        &self.remarks
     }
 
     /// Number of classes, K.
@@ -159,9 +206,9 @@ impl Photos {
         self.classes().len()
     }
 
-    /// `[3, crop, crop]`: what networks see.
+    /// `[C, crop, crop]`: what networks see.
     pub fn shape(&self) -> [usize; 3] {
-        [3, self.crop, self.crop]
+        [self.n_channels, self.crop, self.crop]
     }
 
     /// `CLASS/FILE` of photograph `i`.
@@ -231,11 +278,12 @@ impl Photos {
         for (&i, image) in rows.iter().zip(images) {
             let Some(image) = image? else { continue };
             let channel = |c: usize| image.iter().skip(c).step_by(3);
-            (0..3).for_each(|c| pixels.extend(channel(c)));
+            (0..self.n_channels).for_each(|c| pixels.extend(channel(c)));
             labels.push(self.labels[i as usize]);
         }
         let images = Images::new(pixels, labels, self.shape(), self.n_classes())?;
-        Ok(images.with_class_names(self.classes()).with_files(self.files()))
+        let images = images.with_class_names(self.classes()).with_files(self.files());
+        Ok(images.with_remarks(self.remarks().to_vec()))
     }
 
     /// `[H, W]` of photograph `i`, by its header.
@@ -257,9 +305,12 @@ impl Photos {
         i: usize,
         look: impl FnOnce([usize; 2]) -> View,
     ) -> Result<Option<(Vec<u8>, View)>> {
-        let Some(rgb) = self.decode(i)? else {
+        let Some(mut rgb) = self.decode(i)? else {
             return Ok(None);
         };
+        if self.n_channels == 1 {
+            rgb = rgb.into_gray();
+        }
         let view = look(rgb.size);
         Ok(Some((view.image(rgb, self.crop)?, view)))
     }

@@ -103,7 +103,7 @@ fn sizes_that_cannot_be_are_refused() {
 }
 
 #[test]
-fn what_does_not_belong_there_is_named() {
+fn what_cannot_be_listed_is_named() {
     let fault = |change: &dyn Fn(&Path)| {
         let dir = files();
         change(dir.path());
@@ -112,9 +112,6 @@ fn what_does_not_belong_there_is_named() {
     let named = |fault: String, parts: [&str; 2]| {
         assert!(parts.iter().all(|part| fault.contains(part)), "{fault}");
     };
-    named(fault(&|d| put(d, "n0/x.JPEG/0.JPEG", b"")), ["n0/x.JPEG", "is no .jpg"]);
-    named(fault(&|d| put(d, "n0/list.txt", b"")), ["n0/list.txt", "is no .jpg"]);
-    named(fault(&|d| put(d, "0.JPEG", b"")), ["0.JPEG", "is no folder"]);
     named(fault(&|d| fs::create_dir(d.join("n4")).unwrap()), ["n4", "has no images"]);
     let latin1 = OsStr::from_bytes(b"n0/caf\xe9.JPEG");
     named(fault(&|d| put(d, latin1, b"")), ["n0/caf", "not UTF-8"]);
@@ -128,8 +125,8 @@ fn what_does_not_belong_there_is_named() {
         fault(&|d| symlink("gone", d.join("n0/y.JPEG")).unwrap()),
         ["n0/y.JPEG", "cannot follow"],
     );
-    named(fault(&|d| symlink("..", d.join("n0/z")).unwrap()), ["n0/z", "is no .jpg"]);
-    named(fault(&|d| symlink(".", d.join("n4")).unwrap()), ["n4/n0", "is no .jpg"]);
+    named(fault(&|d| symlink("..", d.join("n0/z")).unwrap()), ["n0/z", "in a circle"]);
+    named(fault(&|d| symlink(".", d.join("n4")).unwrap()), ["n4", "in a circle"]);
     let dir = files();
     let missing = Photos::folder(&dir.path().join("no"));
     assert!(matches!(missing, Err(Error::Missing { .. })));

@@ -32,7 +32,14 @@ impl Checksums {
             let hint = "it should be a folder with class folders".into();
             return Err(Error::Missing { path: path.into(), hint });
         }
-        Ok(Self { listing: Listing::names(path)? })
+        let listing = Listing::names(path)?;
+        listing.require_pictures()?;
+        Ok(Self { listing })
+    }
+
+    /// What a user should know of the folder, a line each.
+    pub fn remarks(&self) -> Vec<String> {
+        self.listing.remarks()
     }
 
     /// Number of images; never zero.

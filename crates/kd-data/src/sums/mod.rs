@@ -10,6 +10,8 @@
 //! each line an image, or the folder is not read: a list with gaps would let through what it
 //! is there to find.
 //!
+//! Lines for files that are no pictures, as `sha256sum */*` writes them, are passed over.
+//!
 //! What it deliberately does not do: names with a backslash or a line break, for which `sha256sum`
 //! has a syntax of its own, are refused.
 
@@ -25,7 +27,7 @@ pub use self::checksums::Checksums;
 pub(crate) use self::digests::{DIFFERS, REMEDY, SUMS, Sums};
 use self::digests::{Digest, hex};
 
-use crate::listing::Listing;
+use crate::listing::{Listing, is_picture};
 
 /// The most bytes of the file; 4 million lines have about half of it.
 const MAX_SUMS: u64 = 1 << 30;
@@ -92,9 +94,15 @@ impl Found {
     /// [`Error::Missing`] where there is no file.
     fn read(listing: &Listing) -> Result<Self> {
         let hint = "`kd data sums` writes it";
-        let text = fsx::read_bounded(&listing.folder.join(SUMS), MAX_SUMS, hint)?;
+        let path = listing.folder.join(SUMS);
+        let bytes = fsx::read_bounded(&path, MAX_SUMS, hint)?;
+        let bytes = match bytes.as_slice() {
+            [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => fsx::text(&path, bytes)?.into_bytes(),
+            _ => bytes,
+        };
+        let text = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&bytes);
         let (digests, strays) = (vec![None; listing.files.len()], Vec::new());
-        let mut found = Self { digests, strays, end: 0 };
+        let mut found = Self { digests, strays, end: (bytes.len() - text.len()) as u64 };
         for (number, line) in (1..).zip(text.split_inclusive(|&byte| byte == b'\n')) {
             let place = Place { number, offset: found.end };
             found.add(listing, place, line).map_err(|reason| place.fault(listing, &reason))?;
@@ -104,8 +112,11 @@ impl Found {
     }
 
     fn add(&mut self, listing: &Listing, place: Place, line: &[u8]) -> Parsed<()> {
-        let (digest, name) = parse(line.strip_suffix(b"\n").unwrap_or(line))?;
+        let line = line.strip_suffix(b"\n").unwrap_or(line);
+        let (digest, name) = parse(line.strip_suffix(b"\r").unwrap_or(line))?;
         match listing.find(name) {
+            // What was passed over may have a line as well, and so may the list of annotations.
+            None if !is_picture(name) => {}
             None => self.strays.push((place, name.into())),
             Some(i) if self.digests[i].is_none() => self.digests[i] = Some(digest),
             Some(_) => return Err(format!("{name:?} a second time")),

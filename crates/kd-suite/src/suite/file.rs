@@ -247,7 +247,7 @@ impl Suite {
     /// [`Error::Missing`], [`Error::Io`]; [`Error::Config`] naming file, line and what is wrong.
     pub fn read(path: &Path) -> Result<Self> {
         let bytes = fsx::read_bounded(path, 1 << 20, "give the path of a suite file")?;
-        Self::parse(&path.display().to_string(), &String::from_utf8_lossy(&bytes))
+        Self::parse(&path.display().to_string(), &fsx::text(path, bytes)?)
     }
 
     /// The suite that `text` says, which is that of the file `name`.

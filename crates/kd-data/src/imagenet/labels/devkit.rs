@@ -31,22 +31,25 @@ pub(super) fn read_folder(path: &Path) -> Result<BTreeMap<u32, Wnid>> {
          archive itself"
     );
     let bytes = fsx::read_bounded(&truth, MAX_FILE, &hint)?;
-    ground_truth(&bytes).map_err(Fault::at(&truth))
+    ground_truth(&truth, bytes)
 }
 
 /// The labels in the kit that is the archive at `path`; nothing is unpacked.
 pub(super) fn read_archive(path: &Path) -> Result<BTreeMap<u32, Wnid>> {
     let names = &[TRUTH];
     let wanted = Wanted { folder: FOLDER, names, max_file: MAX_FILE, max_total: MAX_ARCHIVE };
-    let found = archive::read(path, &wanted)?;
-    ground_truth(&found[TRUTH]).map_err(Fault::at(&path.join(FOLDER).join(TRUTH)))
+    let mut found = archive::read(path, &wanted)?;
+    ground_truth(&path.join(FOLDER).join(TRUTH), found.remove(TRUTH).unwrap_or_default())
+}
+
+/// What the file at `path` says, whose content `bytes` are.
+fn ground_truth(path: &Path, bytes: Vec<u8>) -> Result<BTreeMap<u32, Wnid>> {
+    parse(&fsx::text(path, bytes)?).map_err(Fault::at(path))
 }
 
 /// The class of each image, line 1 that of image 1.
-fn ground_truth(bytes: &[u8]) -> Checked<BTreeMap<u32, Wnid>> {
+fn parse(text: &str) -> Checked<BTreeMap<u32, Wnid>> {
     let classes = synsets::wnids();
-    let text = std::str::from_utf8(bytes);
-    let text = text.map_err(|error| Fault::new(error.valid_up_to() as u64, "is not UTF-8"))?;
     lines(text)
         .map(|line| {
             let id: Option<usize> = line.text.trim_ascii().parse().ok();
@@ -74,16 +77,18 @@ mod tests {
         let text: String = ids.iter().map(|id| format!("{id}\n")).collect();
         let want: BTreeMap<_, _> =
             (1..).zip(wnids.map(|number| Wnid::new(number).unwrap())).collect();
-        assert_eq!(ground_truth(text.as_bytes()).unwrap(), want);
-        assert_eq!(ground_truth(text.trim().replace('\n', " \r\n").as_bytes()).unwrap(), want);
+        assert_eq!(parse(&text).unwrap(), want);
+        let windows = format!("\u{feff}{}", text.trim().replace('\n', " \r\n"));
+        assert_eq!(ground_truth(Path::new("a"), windows.into_bytes()).unwrap(), want);
     }
 
     #[test]
     fn what_is_no_id_is_named() {
         for bad in ["1001", "0", "", "-1", "1 2", "n00000009", "4294967297"] {
-            let fault = ground_truth(format!("1\n{bad}\n1\n").as_bytes()).unwrap_err();
+            let fault = parse(&format!("1\n{bad}\n1\n")).unwrap_err();
             assert!(fault.offset == 2 && fault.reason.contains("from 1 to 1000"), "{fault:?}");
         }
-        assert_eq!(ground_truth(b"1\n\xff\n").unwrap_err().offset, 2);
+        let error = ground_truth(Path::new("a"), b"1\n\xff\n".to_vec()).unwrap_err();
+        assert!(matches!(error, kd_core::Error::Parse { offset: 2, .. }), "{error}");
     }
 }

@@ -19,7 +19,7 @@ mod table;
 mod valprep;
 
 use std::fmt;
-use std::fs::{self, File};
+use std::fs;
 use std::io::{ErrorKind, Read};
 use std::path::Path;
 
@@ -126,7 +126,10 @@ fn kind(path: &Path) -> Result<Kind> {
 }
 
 fn text_kind(start: &[u8]) -> Option<Kind> {
-    let text = String::from_utf8_lossy(start);
+    // The last character may be cut.
+    let lossy = || String::from_utf8_lossy(start).into_owned();
+    let text = fsx::text(Path::new(""), start.into()).unwrap_or_else(|_| lossy());
+    let text = text.trim_start_matches('\u{feff}');
     let first = text.lines().find(|line| !line.trim().is_empty() && !line.starts_with('#'))?;
     match first.split_ascii_whitespace().next()? {
         kaggle::HEADER => Some(Kind::Kaggle),
@@ -142,18 +145,14 @@ fn known() -> String {
 
 /// The first bytes of a file, as many as a script's opening comments may have.
 fn start(path: &Path) -> Result<Vec<u8>> {
-    let file = File::open(path).map_err(Error::io(path, "open"))?;
+    let file = fsx::open(path, "it was there a moment ago")?;
     let mut start = Vec::new();
     file.take(1 << 16).read_to_end(&mut start).map_err(Error::io(path, "read"))?;
     Ok(start)
 }
 
 fn text(path: &Path) -> Result<String> {
-    let bytes = fsx::read_bounded(path, MAX_TEXT, "it was there a moment ago")?;
-    String::from_utf8(bytes).map_err(|error| {
-        let offset = error.utf8_error().valid_up_to() as u64;
-        Fault::new(offset, "is not UTF-8; get the file again").at_path(path)
-    })
+    fsx::text(path, fsx::read_bounded(path, MAX_TEXT, "it was there a moment ago")?)
 }
 
 /// What was read, or what is wrong.

@@ -1,6 +1,5 @@
 //! Reads a pack by memory map.
 
-use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use kd_core::record::DataFile;
@@ -135,12 +134,7 @@ impl Packed {
 }
 
 fn map(path: &Path, n_bytes: u64) -> Result<Mmap> {
-    let file = File::open(path).map_err(|source| match source.kind() {
-        std::io::ErrorKind::NotFound => {
-            Error::Missing { path: path.into(), hint: "the pack is incomplete; pack again".into() }
-        }
-        _ => Error::Io { path: path.into(), action: "open", source },
-    })?;
+    let file = fsx::open(path, "the pack is incomplete; pack again")?;
     let found = file.metadata().map_err(Error::io(path, "read"))?.len();
     if found != n_bytes {
         let reason = format!("has {found} bytes, the index says {n_bytes}; pack again");

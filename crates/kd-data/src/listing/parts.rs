@@ -1,0 +1,65 @@
+//! Where the parts of a data set are.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::annotated::{ANNOTATIONS, IMAGES};
+use super::entries::{PassedOver, entries};
+
+const TRAIN: [&str; 2] = ["train", "training"];
+const TEST: [&str; 2] = ["test", "testing"];
+const VAL: [&str; 4] = ["val", "valid", "validation", "dev"];
+
+/// The folders of a data set's parts, as people call them, in any case.
+#[derive(Debug)]
+pub(crate) struct Places {
+    pub(crate) train: Option<PathBuf>,
+    /// Images to judge by that have labels.
+    pub(crate) test: Option<PathBuf>,
+}
+
+impl Places {
+    /// Those in `root` with class folders, or for which `is_part`; of `test` and `val` the first.
+    pub(crate) fn test_first(root: &Path, is_part: fn(&Path) -> bool) -> Self {
+        Self::find(root, &[&TEST[..], &VAL].concat(), is_part)
+    }
+
+    /// As [`Places::test_first`], but of `val` and `test` the first.
+    pub(crate) fn val_first(root: &Path, is_part: fn(&Path) -> bool) -> Self {
+        Self::find(root, &[&VAL[..], &TEST].concat(), is_part)
+    }
+
+    fn find(root: &Path, test: &[&str], is_part: fn(&Path) -> bool) -> Self {
+        let there = fs::read_dir(root).into_iter().flatten().flatten();
+        let mut there: Vec<PathBuf> = there.map(|entry| entry.path()).collect();
+        there.sort_unstable();
+        let called = |path: &Path, name: &str| {
+            path.file_name().is_some_and(|own| own.to_string_lossy().eq_ignore_ascii_case(name))
+        };
+        let first = |names: &[&str]| {
+            let mut all = names.iter().flat_map(|name| there.iter().filter(|p| called(p, name)));
+            all.find(|path| has_classes(path) || is_part(path)).cloned()
+        };
+        Self { train: first(&TRAIN), test: first(test) }
+    }
+
+    /// Whether all images lie in one folder.
+    pub(crate) fn are_none(&self) -> bool {
+        self.train.is_none() && self.test.is_none()
+    }
+}
+
+/// Whether there are class folders; TinyImageNet's test images, for one, have no classes.
+fn has_classes(folder: &Path) -> bool {
+    match class_folders(folder).as_slice() {
+        [] => false,
+        [only] => only != IMAGES || folder.join(ANNOTATIONS).is_file(),
+        _ => true,
+    }
+}
+
+/// Names of the folders in `folder` that may be classes, sorted.
+pub(crate) fn class_folders(folder: &Path) -> Vec<String> {
+    let entries = entries(folder, &mut PassedOver::default()).unwrap_or_default();
+    entries.into_iter().filter(|entry| entry.is_folder).map(|entry| entry.name.into()).collect()
+}
