@@ -144,7 +144,6 @@ fn an_interrupted_attack_goes_on_to_the_same_files() {
     refused(&end(&mut long("whole")), 65, "damaged", "a damaged group");
 }
 
-/// Color images, since class folders hold no others.
 #[test]
 fn rounded_images_are_classified_as_was_said() {
     let folder = tempfile::tempdir().unwrap();

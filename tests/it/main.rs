@@ -25,6 +25,8 @@ mod imagenet_tree;
 #[cfg(test)]
 mod pack;
 #[cfg(test)]
+mod photos;
+#[cfg(test)]
 mod pipeline;
 #[cfg(test)]
 mod real_data;

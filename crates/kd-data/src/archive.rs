@@ -160,7 +160,7 @@ pub(crate) mod tests {
     }
 
     /// An entry whose name is written as it is, also where it is a bad one.
-    fn entry(name: &str, kind: EntryType, content: &[u8]) -> Vec<u8> {
+    pub(crate) fn entry(name: &str, kind: EntryType, content: &[u8]) -> Vec<u8> {
         let mut header = tar::Header::new_gnu();
         header.as_old_mut().name[..name.len()].copy_from_slice(name.as_bytes());
         header.set_entry_type(kind);

@@ -100,6 +100,16 @@ pub trait Dataset {
     /// graph.
     fn normalize(&self) -> Normalize;
 
+    /// As [`Dataset::normalize`], for images of so many channels: gray ones by the mean of the three.
+    fn normalize_for(&self, n_channels: usize) -> Normalize {
+        let Normalize { mean, std } = self.normalize();
+        let one = |values: Vec<f32>| match n_channels {
+            1 => vec![values.iter().sum::<f32>() / values.len() as f32],
+            _ => values,
+        };
+        Normalize { mean: one(mean), std: one(std) }
+    }
+
     /// Whether the images are generated, so that no published number applies.
     fn is_synthetic(&self) -> bool;
 }

@@ -323,7 +323,7 @@ mod tests {
         std::fs::write(&path, gzip(images().content())).unwrap();
         assert_eq!(Idx::read(&path, 3).unwrap(), images());
         assert!(matches!(Idx::read(&folder.path().join("no"), 3), Err(Error::Missing { .. })));
-        assert!(matches!(Idx::read(folder.path(), 3), Err(Error::Io { .. })));
+        assert!(matches!(Idx::read(folder.path(), 3), Err(Error::Parse { .. })));
     }
 
     #[test]

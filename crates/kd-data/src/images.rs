@@ -58,6 +58,23 @@ impl Images {
         Self { class_names: names.into_iter().map(S::into).collect(), ..self }
     }
 
+    /// Takes label `first` as class 0, and so on.
+    ///
+    /// # Errors
+    /// [`Error::Config`] when a label is below it, or no class is left.
+    pub(crate) fn with_first_label(mut self, first: u32) -> Result<Self> {
+        let Some(n_classes) = self.n_classes.checked_sub(first as usize).filter(|&n| n > 0) else {
+            return Err(Error::config("labels", format!("no class is left from label {first} on")));
+        };
+        for label in &mut self.labels {
+            *label = label.checked_sub(first).ok_or_else(|| {
+                Error::config("labels", format!("label {label} is below the first, {first}"))
+            })?;
+        }
+        self.n_classes = n_classes;
+        Ok(self)
+    }
+
     /// Records what a user should know of them, a line each.
     #[must_use]
     pub fn with_remarks(self, remarks: Vec<String>) -> Self {

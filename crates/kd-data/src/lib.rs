@@ -4,12 +4,18 @@ mod archive;
 mod augment;
 #[cfg(feature = "candle-datasets")]
 mod candle;
+mod cifar;
 pub mod cifar10;
+pub mod cifar100;
 mod dataset;
 mod decode;
+pub mod divide;
 mod finding;
 mod folder;
+#[cfg(test)]
+mod fuzz;
 pub mod idx;
+mod idx_files;
 pub mod imagenet;
 mod images;
 mod listing;
@@ -30,9 +36,11 @@ pub use augment::{Affine, Augment};
 #[cfg(feature = "candle-datasets")]
 pub use candle::from_candle;
 pub use cifar10::Cifar10;
+pub use cifar100::{Cifar100, Labels as Cifar100Labels};
 pub use dataset::{Dataset, Parts, Split, Splits};
 pub use finding::{Fault, Finding};
 pub use folder::Folder;
+pub use idx_files::IdxFiles;
 pub use images::Images;
 pub use loader::Loader;
 pub use mnist::Mnist;

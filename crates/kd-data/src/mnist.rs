@@ -83,11 +83,13 @@ fn find(dir: &Path) -> Result<[PathBuf; 4]> {
     Err(Error::Missing { path: dir.join("mnist"), hint })
 }
 
+/// Also with a dot in the name, or in a folder of its own, as programs that unpack leave it.
 fn find_file(folder: &Path, name: &str) -> Option<PathBuf> {
-    [name.to_owned(), format!("{name}.gz")]
-        .into_iter()
-        .map(|name| folder.join(name))
-        .find(|path| path.is_file())
+    let names = [name.to_owned(), name.replace("-idx", ".idx")];
+    let paths = names.iter().flat_map(|name| {
+        [folder.join(name), folder.join(format!("{name}.gz")), folder.join(name).join(name)]
+    });
+    paths.into_iter().find(|path| path.is_file())
 }
 
 #[cfg(test)]
@@ -115,6 +117,23 @@ mod tests {
             assert_eq!((splits.train.len(), splits.test.len()), (12, 5));
             assert_eq!(splits.train.shape(), [1, 28, 28]);
             assert!(!splits.official);
+        }
+    }
+
+    #[test]
+    fn names_with_a_dot_and_files_in_folders_of_their_own_are_found() {
+        for place in
+            [|name: &str| name.replace("-idx", ".idx"), |name: &str| format!("{name}/{name}")]
+        {
+            let folder = tempfile::tempdir().unwrap();
+            write(folder.path(), 12);
+            for (name, _) in FILES {
+                let (from, to) = (folder.path().join("moved"), folder.path().join(place(name)));
+                std::fs::rename(folder.path().join(name), &from).unwrap();
+                std::fs::create_dir_all(to.parent().unwrap()).unwrap();
+                std::fs::rename(from, to).unwrap();
+            }
+            assert_eq!(Mnist::default().load(Some(folder.path())).unwrap().train.len(), 12);
         }
     }
 

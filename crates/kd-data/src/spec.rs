@@ -3,8 +3,8 @@
 use kd_core::registry;
 
 use crate::{
-    Cifar10, Dataset, Folder, Mnist, PhotoFolder, SyntheticDigits, SyntheticObjects,
-    SyntheticPhotos,
+    Cifar10, Cifar100, Dataset, Folder, IdxFiles, Mnist, PhotoFolder, SyntheticDigits,
+    SyntheticObjects, SyntheticPhotos,
 };
 
 registry! {
@@ -12,6 +12,8 @@ registry! {
     pub enum DataSpec: dyn Dataset {
         "mnist" => Mnist(Mnist),
         "cifar10" => Cifar10(Cifar10),
+        "cifar100" => Cifar100(Cifar100),
+        "idx" => Idx(IdxFiles),
         "folder" => Folder(Folder),
         "photos" => Photos(PhotoFolder),
         "synthetic-digits" => SyntheticDigits(SyntheticDigits),
@@ -40,6 +42,13 @@ mod tests {
         assert_eq!(folder, Folder { path: "a".into(), ..Folder::default() });
         assert!(read(r#"{"kind":"mnist","n_train":5}"#).is_err());
         assert!(read(r#"{"kind":"cifar10","path":"a"}"#).is_err());
+        let DataSpec::Cifar100(cifar100) =
+            read(r#"{"kind":"cifar100","labels":"coarse"}"#).unwrap()
+        else {
+            panic!("another kind")
+        };
+        assert_eq!(cifar100.labels, crate::Cifar100Labels::Coarse);
+        assert!(read(r#"{"kind":"cifar100","labels":"both"}"#).is_err());
         assert!(read(r#"{"kind":"synthetic-digits","n":5}"#).is_err());
         assert!(read(r#"{"kind":"emnist"}"#).unwrap_err().to_string().contains("mnist"));
     }

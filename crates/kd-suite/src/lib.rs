@@ -3,17 +3,20 @@
 mod attack;
 mod classes;
 mod examples;
+mod known;
 mod quiet;
+mod remarks;
 mod run;
 mod subject;
 mod suite;
 pub mod weights;
 
 pub use attack::{AttackReport, AttackResult, AttackTask};
+pub use known::image_shape;
 pub use quiet::quiet_candle;
 pub use run::{Progress, Setting, run};
 pub use subject::{Evaluated, NetworkFile, Subject};
 pub use suite::{
-    AttackFile, AuditFile, CensusFile, EvaluationFile, Grid, Preset, Spec, Student, Suite,
+    AttackFile, AuditFile, CensusFile, EvaluationFile, Grid, Holdout, Preset, Spec, Student, Suite,
     TrainingFile, data, model, resolve,
 };

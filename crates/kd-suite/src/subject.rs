@@ -15,6 +15,7 @@ use kd_train::EvalSet;
 use serde::Serialize;
 
 use crate::classes::order_of_numbers;
+use crate::remarks;
 use crate::weights::{self, Loaded, Wanted};
 
 /// A file of weights.
@@ -71,6 +72,7 @@ impl Subject {
     /// Those of data and files; whatever the network reports.
     pub fn evaluate(&self) -> Result<Evaluated> {
         let part = self.data.as_dyn().part(Some(&self.data_dir), self.split)?;
+        remarks::tell(&[&part]);
         let Loaded { network, name, .. } =
             self.load((part.shape(), part.n_classes()), part.class_names())?;
         let set = EvalSet::new(part.in_order(&self.device)?)?;
@@ -89,7 +91,7 @@ impl Subject {
 
     /// The network, for such images and number of classes.
     pub(crate) fn load(&self, shape: ([usize; 3], usize), names: &[String]) -> Result<Loaded> {
-        let default = self.data.as_dyn().normalize();
+        let default = self.data.as_dyn().normalize_for(shape.0[0]);
         if let Some(order) = order_of_numbers(names) {
             eprintln!("{order}");
         }
@@ -110,7 +112,7 @@ impl Subject {
         shape: ([usize; 3], usize),
         names: &[String],
     ) -> Result<Loaded> {
-        let default = self.data.as_dyn().normalize();
+        let default = self.data.as_dyn().normalize_for(shape.0[0]);
         let default_normalize = Some(self.normalize.as_ref().unwrap_or(&default));
         let (model, default_model) = (file.model.as_ref(), self.network.model.as_ref());
         let naming = Some(&file.naming);

@@ -7,6 +7,7 @@ pub(crate) mod data;
 pub(crate) mod eval;
 mod exchange;
 pub(crate) mod export;
+mod images;
 pub(crate) mod import;
 mod int8;
 pub(crate) mod list;

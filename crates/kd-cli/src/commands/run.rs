@@ -8,7 +8,7 @@ use kd_train::Outcome;
 use super::setting::{Compute, DataDir, NamingArgs, NormalizeArgs, stop_flag};
 use crate::exit;
 use kd_suite::model;
-use kd_suite::{Setting, Spec, Suite, resolve, run as run_spec};
+use kd_suite::{Holdout, Setting, Spec, Suite, resolve, run as run_spec};
 
 /// Arguments of `kd run`.
 #[derive(Debug, clap::Args)]
@@ -24,9 +24,9 @@ pub(crate) struct Args {
     /// Repeat with so many seeds
     #[arg(long, default_value_t = 1, value_name = "N")]
     seeds: u64,
-    /// Set aside so many training images, in place of the suite's number
+    /// Set aside so many training images, or such a share of each class, in place of the suite's
     #[arg(long, value_name = "N")]
-    holdout: Option<usize>,
+    holdout: Option<Holdout>,
     /// Weights of a teacher, which is then not trained
     #[arg(long, value_name = "PATH")]
     teacher: Option<PathBuf>,

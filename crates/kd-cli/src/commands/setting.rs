@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
+use super::images::DataArgs;
 use anyhow::Context;
 use candle_core::Device;
 use clap::ValueEnum;
@@ -14,7 +15,7 @@ use kd_core::{Error, Result};
 use kd_data::Split;
 use kd_models::weights::Naming;
 use kd_models::{ModelSpec, Names};
-use kd_suite::{NetworkFile, Subject};
+use kd_suite::{NetworkFile, Subject, image_shape};
 use signal_hook::consts::{SIGINT, SIGTERM};
 
 /// What a command computes on.
@@ -245,9 +246,8 @@ impl NetworkArgs {
 pub(crate) struct SubjectArgs {
     #[command(flatten)]
     network: NetworkArgs,
-    /// Data set, such as cifar10, folder:PATH (images of one size) or photos:PATH (of all sizes)
-    #[arg(long, default_value = "mnist")]
-    pub(crate) data: String,
+    #[command(flatten)]
+    pub(crate) data: DataArgs,
     /// Which part of it
     #[arg(long, value_parser = words(SPLITS), default_value = "test")]
     split: Split,
@@ -261,10 +261,11 @@ impl SubjectArgs {
     /// Both, for `device`.
     pub(crate) fn on(&self, device: Device) -> Result<Subject> {
         let (path, model) = (self.network.weights()?.into(), self.network.model()?);
+        let network = NetworkFile { path, model, naming: self.network.naming() };
         Ok(Subject {
-            network: NetworkFile { path, model, naming: self.network.naming() },
+            data: self.data.spec(|| image_shape(&network.path))?,
+            network,
             normalize: self.normalize.given(),
-            data: kd_suite::data(&self.data)?,
             data_dir: self.data_dir.path(),
             split: self.split,
             device,

@@ -8,13 +8,14 @@ use std::process::ExitCode;
 use clap::ValueEnum;
 use kd_core::ops::{Adam, Reduction, Sgd};
 use kd_core::{Error, Result};
-use kd_data::Augment;
+use kd_data::{Augment, DataSpec, ResizedCrop};
 use kd_models::ModelSpec;
 use kd_train::losses::{Distill, LabelSmoothing, Labels};
 use kd_train::{Keep, LossSpec, OptimizerSpec, Plan, Schedule};
 
+use super::images::DataArgs;
 use super::setting::{Compute, DataDir, NamingArgs, NormalizeArgs, words};
-use kd_suite::{Student, Suite, TrainingFile, data, model, resolve};
+use kd_suite::{Holdout, Student, Suite, TrainingFile, image_shape, model, resolve};
 
 /// Arguments of `kd train`.
 #[derive(Debug, clap::Args)]
@@ -46,9 +47,8 @@ pub(crate) struct Args {
     /// Class that the training images shall lack
     #[arg(long, value_name = "CLASS")]
     omit_class: Option<u32>,
-    /// Data set, such as cifar10, folder:PATH (images of one size) or photos:PATH (of all sizes)
-    #[arg(long, default_value = "mnist")]
-    data: String,
+    #[command(flatten)]
+    data: DataArgs,
     #[command(flatten)]
     normalize: NormalizeArgs,
     /// Epochs
@@ -88,15 +88,20 @@ pub(crate) struct Args {
     /// Multiply the learning rate of such parameters: fc=10
     #[arg(long, value_name = "PATTERN=X", value_parser = factor)]
     learning_rate_of: Vec<(String, f64)>,
-    /// Crop out of the image padded by so many pixels
-    #[arg(long, default_value_t = 2, value_name = "PIXELS")]
-    crop_padding: usize,
+    /// How training images are changed: not at all; crop: a window out of the padded image; resized-crop:
+    /// a random part of a photograph, resized [default: resized-crop of photos, else crop]
+    #[arg(long, value_enum, value_name = "HOW")]
+    augment: Option<AugmentName>,
+    /// Pad by so many pixels before the crop [default: 2]
+    #[arg(long, value_name = "PIXELS")]
+    crop_padding: Option<usize>,
     /// Mirror half of the images
     #[arg(long)]
     flip: bool,
-    /// Training images set aside for choosing
-    #[arg(long, default_value_t = 0, value_name = "N")]
-    holdout: usize,
+    /// Training images set aside for choosing: a number, or a share of each class, such as 0.2; of
+    /// class folders without `train` and `val`, the images to test on
+    #[arg(long, default_value = "0", value_name = "N")]
+    holdout: Holdout,
     /// Repeat with so many seeds
     #[arg(long, default_value_t = 1, value_name = "N")]
     seeds: u64,
@@ -119,6 +124,13 @@ pub(crate) struct Args {
 enum OptimizerName {
     Adam,
     Sgd,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, ValueEnum)]
+enum AugmentName {
+    None,
+    Crop,
+    ResizedCrop,
 }
 
 const SCHEDULES: &[(&str, Schedule)] = &[
@@ -181,20 +193,44 @@ fn suite(args: &Args) -> Result<Suite> {
         }],
         grid: None,
     };
+    let known = || args.teacher.as_deref().and_then(image_shape);
+    let data = args.data.spec(known)?;
+    let augment = augment(args, matches!(data, DataSpec::Photos(_)))?;
     Ok(Suite {
         suite: "train".into(),
-        data: data(&args.data)?,
+        data,
         synthetic: None,
         normalize: args.normalize.given(),
         holdout: args.holdout,
         plan: plan(args),
-        augment: Augment { crop_padding: args.crop_padding, flip: args.flip, ..Augment::default() },
+        augment,
         preset: BTreeMap::new(),
         training: vec![training],
         evaluation: Vec::new(),
         census: None,
         attack: Vec::new(),
         audit: Vec::new(),
+    })
+}
+
+/// How training images are changed, which are photographs of all sizes or lie in memory.
+fn augment(args: &Args, are_photos: bool) -> Result<Augment> {
+    let usual = if are_photos { AugmentName::ResizedCrop } else { AugmentName::Crop };
+    // A padding that is asked for asks for a crop.
+    let usual = if args.crop_padding.is_some() { AugmentName::Crop } else { usual };
+    let name = args.augment.unwrap_or(usual);
+    if args.crop_padding.is_some() && name != AugmentName::Crop {
+        return Err(Error::config("crop-padding", "is for --augment crop; leave it out"));
+    }
+    let (flip, default) = (args.flip, Augment::default());
+    Ok(match name {
+        AugmentName::None => Augment { flip, ..default },
+        AugmentName::Crop => {
+            Augment { crop_padding: args.crop_padding.unwrap_or(2), flip, ..default }
+        }
+        AugmentName::ResizedCrop => {
+            Augment { resized_crop: Some(ResizedCrop::default()), flip, ..default }
+        }
     })
 }
 

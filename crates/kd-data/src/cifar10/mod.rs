@@ -9,21 +9,20 @@
 //! refuses other files by. Should one of them be wrong, official files would not count; others
 //! never do.
 
-pub(crate) mod records;
+use std::path::Path;
 
-use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
-
+use kd_core::Result;
 use kd_core::ops::Normalize;
-use kd_core::{Error, Result};
 use serde::{Deserialize, Serialize};
 
-pub use self::records::{N_CLASSES, SHAPE};
+pub use crate::cifar::records::SHAPE;
 
-use self::records::{Gathered, MAX_BYTES};
-use crate::archive::{self, Wanted};
+use crate::cifar::records::Labels;
+use crate::cifar::source::{Set, Source};
 use crate::{Dataset, Images, Split, Splits};
 
+/// Number of classes.
+pub const N_CLASSES: usize = 10;
 /// Mean of each channel of the training pixels in `[0, 1]`, to four digits.
 pub const MEAN: [f32; 3] = [0.4914, 0.4822, 0.4465];
 /// Standard deviation of each channel of the training pixels in `[0, 1]`, to four digits.
@@ -32,12 +31,15 @@ pub const STD: [f32; 3] = [0.2470, 0.2435, 0.2616];
 pub const CLASS_NAMES: [&str; N_CLASSES] =
     ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"];
 
-/// The archive as it is published.
-const ARCHIVE: &str = "cifar-10-binary.tar.gz";
-/// The most that it may have when it is decompressed: more than six of the largest files.
-const MAX_TOTAL: u64 = 6 * MAX_BYTES + (1 << 20);
-/// The folder in it.
-const FOLDER: &str = "cifar-10-batches-bin";
+/// Its files, and what stands before the pixels of a record.
+pub(crate) const LABELS: Labels = Labels { n_classes: &[N_CLASSES], taken: 0 };
+const SET: Set = Set {
+    name: "cifar10",
+    archive: "cifar-10-binary.tar.gz",
+    folder: "cifar-10-batches-bin",
+    train: &TRAIN,
+    test: TEST,
+};
 /// Files of the training set, in order.
 pub(crate) const TRAIN: [&str; 5] = [
     "data_batch_1.bin",
@@ -72,21 +74,23 @@ pub struct Cifar10 {}
 impl Dataset for Cifar10 {
     fn load(&self, dir: Option<&Path>) -> Result<Splits> {
         let all = [&TRAIN[..], &[TEST]].concat();
-        let mut source = Source::find(dir, &all, &all)?;
-        let (train, test) = (source.images(&TRAIN)?, source.images(&[TEST])?);
+        let mut source = Source::find(dir, SET, (&all, &all))?;
+        let [train, test] = [&TRAIN[..], &[TEST]].map(|names| source.images(names, LABELS));
+        let [train, test] = [train?, test?].map(|part| part.with_class_names(CLASS_NAMES));
         let files = train.files().iter().chain(test.files());
         let official = files.zip(SHA256).all(|(file, sha256)| file.sha256 == sha256);
         Ok(Splits { train, test, official })
     }
 
     fn load_split(&self, dir: Option<&Path>, split: Split) -> Result<Images> {
-        match split {
+        let images = match split {
             Split::Train => {
-                let mut source = Source::find(dir, &TRAIN[..1], &TRAIN)?;
-                source.images(&source.consecutive()?)
+                let mut source = Source::find(dir, SET, (&TRAIN[..1], &TRAIN))?;
+                source.images(&source.consecutive(&TRAIN)?, LABELS)
             }
-            Split::Test => Source::find(dir, &[TEST], &[TEST])?.images(&[TEST]),
-        }
+            Split::Test => Source::find(dir, SET, (&[TEST], &[TEST]))?.images(&[TEST], LABELS),
+        };
+        Ok(images?.with_class_names(CLASS_NAMES))
     }
 
     fn normalize(&self) -> Normalize {
@@ -95,72 +99,6 @@ impl Dataset for Cifar10 {
 
     fn is_synthetic(&self) -> bool {
         false
-    }
-}
-
-/// Where all files come from: never a mixture of two sets.
-#[derive(Debug)]
-enum Source {
-    Folder(PathBuf),
-    Archive { path: PathBuf, contents: BTreeMap<&'static str, Vec<u8>> },
-}
-
-impl Source {
-    /// The first folder that has the `needed` files, or the first archive, with `all` of them.
-    fn find(dir: Option<&Path>, needed: &[&str], all: &[&'static str]) -> Result<Self> {
-        let dir = dir.ok_or_else(|| Error::Missing {
-            path: "cifar10".into(),
-            hint: "name the data folder with --data-dir or KD_DATA_DIR".into(),
-        })?;
-        let places = [dir.to_owned(), dir.join("cifar10")];
-        let folders = || places.iter().flat_map(|place| [place.clone(), place.join(FOLDER)]);
-        let has = |folder: &Path, name: &&str| folder.join(name).is_file();
-        if let Some(folder) = folders().find(|f| needed.iter().all(|name| has(f, name))) {
-            return Ok(Self::Folder(folder));
-        }
-        if let Some(path) = places.iter().map(|p| p.join(ARCHIVE)).find(|path| path.is_file()) {
-            let wanted =
-                Wanted { folder: FOLDER, names: all, max_file: MAX_BYTES, max_total: MAX_TOTAL };
-            let contents = archive::read(&path, &wanted)?;
-            return Ok(Self::Archive { path, contents });
-        }
-        // A folder that has some of the files is the one that was meant.
-        let begun = folders().find(|f| all.iter().chain(&[TEST, TRAIN[0]]).any(|n| has(f, n)));
-        let folder = begun.unwrap_or_else(|| dir.join("cifar10"));
-        let missing: Vec<_> = needed.iter().copied().filter(|name| !has(&folder, name)).collect();
-        let hint = format!(
-            "needed in one folder: {}; or the archive {ARCHIVE}, which `cargo xtask data cifar10` \
-             gets",
-            missing.join(", ")
-        );
-        Err(Error::Missing { path: folder.join(missing[0]), hint })
-    }
-
-    /// The training files that are there; an archive has all.
-    fn consecutive(&self) -> Result<Vec<&'static str>> {
-        let Self::Folder(folder) = self else { return Ok(TRAIN.to_vec()) };
-        let there: Vec<bool> = TRAIN.iter().map(|name| folder.join(name).is_file()).collect();
-        let n = there.iter().take_while(|is_there| **is_there).count();
-        if there[n..].contains(&true) {
-            let hint = "files that come after it are there: a download or copy that broke off?";
-            return Err(Error::Missing { path: folder.join(TRAIN[n]), hint: hint.into() });
-        }
-        Ok(TRAIN[..n].to_vec())
-    }
-
-    /// The images of the files called `names`, in this order.
-    fn images(&mut self, names: &[&'static str]) -> Result<Images> {
-        let mut gathered = Gathered::default();
-        for name in names {
-            match self {
-                Self::Folder(folder) => gathered.read(&folder.join(name))?,
-                Self::Archive { path, contents } => {
-                    let content = contents.remove(name).unwrap_or_default();
-                    gathered.add(&path.join(name), &content)?;
-                }
-            }
-        }
-        Ok(gathered.into_images()?.with_class_names(CLASS_NAMES))
     }
 }
 

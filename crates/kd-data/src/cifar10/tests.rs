@@ -1,8 +1,11 @@
 use std::fs;
+use std::path::PathBuf;
 
-use super::records::{N_PIXELS, encode};
+use kd_core::Error;
+
 use super::*;
 use crate::archive::tests::{file, pack};
+use crate::cifar::records::{N_PIXELS, encode};
 
 /// `n` records with the classes `first`, `first + 1`, ... (mod 10), all pixels `value`.
 fn content(n: usize, first: usize, value: u8) -> Vec<u8> {
@@ -27,7 +30,7 @@ fn write_archive(folder: &Path) {
     fs::create_dir_all(folder).unwrap();
     // In another order, as archives may be.
     let entries: Vec<_> = contents().iter().rev().map(|(name, bytes)| file(name, bytes)).collect();
-    fs::write(folder.join(ARCHIVE), pack(&entries)).unwrap();
+    fs::write(folder.join(SET.archive), pack(&entries)).unwrap();
 }
 
 fn load(dir: &Path) -> Result<Splits> {
@@ -75,8 +78,8 @@ fn the_archive_is_read_as_it_is() {
 fn faults_in_the_archive_name_file_and_record() {
     let dir = tempfile::tempdir().unwrap();
     let mut bad = content(3, 0, 0);
-    bad[2 * records::RECORD] = 200;
-    fs::write(dir.path().join(ARCHIVE), pack(&[file(TEST, &bad)])).unwrap();
+    bad[2 * LABELS.record()] = 200;
+    fs::write(dir.path().join(SET.archive), pack(&[file(TEST, &bad)])).unwrap();
     let error = load_split(dir.path(), Split::Test).unwrap_err().to_string();
     assert!(error.contains("cifar-10-binary.tar.gz/test_batch.bin"), "{error}");
     assert!(error.contains("label 200 of record 2"), "{error}");
@@ -117,7 +120,7 @@ fn two_sets_are_never_mixed() {
 fn what_is_missing_is_named() {
     let dir = tempfile::tempdir().unwrap();
     let error = load(dir.path()).unwrap_err().to_string();
-    assert!(error.contains(ARCHIVE) && error.contains("data_batch_5.bin"), "{error}");
+    assert!(error.contains(SET.archive) && error.contains("data_batch_5.bin"), "{error}");
     assert!(matches!(Cifar10::default().load(None), Err(Error::Missing { .. })));
 }
 

@@ -122,8 +122,7 @@ impl Folder {
 }
 
 /// What to do where there is one part only.
-pub(crate) const TWO_PARTS: &str =
-    "training needs two parts: put the class folders into `train` and `val` (`kd data split` does it), \
+pub(crate) const TWO_PARTS: &str = "training needs two parts: put the class folders into `train` and `val` (`kd data split` does it), \
      or set aside a share of each class: `--holdout 0.2`, in a suite `holdout = 0.2`";
 
 fn parts(root: &Path) -> Places {

@@ -157,7 +157,10 @@ fn one_folder_of_classes_is_the_whole_set() {
         put(dir.path(), name, &picture(3));
     }
     let whole = folder(dir.path()).whole(None).unwrap().unwrap();
-    assert_eq!((whole.labels(), whole.class_names()), (&[0, 0, 1][..], &["a", "b"].map(String::from)[..]));
+    assert_eq!(
+        (whole.labels(), whole.class_names()),
+        (&[0, 0, 1][..], &["a", "b"].map(String::from)[..])
+    );
     let error = folder(dir.path()).load(None).unwrap_err().to_string();
     assert!(error.contains("`--holdout 0.2`") && error.contains("`kd data split`"), "{error}");
     put(dir.path(), "train/a/0.png", &picture(3));

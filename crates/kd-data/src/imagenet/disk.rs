@@ -15,7 +15,7 @@ use serde::Serialize;
 use super::journal;
 
 /// Name of a file while it is being written; it then gets its own.
-pub(super) const TEMPORARY: &str = ".kd-temporary";
+pub(crate) const TEMPORARY: &str = ".kd-temporary";
 /// How many copies may stand beside their originals before the originals go.
 const N_COPIES: usize = 64;
 
@@ -36,7 +36,7 @@ impl std::fmt::Debug for Watch<'_> {
 
 /// Why a work ended before its end.
 #[derive(Debug)]
-pub(super) enum Halt {
+pub(crate) enum Halt {
     Stopped,
     Failed(Error),
 }
@@ -49,21 +49,21 @@ impl From<Error> for Halt {
 
 impl Halt {
     /// Whether two places are on different file systems.
-    fn crosses(&self) -> bool {
+    pub(crate) fn crosses(&self) -> bool {
         let Self::Failed(Error::Io { source, .. }) = self else { return false };
         source.kind() == ErrorKind::CrossesDevices
     }
 }
 
 /// Result of a part of a work.
-pub(super) type Step = std::result::Result<(), Halt>;
+pub(crate) type Step = std::result::Result<(), Halt>;
 
 /// Changes the disk as long as the watch lets it.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Disk<'a>(pub(super) Watch<'a>);
+pub(crate) struct Disk<'a>(pub(crate) Watch<'a>);
 
 impl Disk<'_> {
-    pub(super) fn change(
+    pub(crate) fn change(
         &self,
         path: &Path,
         action: &'static str,
@@ -76,64 +76,64 @@ impl Disk<'_> {
     }
 
     /// Counts images that are where they belong.
-    pub(super) fn count(&self, n: usize) {
+    pub(crate) fn count(&self, n: usize) {
         self.0.n_done.fetch_add(n as u64, Ordering::Relaxed);
     }
 
     /// Nothing happens where it exists.
-    pub(super) fn create_folder(&self, path: &Path) -> Step {
+    pub(crate) fn create_folder(&self, path: &Path) -> Step {
         if path.is_dir() {
             return Ok(());
         }
         self.change(path, "create", || fs::create_dir_all(path))
     }
 
-    pub(super) fn write_journal(&self, journal: &impl Serialize, folder: &Path) -> Step {
+    pub(crate) fn write_journal(&self, journal: &impl Serialize, folder: &Path) -> Step {
         self.change(folder, "write", || Ok(()))?;
         Ok(journal::write(journal, folder)?)
     }
 
-    pub(super) fn rename(&self, from: &Path, to: &Path) -> Step {
+    pub(crate) fn rename(&self, from: &Path, to: &Path) -> Step {
         self.change(from, "rename", || fs::rename(from, to))
     }
 
-    pub(super) fn hard_link(&self, from: &Path, to: &Path) -> Step {
+    pub(crate) fn hard_link(&self, from: &Path, to: &Path) -> Step {
         self.change(to, "create", || fs::hard_link(from, to))
     }
 
-    pub(super) fn symlink(&self, target: &Path, to: &Path) -> Step {
+    pub(crate) fn symlink(&self, target: &Path, to: &Path) -> Step {
         self.change(to, "create", || std::os::unix::fs::symlink(target, to))
     }
 
-    pub(super) fn remove_file(&self, path: &Path) -> Step {
+    pub(crate) fn remove_file(&self, path: &Path) -> Step {
         self.change(path, "remove", || fs::remove_file(path))
     }
 
-    pub(super) fn remove_folder(&self, path: &Path) -> Step {
+    pub(crate) fn remove_folder(&self, path: &Path) -> Step {
         self.change(path, "remove", || fs::remove_dir(path))
     }
 
     /// A folder and what is in it.
-    pub(super) fn remove_all(&self, path: &Path) -> Step {
+    pub(crate) fn remove_all(&self, path: &Path) -> Step {
         self.change(path, "remove", || fs::remove_dir_all(path))
     }
 
     /// Writes `size` bytes to a temporary sibling of `to`, which then gets its name.
-    pub(super) fn write(&self, from: io::Take<&File>, to: &Path) -> Step {
+    pub(crate) fn write(&self, from: io::Take<&File>, to: &Path) -> Step {
         let temporary = to.with_file_name(TEMPORARY);
         self.change(to, "write", || write_all(from, &temporary))?;
         self.rename(&temporary, to)
     }
 
     /// Copies a file under a temporary name, which then becomes `to`.
-    pub(super) fn copy(&self, from: &Path, to: &Path) -> Step {
+    pub(crate) fn copy(&self, from: &Path, to: &Path) -> Step {
         let file = File::open(from).map_err(Error::io(from, "open"))?;
         let size = file.metadata().map_err(Error::io(from, "read"))?.len();
         self.write((&file).take(size), to)
     }
 
     /// Brings all that was written to the file system of `folder` to the disk itself.
-    pub(super) fn sync(&self, folder: &Path) -> Step {
+    pub(crate) fn sync(&self, folder: &Path) -> Step {
         self.change(folder, "sync", || sync(folder))?;
         Ok(fsx::sync_folder(folder)?)
     }
@@ -165,7 +165,7 @@ fn sync(folder: &Path) -> io::Result<()> {
 /// Moves files, also to another file system: there they are copied, and the originals go only
 /// when the copies are safe on the disk.
 #[derive(Debug)]
-pub(super) struct Mover<'a> {
+pub(crate) struct Mover<'a> {
     disk: Disk<'a>,
     /// Originals that were copied.
     copied: Vec<PathBuf>,
@@ -174,12 +174,12 @@ pub(super) struct Mover<'a> {
 }
 
 impl<'a> Mover<'a> {
-    pub(super) fn new(disk: Disk<'a>) -> Self {
+    pub(crate) fn new(disk: Disk<'a>) -> Self {
         Self { disk, copied: Vec::new(), folder: PathBuf::new() }
     }
 
     /// Moves a file; the original may still be there until [`Self::settle`].
-    pub(super) fn relocate(&mut self, from: &Path, to: &Path) -> Step {
+    pub(crate) fn relocate(&mut self, from: &Path, to: &Path) -> Step {
         match self.disk.rename(from, to) {
             Err(halt) if halt.crosses() => {}
             other => return other,
@@ -191,7 +191,7 @@ impl<'a> Mover<'a> {
     }
 
     /// Removes the originals of what was copied.
-    pub(super) fn settle(&mut self) -> Step {
+    pub(crate) fn settle(&mut self) -> Step {
         if self.copied.is_empty() {
             return Ok(());
         }
@@ -204,7 +204,7 @@ impl<'a> Mover<'a> {
 ///
 /// # Errors
 /// [`Error::Io`].
-pub(super) fn same_bytes(a: &Path, b: &Path) -> Result<bool> {
+pub(crate) fn same_bytes(a: &Path, b: &Path) -> Result<bool> {
     let open = |path: &Path| File::open(path).map_err(Error::io(path, "open"));
     let (mut one, mut two) = (open(a)?, open(b)?);
     let (mut first, mut second) = (Vec::new(), Vec::new());

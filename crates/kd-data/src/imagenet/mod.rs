@@ -11,7 +11,7 @@
 //! What it deliberately does not do: nothing is downloaded, decoded or repaired; a source is
 //! never changed, but by [`Mode::Move`].
 
-mod disk;
+pub(crate) mod disk;
 pub(crate) mod fake;
 mod flat;
 mod head;
@@ -19,7 +19,7 @@ mod journal;
 pub mod labels;
 mod mode;
 mod organize;
-mod root;
+pub(crate) mod root;
 mod source;
 mod space;
 mod tarball;
@@ -53,7 +53,7 @@ pub enum Outcome<T> {
 
 impl<T> Outcome<T> {
     /// Of a work that ended so, with this result if it is done.
-    fn of(ended: disk::Step, result: impl FnOnce() -> T) -> Result<Self> {
+    pub(crate) fn of(ended: disk::Step, result: impl FnOnce() -> T) -> Result<Self> {
         match ended {
             Ok(()) => Ok(Self::Done(result())),
             Err(disk::Halt::Stopped) => Ok(Self::Interrupted),

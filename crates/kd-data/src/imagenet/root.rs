@@ -85,7 +85,7 @@ fn is_empty(folder: &Path) -> Result<bool> {
 ///
 /// # Errors
 /// Those of `work`; [`Error::Busy`] when another process works there; [`Error::Io`].
-pub(super) fn locked<T>(path: &Path, work: impl FnOnce(&Path) -> Result<T>) -> Result<T> {
+pub(crate) fn locked<T>(path: &Path, work: impl FnOnce(&Path) -> Result<T>) -> Result<T> {
     let path = &std::path::absolute(path).map_err(Error::io(path, "create"))?;
     let created: Vec<_> = path.ancestors().take_while(|folder| !folder.exists()).collect();
     fsx::create_folder(path)?;
@@ -101,7 +101,7 @@ pub(super) fn locked<T>(path: &Path, work: impl FnOnce(&Path) -> Result<T>) -> R
 }
 
 /// `path` without links; where it does not exist, just absolute.
-pub(super) fn absolute(path: &Path) -> Result<PathBuf> {
+pub(crate) fn absolute(path: &Path) -> Result<PathBuf> {
     let real = fs::canonicalize(path).or_else(|error| match error.kind() {
         ErrorKind::NotFound => std::path::absolute(path),
         _ => Err(error),

@@ -98,8 +98,11 @@ impl PassedOver {
         let total: usize = self.0.values().sum();
         let mut kinds: Vec<_> = self.0.iter().collect();
         kinds.sort_by_key(|(_, n)| std::cmp::Reverse(**n));
-        let mut named: Vec<_> =
-            kinds.iter().take(N_NAMED).map(|(name, n)| format!("{n} {}", name.escape_debug())).collect();
+        let mut named: Vec<_> = kinds
+            .iter()
+            .take(N_NAMED)
+            .map(|(name, n)| format!("{n} {}", name.escape_debug()))
+            .collect();
         if kinds.len() > N_NAMED {
             named.push(format!("{} other kinds", kinds.len() - N_NAMED));
         }
@@ -108,9 +111,9 @@ impl PassedOver {
 
     /// An ending of pictures that are not read, if there is one.
     pub(super) fn unread(&self) -> Option<&str> {
-        self.0.keys().find_map(|name| {
-            name.strip_prefix("*.").filter(|extension| UNREAD.contains(extension))
-        })
+        self.0
+            .keys()
+            .find_map(|name| name.strip_prefix("*.").filter(|extension| UNREAD.contains(extension)))
     }
 
     /// Whether there is anything that somebody put there.
@@ -186,7 +189,10 @@ impl Above {
         let metadata = fs::metadata(folder).map_err(Error::io(folder, "read"))?;
         let place = (metadata.dev(), metadata.ino());
         if self.0.contains(&place) || self.0.len() > MAX_DEPTH {
-            return Err(stray(folder, "leads in a circle, or too deep; remove this link or folder"));
+            return Err(stray(
+                folder,
+                "leads in a circle, or too deep; remove this link or folder",
+            ));
         }
         Ok(Self([&self.0[..], &[place]].concat()))
     }

@@ -30,7 +30,7 @@ pub(crate) struct Listing {
     pub(crate) sums: Option<Sums>,
     passed_over: PassedOver,
     /// Whether the files lie in class folders; else a list says the class of each.
-    in_classes: bool,
+    pub(crate) in_classes: bool,
 }
 
 impl Listing {
@@ -51,7 +51,9 @@ impl Listing {
         if entries.is_empty() {
             let reason = match n_entries {
                 0 => "has no class folders with pictures",
-                _ => "has pictures, but no class folders: one folder for the pictures of each class",
+                _ => {
+                    "has pictures, but no class folders: one folder for the pictures of each class"
+                }
             };
             return Err(stray(folder, reason));
         }
@@ -214,14 +216,20 @@ impl Listing {
     /// What a user should know of the folder, a line each: what was passed over, classes without
     /// pictures, and how classes are numbered whose names are numbers.
     pub(crate) fn remarks(&self) -> Vec<String> {
+        self.remarks_as(&self.classes, &self.labels)
+    }
+
+    /// As [`Listing::remarks`], where the files have these labels by these classes.
+    pub(crate) fn remarks_as(&self, classes: &[String], labels: &[u32]) -> Vec<String> {
         let folder = self.folder.display();
-        let has_none = |label: &usize| self.labels.binary_search(&(*label as u32)).is_err();
-        let empty: Vec<_> = (0..self.classes.len()).filter(has_none).collect();
+        let has_none = |label: &usize| labels.binary_search(&(*label as u32)).is_err();
+        let empty: Vec<_> = (0..classes.len()).filter(has_none).collect();
         let empty = (!empty.is_empty()).then(|| {
-            let names = words::list(empty.iter().map(|&label| self.classes[label].as_str()));
-            format!("{} of {} classes have no pictures: {names}", empty.len(), self.classes.len())
+            let names = words::list(empty.iter().map(|&label| classes[label].as_str()));
+            format!("{} of {} classes have no pictures: {names}", empty.len(), classes.len())
         });
-        let remarks = [self.passed_over.words(), empty, words::class_order(&self.classes)];
-        remarks.into_iter().flatten().map(|words| format!("{folder}: {words}")).collect()
+        let own = [self.passed_over.words(), empty].into_iter().flatten();
+        let own = own.map(|words| format!("{folder}: {words}"));
+        own.chain(words::class_order(classes)).collect()
     }
 }

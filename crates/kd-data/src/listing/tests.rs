@@ -55,10 +55,10 @@ fn what_systems_and_authors_leave_is_passed_over_and_counted_in_a_line() {
         ".kd-split.json",
     ]);
     let listing = listed(&dir);
-    assert_eq!((names(&listing), &listing.classes[..]), (
-        vec!["cat/a.jpg".to_owned(), "dog/b.jpg".into()],
-        &["cat".to_owned(), "dog".into()][..]
-    ));
+    assert_eq!(
+        (names(&listing), &listing.classes[..]),
+        (vec!["cat/a.jpg".to_owned(), "dog/b.jpg".into()], &["cat".to_owned(), "dog".into()][..])
+    );
     let [line] = &listing.remarks()[..] else { panic!("one line: {:?}", listing.remarks()) };
     assert!(line.contains("15 files and folders passed over: 2 *.json, 2 Thumbs.db, 1 "), "{line}");
     let clean = folder(&["cat/a.jpg", "dog/b.jpg"]);
@@ -76,7 +76,11 @@ fn pipes_devices_and_broken_links_of_other_names_are_passed_over_without_waiting
     symlink("gone", dir.path().join("cat/notes.txt")).unwrap();
     let listing = listed(&dir);
     assert_eq!(names(&listing), ["cat/a.jpg"]);
-    assert!(listing.remarks()[0].contains("5 files and folders passed over"), "{:?}", listing.remarks());
+    assert!(
+        listing.remarks()[0].contains("5 files and folders passed over"),
+        "{:?}",
+        listing.remarks()
+    );
     symlink("gone", dir.path().join("cat/gone.jpg")).unwrap();
     assert!(Listing::names(dir.path()).unwrap_err().to_string().contains("cannot follow"));
 }
@@ -114,12 +118,17 @@ fn a_folder_without_pictures_says_why() {
     assert!(fault(&["a.jpg", "b.jpg"]).contains("has pictures, but no class folders"));
     assert!(fault(&["a/notes.txt"]).contains("no pictures in its class folders"));
     let error = fault(&["a/x.jpg", "b/y.HEIC", "b/z.HEIC"]);
-    assert!(error.contains("b: at byte 0: has only pictures that are not read, such as .heic"), "{error}");
+    assert!(
+        error.contains("b: at byte 0: has only pictures that are not read, such as .heic"),
+        "{error}"
+    );
     let dir = folder(&["a/x.jpg", "b/.DS_Store"]);
     let listing = listed(&dir);
     assert_eq!(listing.classes, ["a", "b"]);
     assert!(listing.remarks()[1].contains("1 of 2 classes have no pictures: b"));
-    assert!(listing.require_pictures().unwrap_err().to_string().contains("b: at byte 0: has no images"));
+    assert!(
+        listing.require_pictures().unwrap_err().to_string().contains("b: at byte 0: has no images")
+    );
 }
 
 #[test]
@@ -143,7 +152,10 @@ fn the_validation_images_of_tinyimagenet_have_the_classes_of_their_list() {
         write(&text);
         let listing = listed(&dir);
         assert_eq!(listing.classes, ["n01443537", "n03444034"]);
-        assert_eq!(names(&listing), ["images/val_1.JPEG", "images/val_2.JPEG", "images/val_0.JPEG"]);
+        assert_eq!(
+            names(&listing),
+            ["images/val_1.JPEG", "images/val_2.JPEG", "images/val_0.JPEG"]
+        );
         assert_eq!(listing.labels, [0, 0, 1]);
         assert_eq!(listing.path(2), dir.path().join("images/val_0.JPEG"));
         assert_eq!(listing.find("images/val_0.JPEG"), Some(2));

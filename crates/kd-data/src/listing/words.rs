@@ -60,7 +60,10 @@ mod tests {
     #[test]
     fn the_trap_is_named_where_numbers_sort_as_text() {
         let trap = words(&["0", "1", "10", "11", "2", "3"]).unwrap();
-        assert!(trap.contains("class 2 is `10`, not `2`; the order is 0, 1, 10, 11, 2, 3"), "{trap}");
+        assert!(
+            trap.contains("class 2 is `10`, not `2`; the order is 0, 1, 10, 11, 2, 3"),
+            "{trap}"
+        );
         let trap = words(&["class1", "class10", "class2"]).unwrap();
         assert!(trap.contains("class 1 is `class10`, not `class2`"), "{trap}");
     }
@@ -69,7 +72,9 @@ mod tests {
     fn other_names_are_not_spoken_of() {
         assert_eq!(words(&["0", "1", "2"]).unwrap(), "the order of the classes is 0, 1, 2");
         assert_eq!(words(&["00", "01", "10"]).unwrap(), "the order of the classes is 00, 01, 10");
-        for names in [&["cat", "dog"][..], &["n01440764", "n10000000"], &["Cat", "ant"], &["a1", "b"]] {
+        for names in
+            [&["cat", "dog"][..], &["n01440764", "n10000000"], &["Cat", "ant"], &["a1", "b"]]
+        {
             assert_eq!(words(names), None, "{names:?}");
         }
         let many: Vec<String> = (100..130).map(|i| i.to_string()).collect();

@@ -170,8 +170,13 @@ impl Photos {
             })
         };
         let position = self.classes().iter().map(position).collect::<Result<Vec<u32>>>()?;
-        let labels = self.labels.iter().map(|&label| position[label as usize]).collect();
-        Ok(Self { labels, classes: Some(classes.into()), ..self })
+        let labels: Arc<[u32]> =
+            self.labels.iter().map(|&label| position[label as usize]).collect();
+        let remarks = match &*self.source {
+            Source::Files(listing, _) => listing.remarks_as(classes, &labels).into(),
+            Source::Packed(..) => self.remarks.clone(),
+        };
+        Ok(Self { labels, remarks, classes: Some(classes.into()), ..self })
     }
 
     /// What becomes of photographs that cannot be decoded, or whose checksums are wrong.

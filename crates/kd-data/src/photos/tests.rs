@@ -256,7 +256,7 @@ fn bad_photographs_are_skipped_and_listed() {
     let names: Vec<&str> = list.iter().map(|(name, _)| name.as_str()).collect();
     assert_eq!(names, ["b/cut.JPEG", "b/empty.JPEG", "b/huge.JPEG", "b/text.JPEG"]);
     assert_eq!(list[0].1, "skipped: is cut off");
-    assert_eq!(list[3].1, "skipped: is no JPEG, PNG, BMP, GIF, PPM, TIFF or WebP file");
+    assert_eq!(list[3].1, "skipped: is a web page, not the picture: download it again");
     assert_eq!(photos(&dir).bad_images(), [], "a set of its own has a list of its own");
 }
 

@@ -6,11 +6,38 @@ use std::sync::Arc;
 use candle_core::Device;
 use kd_core::record::DataFile;
 use kd_core::{BatchSource, Error, Result, Stream};
-use kd_data::{Images, Part};
+use kd_data::{Images, Part, Parts};
 use kd_train::EvalSet;
 
 use crate::classes::order_of_numbers;
+use crate::remarks;
 use crate::suite::{EvaluationSection, Spec, TrainingSpec};
+
+/// What a data set gave.
+struct Loaded {
+    files: Vec<DataFile>,
+    train: Part,
+    test: Part,
+    /// Whether the test images were not taken from the training images.
+    has_parts: bool,
+}
+
+impl Loaded {
+    fn of(spec: &Spec, data_dir: Option<&Path>, stream: Stream) -> Result<Self> {
+        let (data, holdout) = (spec.data.as_dyn(), spec.holdout);
+        let whole = if holdout.is_none() { None } else { data.whole(data_dir)? };
+        let Some(whole) = whole else {
+            let Parts { train, test, .. } = data.parts(data_dir)?;
+            remarks::tell(&[&train, &test]);
+            let files = [train.files(), test.files()].concat();
+            return Ok(Self { files, train, test, has_parts: true });
+        };
+        remarks::tell(&[&whole]);
+        let (train, test) = holdout.split_classes(&whole, stream.at("holdout"))?;
+        eprintln!("{} of {} images are held out to test on", test.len(), whole.len());
+        Ok(Self { files: whole.files(), train, test, has_parts: false })
+    }
+}
 
 /// The images of a run: to train on, to choose by, to judge by.
 pub(crate) struct Sets {
@@ -24,12 +51,11 @@ pub(crate) struct Sets {
 
 impl Sets {
     /// Loads the data set of `spec`. What is set aside and what is left out does not depend on the
-    /// seed, so that all repetitions are judged alike. Batches are made on `device`.
+    /// seed, so that all repetitions are judged alike. Of a data set without parts, what is set aside
+    /// is the test set. Batches are made on `device`.
     pub(crate) fn load(spec: &Spec, data_dir: Option<&Path>, device: &Device) -> Result<Self> {
-        let parts = spec.data.as_dyn().parts(data_dir)?;
-        let files = [parts.train.files(), parts.test.files()].concat();
         let stream = Stream::new(0);
-        let (mut train, mut test) = (parts.train, parts.test);
+        let Loaded { files, mut train, mut test, has_parts } = Loaded::of(spec, data_dir, stream)?;
         if let Some(order) = order_of_numbers(train.class_names()) {
             eprintln!("{order}");
         }
@@ -40,8 +66,8 @@ impl Sets {
             test = test.subset(n.min(test.len()), stream.at("subset/test"))?;
         }
         let mut holdout = None;
-        if spec.holdout > 0 {
-            let parts = train.split_holdout(spec.holdout, stream.at("holdout"))?;
+        if has_parts && !spec.holdout.is_none() {
+            let parts = spec.holdout.split(&train, stream.at("holdout"))?;
             train = parts.0;
             holdout = Some(EvalSet::new(parts.1.in_order(device)?)?);
         }

@@ -40,6 +40,7 @@ pub fn run(spec: Spec, setting: &Setting) -> Result<(Outcome, Report)> {
         eprintln!("{} {}: {about}", spec.suite, spec.preset);
     }
     let sets = Sets::load(&spec, setting.data_dir.as_deref(), &setting.device)?;
+    let spec = spec.with_channels(sets.shape().0[0]);
     let check = |training| training::check(training, &spec.normalize, &sets, setting);
     spec.training.iter().try_for_each(check)?;
     for section in &spec.questions.evaluation {

@@ -12,6 +12,7 @@ use kd_models::weights::Naming;
 use kd_train::{LossSpec, OptimizerSpec, Plan, Schedule, SoftTargets};
 use serde::{Deserialize, Serialize};
 
+use super::holdout::Holdout;
 use super::names;
 
 /// A suite: data, defaults, and trainings in the order in which they run.
@@ -27,9 +28,10 @@ pub struct Suite {
     /// How all networks that are trained normalize their images, in place of the data set's way; and
     /// a teacher whose weights do not say it.
     pub normalize: Option<Normalize>,
-    /// Training images set aside for choosing between recipes.
+    /// Training images set aside for choosing between recipes; of a data set without parts, the
+    /// ones to test on.
     #[serde(default)]
-    pub holdout: usize,
+    pub holdout: Holdout,
     /// How trainings run that do not say otherwise.
     pub plan: Plan,
     /// How their images are changed.

@@ -1,6 +1,7 @@
 //! Suites: experiments as data, and the resolved spec of a run.
 
 mod file;
+mod holdout;
 mod names;
 mod questions;
 mod resolve;
@@ -9,6 +10,7 @@ mod spec;
 pub use file::{
     AttackFile, AuditFile, CensusFile, EvaluationFile, Grid, Preset, Student, Suite, TrainingFile,
 };
+pub use holdout::Holdout;
 pub use names::{data, model};
 pub use resolve::resolve;
 pub use spec::Spec;

@@ -2,9 +2,10 @@
 //! with all settings.
 
 use std::fmt;
+use std::path::Path;
 
 use kd_core::{Error, Result};
-use kd_data::{DataSpec, Folder, PhotoFolder};
+use kd_data::{Cifar100, Cifar100Labels, DataSpec, Folder, IdxFiles, PhotoFolder};
 use kd_models::ModelSpec;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{self, Deserialize, Deserializer, MapAccess, Visitor};
@@ -24,7 +25,8 @@ pub fn model(name: &str) -> Result<ModelSpec> {
 }
 
 /// A data set by its name, with its default settings; `folder:PATH` for class folders of images of
-/// one size, `photos:PATH` for those of photographs.
+/// one size, `photos:PATH` for those of photographs, `idx:PATH` for IDX files, `cifar100:coarse` for
+/// the twenty classes of CIFAR-100.
 ///
 /// # Errors
 /// [`Error::Config`] with all names.
@@ -40,12 +42,34 @@ pub fn data(name: &str) -> Result<DataSpec> {
             let path = absolute(path)?;
             return Ok(DataSpec::Photos(PhotoFolder { path, ..PhotoFolder::default() }));
         }
+        Some(("idx", path)) => {
+            let path = absolute(path)?;
+            return Ok(DataSpec::Idx(IdxFiles { path, ..IdxFiles::default() }));
+        }
+        Some(("cifar100", labels)) => return cifar100(labels),
         _ => (),
     }
     DataSpec::all().into_iter().find(|spec| spec.name() == name).ok_or_else(|| {
-        let reason = format!("`{name}` is none of {}", DataSpec::NAMES.join(", "));
+        let hint = if Path::new(name).is_dir() {
+            format!("; for class folders say folder:{name} or photos:{name}")
+        } else {
+            String::new()
+        };
+        let reason = format!("`{name}` is none of {}{hint}", DataSpec::NAMES.join(", "));
         Error::config("data", reason)
     })
+}
+
+fn cifar100(name: &str) -> Result<DataSpec> {
+    let labels = match name {
+        "fine" => Cifar100Labels::Fine,
+        "coarse" => Cifar100Labels::Coarse,
+        _ => {
+            let reason = format!("`cifar100:{name}`: the labels are `fine` or `coarse`");
+            return Err(Error::config("data", reason));
+        }
+    };
+    Ok(DataSpec::Cifar100(Cifar100 { labels }))
 }
 
 /// Names become names of folders.

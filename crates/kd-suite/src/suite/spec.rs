@@ -14,6 +14,7 @@ use kd_train::{Plan, SoftTargets};
 use serde::{Serialize, Serializer};
 
 use super::file::Student;
+use super::holdout::Holdout;
 
 /// Everything that decides a run's numbers, with no default left open: written as `spec.toml`.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -23,7 +24,7 @@ pub struct Spec {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) about: Option<String>,
     pub(crate) seeds: u64,
-    pub(crate) holdout: usize,
+    pub(crate) holdout: Holdout,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) n_train: Option<usize>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -109,6 +110,15 @@ impl Spec {
     pub(crate) fn training(&self, name: &str) -> Result<&TrainingSpec> {
         let found = self.training.iter().find(|training| training.name == name);
         found.ok_or_else(|| Error::config("teacher", format!("there is no training `{name}`")))
+    }
+
+    /// Normalizes images of so many channels as the data set does, where nothing else is chosen.
+    pub(crate) fn with_channels(mut self, n_channels: usize) -> Self {
+        let data = self.data.as_dyn();
+        if self.normalize == data.normalize() {
+            self.normalize = data.normalize_for(n_channels);
+        }
+        self
     }
 
     /// Adds the digests of the data set's files.

@@ -87,7 +87,7 @@ fn task(args: &Args) -> Result<AttackTask> {
     let attacks = settings::attacks(args)?;
     Ok(AttackTask {
         subject: args.subject.on(args.compute.cpu()?)?,
-        data_name: args.subject.data.clone(),
+        data_name: args.subject.data.data.clone(),
         transfer: args.transfer.as_ref().map(other).transpose()?,
         n: args.n,
         only_correct: args.only_correct,

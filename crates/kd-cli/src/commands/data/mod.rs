@@ -2,6 +2,7 @@
 
 mod imagenet;
 mod pack;
+mod split;
 mod sums;
 
 use std::path::{Path, PathBuf};
@@ -20,6 +21,8 @@ enum Command {
     Imagenet(imagenet::Args),
     /// Make photographs smaller once and pack them, for repeated runs
     Pack(pack::Args),
+    /// Divide one folder of class folders into `train`, `val` and `test`, by class
+    Split(split::Args),
     /// Write SHA-256 checksums of class folders, or check them; readers then compare every image
     Sums(sums::Args),
 }
@@ -29,15 +32,24 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     match &args.command {
         Command::Imagenet(args) => imagenet::run(args),
         Command::Pack(args) => pack::run(args),
+        Command::Split(args) => split::run(args),
         Command::Sums(args) => sums::run(args),
     }
 }
 
+/// What the folders of parts are called, in any case.
+const PARTS: [&str; 8] =
+    ["train", "training", "val", "valid", "validation", "dev", "test", "testing"];
+
 /// The parts of `folder` that are there; the empty name for the folder itself.
-fn names(folder: &Path) -> Vec<&'static str> {
-    let parts = ["train", "val", "test"].into_iter();
-    let there: Vec<_> = parts.filter(|name| folder.join(name).is_dir()).collect();
-    if there.is_empty() { vec![""] } else { there }
+fn names(folder: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
+    let is_part = |name: &String| PARTS.iter().any(|part| name.eq_ignore_ascii_case(part));
+    let mut there: Vec<_> =
+        names.filter(|name| is_part(name) && folder.join(name).is_dir()).collect();
+    there.sort_by_key(|name| PARTS.iter().position(|part| name.eq_ignore_ascii_case(part)));
+    if there.is_empty() { vec![String::new()] } else { there }
 }
 
 /// The folder of a part.

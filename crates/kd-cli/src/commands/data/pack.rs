@@ -10,6 +10,7 @@ use kd_data::{OnBadImage, PackSettings, Packed, Packer, Photos};
 use serde::Serialize;
 
 use super::{names, place};
+use crate::commands::images::POLICIES;
 use crate::commands::setting::{Threads, stop_flag, words};
 use crate::exit;
 use kd_suite::Progress;
@@ -45,9 +46,6 @@ pub(crate) struct Args {
     threads: Threads,
 }
 
-const POLICIES: &[(&str, OnBadImage)] =
-    &[("error", OnBadImage::Error), ("skip", OnBadImage::Skip), ("lenient", OnBadImage::Lenient)];
-
 /// What is printed of one part.
 #[derive(Debug, Serialize)]
 struct Line {
@@ -72,9 +70,9 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         let mut lines = Vec::new();
         for name in names {
             let line = match &args.images {
-                Some(images) => pack(args, &place(images, name), &place(&args.out, name), &stop)?,
+                Some(images) => pack(args, &place(images, &name), &place(&args.out, &name), &stop)?,
                 None => {
-                    let out = place(&args.out, name);
+                    let out = place(&args.out, &name);
                     Some(line(&Packed::open(&out)?, &out))
                 }
             };
@@ -95,6 +93,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
 /// Packs one part; nothing when a signal stopped the work.
 fn pack(args: &Args, images: &Path, out: &Path, stop: &AtomicBool) -> Result<Option<Line>> {
     let photos = Photos::folder(images)?.with_policy(args.on_bad_image);
+    photos.remarks().iter().for_each(|line| eprintln!("{line}"));
     let (side, quality, shard_mib) = (args.side, args.quality, args.shard_mib);
     let started = Instant::now();
     let mut packer = Packer::new(photos, out, PackSettings { side, quality, shard_mib })?;

@@ -51,7 +51,7 @@ struct Line {
 pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let mut lines = Vec::new();
     for name in names(&args.folder) {
-        let path = place(&args.folder, name);
+        let path = place(&args.folder, &name);
         let line = args.threads.install(|| Ok(sum(args, &path)?))?;
         if !args.json {
             print(&line);
@@ -71,6 +71,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
 fn sum(args: &Args, path: &Path) -> Result<Line> {
     let started = Instant::now();
     let sums = Checksums::of(path)?;
+    sums.remarks().iter().for_each(|line| eprintln!("{line}"));
     let (images, classes) = (sums.n_images(), sums.n_classes());
     let progress = Progress::start(path.display().to_string(), 0, images as u64);
     let n_done = &progress.counters.steps;

@@ -18,8 +18,8 @@ use super::scene::{
     BEFORE, BEHIND, CLOUDS, Canvas, N_SHAPES, NAMES, Object, Surface, TEXTURE, color_unlike,
     random_color,
 };
-use crate::cifar10::records::{Gathered, N_PIXELS, encode};
-use crate::cifar10::{TEST, TRAIN};
+use crate::cifar::records::{Gathered, N_PIXELS, encode};
+use crate::cifar10::{LABELS, TEST, TRAIN};
 use crate::{Dataset, Images, Splits};
 
 /// Height and width of an image, pixels.
@@ -127,7 +127,7 @@ fn draw(stream: Stream) -> (u8, Vec<u8>) {
 /// The images of the files, by way of the reader.
 fn decode(contents: &[Vec<u8>; 6]) -> Result<Splits> {
     let part = |range: Range<usize>| -> Result<Images> {
-        let mut gathered = Gathered::default();
+        let mut gathered = Gathered::new(LABELS);
         let mut files = FILES[range.clone()].iter().zip(&contents[range]);
         files.try_for_each(|(name, content)| gathered.add(name.as_ref(), content))?;
         Ok(gathered.into_images()?.with_class_names(NAMES))

@@ -1,0 +1,105 @@
+//! What was done, file by file: kept beside the parts, for going on and for taking back.
+
+use std::io::ErrorKind;
+use std::path::{Component, Path, PathBuf};
+
+use kd_core::{Error, Result, fsx};
+use serde::{Deserialize, Serialize};
+
+use super::{Side, is_same};
+use crate::imagenet::Mode;
+
+/// Name of the journal; hidden, so that nobody takes it for a class.
+pub(super) const JOURNAL: &str = ".kd-split.json";
+/// The most bytes that one may have: 150 for each of the most images.
+const MAX_BYTES: u64 = 1 << 30;
+
+/// How a folder was divided.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Journal {
+    /// The folder that was divided, absolute.
+    pub(super) images: PathBuf,
+    pub(super) mode: Mode,
+    pub(super) seed: u64,
+    pub(super) val: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) test: Option<f64>,
+    pub(super) files: Vec<File>,
+}
+
+/// One image.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct File {
+    /// `CLASS/FILE`, from the folder that was divided and from that of its side.
+    pub(super) name: String,
+    pub(super) side: Side,
+    pub(super) sha256: String,
+}
+
+impl File {
+    /// Its class.
+    pub(super) fn class(&self) -> &str {
+        self.name.split_once('/').map_or("", |(class, _)| class)
+    }
+
+    /// Where it belongs.
+    pub(super) fn place(&self, out: &Path) -> PathBuf {
+        out.join(self.side.name()).join(&self.name)
+    }
+
+    /// Whether there is a file of its name in its place.
+    pub(super) fn is_placed(&self, out: &Path) -> bool {
+        self.place(out).symlink_metadata().is_ok()
+    }
+}
+
+impl Journal {
+    /// The journal in `out`, if there is one.
+    ///
+    /// # Errors
+    /// [`Error::Io`]; [`Error::Parse`] when it is damaged.
+    pub(super) fn read(out: &Path) -> Result<Option<Self>> {
+        let path = out.join(JOURNAL);
+        let bytes = match fsx::read_bounded(&path, MAX_BYTES, "") {
+            Err(Error::Missing { .. }) => return Ok(None),
+            Err(Error::Io { source, .. }) if source.kind() == ErrorKind::NotADirectory => {
+                return Ok(None);
+            }
+            other => other?,
+        };
+        let damaged = |reason: String| Error::Parse { path: path.clone(), offset: 0, reason };
+        let journal: Self =
+            serde_json::from_slice(&bytes).map_err(|error| damaged(error.to_string()))?;
+        let leads_out = |file: &&File| {
+            let mut parts = Path::new(&file.name).components();
+            file.name.is_empty() || !parts.all(|part| matches!(part, Component::Normal(_)))
+        };
+        match journal.files.iter().find(leads_out) {
+            Some(file) => {
+                Err(damaged(format!("has the name {:?}, which leads elsewhere", file.name)))
+            }
+            None => Ok(Some(journal)),
+        }
+    }
+
+    /// Writes it into `out`, whole or not at all.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub(super) fn write(&self, out: &Path) -> Result<()> {
+        let path = out.join(JOURNAL);
+        let text = serde_json::to_vec(self).map_err(|error| Error::Parse {
+            path: path.clone(),
+            offset: 0,
+            reason: error.to_string(),
+        })?;
+        fsx::write_atomic(&path, &text)
+    }
+
+    /// Whether the image in its place is the very file that was divided.
+    pub(super) fn is_linked(&self, file: &File, out: &Path) -> bool {
+        is_same(&self.images.join(&file.name), &file.place(out))
+    }
+}
