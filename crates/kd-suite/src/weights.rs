@@ -33,6 +33,8 @@ pub struct Wanted<'a> {
     pub class_names: Option<&'a [String]>,
     /// Where in a file from elsewhere the weights are, and how their names become the network's.
     pub naming: Option<&'a Naming>,
+    /// Whether only the network's weights are wanted, whatever its images and classes.
+    pub only_weights: bool,
     /// The network of a file that does not say it, where no flag does.
     pub default_model: Option<&'a ModelSpec>,
     /// The normalization of a network of which neither file nor flags say it.
@@ -228,6 +230,9 @@ impl Weights {
         let naming = wanted.naming.cloned().unwrap_or_default();
         let shapes = description.graph.param_shapes()?;
         let fit = file.fit(&naming, &shapes)?;
+        if let (Some(n), true) = (fit.other_classes(), wanted.only_weights) {
+            return wanted.description(Some(n), path);
+        }
         if let (Some(n), Some(names)) = (fit.other_classes(), wanted.class_names) {
             let data = Classes { n: description.graph.n_classes()?, names };
             return match classes::matched(Classes { n, names: &[] }, data) {
@@ -319,7 +324,7 @@ impl<'a> Wanted<'a> {
         // Those of data are looked at by name, later.
         let wanted_classes = self.n_classes.filter(|_| self.class_names.is_none());
         let wanted = (self.image_shape.unwrap_or(shape.0), wanted_classes.unwrap_or(shape.1));
-        if wanted != shape {
+        if wanted != shape && !self.only_weights {
             let reason = format!(
                 "{path} holds a network for images of {:?} and {} classes, not of {:?} and {}",
                 shape.0, shape.1, wanted.0, wanted.1
@@ -365,7 +370,7 @@ impl<'a> Wanted<'a> {
 pub const DEFAULT_SHAPE: ([usize; 3], usize) = ([3, 32, 32], 10);
 
 /// How a network normalizes its images, in words.
-fn normalization(graph: &Graph) -> String {
+pub(crate) fn normalization(graph: &Graph) -> String {
     let list = |values: &[f32]| values.iter().map(f32::to_string).collect::<Vec<_>>().join(",");
     match graph.normalization() {
         Some(Normalize { mean, std }) => format!("mean {} and std {}", list(mean), list(std)),

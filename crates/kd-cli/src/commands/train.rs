@@ -10,6 +10,7 @@ use kd_core::ops::{Adam, Reduction, Sgd};
 use kd_core::{Error, Result};
 use kd_data::{Augment, DataSpec, ResizedCrop};
 use kd_models::ModelSpec;
+use kd_models::weights::Naming;
 use kd_train::losses::{Distill, LabelSmoothing, Labels};
 use kd_train::{Keep, LossSpec, OptimizerSpec, Plan, Schedule};
 
@@ -81,6 +82,15 @@ pub(crate) struct Args {
     /// Stop after so many epochs without a better one on those images
     #[arg(long, value_name = "EPOCHS", requires = "holdout")]
     patience: Option<u64>,
+    /// Begin with the weights of this file, of the same network; a head of other classes is new
+    #[arg(long, value_name = "PATH")]
+    init: Option<PathBuf>,
+    /// Dictionary of the weights in that file, as --key
+    #[arg(long, value_name = "KEY", requires = "init")]
+    init_key: Option<String>,
+    /// What is taken away from before its names, as --strip-prefix
+    #[arg(long, value_name = "PREFIX", requires = "init")]
+    init_strip_prefix: Option<String>,
     /// Leave parameters as they are: those of this name, of this part, or of a pattern; `!PATTERN`
     /// is all others
     #[arg(long, value_name = "PATTERN")]
@@ -181,6 +191,12 @@ fn suite(args: &Args) -> Result<Suite> {
         plan: None,
         augment: None,
         init: None,
+        init_weights: args.init.clone(),
+        init_naming: Naming {
+            key: args.init_key.clone(),
+            prefix: args.init_strip_prefix.clone(),
+            ..Naming::default()
+        },
         freeze: args.freeze.clone(),
         learning_rate_of: args.learning_rate_of.iter().cloned().collect(),
         soft_targets: None,

@@ -4,6 +4,7 @@ mod context;
 mod difference;
 mod eta;
 mod finish;
+mod first;
 mod folder;
 mod images;
 mod job;

@@ -1,10 +1,8 @@
 //! One training of a run: build or resume, fit, evaluate, record, keep the models.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use candle_core::Tensor;
 use kd_adv::{AdversarialTraining, AttackSpec};
 use kd_core::ops::Normalize;
 use kd_core::record::{ModelId, Record};
@@ -15,6 +13,7 @@ use kd_train::{
 
 use super::context::{Context, load};
 use super::finish::finish;
+use super::first;
 use super::images::Sets;
 use super::progress::Progress;
 use super::setting::{Setting, device_name};
@@ -40,6 +39,10 @@ pub(crate) fn check(
     let mut network = weights::network(&training.model, sets.shape(), normalize, drawn)?;
     tuning::freeze(&mut network, &training.freeze)?;
     tuning::factors(&network, &training.learning_rate_of)?;
+    if let Some(file) = &training.init_weights {
+        let (_, note) = first::of_file(file, &training.model, &network, normalize)?;
+        eprintln!("{}: {note}", training.name);
+    }
     if let Some(Teacher::Weights { path, model, naming, .. }) = &training.teacher {
         load(path, (model.as_ref(), Some(naming)), (sets, normalize), &setting.device)?.tell(path);
     }
@@ -56,12 +59,7 @@ pub(crate) fn run(
 ) -> Result<Option<f64>> {
     let spec_hash = context.spec_hash;
     let state = context.folder.state(&training.name, seed);
-    let first = match &training.init {
-        Some(source) => Some(context.trained(source, seed)?.params().tensors()),
-        None => None,
-    };
-    let mut cohort =
-        Cohort::new(&training.name, seed, students(context, training, seed, first.as_ref())?);
+    let mut cohort = Cohort::new(&training.name, seed, students(context, training, seed)?);
     let device = &context.setting.device;
     match cohort.resume(&state, spec_hash, device)? {
         Some(n_bytes) => {
@@ -124,18 +122,18 @@ fn finished(records: &[Record], training: &TrainingSpec, seed: u64) -> Option<f6
     })
 }
 
-/// The students before their first step: the values of `first`, else the same random ones, so that
-/// they differ by their objectives alone.
+/// The students before their first step: the same values for the same network, so that they differ by
+/// their objectives alone.
 pub(super) fn students(
     context: &Context<'_>,
     training: &TrainingSpec,
     seed: u64,
-    first: Option<&BTreeMap<String, Tensor>>,
 ) -> Result<Vec<Student>> {
-    let stream = Stream::new(seed).at("init");
+    let network = || context.network(&training.model, Stream::new(seed).at("init"));
+    let first = first::weights(context, training, (&network()?, seed))?;
     let build = |spec: &suite::Student| {
-        let mut model = context.network(&training.model, stream)?;
-        first.map_or(Ok(()), |first| model.params().load(first))?;
+        let mut model = network()?;
+        first.iter().try_for_each(|first| model.params().load(first))?;
         tuning::freeze(&mut model, &training.freeze)?;
         let factors = tuning::factors(&model, &training.learning_rate_of)?;
         let optimizer = training.plan.optimizer.clone();

@@ -122,6 +122,12 @@ pub struct TrainingFile {
     pub soft_targets: Option<SoftTargets>,
     /// An earlier training of one model of the same network: its weights are the first ones.
     pub init: Option<String>,
+    /// A file of weights of the same network, which are the first ones; its head may be for other
+    /// classes.
+    pub init_weights: Option<PathBuf>,
+    /// Where in it the weights are, where it is from elsewhere.
+    #[serde(default, skip_serializing_if = "Naming::is_default")]
+    pub init_naming: Naming,
     /// Patterns of the parameters that stay as they are.
     #[serde(default)]
     pub freeze: Vec<String>,

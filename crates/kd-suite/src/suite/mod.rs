@@ -15,7 +15,8 @@ pub use names::{data, model};
 pub use resolve::resolve;
 pub use spec::Spec;
 pub(crate) use spec::{
-    AttackSection, AuditSection, CensusSpec, EvaluationSection, ImagesSpec, Teacher, TrainingSpec,
+    AttackSection, AuditSection, CensusSpec, EvaluationSection, ImagesSpec, InitWeights, Teacher,
+    TrainingSpec,
 };
 
 #[cfg(test)]

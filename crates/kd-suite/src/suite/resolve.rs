@@ -9,7 +9,7 @@ use kd_train::{LossSpec, Plan};
 use super::file::{Grid, Preset, Student, Suite, TrainingFile};
 use super::names::check_name;
 use super::questions;
-use super::spec::{Spec, Teacher, TrainingSpec};
+use super::spec::{InitWeights, Spec, Teacher, TrainingSpec};
 use crate::weights;
 
 /// Expands grids, applies the preset and checks every setting.
@@ -107,6 +107,7 @@ fn training(suite: &Suite, preset: &Preset, file: &TrainingFile) -> Result<Train
         augment: file.augment.clone().unwrap_or_else(|| suite.augment.clone()),
         soft_targets: file.soft_targets,
         init: None,
+        init_weights: init_weights(file)?,
         freeze: file.freeze.clone(),
         learning_rate_of: file.learning_rate_of.clone(),
         student: students,
@@ -151,6 +152,20 @@ fn teacher(file: &TrainingFile) -> Result<Option<Teacher>> {
         })?,
     };
     Ok(Some(Teacher::Weights { path, sha256, network, model, naming }))
+}
+
+fn init_weights(file: &TrainingFile) -> Result<Option<InitWeights>> {
+    let Some(path) = &file.init_weights else { return Ok(None) };
+    let reason = match (&file.init, file.model.as_dyn().is_in_a_file()) {
+        (Some(_), _) => "give `init` or `init_weights`, not both",
+        (None, true) => "a network in a file has its weights with it; leave out `init_weights`",
+        (None, false) => {
+            let sha256 = fsx::sha256(&weights::read(path)?);
+            let (path, naming) = (path.clone(), file.init_naming.clone());
+            return Ok(Some(InitWeights { path, sha256, naming }));
+        }
+    };
+    Err(Error::config("init", reason))
 }
 
 /// The students of a grid, alpha by alpha.

@@ -60,11 +60,25 @@ pub(crate) struct TrainingSpec {
     /// The model whose weights are the first ones.
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "name")]
     pub(crate) init: Option<ModelId>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) init_weights: Option<InitWeights>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) freeze: Vec<String>,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) learning_rate_of: BTreeMap<String, f64>,
     pub(crate) student: Vec<Student>,
+}
+
+/// A file of weights that a training begins with.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(crate) struct InitWeights {
+    /// Checkpoint folder or file.
+    pub(crate) path: PathBuf,
+    /// SHA-256 of its tensors' file.
+    pub(crate) sha256: String,
+    /// Where in the file they are, where that was given.
+    #[serde(skip_serializing_if = "Naming::is_default")]
+    pub(crate) naming: Naming,
 }
 
 /// Where a teacher comes from.
