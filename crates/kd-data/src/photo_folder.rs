@@ -6,8 +6,7 @@ use kd_core::ops::Normalize;
 use kd_core::{Error, Result};
 use serde::{Deserialize, Serialize};
 
-use crate::folder::TWO_PARTS;
-use crate::listing::Places;
+use crate::listing::{Places, existing};
 use crate::{Dataset, Images, OnBadImage, Part, Parts, Photos, Split, Splits};
 
 /// Classes, training and validation images of ILSVRC2012.
@@ -66,10 +65,9 @@ impl Dataset for PhotoFolder {
 
     fn parts(&self, dir: Option<&Path>) -> Result<Parts> {
         let root = self.root(dir)?;
-        let Places { train: Some(train), test: Some(test) } = parts(&root) else {
-            return Err(Error::Missing { path: root, hint: TWO_PARTS.into() });
-        };
+        let (train, test) = parts(&root).both(&root)?;
         let (train, test) = (self.open(&train)?, self.open(&test)?);
+        train.require_pictures()?;
         let test = test.with_classes(train.classes())?;
         // Names and numbers only: to hash 148 GB takes longer than most trainings.
         let official = [train.n_classes(), train.len(), test.len()] == ILSVRC2012;
@@ -94,7 +92,11 @@ impl Dataset for PhotoFolder {
     fn whole(&self, dir: Option<&Path>) -> Result<Option<Part>> {
         let root = self.root(dir)?;
         match parts(&root).are_none() {
-            true => self.open(&root).map(|photos| Some(photos.into())),
+            true => {
+                let photos = self.open(&root)?;
+                photos.require_pictures()?;
+                Ok(Some(photos.into()))
+            }
             false => Ok(None),
         }
     }
@@ -111,12 +113,9 @@ impl Dataset for PhotoFolder {
 impl PhotoFolder {
     fn root(&self, dir: Option<&Path>) -> Result<PathBuf> {
         let root = dir.map_or_else(|| self.path.clone(), |dir| dir.join(&self.path));
-        if root.is_dir() {
-            return Ok(root);
-        }
         let hint = "it should hold `train` and `val` with class folders; `kd data imagenet` makes \
                     them from the archives";
-        Err(Error::Missing { path: root, hint: hint.into() })
+        existing(root, hint)
     }
 
     fn open(&self, folder: &Path) -> Result<Photos> {

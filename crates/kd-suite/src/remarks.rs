@@ -1,11 +1,9 @@
 //! What a user should know of the images that were read.
 
-use kd_data::Part;
-
-/// Says it on stderr, each line once.
-pub(crate) fn tell(parts: &[&Part]) {
+/// Says the remarks of each part on stderr, each line once.
+pub(crate) fn tell(parts: &[&[String]]) {
     let mut told: Vec<&str> = Vec::new();
-    for line in parts.iter().flat_map(|part| part.remarks()) {
+    for line in parts.iter().flat_map(|remarks| remarks.iter()) {
         if !told.contains(&line.as_str()) {
             eprintln!("{line}");
             told.push(line);

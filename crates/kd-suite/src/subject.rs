@@ -72,7 +72,7 @@ impl Subject {
     /// Those of data and files; whatever the network reports.
     pub fn evaluate(&self) -> Result<Evaluated> {
         let part = self.data.as_dyn().part(Some(&self.data_dir), self.split)?;
-        remarks::tell(&[&part]);
+        remarks::tell(&[part.remarks()]);
         let Loaded { network, name, .. } =
             self.load((part.shape(), part.n_classes()), part.class_names())?;
         let set = EvalSet::new(part.in_order(&self.device)?)?;

@@ -37,6 +37,7 @@ pub(super) fn is_gray(decoder: &Decoder<'_>) -> bool {
 
 pub(super) fn rgb(decoder: &Decoder<'_>, bytes: &[u8]) -> Result<Vec<u8>, Fault> {
     check_end(bytes)?;
+    check_area(size(decoder), bytes)?;
     let image = decoder.decode_image().map_err(damaged)?;
     Ok(match image.pixel_format {
         PixelFormat::Cmyk => {
@@ -59,6 +60,16 @@ pub(super) fn lenient(bytes: &[u8]) -> Result<Rgb, Fault> {
     let info = decoder.info().ok_or("is damaged: it has no header")?;
     let size = check_size([info.height.into(), info.width.into()])?;
     Rgb::new(size, decoder.decode().map_err(damaged)?)
+}
+
+/// Refuses a header that promises more than the file can hold, before memory is taken for it: each
+/// block of 8x8 pixels has a bit at least.
+fn check_area([height, width]: [usize; 2], bytes: &[u8]) -> Result<(), Fault> {
+    let n_blocks = height.div_ceil(8) * width.div_ceil(8);
+    match n_blocks <= 8 * bytes.len() {
+        true => Ok(()),
+        false => Err(format!("is cut off, or damaged: {width}x{height} in {} bytes", bytes.len())),
+    }
 }
 
 /// In a file without its end the decoder would make up what is missing of the last blocks.

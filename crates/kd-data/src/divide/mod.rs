@@ -28,7 +28,7 @@ pub use self::undo::{TakenBack, undo};
 use crate::imagenet::disk::{Disk, Mover, Step};
 use crate::imagenet::root::{absolute, locked};
 use crate::imagenet::{Mode, Outcome, Watch};
-use crate::listing::{Listing, MAX_IMAGE, Places};
+use crate::listing::{Listing, MAX_IMAGE, Places, existing};
 
 /// A part that images are put into, and the name of its folder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -161,10 +161,7 @@ impl Divide {
         {
             return Ok((Divided::of(&begun, Vec::new()), begun));
         }
-        if !self.images.is_dir() {
-            let hint = "it should be a folder with class folders".into();
-            return Err(Error::Missing { path: self.images.clone(), hint });
-        }
+        existing(self.images.clone(), "it should be a folder with class folders")?;
         if !Places::val_first(&self.images, |_| false).are_none() {
             let reason = "has `train`, `val` or `test` already".into();
             return Err(Error::Folder { path: self.images.clone(), reason });

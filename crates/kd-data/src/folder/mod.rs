@@ -12,7 +12,7 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::decode::{Picture, luminance};
-use crate::listing::{Listing, Places, class_folders};
+use crate::listing::{Listing, Places, class_folders, existing};
 use crate::sums;
 use crate::{Dataset, Images, Part, Split, Splits};
 
@@ -59,9 +59,7 @@ impl Default for Folder {
 impl Dataset for Folder {
     fn load(&self, dir: Option<&Path>) -> Result<Splits> {
         let root = self.root(dir)?;
-        let Places { train: Some(train), test: Some(test) } = parts(&root) else {
-            return Err(Error::Missing { path: root, hint: TWO_PARTS.into() });
-        };
+        let (train, test) = parts(&root).both(&root)?;
         let train = sums::listing(&train)?;
         train.require_pictures()?;
         let test = sums::listing(&test)?.with_classes(&train.classes)?;
@@ -114,16 +112,9 @@ impl Folder {
             return Err(Error::config("data.path", "must name the folder of images"));
         }
         let root = dir.map_or_else(|| self.path.clone(), |dir| dir.join(&self.path));
-        if root.is_dir() {
-            return Ok(root);
-        }
-        Err(Error::Missing { path: root, hint: "it should be a folder with class folders".into() })
+        existing(root, "it should be a folder with class folders")
     }
 }
-
-/// What to do where there is one part only.
-pub(crate) const TWO_PARTS: &str = "training needs two parts: put the class folders into `train` and `val` (`kd data split` does it), \
-     or set aside a share of each class: `--holdout 0.2`, in a suite `holdout = 0.2`";
 
 fn parts(root: &Path) -> Places {
     Places::test_first(root, |_| false)

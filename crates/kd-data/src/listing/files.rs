@@ -214,7 +214,7 @@ impl Listing {
     }
 
     /// What a user should know of the folder, a line each: what was passed over, classes without
-    /// pictures, and how classes are numbered whose names are numbers.
+    /// pictures, that there is one class only, and how classes are numbered whose names are numbers.
     pub(crate) fn remarks(&self) -> Vec<String> {
         self.remarks_as(&self.classes, &self.labels)
     }
@@ -228,7 +228,8 @@ impl Listing {
             let names = words::list(empty.iter().map(|&label| classes[label].as_str()));
             format!("{} of {} classes have no pictures: {names}", empty.len(), classes.len())
         });
-        let own = [self.passed_over.words(), empty].into_iter().flatten();
+        let own = [self.passed_over.words(), empty, words::only_class(classes)];
+        let own = own.into_iter().flatten();
         let own = own.map(|words| format!("{folder}: {words}"));
         own.chain(words::class_order(classes)).collect()
     }

@@ -13,7 +13,7 @@ mod words;
 
 pub(crate) use self::entries::is_picture;
 pub(crate) use self::files::{Listing, MAX_IMAGE};
-pub(crate) use self::parts::{Places, class_folders};
+pub(crate) use self::parts::{Places, class_folders, existing};
 
 #[cfg(test)]
 mod tests;

@@ -3,12 +3,34 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use kd_core::{Error, Result};
+
 use super::annotated::{ANNOTATIONS, IMAGES};
-use super::entries::{PassedOver, entries};
+use super::entries::{PassedOver, entries, stray};
 
 const TRAIN: [&str; 2] = ["train", "training"];
 const TEST: [&str; 2] = ["test", "testing"];
+/// What to do where there is one part only.
+const TWO_PARTS: &str =
+    "training needs two parts: put the class folders into `train` and `val` (`kd data split` does it), \
+     or set aside a share of each class: `--holdout 0.2`, in a suite `holdout = 0.2`";
 const VAL: [&str; 4] = ["val", "valid", "validation", "dev"];
+
+/// `path`, which must be a folder.
+///
+/// # Errors
+/// [`Error::Missing`] with `hint`; [`Error::Parse`] for a file.
+pub(crate) fn existing(path: PathBuf, hint: &str) -> Result<PathBuf> {
+    if path.is_dir() {
+        return Ok(path);
+    }
+    match path.exists() {
+        true => {
+            Err(stray(&path, "is a file, where a folder is needed; unpack it if it is an archive"))
+        }
+        false => Err(Error::Missing { path, hint: hint.into() }),
+    }
+}
 
 /// The folders of a data set's parts, as people call them, in any case.
 #[derive(Debug)]
@@ -41,6 +63,15 @@ impl Places {
             all.find(|path| has_classes(path) || is_part(path)).cloned()
         };
         Self { train: first(&TRAIN), test: first(test) }
+    }
+
+    /// Both, in `root`.
+    ///
+    /// # Errors
+    /// [`Error::Missing`].
+    pub(crate) fn both(self, root: &Path) -> Result<(PathBuf, PathBuf)> {
+        let missing = |name: &str| Error::Missing { path: root.join(name), hint: TWO_PARTS.into() };
+        Ok((self.train.ok_or_else(|| missing("train"))?, self.test.ok_or_else(|| missing("val"))?))
     }
 
     /// Whether all images lie in one folder.

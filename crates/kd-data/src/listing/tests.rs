@@ -132,6 +132,24 @@ fn a_folder_without_pictures_says_why() {
 }
 
 #[test]
+fn the_folder_above_the_classes_is_told_and_so_is_a_file() {
+    let dir = folder(&["all/a/1.jpg", "all/b/2.jpg"]);
+    let remark = &listed(&dir).remarks()[0];
+    assert!(
+        remark.contains("one class only, `all`; are the class folders one level deeper"),
+        "{remark}"
+    );
+    let zip = dir.path().join("all.zip");
+    fs::write(&zip, "x").unwrap();
+    let error = existing(zip.clone(), "").unwrap_err().to_string();
+    assert!(error.contains("is a file, where a folder is needed; unpack it"), "{error}");
+    assert!(crate::Photos::folder(&zip).is_err());
+    assert!(
+        existing(dir.path().join("no"), "put it there").unwrap_err().to_string().contains("put it")
+    );
+}
+
+#[test]
 fn labels_are_those_of_the_training_images_classes() {
     let dir = folder(&["b/x.jpg", "d/y.jpg", "d/z.jpg"]);
     let classes = ["a", "b", "c", "d"].map(str::to_owned);

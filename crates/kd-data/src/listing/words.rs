@@ -11,6 +11,15 @@ pub(super) fn list<'a>(names: impl ExactSizeIterator<Item = &'a str>) -> String 
     shown.join(", ") + &more
 }
 
+/// That there is nothing to tell apart, which the folder above that of the classes looks like.
+pub(super) fn only_class(classes: &[String]) -> Option<String> {
+    let [only] = classes else { return None };
+    let only = only.escape_debug();
+    Some(format!(
+        "has one class only, `{only}`; are the class folders one level deeper, in `{only}`?"
+    ))
+}
+
 /// How classes are numbered, where their names are numbers or hold some that do not sort as such:
 /// `10` comes before `2`.
 pub(super) fn class_order(classes: &[String]) -> Option<String> {

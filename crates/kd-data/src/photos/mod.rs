@@ -31,6 +31,7 @@ use self::source::Source;
 use self::view::View;
 use crate::Images;
 use crate::decode::{Picture, Rgb, lenient};
+use crate::listing::existing;
 use crate::sums;
 
 /// The most bytes of decoded images in memory.
@@ -70,18 +71,25 @@ impl Photos {
     /// whenever it is read.
     ///
     /// # Errors
-    /// [`Error::Missing`] when there is no such folder; [`Error::Parse`] for a class without
-    /// pictures, a name that is not UTF-8, links in a circle, or a `SHA256SUMS` of other
-    /// photographs; [`Error::Io`], also for a symbolic link that leads nowhere.
+    /// [`Error::Missing`] when there is no such folder; [`Error::Parse`] for one without pictures, a
+    /// name that is not UTF-8, links in a circle, or a `SHA256SUMS` of other photographs;
+    /// [`Error::Io`], also for a symbolic link that leads nowhere.
     pub fn folder(path: &Path) -> Result<Self> {
-        if !path.is_dir() {
-            let hint = "it should be a folder with class folders".into();
-            return Err(Error::Missing { path: path.into(), hint });
-        }
-        let listing = sums::listing(path)?;
-        listing.require_pictures()?;
+        let path = existing(path.into(), "it should be a folder with class folders")?;
+        let listing = sums::listing(&path)?;
         let remarks = listing.remarks().into();
         Ok(Self { remarks, ..Self::new(Source::Files(listing, OnceLock::new())) })
+    }
+
+    /// Refuses a class without photographs, from which nothing is learnt.
+    ///
+    /// # Errors
+    /// [`Error::Parse`].
+    pub(crate) fn require_pictures(&self) -> Result<()> {
+        match &*self.source {
+            Source::Files(listing, _) => listing.require_pictures(),
+            Source::Packed(_) => Ok(()),
+        }
     }
 
     /// The photographs of the folder that `kd data pack` wrote; those that were skipped or

@@ -112,7 +112,6 @@ fn what_cannot_be_listed_is_named() {
     let named = |fault: String, parts: [&str; 2]| {
         assert!(parts.iter().all(|part| fault.contains(part)), "{fault}");
     };
-    named(fault(&|d| fs::create_dir(d.join("n4")).unwrap()), ["n4", "has no images"]);
     let latin1 = OsStr::from_bytes(b"n0/caf\xe9.JPEG");
     named(fault(&|d| put(d, latin1, b"")), ["n0/caf", "not UTF-8"]);
     let latin1 = OsStr::from_bytes(b"n\xe9/0.JPEG");
@@ -128,6 +127,10 @@ fn what_cannot_be_listed_is_named() {
     named(fault(&|d| symlink("..", d.join("n0/z")).unwrap()), ["n0/z", "in a circle"]);
     named(fault(&|d| symlink(".", d.join("n4")).unwrap()), ["n4", "in a circle"]);
     let dir = files();
+    fs::create_dir(dir.path().join("n4")).unwrap();
+    let lacking = photos(&dir);
+    assert!(lacking.remarks()[0].contains("classes have no pictures: n4"), "{:?}", lacking.remarks());
+    named(lacking.require_pictures().unwrap_err().to_string(), ["n4", "has no images"]);
     let missing = Photos::folder(&dir.path().join("no"));
     assert!(matches!(missing, Err(Error::Missing { .. })));
     symlink(dir.path().join("n0/color420.JPEG"), dir.path().join("n1/link.JPEG")).unwrap();

@@ -8,7 +8,7 @@ use kd_core::{Error, Result, fsx};
 use rayon::prelude::*;
 
 use super::{DIFFERS, Digest, Found, SUMS, hex, line};
-use crate::listing::{Listing, MAX_IMAGE};
+use crate::listing::{Listing, MAX_IMAGE, existing};
 use crate::{Fault, Finding};
 
 /// Images that are read before their lines join the others.
@@ -28,11 +28,8 @@ impl Checksums {
     /// [`Error::Missing`] when there is no such folder; [`Error::Parse`] for what does not belong
     /// there; [`Error::Io`].
     pub fn of(path: &Path) -> Result<Self> {
-        if !path.is_dir() {
-            let hint = "it should be a folder with class folders".into();
-            return Err(Error::Missing { path: path.into(), hint });
-        }
-        let listing = Listing::names(path)?;
+        let path = existing(path.into(), "it should be a folder with class folders")?;
+        let listing = Listing::names(&path)?;
         listing.require_pictures()?;
         Ok(Self { listing })
     }

@@ -140,7 +140,7 @@ impl Place {
 }
 
 /// Digest and name of a line without its end. Before a name is a second space, or an asterisk as
-/// `sha256sum --binary` writes it.
+/// `sha256sum --binary` writes it, and maybe `./`, as after `find`.
 fn parse(line: &[u8]) -> Parsed<(Digest, &str)> {
     if line.len() > MAX_LINE {
         return Err(format!("is longer than {MAX_LINE} bytes"));
@@ -149,12 +149,15 @@ fn parse(line: &[u8]) -> Parsed<(Digest, &str)> {
     let (hex, name) = line.split_at_checked(64).ok_or(form)?;
     let name = name.strip_prefix(b"  ").or_else(|| name.strip_prefix(b" *")).ok_or(form)?;
     let name = std::str::from_utf8(name).map_err(|_| "its name is not UTF-8")?;
+    let name = name.strip_prefix("./").unwrap_or(name);
     Ok((digest(hex).ok_or(form)?, name))
 }
 
-/// Of 64 digits, lower case only, so that no changed bit goes unnoticed.
+/// Of 64 digits, all of lower or all of upper case, so that no changed bit goes unnoticed.
 fn digest(hex: &[u8]) -> Option<Digest> {
     let mut digest = [0; 32];
+    let lower = hex.to_ascii_lowercase();
+    let hex = if hex.to_ascii_uppercase() == hex { &lower } else { hex };
     for (byte, [high, low]) in digest.iter_mut().zip(hex.as_chunks().0) {
         *byte = nibble(*high)? << 4 | nibble(*low)?;
     }

@@ -88,11 +88,14 @@ fn what_other_systems_write_is_read() {
     // Of files that are passed over, too, as `sha256sum */*` writes them.
     let windows = good.clone() + &good.lines().next().unwrap().replace(".JPEG", ".txt") + "\n";
     let windows = windows.replace('\n', "\r\n");
+    let upper = |line: &str| format!("{}  ./{}\n", line[..64].to_uppercase(), &line[66..]);
+    let found: String = good.lines().map(upper).collect();
     let utf16 = |text: &str| text.encode_utf16().flat_map(u16::to_le_bytes).collect::<Vec<_>>();
     for bytes in [
         windows.clone().into_bytes(),
         format!("\u{feff}{windows}").into_bytes(),
         utf16(&format!("\u{feff}{windows}")),
+        found.into_bytes(),
     ] {
         put(dir.path(), SUMS, &bytes);
         assert_eq!(check(dir.path()), [""; 0]);

@@ -13,6 +13,7 @@ use serde_json::to_vec_pretty;
 use super::store::Store;
 use super::{Bench, Models, victim};
 use crate::examples;
+use crate::remarks;
 use crate::subject::{NetworkFile, Subject};
 use crate::weights::{self, Loaded};
 
@@ -120,6 +121,7 @@ impl AttackTask {
         }
         let Subject { data, data_dir, split, device, .. } = &self.subject;
         let images = data.as_dyn().load_split(Some(data_dir), *split)?;
+        remarks::tell(&[images.remarks()]);
         let shape = (images.shape(), images.n_classes());
         let network = self.subject.load(shape, images.class_names())?;
         let other = self.transfer.as_ref();

@@ -28,11 +28,11 @@ impl Loaded {
         let whole = if holdout.is_none() { None } else { data.whole(data_dir)? };
         let Some(whole) = whole else {
             let Parts { train, test, .. } = data.parts(data_dir)?;
-            remarks::tell(&[&train, &test]);
+            remarks::tell(&[train.remarks(), test.remarks()]);
             let files = [train.files(), test.files()].concat();
             return Ok(Self { files, train, test, has_parts: true });
         };
-        remarks::tell(&[&whole]);
+        remarks::tell(&[whole.remarks()]);
         let (train, test) = holdout.split_classes(&whole, stream.at("holdout"))?;
         eprintln!("{} of {} images are held out to test on", test.len(), whole.len());
         Ok(Self { files: whole.files(), train, test, has_parts: false })

@@ -17,7 +17,10 @@ pub(super) struct Line<'t> {
 /// The lines of a file whose lines end in LF or CR LF; the last one needs no end.
 pub(super) fn lines(text: &str) -> impl Iterator<Item = Line<'_>> {
     let mut offset = 0;
-    (1..).zip(text.split_inclusive('\n')).map(move |(number, line)| {
+    // Editors and shells leave empty lines at the end.
+    let end = text.trim_end_matches(['\r', '\n']).len();
+    let end = text[end..].find('\n').map_or(text.len(), |first| end + first + 1);
+    (1..).zip(text[..end].split_inclusive('\n')).map(move |(number, line)| {
         let begin = offset;
         offset += line.len() as u64;
         let line =

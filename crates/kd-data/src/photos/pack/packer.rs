@@ -37,11 +37,12 @@ impl Packer {
     /// that cannot be decoded are refused, or left out and listed, as the policy of `photos` says.
     ///
     /// # Errors
-    /// [`Error::Config`] for impossible settings, and when `out` is something else, or the
-    /// unfinished folder is that of other photographs or settings; [`Error::Busy`] when another
+    /// [`Error::Parse`] for a class without photographs; [`Error::Config`] for impossible settings, and
+    /// when `out` is something else, or the unfinished folder is that of other photographs or settings; [`Error::Busy`] when another
     /// process packs there; [`Error::Io`].
     pub fn new(photos: Photos, out: &Path, settings: PackSettings) -> Result<Self> {
         settings.check()?;
+        photos.require_pictures()?;
         let source = photos.files().into_iter().next().unwrap_or_default();
         let plan = Plan { settings, on_bad_image: photos.on_bad_image, source };
         // Without a slash at its end, behind which `.partial` would be a name of its own.
