@@ -175,10 +175,10 @@ fn nothing_is_overwritten() {
 fn shares_that_cannot_be_are_refused() {
     let dir = images();
     for (val, test, words) in [
-        (0.0, None, "val: 0 is no share"),
-        (1.0, None, "val: 1 is no share"),
-        (f64::NAN, None, "val: NaN is no share"),
-        (0.2, Some(-0.1), "test: -0.1 is no share"),
+        (0.0, None, "`val`: 0 is no share"),
+        (1.0, None, "`val`: 1 is no share"),
+        (f64::NAN, None, "`val`: NaN is no share"),
+        (0.2, Some(-0.1), "`test`: -0.1 is no share"),
         (0.5, Some(0.5), "none is left to learn from"),
     ] {
         let divide = Divide { val, test, ..divide(&dir, Mode::Hardlink) };

@@ -13,7 +13,7 @@ use serde::Serialize;
 use super::Side;
 use super::journal::{File, JOURNAL, Journal};
 use crate::finding::{Fault, Finding, refuse};
-use crate::imagenet::disk::{Disk, Mover, Step};
+use crate::imagenet::disk::{Disk, Mover, Step, TEMPORARY};
 use crate::imagenet::root::locked;
 use crate::imagenet::{Mode, Outcome, Watch};
 use crate::listing::MAX_IMAGE;
@@ -127,6 +127,10 @@ fn clear(journal: &Journal, out: &Path, disk: Disk<'_>, left: &mut Vec<PathBuf>)
         folders.extend(above.map(Path::to_owned));
     }
     for folder in folders.into_iter().rev().filter(|folder| folder.is_dir()) {
+        let begun = folder.join(TEMPORARY);
+        if begun.is_file() {
+            disk.remove_file(&begun)?;
+        }
         let is_empty = fs::read_dir(&folder).is_ok_and(|mut all| all.next().is_none());
         if is_empty {
             disk.remove_folder(&folder)?;

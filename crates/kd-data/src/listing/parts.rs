@@ -11,8 +11,7 @@ use super::entries::{PassedOver, entries, stray};
 const TRAIN: [&str; 2] = ["train", "training"];
 const TEST: [&str; 2] = ["test", "testing"];
 /// What to do where there is one part only.
-const TWO_PARTS: &str =
-    "training needs two parts: put the class folders into `train` and `val` (`kd data split` does it), \
+const TWO_PARTS: &str = "training needs two parts: put the class folders into `train` and `val` (`kd data split` does it), \
      or set aside a share of each class: `--holdout 0.2`, in a suite `holdout = 0.2`";
 const VAL: [&str; 4] = ["val", "valid", "validation", "dev"];
 

@@ -129,7 +129,11 @@ fn what_cannot_be_listed_is_named() {
     let dir = files();
     fs::create_dir(dir.path().join("n4")).unwrap();
     let lacking = photos(&dir);
-    assert!(lacking.remarks()[0].contains("classes have no pictures: n4"), "{:?}", lacking.remarks());
+    assert!(
+        lacking.remarks()[0].contains("classes have no pictures: n4"),
+        "{:?}",
+        lacking.remarks()
+    );
     named(lacking.require_pictures().unwrap_err().to_string(), ["n4", "has no images"]);
     let missing = Photos::folder(&dir.path().join("no"));
     assert!(matches!(missing, Err(Error::Missing { .. })));

@@ -79,7 +79,11 @@ mod tests {
     fn every_other_line_is_refused() {
         for (bad, reason) in [
             ("", "no line"),
-            ("\n", "line 2: \"\", expected ILSVRC2012_val"),
+            ("\n\n", "no line"),
+            (
+                "\nILSVRC2012_val_00000001,n03995372 1 2 3 4\n",
+                "line 2: \"\", expected ILSVRC2012_val",
+            ),
             ("ILSVRC2012_val_00000001\n", "expected"),
             ("ILSVRC2012_val_00000001,\n", "expected"),
             ("ILSVRC2012_val_00000001,n03995372\n", "expected"),

@@ -32,8 +32,12 @@ mod tests {
 
     #[test]
     fn a_line_that_is_no_id_is_refused() {
-        for bad in ["n00000007\n\n", "n00000007\n5\n", "n00000007\nn00000008 \n", "n00000007\n#\n"]
-        {
+        for bad in [
+            "n00000007\n\nn00000008\n",
+            "n00000007\n5\n",
+            "n00000007\nn00000008 \n",
+            "n00000007\n#\n",
+        ] {
             let fault = parse(bad).unwrap_err();
             assert!(fault.offset == 10 && fault.reason.contains("line 2"), "{fault:?}");
         }
