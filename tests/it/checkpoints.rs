@@ -208,7 +208,7 @@ fn reordered(own: &Path, out: &Path, (order, names): (&[u32], &[&str])) {
     let graph = model.as_dyn().graph([1, 28, 28], order.len()).unwrap();
     let graph = graph.normalized(&normalize.mean, &normalize.std).unwrap();
     let class_names = names.iter().map(|name| (*name).to_owned()).collect();
-    save_network(out, &tensors, &Description { name: "mlp-20".into(), graph, class_names })
+    save_network(out, &tensors, &Description { class_names, ..Description::new("mlp-20", graph) })
         .unwrap();
 }
 

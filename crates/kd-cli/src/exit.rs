@@ -21,6 +21,11 @@ pub(crate) fn interrupted() -> ExitCode {
     ExitCode::from(INTERRUPTED)
 }
 
+/// Something that was to be read could not be, and was named.
+pub(crate) fn bad_data() -> ExitCode {
+    ExitCode::from(BAD_DATA)
+}
+
 /// Prints `error` in one line and gives its exit code.
 pub(crate) fn report(error: &anyhow::Error) -> ExitCode {
     eprintln!("kd: {}", text(error));

@@ -36,9 +36,23 @@ pub struct Description {
     /// Names of the classes, by label; none where they are not known.
     #[serde(default)]
     pub class_names: Vec<String>,
+    /// Pixels of a photograph's shorter side before the square that the network sees is cut out of its
+    /// middle; nothing for images that come as they are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resize: Option<usize>,
+    /// The temperature at which the softmax of the logits is calibrated, where held-out images said it
+    /// (Guo et al. 2017, arXiv:1706.04599).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub temperature: Option<f64>,
 }
 
 impl Description {
+    /// A network of which no more is known.
+    pub fn new(name: impl Into<String>, graph: Graph) -> Self {
+        let name = name.into();
+        Self { name, graph, class_names: Vec::new(), resize: None, temperature: None }
+    }
+
     /// Checks the graph, and that it is one of as many classes as there are names.
     ///
     /// # Errors
@@ -272,7 +286,8 @@ mod tests {
         graph.then("fc1", crate::ops::Linear::new(3));
         let graph = graph.normalized(&[0.1307], &[0.3081]).unwrap();
         let class_names = names.iter().map(|name| (*name).to_owned()).collect();
-        Description { name: "net".into(), graph, class_names }
+        let (resize, temperature) = (Some(64), Some(1.25));
+        Description { class_names, resize, temperature, ..Description::new("net", graph) }
     }
 
     #[test]

@@ -46,7 +46,10 @@ pub use loader::Loader;
 pub use mnist::Mnist;
 pub use part::Part;
 pub use photo_folder::PhotoFolder;
-pub use photos::{OnBadImage, PackSettings, Packed, Packer, PhotoLoader, Photos, ResizedCrop};
+pub use photos::{
+    OnBadImage, PackSettings, Packed, Packer, PhotoLoader, Photos, ResizedCrop, photograph,
+    pictures_in,
+};
 pub use spec::DataSpec;
 pub use sums::Checksums;
 pub use synthetic::{SyntheticDigits, SyntheticObjects, SyntheticPhotos};

@@ -4,6 +4,7 @@ mod attack;
 mod classes;
 mod examples;
 mod known;
+mod predict;
 mod quiet;
 mod remarks;
 mod run;
@@ -13,6 +14,7 @@ pub mod weights;
 
 pub use attack::{AttackReport, AttackResult, AttackTask};
 pub use known::image_shape;
+pub use predict::{Likely, Prediction, Predictor, pictures};
 pub use quiet::quiet_candle;
 pub use run::{Progress, Setting, run};
 pub use subject::{Evaluated, NetworkFile, Subject};

@@ -50,6 +50,10 @@ pub struct Loaded {
     pub name: String,
     /// Names of its classes; none where they are not known.
     pub class_names: Vec<String>,
+    /// As [`Description::resize`].
+    pub resize: Option<usize>,
+    /// As [`Description::temperature`].
+    pub temperature: Option<f64>,
     /// What is to be known of how it was loaded.
     notes: Vec<String>,
     /// Whether nobody said how it normalizes its images.
@@ -121,15 +125,16 @@ pub fn load(path: &Path, wanted: &Wanted<'_>, device: &Device) -> Result<Loaded>
 fn load_weights(path: &Path, wanted: &Wanted<'_>, device: &Device) -> Result<Loaded> {
     let (weights, known) = Weights::open(path, wanted.naming, device)?;
     let is_known = known.is_some();
-    let Description { name, graph, class_names } = match known {
+    let known = match known {
         Some(known) => wanted.agreed(known, path)?,
         None => weights.description(wanted, path)?,
     };
+    let Description { name, graph, class_names, resize, temperature } = known;
     let (tensors, notes) = weights.read(&graph, wanted.naming, device)?;
     let network = Net::with_weights(graph, &tensors, device)?;
     let is_guessed =
         !is_known && wanted.normalize.is_none() && network.graph().normalization().is_some();
-    Ok(Loaded { network, name, class_names, notes, is_guessed })
+    Ok(Loaded { network, name, class_names, resize, temperature, notes, is_guessed })
 }
 
 /// Whether `path` is called an ONNX file.
@@ -141,7 +146,7 @@ fn is_onnx(path: &Path) -> bool {
 fn load_onnx(path: &Path, wanted: &Wanted<'_>, device: &Device) -> Result<Loaded> {
     let options = ImportOptions { image_shape: wanted.image_shape };
     refuse_naming(wanted.naming, path, "an ONNX file has no dictionaries")?;
-    let Imported { mut graph, weights, class_names, mut notes } = import(path, &options)?;
+    let Imported { mut graph, weights, info, mut notes } = import(path, &options)?;
     match (graph.normalization(), wanted.normalize) {
         (None, Some(given)) => graph = graph.normalized(&given.mean, &given.std)?,
         (None, None) => notes.push(
@@ -150,11 +155,16 @@ fn load_onnx(path: &Path, wanted: &Wanted<'_>, device: &Device) -> Result<Loaded
         ),
         (Some(_), _) => {}
     }
-    let (name, class_names) = (path.display().to_string(), class_names.unwrap_or_default());
-    let known = wanted.agreed(Description { name, graph, class_names }, path)?;
-    let network = Net::with_weights(known.graph, &weights, device)?;
-    let (name, class_names) = (known.name, known.class_names);
-    Ok(Loaded { network, name, class_names, notes, is_guessed: false })
+    let said = Description {
+        class_names: info.class_names.unwrap_or_default(),
+        resize: info.resize,
+        temperature: info.temperature,
+        ..Description::new(path.display().to_string(), graph)
+    };
+    let Description { name, graph, class_names, resize, temperature } =
+        wanted.agreed(said, path)?;
+    let network = Net::with_weights(graph, &weights, device)?;
+    Ok(Loaded { network, name, class_names, resize, temperature, notes, is_guessed: false })
 }
 
 /// `error`, or which file to give, where the folder at `path` is not of kd's and holds one.
@@ -362,7 +372,7 @@ impl<'a> Wanted<'a> {
             let reason = format!("the network has its own, {}", normalization(&graph));
             return Err(Error::config("normalize", reason));
         }
-        Ok(Description { name: model.short_name(), graph, class_names: Vec::new() })
+        Ok(Description::new(model.short_name(), graph))
     }
 }
 

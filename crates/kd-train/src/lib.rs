@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod calibrate;
 mod choice;
 mod cohort;
 pub mod correction;
@@ -25,6 +26,7 @@ mod teacher;
 mod testing;
 mod trunk;
 
+pub use calibrate::calibrated_temperature;
 pub use choice::Keep;
 pub use cohort::Cohort;
 pub use course::{Data, Outcome, Run};

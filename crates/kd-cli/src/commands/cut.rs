@@ -114,8 +114,7 @@ fn write(args: &Args, teacher: &Loaded, graph: Graph) -> Result<()> {
             onnx::save(out, &graph, &tensors, &info)?;
         }
         Some("safetensors") => {
-            let class_names = Vec::new();
-            save_network(out, &tensors, &Description { name, graph, class_names })?;
+            save_network(out, &tensors, &Description::new(name, graph))?;
         }
         _ => return Err(Error::config("out", "give a file .onnx or .safetensors")),
     }

@@ -103,6 +103,8 @@ fn info(args: &Args, loaded: &Loaded) -> ExportInfo {
     let provenance = [("architecture", loaded.name.clone()), ("producer", VERSION.into())];
     ExportInfo {
         class_names: names,
+        resize: loaded.resize,
+        temperature: loaded.temperature,
         provenance: provenance.map(|(key, value)| (key.into(), value)).into(),
         softmax_temperature: args.softmax,
     }

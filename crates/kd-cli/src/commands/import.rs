@@ -86,7 +86,7 @@ fn graph(args: &Args, spec: &ModelSpec) -> Result<Graph> {
 fn write(fit: &Fit<'_>, graph: Graph, name: String, out: &Path) -> anyhow::Result<()> {
     let tensors = fit.read(&Device::Cpu)?;
     if graph.normalization().is_some() {
-        save_network(out, &tensors, &Description { name, graph, class_names: Vec::new() })?;
+        save_network(out, &tensors, &Description::new(name, graph))?;
     } else {
         eprintln!(
             "{}: will not say what network it holds, as it is not known how that normalizes \

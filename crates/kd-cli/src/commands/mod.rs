@@ -11,6 +11,7 @@ mod images;
 pub(crate) mod import;
 mod int8;
 pub(crate) mod list;
+pub(crate) mod predict;
 pub(crate) mod report;
 pub(crate) mod run;
 mod setting;

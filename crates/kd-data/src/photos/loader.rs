@@ -99,7 +99,7 @@ impl PhotoLoader {
 }
 
 /// Rows of RGB bytes become planes of pixels.
-fn planes(image: &[u8], side: usize, flip: bool, out: &mut [f32]) {
+pub(super) fn planes(image: &[u8], side: usize, flip: bool, out: &mut [f32]) {
     for (c, plane) in out.chunks_exact_mut(side * side).enumerate() {
         let rows = image.as_chunks::<3>().0.chunks_exact(side);
         for (from, to) in rows.zip(plane.chunks_exact_mut(side)) {

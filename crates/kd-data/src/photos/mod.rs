@@ -10,6 +10,7 @@ mod pack;
 mod policy;
 pub(crate) mod resize;
 mod resized_crop;
+mod single;
 mod source;
 mod view;
 
@@ -25,6 +26,7 @@ pub use self::loader::PhotoLoader;
 pub use self::pack::{PackSettings, Packed, Packer};
 pub use self::policy::OnBadImage;
 pub use self::resized_crop::ResizedCrop;
+pub use self::single::{photograph, pictures_in};
 
 use self::policy::BadImages;
 use self::source::Source;

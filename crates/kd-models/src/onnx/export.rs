@@ -24,6 +24,11 @@ const OVERHEAD: u64 = 64 << 20;
 pub struct ExportInfo {
     /// Names of the classes, in the order of the logits.
     pub class_names: Option<Vec<String>>,
+    /// Pixels of a photograph's shorter side before the square that the network sees is cut out of its
+    /// middle.
+    pub resize: Option<usize>,
+    /// The temperature at which the softmax of the logits is calibrated.
+    pub temperature: Option<f64>,
     /// Where the weights come from, by key.
     pub provenance: BTreeMap<String, String>,
     /// With a softmax at this temperature behind the logits: the file gives probabilities.
@@ -130,6 +135,12 @@ fn metadata(graph: &Graph, info: &ExportInfo) -> Result<BTreeMap<String, String>
     entries.insert("input_range".into(), "[0, 1]".into());
     if let Some(names) = &info.class_names {
         entries.insert("class_names".into(), json("class_names", names)?);
+    }
+    if let Some(resize) = info.resize {
+        entries.insert("resize".into(), resize.to_string());
+    }
+    if let Some(temperature) = info.temperature {
+        entries.insert("temperature".into(), json("temperature", &temperature)?);
     }
     if let Some(normalize) = graph.normalization() {
         entries.insert("mean".into(), json("mean", &normalize.mean)?);

@@ -6,7 +6,9 @@ use std::path::Path;
 use candle_core::Tensor;
 use kd_core::graph::Graph;
 use kd_core::{Error, Result};
+use serde::de::DeserializeOwned;
 
+use super::export::ExportInfo;
 use super::fold::{Fault, Folded, fold};
 use super::model::{Model, Node, refused};
 use super::simplify::simplify;
@@ -30,8 +32,8 @@ pub struct Imported {
     pub graph: Graph,
     /// Its parameters and statistics.
     pub weights: BTreeMap<String, Tensor>,
-    /// Names of the classes, where the file has them.
-    pub class_names: Option<Vec<String>>,
+    /// What the file says of its use.
+    pub info: ExportInfo,
     /// What a user should know, in sentences.
     pub notes: Vec<String>,
 }
@@ -57,9 +59,20 @@ pub fn import(path: &Path, options: &ImportOptions) -> Result<Imported> {
     let (graph, weights, notes) = builder.finish()?;
     graph.n_classes()?;
     check_weights(path, &graph, &weights)?;
-    let class_names = model.metadata.get("class_names");
-    let class_names = class_names.and_then(|names| serde_json::from_str(names).ok());
-    Ok(Imported { graph, weights, class_names, notes })
+    Ok(Imported { graph, weights, info: info(&model), notes })
+}
+
+/// What the metadata say of the classes and of the use; nothing where they are not understood.
+fn info(model: &Model) -> ExportInfo {
+    fn read<T: DeserializeOwned>(model: &Model, key: &str) -> Option<T> {
+        serde_json::from_str(model.metadata.get(key)?).ok()
+    }
+    ExportInfo {
+        class_names: read(model, "class_names"),
+        resize: read(model, "resize"),
+        temperature: read(model, "temperature"),
+        ..ExportInfo::default()
+    }
 }
 
 /// That the file's tensors have the shapes that the graph asks for.

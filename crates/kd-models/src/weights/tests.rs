@@ -484,9 +484,8 @@ fn a_file_of_ours_says_what_network_it_holds() {
     let spec = crate::ModelSpec::from_name("mlp-3").unwrap();
     let graph = spec.as_dyn().graph([1, 1, 2], 2).unwrap().normalized(&[0.1307], &[0.3081]);
     let network = Description {
-        name: "mlp-3".into(),
-        graph: graph.unwrap(),
         class_names: vec!["no".into(), "yes".into()],
+        ..Description::new("mlp-3", graph.unwrap())
     };
     let wanted = network.graph.param_shapes().unwrap();
     let zeros = |shape: &Vec<usize>| Tensor::zeros(&shape[..], DType::F32, &Device::Cpu).unwrap();

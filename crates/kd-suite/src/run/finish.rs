@@ -8,7 +8,8 @@ use kd_core::record::{
     ModelId, Objective, Record, SoftTargetsRecord, TeacherRecord,
 };
 use kd_core::{Classifier, Result};
-use kd_train::{Cohort, Data, MetricsLog, correction, logits, score};
+use kd_data::DataSpec;
+use kd_train::{Cohort, Data, MetricsLog, calibrated_temperature, correction, logits, score};
 
 use super::context::Context;
 use crate::suite::{Teacher, TrainingSpec};
@@ -54,8 +55,13 @@ fn students(
 ) -> Result<()> {
     for (student, spec) in cohort.students.iter().zip(&training.student) {
         let path = context.folder.checkpoint(&training.name, cohort.seed, &student.name);
-        save(context, training, &*student.model, &path)?;
-        let holdout = data.holdout.map(|set| set.evaluate(&*student.model, None)).transpose()?;
+        let held_out = data.holdout.map(|set| set.logits(&*student.model)).transpose()?;
+        let n_classes = data.test.n_classes();
+        let temperature = held_out
+            .as_ref()
+            .map(|(logits, labels)| calibrated_temperature(logits, labels, n_classes));
+        save(context, training, (&*student.model, temperature), &path)?;
+        let holdout = held_out.map(|(logits, labels)| score(&logits, &labels, n_classes, None));
         let (best_top1, best_epoch) = student.best();
         let record = FinalRecord {
             seed: cohort.seed,
@@ -81,17 +87,24 @@ fn students(
     Ok(())
 }
 
-/// Keeps a model with all that is needed to use it.
+/// Keeps a model with all that is needed to use it, and the temperature at which held-out images say that
+/// it is calibrated.
 fn save(
     context: &Context<'_>,
     training: &TrainingSpec,
-    model: &dyn Classifier,
+    (model, temperature): (&dyn Classifier, Option<f64>),
     path: &Path,
 ) -> Result<()> {
     let (tensors, state) = (model.params().tensors(), &training.model);
     let Some(graph) = model.graph() else { return checkpoint::save(path, &tensors, state) };
-    let (name, class_names) = (training.model.short_name(), context.sets.class_names().to_vec());
-    let network = Description { name, graph: graph.clone(), class_names };
+    let resize = match &context.spec.data {
+        DataSpec::Photos(photos) => Some(photos.resize),
+        DataSpec::SyntheticPhotos(photos) => Some(photos.resize),
+        _ => None,
+    };
+    let class_names = context.sets.class_names().to_vec();
+    let known = Description::new(training.model.short_name(), graph.clone());
+    let network = Description { class_names, resize, temperature, ..known };
     checkpoint::save_network(path, &network, &tensors, state)
 }
 

@@ -129,9 +129,8 @@ mod tests {
     fn files(net: &Net, at: &std::path::Path) -> [InitWeights; 2] {
         let tensors = net.params().tensors();
         let [known, plain] = ["known.safetensors", "plain.safetensors"].map(|name| at.join(name));
-        let (name, graph) = ("resnet8".into(), net.graph().clone());
-        save_network(&known, &tensors, &Description { name, graph, class_names: Vec::new() })
-            .unwrap();
+        let (name, graph) = ("resnet8", net.graph().clone());
+        save_network(&known, &tensors, &Description::new(name, graph)).unwrap();
         save_safetensors(&plain, &tensors).unwrap();
         [known, plain].map(|path| InitWeights {
             path,

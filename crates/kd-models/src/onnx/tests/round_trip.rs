@@ -143,6 +143,8 @@ fn files_are_byte_stable_and_say_what_a_user_must_know() {
     let weights = weights.params().tensors();
     let info = ExportInfo {
         class_names: Some(vec!["cat".into(), "a \"dog\"".into()]),
+        resize: Some(5),
+        temperature: Some(1.25),
         provenance: [("commit".to_owned(), "abc".to_owned())].into(),
         softmax_temperature: Some(4.0),
     };
@@ -159,13 +161,16 @@ fn files_are_byte_stable_and_say_what_a_user_must_know() {
         ("commit", "abc"),
         ("input_range", "[0, 1]"),
         ("mean", "[0.5]"),
+        ("resize", "5"),
         ("std", "[0.25]"),
+        ("temperature", "1.25"),
     ];
     assert_eq!(entries.collect::<Vec<_>>(), want);
     assert_eq!(model.output, "probabilities");
 
     let imported = import(&folder.path().join("a.onnx"), &ImportOptions::default()).unwrap();
-    assert_eq!(imported.class_names, info.class_names);
+    assert_eq!(imported.info.class_names, info.class_names);
+    assert_eq!((imported.info.resize, imported.info.temperature), (Some(5), Some(1.25)));
     assert_eq!(imported.graph.normalization(), graph.normalization());
     assert!(imported.notes[0].contains("softmax"), "{:?}", imported.notes);
     let images = random(Stream::new(5), &[3, 1, 2, 2]);
