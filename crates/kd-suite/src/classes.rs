@@ -127,19 +127,6 @@ pub(crate) fn select(network: &Net, rows: &[usize], device: &Device) -> Result<N
     Net::with_weights(graph, &tensors, device)
 }
 
-/// What is to be said of the order of classes whose names are numbers, which is that of the texts.
-pub(crate) fn order_of_numbers(names: &[String]) -> Option<String> {
-    let numbers: Option<Vec<u64>> = names.iter().map(|name| name.parse().ok()).collect();
-    (!numbers?.is_sorted()).then(|| {
-        let shown = names.iter().take(2 * N_LISTED).cloned().collect::<Vec<_>>().join(", ");
-        let (k, name) = (2.min(names.len() - 1), &names[2.min(names.len() - 1)]);
-        format!(
-            "the classes are in the order of their names as texts, as in torchvision: {shown}, ...; \
-             class {k} is `{name}`"
-        )
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use kd_core::{Graph, Mode, Stream};
@@ -212,13 +199,5 @@ mod tests {
         for (all, some) in rows(&whole).into_iter().zip(rows(&some)) {
             assert_eq!(some, [all[4], all[0], all[2]]);
         }
-    }
-
-    #[test]
-    fn numbers_in_the_order_of_texts_are_told() {
-        assert_eq!(order_of_numbers(&names(&["0", "1", "2"])), None);
-        assert_eq!(order_of_numbers(&names(&["a", "10", "2"])), None);
-        let told = order_of_numbers(&names(&["0", "1", "10", "11", "2"])).unwrap();
-        assert!(told.contains("0, 1, 10, 11, 2") && told.contains("class 2 is `10`"), "{told}");
     }
 }

@@ -14,7 +14,6 @@ use kd_models::weights::Naming;
 use kd_train::EvalSet;
 use serde::Serialize;
 
-use crate::classes::order_of_numbers;
 use crate::remarks;
 use crate::weights::{self, Loaded, Wanted};
 
@@ -92,9 +91,6 @@ impl Subject {
     /// The network, for such images and number of classes.
     pub(crate) fn load(&self, shape: ([usize; 3], usize), names: &[String]) -> Result<Loaded> {
         let default = self.data.as_dyn().normalize_for(shape.0[0]);
-        if let Some(order) = order_of_numbers(names) {
-            eprintln!("{order}");
-        }
         let wanted = Wanted {
             model: self.network.model.as_ref(),
             normalize: self.normalize.as_ref(),

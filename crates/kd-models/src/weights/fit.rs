@@ -99,7 +99,10 @@ impl<'a> Fit<'a> {
             let first = places.first().unwrap_or(&none);
             (0, Self::of(source, first, naming, wanted))
         });
-        let others = places.iter().enumerate().filter(|(other, _)| *other != i);
+        // A lone tensor is no network, and not worth a word.
+        let is_network = |place: &Place| place.dict.len() > 1;
+        let others =
+            places.iter().enumerate().filter(|(other, place)| *other != i && is_network(place));
         fit.others = others.map(|(_, place)| place.words()).collect();
         fit
     }

@@ -9,7 +9,6 @@ use kd_core::{BatchSource, Error, Result, Stream};
 use kd_data::{Images, Part, Parts};
 use kd_train::EvalSet;
 
-use crate::classes::order_of_numbers;
 use crate::remarks;
 use crate::suite::{EvaluationSection, Spec, TrainingSpec};
 
@@ -56,9 +55,6 @@ impl Sets {
     pub(crate) fn load(spec: &Spec, data_dir: Option<&Path>, device: &Device) -> Result<Self> {
         let stream = Stream::new(0);
         let Loaded { files, mut train, mut test, has_parts } = Loaded::of(spec, data_dir, stream)?;
-        if let Some(order) = order_of_numbers(train.class_names()) {
-            eprintln!("{order}");
-        }
         if let Some(n) = spec.n_train {
             train = train.subset(n.min(train.len()), stream.at("subset/train"))?;
         }
