@@ -19,6 +19,7 @@ const STEPS: [Step; 9] = [
     ("cuda", cuda),
     ("test", test),
     ("candle", candle),
+    ("engine", engine),
     ("doc", doc),
     ("smoke", smoke),
 ];
@@ -80,6 +81,13 @@ fn candle() -> Result<()> {
     let mut test = kd::cargo();
     test.args(["test", "--profile", "xtask", "-p", "kd-data", "--features", "candle-datasets"]);
     cargo(test.arg("candle"))
+}
+
+/// What we export in another engine, which the workspace leaves out for its size.
+fn engine() -> Result<()> {
+    let mut test = kd::cargo();
+    test.args(["test", "--profile", "xtask", "-p", "kd-tests", "--features", "second-engine"]);
+    cargo(test.args(["--test", "second_engine"]))
 }
 
 fn doc() -> Result<()> {

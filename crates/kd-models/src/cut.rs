@@ -21,6 +21,13 @@ pub struct CutPoint {
     pub counts: Counts,
 }
 
+impl CutPoint {
+    /// Whether a cut at `later` has as many multiply-adds and an output of the same shape.
+    fn costs_as(&self, later: &Self) -> bool {
+        self.counts.multiply_adds == later.counts.multiply_adds && self.shape == later.shape
+    }
+}
+
 /// The student that is `teacher` up to the node `node`, the mean over all pixels where that is a map of
 /// features, and a linear layer to `n_classes` logits.
 ///
@@ -70,7 +77,8 @@ pub fn cut_within(teacher: &Graph, share: f64, n_classes: usize) -> Result<Graph
 /// Where `teacher` can be cut, with weights of its own before the cut and layers left out after it, in
 /// the order in which it computes; with the size of a student of `n_classes` classes.
 ///
-/// A node within a residual block is none of them, since the shortcut goes past it.
+/// A node within a residual block is none of them, since the shortcut goes past it; of a convolution,
+/// its batch norm and its activation the last one is.
 ///
 /// # Errors
 /// Those of [`Graph::shapes`].
@@ -82,7 +90,10 @@ pub fn cut_points(teacher: &Graph, n_classes: usize) -> Result<Vec<CutPoint>> {
         let student = cut(teacher, &node.name, n_classes)?;
         if teacher.cut(&node.name)?.counts()?.parameters > 0 {
             let (node, shape) = (node.name.clone(), shapes.get(&node.name).to_vec());
-            points.push(CutPoint { node, shape, counts: student.counts()? });
+            let point = CutPoint { node, shape, counts: student.counts()? };
+            // A norm or an activation costs nothing more than what is before it.
+            points.pop_if(|last: &mut CutPoint| last.costs_as(&point));
+            points.push(point);
         }
     }
     Ok(points)
@@ -202,7 +213,8 @@ mod tests {
         assert!(!resnet.contains(&"layer1.0.relu1") && !resnet.contains(&"layer2.0.downsample.1"));
         let mobile = cut_points(&teacher("mobilenet-v2-w0.5"), 10).unwrap();
         let mobile = nodes(&mobile);
-        assert!(mobile.contains(&"features.3.add") && mobile.contains(&"features.2.conv.2"));
+        assert!(mobile.contains(&"features.3.add") && mobile.contains(&"features.2.conv.1.2"));
+        assert!(!mobile.contains(&"features.2.conv.1.0"));
         assert!(!mobile.contains(&"features.3.conv.2"));
     }
 

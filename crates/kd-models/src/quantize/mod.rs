@@ -5,6 +5,7 @@
 //! attacked as any network, and its logits are those of an engine that computes in integers but for
 //! values that lie between two levels to the last bit.
 
+mod calibrate;
 mod fold;
 mod range;
 mod weights;
@@ -14,13 +15,13 @@ use std::collections::BTreeMap;
 use candle_core::{Device, Tensor};
 use kd_core::graph::{IMAGES, Node};
 use kd_core::ops::{Op, Quantize};
-use kd_core::{Classifier, Error, Graph, Mode, Net, Result};
+use kd_core::{Error, Graph, Net, Result};
 
 pub use range::Range;
 
-use self::fold::{fold_norms, n_reads};
-use self::range::Histogram;
-use self::weights::Channel;
+use self::calibrate::{Calibration, calibrate, only_moves};
+use self::fold::fold_norms;
+use self::weights::Layer;
 use crate::Weights;
 
 /// A network in 8-bit integers.
@@ -41,8 +42,9 @@ pub struct Quantized {
 /// Batch norm becomes a part of the convolution before it and dropout goes. Weights of convolutions and
 /// linear layers are symmetric, with one scale for each output channel, such that products of neighbours
 /// never saturate the 16 bits in which processors without VNNI add two of them up; activations are
-/// unsigned bytes, calibrated as `range` says; biases have 32 bits. The logits are not rounded, and
-/// neither are weights of other operations.
+/// unsigned bytes, calibrated as `range` says; biases have 32 bits, and make up for what rounding the
+/// weights adds to the mean of each channel (Nagel et al. 2019, arXiv:1906.04721, section 4.2, with
+/// means that were measured). The logits are not rounded, and neither are weights of other operations.
 ///
 /// # Errors
 /// [`Error::Config`] without images, and when weights do not belong to the graph; what the network
@@ -59,54 +61,7 @@ pub fn quantize(
     Net::with_weights(graph.clone(), weights, &Device::Cpu)?;
     let (graph, weights) = fold_norms(graph, weights)?;
     let net = Net::with_weights(graph.clone(), &weights, &Device::Cpu)?;
-    let levels = calibrate(&net, images, range)?;
-    Builder::new(&graph, weights).build(&levels)
-}
-
-/// Whether `op` gives values of its input, at other places.
-fn only_moves(op: &Op) -> bool {
-    matches!(
-        op,
-        Op::MaxPool(_)
-            | Op::Flatten(_)
-            | Op::ChannelShuffle(_)
-            | Op::SliceChannels(_)
-            | Op::SubsamplePad(_)
-    )
-}
-
-/// Whether the output of `node` is read by a clamp alone, which becomes a part of it: its own values are
-/// nowhere.
-fn is_inside(graph: &Graph, node: &Node) -> bool {
-    let clamps = |other: &&Node| matches!(other.op, Op::Relu(_) | Op::Clip(_));
-    let mut readers = graph.nodes.iter().filter(|other| other.inputs.contains(&node.name));
-    n_reads(graph, &node.name) == 1 && readers.find(clamps).is_some()
-}
-
-/// Nodes whose values are rounded to levels of their own.
-fn with_levels(graph: &Graph) -> Vec<&str> {
-    let has = |node: &&Node| {
-        node.name != graph.output && !only_moves(&node.op) && !is_inside(graph, node)
-    };
-    graph.nodes.iter().filter(has).map(|node| node.name.as_str()).collect()
-}
-
-/// The levels of each node, after what it makes of `images`.
-fn calibrate(net: &Net, images: &[Tensor], range: Range) -> Result<BTreeMap<String, Quantize>> {
-    let taps = with_levels(net.graph());
-    let mut seen: BTreeMap<String, Histogram> =
-        taps.iter().map(|tap| ((*tap).to_owned(), Histogram::new())).collect();
-    // The ends first, since bins lie between them.
-    for take in [Histogram::widen, Histogram::count] {
-        for images in images {
-            for (tap, values) in net.forward_with_taps(images, Mode::Eval, &taps)?.1 {
-                if let Some(histogram) = seen.get_mut(&tap) {
-                    take(histogram, &values)?;
-                }
-            }
-        }
-    }
-    Ok(seen.into_iter().map(|(tap, histogram)| (tap, histogram.levels(range))).collect())
+    Builder::new(&graph, weights).build(&calibrate(&net, images, range)?)
 }
 
 /// The quantized network under construction.
@@ -125,7 +80,7 @@ impl<'g> Builder<'g> {
         Self { from, to, weights, scales: BTreeMap::new(), values: BTreeMap::new() }
     }
 
-    fn build(mut self, levels: &BTreeMap<String, Quantize>) -> Result<Quantized> {
+    fn build(mut self, found: &Calibration) -> Result<Quantized> {
         // Pixels are bytes already.
         let pixels = Some(Quantize::default());
         let normalizes = self.from.normalization().is_some();
@@ -135,12 +90,13 @@ impl<'g> Builder<'g> {
             let read: Vec<(String, Option<Quantize>)> =
                 node.inputs.iter().map(|input| self.values[input].clone()).collect();
             let inputs = read.iter().map(|(name, _)| name.clone()).collect();
-            self.to.nodes.push(Node { inputs, ..node.clone() });
-            if let Some(of_input) = read[0].1 {
-                self.round_weights(node, of_input.scale)?;
+            let mut rounded = Node { inputs, ..node.clone() };
+            if let (Some(of_input), Some(means)) = (read[0].1, found.means.get(&node.inputs[0])) {
+                self.round_weights(&mut rounded, of_input.scale, means)?;
             }
+            self.to.nodes.push(rounded);
             let moved = read[0].1.filter(|_| only_moves(&node.op) && node.name != self.from.output);
-            let own = levels.get(&node.name).copied().or(moved);
+            let own = found.levels.get(&node.name).copied().or(moved);
             let value = if own.is_some() { self.round(&node.name, own) } else { node.name.clone() };
             self.values.insert(node.name.clone(), (value, own));
         }
@@ -159,39 +115,40 @@ impl<'g> Builder<'g> {
         self.to.push(rounded, levels.unwrap_or_default(), &[name])
     }
 
-    /// Rounds the weights of a convolution or linear layer whose input has levels `of_input` apart.
-    fn round_weights(&mut self, node: &Node, of_input: f32) -> Result<()> {
-        let is_depthwise = match &node.op {
-            Op::Conv2d(conv) => conv.groups > 1 && conv.groups == conv.out_channels,
-            Op::Linear(_) => false,
+    /// Rounds the weights of a convolution or linear layer whose input has levels `of_input` apart, and
+    /// takes from its bias what that adds to the mean of each channel.
+    fn round_weights(&mut self, node: &mut Node, of_input: f32, means: &[f32]) -> Result<()> {
+        let n_groups = match &mut node.op {
+            Op::Conv2d(conv) => {
+                conv.bias = true;
+                conv.groups
+            }
+            Op::Linear(linear) => {
+                linear.bias = true;
+                1
+            }
             _ => return Ok(()),
         };
-        let (weight_name, bias_name) =
-            (format!("{}.weight", node.name), format!("{}.bias", node.name));
-        let weight = self.weights[&weight_name].clone();
-        let mut bias = match self.weights.get(&bias_name) {
-            Some(bias) => bias.to_vec1::<f32>()?,
-            None => vec![0.0; weight.dims()[0]],
+        let [weight, bias] = ["weight", "bias"].map(|part| format!("{}.{part}", node.name));
+        let weights = &self.weights[&weight];
+        let dims = weights.dims().to_vec();
+        let biases = match self.weights.get(&bias) {
+            Some(bias) => bias.to_vec1()?,
+            None => vec![0.0; dims[0]],
         };
-        let mut values = weight.flatten_all()?.to_vec1::<f32>()?;
-        let n_taps = weight.dims()[2..].iter().product();
-        let mut scales = Vec::with_capacity(bias.len());
-        let each = values.len() / bias.len();
-        for (weights, bias) in values.chunks_mut(each).zip(&mut bias) {
-            let scale = Channel { weights, n_taps, is_depthwise }.scale(*bias, of_input);
-            weights.iter_mut().for_each(|value| *value = weights::weight(*value, scale));
-            *bias = weights::bias(*bias, scale * of_input);
-            scales.push(scale);
-        }
-        let of_bias = scales.iter().map(|scale| scale * of_input).collect();
+        let mut layer = Layer {
+            weights: weights.flatten_all()?.to_vec1()?,
+            biases,
+            n_taps: dims[2..].iter().product(),
+            n_groups,
+        };
+        let scales = layer.round(of_input, means);
+        let of_biases = scales.iter().map(|scale| scale * of_input).collect();
+        let Layer { weights, biases, .. } = layer;
         self.weights
-            .insert(weight_name.clone(), Tensor::from_vec(values, weight.dims(), &Device::Cpu)?);
-        self.scales.insert(weight_name, scales);
-        if self.weights.contains_key(&bias_name) {
-            let n = bias.len();
-            self.weights.insert(bias_name.clone(), Tensor::from_vec(bias, n, &Device::Cpu)?);
-            self.scales.insert(bias_name, of_bias);
-        }
+            .insert(weight.clone(), Tensor::from_vec(weights, dims.as_slice(), &Device::Cpu)?);
+        self.weights.insert(bias.clone(), Tensor::from_vec(biases, dims[0], &Device::Cpu)?);
+        self.scales.extend([(weight, scales), (bias, of_biases)]);
         Ok(())
     }
 }

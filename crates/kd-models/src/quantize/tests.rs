@@ -2,7 +2,7 @@
 
 use kd_core::ops::{Clip, Conv2d, Flatten, GlobalAvgPool, Init, Linear, MaxPool, Relu};
 use kd_core::testing::random;
-use kd_core::{Stream, argmax};
+use kd_core::{Classifier, Mode, Stream, argmax};
 
 use super::*;
 use crate::ModelSpec;
