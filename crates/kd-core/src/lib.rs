@@ -15,7 +15,7 @@ mod gemm;
 pub mod graph;
 pub mod init;
 mod interval;
-mod math;
+pub mod math;
 mod mode;
 pub mod nn;
 pub mod ops;
