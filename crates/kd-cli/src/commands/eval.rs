@@ -35,7 +35,9 @@ fn print(evaluated: &Evaluated) {
     println!("{}: {} parameters", evaluated.model, evaluated.parameters);
     println!("correct  {} of {}", e.correct, e.total);
     println!("top-1    {:.2} %", 100.0 * e.top1);
-    println!("top-5    {:.2} %", 100.0 * e.top5);
+    if !e.has_few_classes() {
+        println!("top-5    {:.2} %", 100.0 * e.top5);
+    }
     println!("NLL      {:.4} nats", e.nll);
     println!("ECE      {:.4}", e.ece);
     println!("speed    {:.0} images/s", evaluated.images_per_second);

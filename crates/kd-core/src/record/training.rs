@@ -244,6 +244,11 @@ impl Evaluation {
         self.confusion.len().max(self.classes.len())
     }
 
+    /// Whether the five largest logits are all, so that a top-5 accuracy says nothing.
+    pub fn has_few_classes(&self) -> bool {
+        (1..=5).contains(&self.n_classes())
+    }
+
     /// Number of images of `class`.
     pub fn images_of(&self, class: usize) -> usize {
         self.counts(class)[0]

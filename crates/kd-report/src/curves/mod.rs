@@ -186,7 +186,7 @@ fn error(accuracy: f64) -> f64 {
 /// Known when a model has ended.
 fn few_classes(models: &[ModelRuns]) -> bool {
     let mut finals = models.iter().flat_map(|model| model.finals.values());
-    finals.any(|last| (1..=5).contains(&last.last.n_classes()))
+    finals.any(|last| last.last.has_few_classes())
 }
 
 impl Curves {
