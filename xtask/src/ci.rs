@@ -11,7 +11,7 @@ use crate::{kd, readme, reproduce, tidy};
 /// Name and work of a step.
 type Step = (&'static str, fn() -> Result<()>);
 
-const STEPS: [Step; 9] = [
+const STEPS: [Step; 10] = [
     ("fmt", fmt),
     ("tidy", tidy::run),
     ("readme", readme::check),

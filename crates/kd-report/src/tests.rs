@@ -200,7 +200,7 @@ fn the_settings_of_each_training_are_shown() {
     std::fs::write(folder.path().join("spec.toml"), spec).unwrap();
     write_report(folder.path()).unwrap();
     let markdown = std::fs::read_to_string(folder.path().join("report.md")).unwrap();
-    let row = "| t | training big | mlp (hidden 8 × 9) | 2 | 64 | 0.0001 | adam (beta1 0.9) | \
+    let row = "| t | big | mlp (hidden 8 × 9) | 2 | 64 | 0.0001 | adam (beta1 0.9) | \
                eval every 1 |";
     assert!(markdown.contains(row), "{markdown}");
 }

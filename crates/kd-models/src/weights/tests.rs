@@ -107,7 +107,9 @@ fn a_listing_shows_everything_with_its_type() {
             ("state_dict.module.fc.weight", "f32 [2, 3]"),
             ("state_dict.module.none", "f32 [0, 3]"),
             ("optimizer.state.0.momentum_buffer", "f32 [2, 2]"),
-            ("optimizer.param_groups", "list of 1"),
+            ("optimizer.param_groups.0.lr", "float 0.1"),
+            ("optimizer.param_groups.0.nesterov", "bool false"),
+            ("optimizer.param_groups.0.params.1", "int 1"),
         ] {
             assert_eq!(list.get(path).map(String::as_str), Some(kind), "{name}: {path}");
         }

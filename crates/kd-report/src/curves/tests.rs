@@ -28,7 +28,8 @@ fn figures_3_to_6_are_drawn_and_told_in_words() {
                  At the end: baseline 34.00, t0.5 32.00, t10 30.00.\"";
     assert!(html.contains(words));
     assert!(html.contains("t10: α 0.5, T 10") && html.contains("baseline: no teacher"));
-    assert_eq!(html.matches("viewBox=\"0 0 1080 640\"").count(), 4);
+    // The four, the objective and its rate.
+    assert_eq!(html.matches("viewBox=\"0 0 1080 640\"").count(), 6);
     assert!(!html.contains("NaN") && !html.contains("errors by class"));
     assert!(!html.contains("test accuracy, percent<"), "the same once more");
     assert!(html.contains("objective above its lowest, nats"));

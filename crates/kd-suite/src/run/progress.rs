@@ -110,7 +110,7 @@ mod tests {
     fn a_long_name_keeps_its_end() {
         assert_eq!(ending("student-t20, seed 1"), "student-t20, seed 1");
         let name = "runs/teacher/checkpoints/resnet20-seed0/student";
-        assert_eq!(ending(name), "\u{2026}points/resnet20-seed0/student");
+        assert_eq!(ending(name), "\u{2026}ints/resnet20-seed0/student");
     }
 
     #[test]
