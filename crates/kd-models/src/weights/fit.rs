@@ -100,9 +100,8 @@ impl<'a> Fit<'a> {
             (0, Self::of(source, first, naming, wanted))
         });
         // A lone tensor is no network, and not worth a word.
-        let is_network = |place: &Place| place.dict.len() > 1;
-        let others =
-            places.iter().enumerate().filter(|(other, place)| *other != i && is_network(place));
+        let is_other = |at: usize, place: &Place<'_>| at != i && place.dict.len() > 1;
+        let others = places.iter().enumerate().filter(|(at, place)| is_other(*at, place));
         fit.others = others.map(|(_, place)| place.words()).collect();
         fit
     }
