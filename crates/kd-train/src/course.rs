@@ -11,9 +11,9 @@ use crate::cohort::Cohort;
 use crate::evaluate::EvalSet;
 use crate::metrics_log::MetricsLog;
 use crate::plan::Plan;
+use crate::prepared::Prepared;
 use crate::progress::Counters;
 use crate::soft_targets::SoftTargetStore;
-use crate::step::Prepared;
 use crate::teacher::Teacher;
 use crate::trunk::Trunk;
 

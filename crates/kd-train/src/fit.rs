@@ -10,8 +10,9 @@ use crate::cohort::Cohort;
 use crate::course::{Course, Data, Outcome, Run};
 use crate::measure::{curve_points, end_epoch};
 use crate::plan::Plan;
+use crate::prepared::Prepared;
 use crate::progress::timed;
-use crate::step::{Prepared, settle, train_step};
+use crate::step::{settle, train_step};
 
 /// Trains all students of `cohort` from where it stands to the end of the plan.
 ///

@@ -1,36 +1,11 @@
 //! One step of all students: what `fit` does for each batch, and what estimates and benchmarks time.
 
-use candle_core::Tensor;
-use kd_core::{Batch, Classifier, Error, Result, Stream};
+use kd_core::{Error, Result, Stream};
 use rayon::prelude::*;
 
 use crate::cohort::Cohort;
+use crate::prepared::Prepared;
 use crate::student::Student;
-use crate::teacher::Said;
-
-/// A batch with what the teacher says of it.
-#[derive(Debug, Clone)]
-pub struct Prepared {
-    pub(crate) batch: Batch,
-    pub(crate) said: Option<Said>,
-    /// What the frozen part of the students makes of the images, which may be missing then.
-    pub(crate) features: Option<Tensor>,
-}
-
-/// Adds to `batch` what the teacher says of it, its parts `taps` included: one forward serves all
-/// students.
-///
-/// # Errors
-/// Whatever the teacher reports.
-pub fn prepare(
-    batch: Batch,
-    teacher: Option<&dyn Classifier>,
-    taps: &[String],
-) -> Result<Prepared> {
-    let teacher = teacher.filter(|_| !batch.indices.is_empty());
-    let said = teacher.map(|teacher| Said::by(teacher, &batch, taps)).transpose()?;
-    Ok(Prepared { batch, said, features: None })
-}
 
 impl Prepared {
     /// With what the frozen part of the students makes of the images, from which their steps go on;
@@ -43,11 +18,6 @@ impl Prepared {
             self.features = student.model.features(&self.batch.images)?;
         }
         Ok(self)
-    }
-
-    /// Whether it has such features.
-    pub fn has_features(&self) -> bool {
-        self.features.is_some()
     }
 }
 

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::choice::Choice;
 use crate::losses::{Loss, LossInput};
 use crate::optimizer::{Optimize, Optimizer};
-use crate::step::Prepared;
+use crate::prepared::Prepared;
 use crate::tally::{Tally, Unread};
 
 /// A network with its objective and its optimizer.

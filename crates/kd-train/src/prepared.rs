@@ -1,0 +1,37 @@
+//! A batch before the step that learns from it.
+
+use candle_core::Tensor;
+use kd_core::{Batch, Classifier, Result};
+
+use crate::teacher::Said;
+
+/// A batch with what the teacher says of it.
+#[derive(Debug, Clone)]
+pub struct Prepared {
+    pub(crate) batch: Batch,
+    pub(crate) said: Option<Said>,
+    /// What the frozen part of the students makes of the images, which may be missing then.
+    pub(crate) features: Option<Tensor>,
+}
+
+/// Adds to `batch` what the teacher says of it, its parts `taps` included: one forward serves all
+/// students.
+///
+/// # Errors
+/// Whatever the teacher reports.
+pub fn prepare(
+    batch: Batch,
+    teacher: Option<&dyn Classifier>,
+    taps: &[String],
+) -> Result<Prepared> {
+    let teacher = teacher.filter(|_| !batch.indices.is_empty());
+    let said = teacher.map(|teacher| Said::by(teacher, &batch, taps)).transpose()?;
+    Ok(Prepared { batch, said, features: None })
+}
+
+impl Prepared {
+    /// Whether it has what the frozen part of the students makes of the images.
+    pub fn has_features(&self) -> bool {
+        self.features.is_some()
+    }
+}
