@@ -7,9 +7,10 @@ use crate::chart::{self, Bars, Hue, hue};
 use crate::document::{
     Block, Cell, Column, Figure, Grid, Legend, Panel, Row, Section, Shaded, Table,
 };
+use crate::evaluation::EvaluationSummary;
 use crate::format::{count_cell, number_cell};
 use crate::models::trainings;
-use crate::report::{EvaluationSummary, ModelSummary, Report};
+use crate::report::{ModelSummary, Report};
 
 /// Up to so many classes, each has a column.
 const N_COLUMNS: usize = 12;

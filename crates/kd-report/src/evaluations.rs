@@ -4,11 +4,11 @@ use kd_core::record::{Evaluation, ModelId};
 use serde::Serialize;
 
 use crate::document::{Cell, Column, Row, Section, Table};
+use crate::evaluation::EvaluationSummary;
 use crate::format::{counted, number_cell, percent_cell};
 use crate::ordered::grouped;
-use crate::report::{EvaluationSummary, Report, over};
 use crate::run::Run;
-use crate::stats::Stat;
+use crate::stats::{Stat, over};
 
 /// One evaluation of one model over all seeds.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -47,7 +47,7 @@ fn summary<'a>(
 }
 
 /// A table of all of them.
-pub(crate) fn section(report: &Report) -> Option<Section> {
+pub(crate) fn section(all: &[OtherImages]) -> Option<Section> {
     let row = |one: &OtherImages| {
         let figures = &one.evaluation;
         Row::Cells(vec![
@@ -57,7 +57,7 @@ pub(crate) fn section(report: &Report) -> Option<Section> {
             percent_cell(&figures.ece),
         ])
     };
-    let groups = grouped(&report.evaluations, |one| one.name.clone());
+    let groups = grouped(all, |one| one.name.clone());
     let rows = groups.iter().flat_map(|group| {
         let images = counted(group[0].evaluation.total, "image");
         let heading = Row::Heading(format!("{}: {images}", group[0].name));

@@ -8,6 +8,7 @@ mod comparison;
 mod convergence;
 mod curves;
 mod document;
+mod evaluation;
 mod evaluations;
 #[cfg(test)]
 mod fixture;
@@ -42,10 +43,11 @@ pub use comparison::{ClaimResult, Paper, Selection};
 pub use curves::{
     Curves, Errors, OrderResult, OrderVerdict, Placed, ReferenceResult, StudentCurve,
 };
+pub use evaluation::EvaluationSummary;
 pub use evaluations::OtherImages;
 pub use format::duration;
 pub use reading::{BadImages, Reading};
-pub use report::{CorrectionSummary, EPOCHS_TO, EpochsTo, EvaluationSummary, ModelSummary, Report};
+pub use report::{CorrectionSummary, EPOCHS_TO, EpochsTo, ModelSummary, Report};
 pub use share::Share;
 pub use stats::{Difference, Stat, Verdict, binomial_error};
 

@@ -37,7 +37,7 @@ pub(crate) fn document(
     sections.extend(models::epochs(report));
     sections.extend(classes::unseen(report)?);
     sections.extend(models::section(report));
-    sections.extend(evaluations::section(report));
+    sections.extend(evaluations::section(&report.evaluations));
     sections.extend(classes::section(report));
     sections.extend(reading::section(&report.readings));
     sections.extend(read.section());

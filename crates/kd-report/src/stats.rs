@@ -110,6 +110,16 @@ impl Difference {
     }
 }
 
+/// A value of each seed.
+pub(crate) fn over<T>(items: impl Iterator<Item = T>, value: &dyn Fn(T) -> f64) -> Option<Stat> {
+    Stat::of(items.map(value).collect())
+}
+
+/// `None` unless every seed has the value, so that no mean is over other seeds than its neighbor.
+pub(crate) fn over_some(values: impl Iterator<Item = Option<f64>>) -> Option<Stat> {
+    Stat::of(values.collect::<Option<_>>()?)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -8,7 +8,7 @@ use kd_core::record::{
 
 use crate::ordered::grouped;
 use crate::run::ModelRuns;
-use crate::stats::Stat;
+use crate::stats::{Stat, over_some};
 
 use super::audit;
 use super::{AttackSummary, AttackedModel, CensusSummary, Share, TransferSummary};
@@ -60,8 +60,8 @@ fn attack(records: &[&AttackRecord], known: Known<'_>) -> Option<AttackSummary> 
         robust_accuracy: share(|record| record.robust)?,
         robust_accuracy_rounded: share(|record| record.robust_rounded)?,
         success: Share::of(success),
-        mean_distance: every(records.iter().map(|record| record.mean_distance)),
-        median_distance: every(records.iter().map(|record| record.median_distance)),
+        mean_distance: over_some(records.iter().map(|record| record.mean_distance)),
+        median_distance: over_some(records.iter().map(|record| record.median_distance)),
         transfer: transfer(records, known),
         seconds: Stat::of(records.iter().map(|record| record.seconds).collect())?,
     })
@@ -121,11 +121,6 @@ fn census<'a>(records: impl Iterator<Item = &'a CensusRecord> + Clone) -> Option
         logit_norm: stat(|record| record.mean_logit_norm)?,
         logit_gap: stat(|record| record.mean_logit_gap)?,
     })
-}
-
-/// `None` unless every seed has the value.
-fn every(values: impl Iterator<Item = Option<f64>>) -> Option<Stat> {
-    Stat::of(values.collect::<Option<_>>()?)
 }
 
 /// All models of the run.
