@@ -12,7 +12,8 @@ use kd_models::weights::{ExportConfig, ImageConfig, save_for_pytorch};
 
 use super::exchange::{ImageArgs, may_write};
 use super::int8::Int8Args;
-use super::setting::{NetworkArgs, TrainedArgs, words};
+use super::setting::{NetworkArgs, TrainedArgs};
+use super::words::words;
 use kd_suite::weights::{self, Loaded, Wanted};
 
 /// What a file says of who wrote it.

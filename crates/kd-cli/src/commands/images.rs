@@ -3,7 +3,7 @@
 use kd_core::{Error, Result};
 use kd_data::{DataSpec, OnBadImage};
 
-use super::setting::words;
+use super::words::words;
 
 /// Which images, and how they are read.
 #[derive(Debug, Clone, clap::Args)]

@@ -11,8 +11,9 @@ use kd_models::weights::{Entry, Fate, Fit, WeightsFile, save_network, save_safet
 use kd_models::{ModelSpec, Names};
 
 use super::exchange::{ImageArgs, may_write};
-use super::setting::{NamingArgs, TrainedArgs, words};
+use super::setting::{NamingArgs, TrainedArgs};
 use super::table;
+use super::words::words;
 use kd_suite::model;
 use kd_suite::weights::{self, DEFAULT_SHAPE};
 

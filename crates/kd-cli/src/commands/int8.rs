@@ -5,7 +5,8 @@ use kd_core::{BatchSource, Classifier, Error, Net, Result};
 use kd_data::Split;
 use kd_models::quantize::{Quantized, Range, quantize};
 
-use super::setting::{DataDir, words};
+use super::setting::DataDir;
+use super::words::words;
 
 /// Images of one forward pass: all activations are kept for a while.
 const BATCH: usize = 8;

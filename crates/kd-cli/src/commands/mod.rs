@@ -17,3 +17,4 @@ pub(crate) mod run;
 mod setting;
 mod table;
 pub(crate) mod train;
+mod words;

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use super::images::DataArgs;
+use super::words::words;
 use anyhow::Context;
 use candle_core::Device;
 use clap::ValueEnum;
-use clap::builder::{PossibleValuesParser, TypedValueParser};
 use kd_core::device::{self, Precision};
 use kd_core::ops::Normalize;
 use kd_core::{Error, Result};
@@ -114,16 +114,6 @@ impl DataDir {
 
 /// The parts of a data set.
 const SPLITS: &[(&str, Split)] = &[("train", Split::Train), ("test", Split::Test)];
-
-/// Reads a word that stands for a value.
-pub(crate) fn words<T: Clone + Send + Sync + 'static>(
-    words: &'static [(&'static str, T)],
-) -> impl TypedValueParser<Value = T> {
-    PossibleValuesParser::new(words.iter().map(|(word, _)| *word)).try_map(move |word| {
-        let named = words.iter().find(|(other, _)| *other == word);
-        named.map(|(_, value)| value.clone()).ok_or("no such word")
-    })
-}
 
 /// A normalization in place of the data set's.
 #[derive(Debug, Clone, clap::Args)]

@@ -15,7 +15,8 @@ use kd_train::losses::{Distill, LabelSmoothing, Labels};
 use kd_train::{Keep, LossSpec, OptimizerSpec, Plan, Schedule};
 
 use super::images::DataArgs;
-use super::setting::{Compute, DataDir, NamingArgs, NormalizeArgs, words};
+use super::setting::{Compute, DataDir, NamingArgs, NormalizeArgs};
+use super::words::words;
 use kd_suite::{Holdout, Student, Suite, TrainingFile, image_shape, model, resolve};
 
 /// Arguments of `kd train`.

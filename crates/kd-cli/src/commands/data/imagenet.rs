@@ -12,7 +12,8 @@ use kd_data::imagenet::{
 };
 use serde::Serialize;
 
-use crate::commands::setting::{stop_flag, words};
+use crate::commands::setting::stop_flag;
+use crate::commands::words::words;
 use crate::exit;
 use kd_suite::Progress;
 

@@ -11,7 +11,8 @@ use serde::Serialize;
 
 use super::{names, place};
 use crate::commands::images::POLICIES;
-use crate::commands::setting::{Threads, stop_flag, words};
+use crate::commands::setting::{Threads, stop_flag};
+use crate::commands::words::words;
 use crate::exit;
 use kd_suite::Progress;
 

@@ -7,7 +7,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use kd_data::divide::{Divide, Divided, TakenBack, undo};
 use kd_data::imagenet::{Mode, Outcome, Watch};
 
-use crate::commands::setting::{Threads, stop_flag, words};
+use crate::commands::setting::{Threads, stop_flag};
+use crate::commands::words::words;
 use crate::exit;
 
 /// Arguments of `kd data split`.
