@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use kd_core::Stream;
 
-use super::Side;
+use super::side::Side;
 use crate::part::share;
 
 /// The side of each image, by its class and the digest of its content: of each class such shares for

@@ -1,12 +1,14 @@
 //! What was done, file by file: kept beside the parts, for going on and for taking back.
 
+use std::fs;
 use std::io::ErrorKind;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
 
 use kd_core::{Error, Result, fsx};
 use serde::{Deserialize, Serialize};
 
-use super::{Side, is_same};
+use super::side::Side;
 use crate::imagenet::Mode;
 
 /// Name of the journal; hidden, so that nobody takes it for a class.
@@ -102,4 +104,10 @@ impl Journal {
     pub(super) fn is_linked(&self, file: &File, out: &Path) -> bool {
         is_same(&self.images.join(&file.name), &file.place(out))
     }
+}
+
+/// Whether two names are of one file.
+pub(super) fn is_same(a: &Path, b: &Path) -> bool {
+    let place = |path: &Path| fs::metadata(path).map(|found| (found.dev(), found.ino())).ok();
+    place(a).is_some_and(|found| Some(found) == place(b))
 }

@@ -10,51 +10,25 @@
 
 mod assign;
 mod journal;
+mod side;
 mod undo;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 
 use kd_core::{Error, Result, Stream, fsx};
 use rayon::prelude::*;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use self::assign::assign;
 use self::journal::{File, JOURNAL, Journal};
+pub use self::side::Side;
 pub use self::undo::{TakenBack, undo};
 use crate::imagenet::disk::{Disk, Mover, Step};
 use crate::imagenet::root::{absolute, locked};
 use crate::imagenet::{Mode, Outcome, Watch};
 use crate::listing::{Listing, MAX_IMAGE, Places, existing};
-
-/// A part that images are put into, and the name of its folder.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Side {
-    /// To learn from.
-    Train,
-    /// To choose by.
-    Val,
-    /// To judge by.
-    Test,
-}
-
-impl Side {
-    /// All of them.
-    pub const ALL: [Self; 3] = [Self::Train, Self::Val, Self::Test];
-
-    /// The folder's name.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Train => "train",
-            Self::Val => "val",
-            Self::Test => "test",
-        }
-    }
-}
 
 /// What is to be divided, and how.
 #[derive(Debug, Clone)]
@@ -288,12 +262,6 @@ fn place(mode: Mode, (from, to): (&Path, &Path), disk: Disk<'_>, mover: &mut Mov
             linked => linked,
         },
     }
-}
-
-/// Whether two names are of one file.
-fn is_same(a: &Path, b: &Path) -> bool {
-    let place = |path: &Path| fs::metadata(path).map(|found| (found.dev(), found.ino())).ok();
-    place(a).is_some_and(|found| Some(found) == place(b))
 }
 
 #[cfg(test)]

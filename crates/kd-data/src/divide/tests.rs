@@ -1,7 +1,9 @@
+use std::fs;
 use std::sync::atomic::{AtomicI64, AtomicU64};
 
 use tempfile::TempDir;
 
+use super::journal::is_same;
 use super::*;
 use crate::{Dataset, PhotoFolder};
 

@@ -10,8 +10,8 @@ use std::path::{Path, PathBuf};
 use kd_core::{Error, Result, fsx};
 use serde::Serialize;
 
-use super::Side;
 use super::journal::{File, JOURNAL, Journal};
+use super::side::Side;
 use crate::finding::{Fault, Finding, refuse};
 use crate::imagenet::disk::{Disk, Mover, Step, TEMPORARY};
 use crate::imagenet::root::locked;

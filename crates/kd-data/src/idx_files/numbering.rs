@@ -5,8 +5,8 @@ use std::path::Path;
 use kd_core::{Error, Result, fsx};
 
 use super::found::Pair;
-use super::{Idx, idx};
 use crate::Images;
+use crate::idx::{self, Idx};
 
 /// The most bytes of the file of characters.
 const MAX_MAPPING: u64 = 1 << 16;

@@ -2,8 +2,7 @@
 
 use super::checked::Checked;
 use super::pickle::{Id, Pickle, Storage, Tensor, Value};
-use super::stored::Stored;
-use super::torch::Places;
+use super::stored::{Places, Stored};
 use super::tree::{Dict, Node, check_name};
 
 /// Named values of a file, those within nested dictionaries included.

@@ -1,5 +1,7 @@
 //! A tensor within a file: its type and shape, and where its numbers lie.
 
+use std::collections::BTreeMap;
+
 use kd_core::Result;
 
 use super::Dtype;
@@ -12,6 +14,9 @@ const MAX_RANK: usize = 8;
 /// a few numbers, out of at most [`SMALL`] many, may be sparser.
 const MAX_SPREAD: u64 = 4;
 const SMALL: u64 = 1 << 16;
+
+/// Where the storages lie, by their keys.
+pub(super) type Places = BTreeMap<String, Span>;
 
 /// A tensor that has been found in a file but not read yet.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -13,7 +13,7 @@ use super::checked::Checked;
 use super::object::tree;
 use super::pickle::{self, Id, Pickle, Storage, Value};
 use super::source::Source;
-use super::stored::Span;
+use super::stored::{Places, Span};
 use super::tree::{Node, check_name};
 use super::zip::Archive;
 
@@ -25,9 +25,6 @@ const MAGIC_TEXT: &[u8] = b"L119547037146038801333356L";
 /// The pickle within an archive.
 const PICKLE: &str = "data.pkl";
 const OLD_VERSION: i64 = 1001;
-
-/// Where the storages lie, by their keys.
-pub(super) type Places = BTreeMap<String, Span>;
 
 /// Whether `start` (the first bytes of a file) may start a file of the old format.
 pub(super) fn recognizes_legacy(start: &[u8]) -> bool {
