@@ -15,9 +15,8 @@ use crate::support::{end, files, kd, refused, succeed};
 fn draw(at: &Path, name: &str) {
     let photos = SyntheticPhotos { n_classes: 2, n_train: 30, n_test: 2, ..Default::default() };
     photos.parts(Some(at)).unwrap();
-    let made = fs::read_dir(at).unwrap().map(|entry| entry.unwrap().path());
-    let made =
-        made.filter(|path| path.to_string_lossy().contains("synthetic-photos")).next().unwrap();
+    let mut made = fs::read_dir(at).unwrap().map(|entry| entry.unwrap().path());
+    let made = made.find(|path| path.to_string_lossy().contains("synthetic-photos")).unwrap();
     fs::rename(made.join("train"), at.join(name)).unwrap();
     fs::remove_dir_all(made).unwrap();
 }
@@ -146,8 +145,8 @@ fn gray_pictures_train_networks_of_one_channel_and_attacks_write_such() {
     let weights = "run/checkpoints/resnet8-seed0/student";
     let attack = ["attack", "--weights", weights, "--data", "folder:gray", "--attack", "fgsm"];
     succeed(kd(at).args(attack).args(["--n", "3", "--eps", "0", "--out", "adv"]));
-    let adv = fs::read_dir(at.join("adv")).unwrap().map(|entry| entry.unwrap().path());
-    let pngs = adv.filter(|path| path.to_string_lossy().ends_with("-png")).next().unwrap();
+    let mut adv = fs::read_dir(at.join("adv")).unwrap().map(|entry| entry.unwrap().path());
+    let pngs = adv.find(|path| path.to_string_lossy().ends_with("-png")).unwrap();
     let data = format!("folder:{}", pngs.display());
     let again = eval(at, "run", &data);
     assert_eq!(again["total"], 3);

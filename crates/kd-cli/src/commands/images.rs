@@ -139,9 +139,18 @@ mod tests {
                 "`crop`: is for photos:PATH, not for --data mnist",
             ),
             (DataArgs { resize: Some(32), ..args("folder:a") }, "`resize`: is for photos:PATH"),
-            (DataArgs { on_bad_image: Some(OnBadImage::Skip), ..args("idx:a") }, "`on-bad-image`: "),
-            (DataArgs { channels: Some(1), ..args("cifar10") }, "`channels`: is for photos:PATH and"),
-            (DataArgs { first_label: Some(1), ..args("cifar100:fine") }, "`first-label`: is for idx"),
+            (
+                DataArgs { on_bad_image: Some(OnBadImage::Skip), ..args("idx:a") },
+                "`on-bad-image`: ",
+            ),
+            (
+                DataArgs { channels: Some(1), ..args("cifar10") },
+                "`channels`: is for photos:PATH and",
+            ),
+            (
+                DataArgs { first_label: Some(1), ..args("cifar100:fine") },
+                "`first-label`: is for idx",
+            ),
         ] {
             let error = args.spec(|| None).unwrap_err().to_string();
             assert!(error.contains(words), "{error}");

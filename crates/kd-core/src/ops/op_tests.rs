@@ -93,7 +93,6 @@ fn activations_at_their_ends_by_hand() {
 }
 
 #[test]
-#[expect(clippy::float_cmp, reason = "each is exact")]
 fn levels_and_what_passes_them_by_hand() {
     let op = Quantize { scale: 0.5, zero_point: 2 };
     // -1 and 126.5 are the ends; ties go to even levels.

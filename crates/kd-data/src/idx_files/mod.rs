@@ -15,7 +15,6 @@ use serde::{Deserialize, Serialize};
 
 use self::found::{Found, Pair};
 use self::numbering::Numbering;
-use crate::idx::{self, Idx};
 use crate::{Dataset, Images, Part, Split, Splits, mnist};
 
 /// Gray images and their labels in IDX files, raw or gzip, of any size and number of classes.

@@ -164,7 +164,8 @@ fn visible(entry: &DirEntry, passed_over: &mut PassedOver) -> Result<Option<Entr
             Err(source) => return Err(Error::io(path(), "follow")(source)),
         };
     }
-    if !kind.is_dir() && !(kind.is_file() && is_picture(&lossy)) {
+    let is_read = kind.is_dir() || kind.is_file() && is_picture(&lossy);
+    if !is_read {
         passed_over.add(&lossy);
         return Ok(None);
     }
