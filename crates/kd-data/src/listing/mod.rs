@@ -15,5 +15,7 @@ pub(crate) use self::entries::is_picture;
 pub(crate) use self::files::{Listing, MAX_IMAGE};
 pub(crate) use self::parts::{Places, class_folders, existing};
 
+pub(crate) use self::words::class_order;
+
 #[cfg(test)]
 mod tests;

@@ -22,7 +22,7 @@ pub(super) fn only_class(classes: &[String]) -> Option<String> {
 
 /// How classes are numbered, where their names are numbers or hold some that do not sort as such:
 /// `10` comes before `2`.
-pub(super) fn class_order(classes: &[String]) -> Option<String> {
+pub(crate) fn class_order(classes: &[String]) -> Option<String> {
     let are_numbers = classes.iter().all(|name| name.bytes().all(|byte| byte.is_ascii_digit()));
     let mut natural: Vec<&String> = classes.iter().collect();
     natural.sort_by_key(|name| runs(name));

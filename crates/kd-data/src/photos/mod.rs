@@ -33,7 +33,7 @@ use self::source::Source;
 use self::view::View;
 use crate::Images;
 use crate::decode::{Picture, Rgb, lenient};
-use crate::listing::existing;
+use crate::listing::{class_order, existing};
 use crate::sums;
 
 /// The most bytes of decoded images in memory.
@@ -102,7 +102,8 @@ impl Photos {
     pub fn packed(path: &Path) -> Result<Self> {
         let packed = Packed::open(path)?;
         let bad_images = packed.bad_images().to_vec();
-        let photos = Self::new(Source::Packed(packed));
+        let remarks = class_order(packed.classes()).into_iter().collect();
+        let photos = Self { remarks, ..Self::new(Source::Packed(packed)) };
         bad_images.into_iter().for_each(|(name, reason)| photos.bad_images.note(name, reason));
         Ok(photos)
     }
@@ -184,7 +185,7 @@ impl Photos {
             self.labels.iter().map(|&label| position[label as usize]).collect();
         let remarks = match &*self.source {
             Source::Files(listing, _) => listing.remarks_as(classes, &labels).into(),
-            Source::Packed(..) => self.remarks.clone(),
+            Source::Packed(_) => class_order(classes).into_iter().collect(),
         };
         Ok(Self { labels, remarks, classes: Some(classes.into()), ..self })
     }
