@@ -57,20 +57,23 @@ fn the_program_sorts_checks_and_takes_back() {
     let at = folder.path();
     prepare(at, SHAPE);
     let whole = files(at);
-    let mut all = organize(at, SHAPE, Kind::DevkitArchive, "extract");
-    let made = json(all.args(["--labels", "valprep.sh", "--train", TRAIN]));
+    let all = || {
+        let mut all = organize(at, SHAPE, Kind::DevkitArchive, "extract");
+        json(all.args(["--labels", "valprep.sh", "--train", TRAIN]))
+    };
+    let made = all();
     assert_eq!(
         (&made["images"], &made["classes"], &made["changed"]),
         (&12.into(), &3.into(), &12.into())
     );
     assert_eq!((&made["mode"], &made["train"]["images"]), (&"extract".into(), &9.into()));
-    let again = json(&mut all);
+    let again = all();
     assert_eq!((&again["changed"], &again["train"]["changed"]), (&0.into(), &0.into()));
     let verdict = json(imagenet(at, SHAPE).arg("--verify"));
     assert_eq!((&verdict["images"], verdict["faults"].as_array().unwrap().len()), (&12.into(), 0));
     let image = tree(at).into_keys().next().unwrap();
     fs::write(at.join("root/val").join(image), "").unwrap();
-    let ended = end(imagenet(at, SHAPE).arg("--verify"));
+    let ended = end(imagenet(at, SHAPE).args(["--verify", "--json"]));
     assert!(ended.code == Some(65) && ended.stdout.contains("\"corrupt\""), "{ended:?}");
     assert_eq!(json(imagenet(at, SHAPE).arg("--undo"))["changed"], 12);
     fs::remove_dir_all(at.join("root")).unwrap();

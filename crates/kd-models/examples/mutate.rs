@@ -9,6 +9,8 @@
 //! second, and whole files of any format. Within a zip archive, half of the mutations are of its pickle,
 //! whose checksum is then made right.
 
+#![expect(clippy::print_stdout, reason = "an example says what it found")]
+
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};

@@ -212,7 +212,7 @@ pub fn read(path: &Path) -> Result<Vec<u8>> {
 /// Weights that do not yet belong to a network.
 enum Weights {
     Folder(BTreeMap<String, Tensor>),
-    File(WeightsFile),
+    File(Box<WeightsFile>),
 }
 
 impl Weights {
@@ -230,7 +230,7 @@ impl Weights {
         }
         let file = WeightsFile::open(path)?;
         let known = file.network().cloned();
-        Ok((Self::File(file), known))
+        Ok((Self::File(Box::new(file)), known))
     }
 
     /// What network they are of, which the flags say; as many classes as the file's has.

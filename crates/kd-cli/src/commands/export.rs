@@ -56,17 +56,19 @@ enum Format {
 /// Loads the network and writes it.
 pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     may_write(&args.out, args.force)?;
-    let loaded = load(args)?;
-    let config = config(&loaded);
-    let network = &loaded.network;
-    let tensors = network.params().tensors();
-    match args.format {
-        Format::Safetensors if args.int8.is_wanted() => {
+    if matches!(args.format, Format::Safetensors) {
+        if args.int8.is_wanted() {
             let reason = "8-bit integers are written as ONNX: --format onnx";
             return Err(Error::config("int8", reason).into());
         }
+        may_write(&ExportConfig::path_beside(&args.out), args.force)?;
+    }
+    let loaded = load(args)?;
+    let network = &loaded.network;
+    let tensors = network.params().tensors();
+    match args.format {
         Format::Safetensors => {
-            may_write(&ExportConfig::path_beside(&args.out), args.force)?;
+            let config = config(&loaded);
             save_for_pytorch(&args.out, &tensors, args.names)?;
             println!("{}", config.save_beside(&args.out)?.display());
         }

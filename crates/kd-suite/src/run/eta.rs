@@ -104,7 +104,7 @@ struct Pace {
 
 /// The shortest of a few steps.
 fn pace(context: &Context<'_>, training: &TrainingSpec, train: &dyn BatchSource) -> Result<Pace> {
-    let mut cohort = Cohort::new(&training.name, 0, students(context, training, 0)?);
+    let mut cohort = Cohort::new(&training.name, 0, students(context, training, 0, None)?);
     let stand_in = stand_in(context, training)?;
     let (teacher, taps) =
         (stand_in.as_ref().map(|net| net as &dyn Classifier), cohort.teacher_taps());

@@ -7,6 +7,7 @@ use kd_adv::{AdversarialTraining, AttackSpec};
 use kd_core::ops::Normalize;
 use kd_core::record::{ModelId, Record};
 use kd_core::{Classifier, Net, Perturb, Result, Stream, checkpoint};
+use kd_models::Weights;
 use kd_train::{
     Cohort, Data, MetricsLog, Optimizer, Outcome, Run, SoftTargetStore, SoftTargets, Student, fit,
 };
@@ -59,7 +60,10 @@ pub(crate) fn run(
 ) -> Result<Option<f64>> {
     let spec_hash = context.spec_hash;
     let state = context.folder.state(&training.name, seed);
-    let mut cohort = Cohort::new(&training.name, seed, students(context, training, seed)?);
+    let drawn = context.network(&training.model, Stream::new(seed).at("init"))?;
+    let first = first::weights(context, training, (&drawn, seed))?;
+    let students = students(context, training, seed, first.as_ref())?;
+    let mut cohort = Cohort::new(&training.name, seed, students);
     let device = &context.setting.device;
     match cohort.resume(&state, spec_hash, device)? {
         Some(n_bytes) => {
@@ -122,18 +126,17 @@ fn finished(records: &[Record], training: &TrainingSpec, seed: u64) -> Option<f6
     })
 }
 
-/// The students before their first step: the same values for the same network, so that they differ by
-/// their objectives alone.
+/// The students before their first step: the values `first`, else the same random ones, so that they
+/// differ by their objectives alone.
 pub(super) fn students(
     context: &Context<'_>,
     training: &TrainingSpec,
     seed: u64,
+    first: Option<&Weights>,
 ) -> Result<Vec<Student>> {
-    let network = || context.network(&training.model, Stream::new(seed).at("init"));
-    let first = first::weights(context, training, (&network()?, seed))?;
     let build = |spec: &suite::Student| {
-        let mut model = network()?;
-        first.iter().try_for_each(|first| model.params().load(first))?;
+        let mut model = context.network(&training.model, Stream::new(seed).at("init"))?;
+        first.map_or(Ok(()), |first| model.params().load(first))?;
         tuning::freeze(&mut model, &training.freeze)?;
         let factors = tuning::factors(&model, &training.learning_rate_of)?;
         let optimizer = training.plan.optimizer.clone();
