@@ -127,7 +127,7 @@ fn jpeg_files_with_other_ends() {
     let seeds = GOLDEN.map(|name| golden(name)[0].clone());
     fuzz("jpeg ends", &seeds, |bytes| {
         let n = bytes.len();
-        let tail = [&bytes[..], &[0xff, 0xd8, 0xff, 0xda, 0, 2], &bytes[n / 2..]].concat();
+        let tail = [bytes, &[0xff, 0xd8, 0xff, 0xda, 0, 2], &bytes[n / 2..]].concat();
         for bytes in [&bytes[..n - n.min(2)], &tail] {
             let _ = Picture::open(bytes).and_then(|picture| picture.rgb());
             let _ = lenient(bytes);

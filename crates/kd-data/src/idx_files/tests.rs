@@ -5,6 +5,7 @@ use flate2::{Compression, write::GzEncoder};
 use tempfile::TempDir;
 
 use super::*;
+use crate::idx::Idx;
 
 /// Writes images of 2x3 pixels, all of image `i` are `i`, and their labels under these names.
 fn put(folder: &Path, [images, labels]: [&str; 2], classes: &[u8]) {

@@ -114,6 +114,6 @@ mod tests {
         let pixels = photograph(&path, [3, 4, 4], Some(9)).unwrap();
         let red = (0..16).map(|i| (i % 4) as f32 / 255.0);
         assert_eq!(pixels[..16], red.collect::<Vec<_>>());
-        assert!(pixels[32..].iter().all(|blue| *blue == 1.0));
+        assert_eq!(pixels[32..], [1.0; 16]);
     }
 }
