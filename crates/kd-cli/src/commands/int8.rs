@@ -23,7 +23,7 @@ pub(super) struct Int8Args {
     calibration_images: usize,
     /// How far the 256 levels of an activation reach: over all values seen, as makes the squared error
     /// least, or without one in 10,000
-    #[arg(long, default_value = "min-max", value_parser = words(&Range::ALL))]
+    #[arg(long, default_value = "mse", value_parser = words(&Range::ALL))]
     calibration_range: Range,
     #[command(flatten)]
     data_dir: DataDir,

@@ -9,9 +9,9 @@ use kd_core::ops::Quantize;
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Range {
     /// From the least to the greatest value.
-    #[default]
     MinMax,
     /// As far as makes the mean of the squared rounding errors least, values beyond the ends included.
+    #[default]
     Mse,
     /// Without the most extreme values, one in 10,000.
     Percentile,
