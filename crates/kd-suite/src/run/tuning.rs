@@ -53,7 +53,8 @@ fn matching(net: &Net, field: &str, pattern: &str) -> Result<BTreeSet<String>> {
     let names: Vec<&str> = net.params().iter().map(|(name, _)| name).collect();
     let chosen = names.iter().filter(|name| matches(name) == wanted);
     let chosen: BTreeSet<String> = chosen.map(|name| (*name).to_owned()).collect();
-    if chosen.is_empty() {
+    // All but nothing is a slip, too.
+    if chosen.is_empty() || !names.iter().any(|name| matches(name)) {
         let parts = names.iter().filter_map(|name| name.split('.').next());
         let parts: BTreeSet<&str> = parts.collect();
         let parts = parts.into_iter().collect::<Vec<_>>().join(", ");
@@ -110,6 +111,7 @@ mod tests {
             nothing.contains("`classifier`") && nothing.contains("layer3, linear"),
             "{nothing}"
         );
+        assert!(error(&["!classifier"]).contains("`!classifier` matches no parameter"));
         assert!(error(&["[a"]).contains("no pattern"));
         assert!(error(&["*"]).contains("no parameter to train"));
     }
