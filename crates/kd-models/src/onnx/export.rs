@@ -182,6 +182,12 @@ impl Writer {
         name
     }
 
+    /// What the node `name` makes: another name than its own, since some engines look nodes and values up
+    /// in one table.
+    fn value_of(&mut self, name: &str) -> String {
+        self.unique(format!("{name}:0"))
+    }
+
     /// Adds the operators of `node`, the last of which has its name.
     fn add(&mut self, node: &Node, shapes: &Shapes, stored: Stored<'_>) -> Result<()> {
         let operators = node.op.as_dyn().onnx(&shapes.inputs(node));
@@ -197,10 +203,10 @@ impl Writer {
                 false => self.unique(format!("{}.{i}", node.name)),
             };
             let inputs = self.inputs(node, &name, &operator, (&made, stored))?;
-            let output = if name == self.output[0] && self.output[0] != self.output[1] {
-                self.unique(self.output[1].clone())
-            } else {
-                name.clone()
+            let output = match name == self.output[0] {
+                true if self.output[0] == self.output[1] => name.clone(),
+                true => self.unique(self.output[1].clone()),
+                false => self.value_of(&name),
             };
             made.push(output.clone());
             self.nodes.push(encode::node(name, &operator, inputs, output));
@@ -221,10 +227,11 @@ impl Writer {
             attributes: vec![("axis", Attribute::Int(0))],
         };
         let inputs = vec![name.clone(), scale.clone(), zero.clone()];
-        self.nodes.push(encode::node(made.clone(), &operator, inputs, made.clone()));
+        let output = self.value_of(&made);
+        self.nodes.push(encode::node(made, &operator, inputs, output.clone()));
         let [integers, zeros] = encode::integers([name, zero], weight, scales)?;
         self.initializers.extend([integers, encode::floats(scale, &[scales.len()], scales), zeros]);
-        Ok(made)
+        Ok(output)
     }
 
     /// Names of what the operator `name` of `node` reads; constants are added.
