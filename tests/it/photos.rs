@@ -12,7 +12,7 @@ use serde_json::Value;
 use crate::support::{end, files, kd, refused, succeed};
 
 /// Folders `name/CLASS` with 30 drawn photographs of 2 classes.
-fn draw(at: &Path, name: &str) {
+pub(crate) fn draw(at: &Path, name: &str) {
     let photos = SyntheticPhotos { n_classes: 2, n_train: 30, n_test: 2, ..Default::default() };
     photos.parts(Some(at)).unwrap();
     let mut made = fs::read_dir(at).unwrap().map(|entry| entry.unwrap().path());
