@@ -109,7 +109,7 @@ fn a_listing_shows_everything_with_its_type() {
             ("optimizer.state.0.momentum_buffer", "f32 [2, 2]"),
             ("optimizer.param_groups.0.lr", "float 0.1"),
             ("optimizer.param_groups.0.nesterov", "bool false"),
-            ("optimizer.param_groups.0.params.1", "int 1"),
+            ("optimizer.param_groups.0.params", "list of 2"),
         ] {
             assert_eq!(list.get(path).map(String::as_str), Some(kind), "{name}: {path}");
         }
