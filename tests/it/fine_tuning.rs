@@ -35,6 +35,11 @@ fn a_network_gets_a_new_head_and_says_what_is_in_a_picture() {
     let first =
         ["train", "--data", "photos:more", "--holdout", "0.25", "--epochs", "1", "--out", "first"];
     succeed(kd(at).args(first).args(model));
+    let no_test_set =
+        ["train", "--data", "photos:more", "--holdout", "0.25", "--out", "no", "--keep-best"];
+    let ended = end(kd(at).args(no_test_set).args(model));
+    assert!(ended.code == Some(78) && ended.stderr.contains("kd data split"), "{}", ended.stderr);
+    assert!(!at.join("no/metrics.jsonl").exists(), "before anything is written");
     succeed(kd(at).args(["data", "split", "all", "--out", "parts", "--val", "0.2", "--seed", "1"]));
 
     let trained = "first/checkpoints/resnet8-seed0/student";

@@ -6,7 +6,7 @@ use std::time::Duration;
 use kd_adv::{AdversarialTraining, AttackSpec};
 use kd_core::ops::Normalize;
 use kd_core::record::{ModelId, Record};
-use kd_core::{Classifier, Net, Perturb, Result, Stream, checkpoint};
+use kd_core::{Classifier, Error, Net, Perturb, Result, Stream, checkpoint};
 use kd_models::Weights;
 use kd_train::{
     Cohort, Data, MetricsLog, Optimizer, Outcome, Run, SoftTargetStore, SoftTargets, Student, fit,
@@ -34,6 +34,11 @@ pub(crate) fn check(
     sets: &Sets,
     setting: &Setting,
 ) -> Result<()> {
+    if training.plan.needs_holdout() && sets.holdout.is_none() {
+        let reason = "an epoch is chosen by images set aside beside those to test on: give `holdout`, and \
+                      a data set of two parts, as `kd data split` makes it";
+        return Err(Error::config("keep", reason));
+    }
     let train = sets.train(training, 0)?;
     training.soft_targets.map(|targets| targets.n_views(&*train)).transpose()?;
     let drawn = (Stream::new(0), &setting.device);
