@@ -145,6 +145,6 @@ mod tests {
     fn an_unknown_name_lists_the_known() {
         let failure = run(&Args { name: "nmist".into(), data_dir: None }).unwrap_err();
         let Failure::Own(Code::Usage, line) = failure else { panic!() };
-        assert!(line.ends_with(": cifar10, mnist, imagenet"), "{line}");
+        assert!(line.ends_with(": cifar10, cifar100, mnist, imagenet"), "{line}");
     }
 }
