@@ -20,6 +20,7 @@ mod disk_full;
 mod exchange;
 #[cfg(test)]
 mod faults;
+#[cfg(test)]
 mod fine_tuning;
 #[cfg(test)]
 mod imagenet_tree;
