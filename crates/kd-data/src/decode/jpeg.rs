@@ -38,6 +38,7 @@ pub(super) fn is_gray(decoder: &Decoder<'_>) -> bool {
 pub(super) fn rgb(decoder: &Decoder<'_>, bytes: &[u8]) -> Result<Vec<u8>, Fault> {
     check_end(bytes)?;
     check_area(size(decoder), bytes)?;
+    check_inks(decoder)?;
     let image = decoder.decode_image().map_err(damaged)?;
     Ok(match image.pixel_format {
         PixelFormat::Cmyk => {
@@ -69,6 +70,23 @@ fn check_area([height, width]: [usize; 2], bytes: &[u8]) -> Result<(), Fault> {
     match n_blocks <= 8 * bytes.len() {
         true => Ok(()),
         false => Err(format!("is cut off, or damaged: {width}x{height} in {} bytes", bytes.len())),
+    }
+}
+
+/// Refuses four inks of unequal sizes, but for two colors of half the size between brightness and black:
+/// the decoder has no planes for others, and no encoder writes them.
+fn check_inks(decoder: &Decoder<'_>) -> Result<(), Fault> {
+    let inks = decoder.header().components.iter();
+    let inks: Vec<_> = inks.map(|i| [i.horizontal_sampling, i.vertical_sampling]).collect();
+    let [first, colors @ .., last] = &inks[..] else { return Ok(()) };
+    let has_colors = decoder.jpeg_color_space() == ColorSpace::Ycck;
+    let fits = |color: &[u8; 2]| {
+        let is_half = |axis: usize| color[axis] == first[axis] || 2 * color[axis] == first[axis];
+        color == first || has_colors && is_half(0) && is_half(1)
+    };
+    match inks.len() < 4 || first == last && colors.iter().all(fits) {
+        true => Ok(()),
+        false => Err("is damaged: its inks are of sizes that do not go together".into()),
     }
 }
 

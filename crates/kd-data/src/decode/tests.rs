@@ -212,3 +212,14 @@ fn what_is_no_image_is_refused() {
         assert!(Picture::open(bytes).is_err());
     }
 }
+
+/// Black three times as fine as the other inks.
+#[test]
+fn inks_of_sizes_that_do_not_go_together_are_refused() {
+    let mut bytes = golden("cmyk")[0].clone();
+    let rgb = |bytes: &[u8]| Picture::open(bytes).and_then(|picture| picture.rgb());
+    assert!(rgb(&bytes).is_ok());
+    let at = bytes.windows(2).position(|pair| pair == [b'K', 0x11]).unwrap();
+    bytes[at + 1] = 0x13;
+    assert!(rgb(&bytes).unwrap_err().contains("inks"));
+}
