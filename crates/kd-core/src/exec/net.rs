@@ -83,7 +83,7 @@ impl Net {
             };
             weights.push(specs.iter().map(&mut weight).collect::<Result<Vec<_>>>()?);
         }
-        let rest = graph.rest(&BTreeSet::new())?;
+        let rest = Rest { nodes: vec![false; graph.nodes.len()], trunk: None };
         let (device, plans) = (device.clone(), Mutex::default());
         Ok(Self { graph, shapes, params, weights, rest, n_classes, device, plans })
     }

@@ -2,7 +2,7 @@
 
 use kd_core::graph::Node;
 use kd_core::ops::Normalize;
-use kd_core::{Classifier, Error, Graph, Net, Result};
+use kd_core::{Classifier, Error, Graph, Net, Result, Stream};
 use kd_models::{ModelSpec, Weights};
 
 use super::context::Context;
@@ -13,12 +13,15 @@ use crate::weights::{self, Loaded, Wanted};
 pub(super) fn weights(
     context: &Context<'_>,
     training: &TrainingSpec,
-    (net, seed): (&Net, u64),
+    seed: u64,
 ) -> Result<Option<Weights>> {
     match (&training.init, &training.init_weights) {
         (Some(source), _) => Ok(Some(context.trained(source, seed)?.params().tensors())),
-        (None, Some(file)) => of_file(file, &training.model, net, &context.spec.normalize)
-            .map(|(first, _)| Some(first)),
+        (None, Some(file)) => {
+            let drawn = context.network(&training.model, Stream::new(seed).at("init"))?;
+            let (first, _) = of_file(file, &training.model, &drawn, &context.spec.normalize)?;
+            Ok(Some(first))
+        }
         (None, None) => Ok(None),
     }
 }
@@ -105,7 +108,6 @@ fn head(graph: &Graph) -> Result<&Node> {
 #[cfg(test)]
 mod tests {
     use candle_core::Device;
-    use kd_core::Stream;
     use kd_core::checkpoint::Description;
     use kd_models::weights::{Naming, save_network, save_safetensors};
 

@@ -65,8 +65,7 @@ pub(crate) fn run(
 ) -> Result<Option<f64>> {
     let spec_hash = context.spec_hash;
     let state = context.folder.state(&training.name, seed);
-    let drawn = context.network(&training.model, Stream::new(seed).at("init"))?;
-    let first = first::weights(context, training, (&drawn, seed))?;
+    let first = first::weights(context, training, seed)?;
     let students = students(context, training, seed, first.as_ref())?;
     let mut cohort = Cohort::new(&training.name, seed, students);
     let device = &context.setting.device;
