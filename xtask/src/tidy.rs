@@ -106,8 +106,9 @@ fn layer(name: &str) -> Option<u32> {
         "kd-core" => Some(0),
         "kd-models" | "kd-data" | "kd-train" | "kd-adv" | "kd-report" => Some(1),
         "kd-suite" => Some(2),
-        "kd-cli" => Some(3),
-        "kd-tests" => Some(4),
+        "kd-ship" => Some(3),
+        "kd-cli" => Some(4),
+        "kd-tests" => Some(5),
         _ => None,
     }
 }

@@ -29,6 +29,8 @@ enum Command {
     Train(commands::train::Args),
     /// Evaluate a checkpoint
     Eval(commands::eval::Args),
+    /// Make a small network of a folder of photographs and a big network, ready to be used
+    Ship(commands::ship::Args),
     /// Say what is in pictures, by a trained network
     Predict(commands::predict::Args),
     /// Attack a checkpoint, or audit it for hidden gradients
@@ -56,6 +58,7 @@ fn main() -> ExitCode {
         Command::Run(args) => commands::run::run(&args),
         Command::Train(args) => commands::train::run(&args),
         Command::Eval(args) => commands::eval::run(&args),
+        Command::Ship(args) => commands::ship::run(&args),
         Command::Predict(args) => commands::predict::run(&args),
         Command::Attack(args) => commands::attack::run(&args),
         Command::Import(args) => commands::import::run(&args),

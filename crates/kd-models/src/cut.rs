@@ -5,7 +5,7 @@
 
 use candle_core::Device;
 use kd_core::graph::{Counts, IMAGES, Node};
-use kd_core::ops::{Flatten, GlobalAvgPool, Linear};
+use kd_core::ops::{Flatten, GlobalAvgPool, Linear, Op};
 use kd_core::{Classifier, Error, Graph, Net, Result, Stream};
 
 use crate::Weights;
@@ -72,6 +72,43 @@ pub fn cut_within(teacher: &Graph, share: f64, n_classes: usize) -> Result<Graph
         return Err(Error::config("macs", reason));
     };
     cut(teacher, &last.node, n_classes)
+}
+
+/// `graph` with a head for `n_classes` classes, and the head's name: its last layer gives as many logits.
+///
+/// # Errors
+/// [`Error::Config`] when the last layer with parameters is neither linear nor a convolution, or does not
+/// give the logits.
+pub fn with_classes(graph: &Graph, n_classes: usize) -> Result<(Graph, String)> {
+    let name = head(graph)?.name.clone();
+    let mut graph = graph.clone();
+    let layer = graph.nodes.iter_mut().find(|node| node.name == name);
+    match layer.map(|node| &mut node.op) {
+        Some(Op::Linear(linear)) => linear.out_features = n_classes,
+        Some(Op::Conv2d(conv)) => conv.out_channels = n_classes,
+        _ => {
+            let reason = format!("the head `{name}` is neither a linear layer nor a convolution");
+            return Err(Error::config("classes", reason));
+        }
+    }
+    match graph.n_classes()? {
+        n if n == n_classes => Ok((graph, name)),
+        n => {
+            let reason = format!("the last layer `{name}` does not give the logits, {n} in all");
+            Err(Error::config("classes", reason))
+        }
+    }
+}
+
+/// The last node that has parameters.
+///
+/// # Errors
+/// [`Error::Config`] when there is none.
+pub fn head(graph: &Graph) -> Result<&Node> {
+    let shapes = graph.shapes()?;
+    let has_params = |node: &&Node| !node.op.as_dyn().params(&shapes.inputs(node)).is_empty();
+    let last = graph.nodes.iter().rfind(has_params);
+    last.ok_or_else(|| Error::config("classes", "this network has no parameters"))
 }
 
 /// Where `teacher` can be cut, with weights of its own before the cut and layers left out after it, in

@@ -164,6 +164,7 @@ fn finals(spec: &Spec, seed: u64, n_epochs: u64, shift: f64) -> Vec<Record> {
         best_epoch: n_epochs * 9 / 10,
         last,
         holdout_top1: None,
+        holdout_nll: None,
         chosen_epoch: None,
         seconds: 260.0,
     })];

@@ -113,7 +113,11 @@ fn picture(picture: &Picture) -> String {
         Ok(_) => format!("![{caption}](<{}>)", picture.file),
         Err(reason) => format!("{} {reason}", escape(&picture.file)),
     };
-    format!("{image}\n\n{caption} Rows: {}.\n", escape(&picture.rows.join("; ")))
+    let rows = match picture.rows.is_empty() {
+        true => String::new(),
+        false => format!(" Rows: {}.", escape(&picture.rows.join("; "))),
+    };
+    format!("{image}\n\n{caption}{rows}\n")
 }
 
 fn line(cells: impl Iterator<Item = String>) -> String {

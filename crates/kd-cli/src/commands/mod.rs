@@ -15,6 +15,7 @@ pub(crate) mod predict;
 pub(crate) mod report;
 pub(crate) mod run;
 mod setting;
+pub(crate) mod ship;
 mod table;
 pub(crate) mod train;
 mod words;

@@ -99,6 +99,9 @@ pub struct FinalRecord {
     pub best_epoch: u64,
     /// Accuracy on the held-out training images after the last epoch.
     pub holdout_top1: Option<f64>,
+    /// Mean negative log-likelihood on them at the temperature that suits them best.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub holdout_nll: Option<f64>,
     /// The epoch whose weights were kept, where held-out images chose it; else the last one's were.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub chosen_epoch: Option<u64>,

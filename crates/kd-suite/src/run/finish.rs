@@ -61,7 +61,10 @@ fn students(
             .as_ref()
             .map(|(logits, labels)| calibrated_temperature(logits, labels, n_classes));
         save(context, training, (&*student.model, temperature), &path)?;
-        let holdout = held_out.map(|(logits, labels)| score(&logits, &labels, n_classes, None));
+        let holdout = held_out.zip(temperature).map(|((mut logits, labels), temperature)| {
+            logits.iter_mut().for_each(|z| *z = (f64::from(*z) / temperature) as f32);
+            score(&logits, &labels, n_classes, None)
+        });
         let (best_top1, best_epoch) = student.best();
         let record = FinalRecord {
             seed: cohort.seed,
@@ -77,7 +80,8 @@ fn students(
             last: data.test.evaluate(&*student.model, teacher)?,
             best_top1,
             best_epoch,
-            holdout_top1: holdout.map(|h| h.top1),
+            holdout_top1: holdout.as_ref().map(|h| h.top1),
+            holdout_nll: holdout.map(|h| h.nll),
             chosen_epoch: student.chosen_epoch(),
             seconds: cohort.seconds(),
         };

@@ -1,9 +1,8 @@
 //! The weights that a training begins with.
 
-use kd_core::graph::Node;
 use kd_core::ops::Normalize;
 use kd_core::{Classifier, Error, Graph, Net, Result, Stream};
-use kd_models::{ModelSpec, Weights};
+use kd_models::{ModelSpec, Weights, head};
 
 use super::context::Context;
 use crate::suite::{InitWeights, TrainingSpec};
@@ -95,14 +94,6 @@ fn check_normalize(file: &InitWeights, theirs: &Graph, ours: &Graph) -> Result<(
         words(ours)
     );
     Err(Error::config("normalize", reason))
-}
-
-/// The last node that has parameters.
-fn head(graph: &Graph) -> Result<&Node> {
-    let shapes = graph.shapes()?;
-    let has_params = |node: &&Node| !node.op.as_dyn().params(&shapes.inputs(node)).is_empty();
-    let last = graph.nodes.iter().rfind(has_params);
-    last.ok_or_else(|| Error::config("init", "this network has no parameters"))
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use std::fs::{self, DirEntry};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use kd_core::record::{self, Record};
+use kd_core::record::{self, ModelId, Record};
 use kd_core::{Error, Result, fsx};
 use serde::de::DeserializeOwned;
 
@@ -113,7 +113,7 @@ impl Folder {
 
     /// Where a model lies when its training is done.
     pub(crate) fn checkpoint(&self, training: &str, seed: u64, model: &str) -> PathBuf {
-        self.checkpoints().join(format!("{training}-seed{seed}")).join(model)
+        checkpoint(&self.path, &ModelId::new(training, model), seed)
     }
 
     /// Where the state of a training lies while it is not done.
@@ -138,6 +138,11 @@ impl Folder {
         }
         subfolders(&self.checkpoints()).iter().try_for_each(|folder| sweep(folder))
     }
+}
+
+/// Where the model `id` of `seed` lies in the folder of a run, when its training is done.
+pub fn checkpoint(run: &Path, id: &ModelId, seed: u64) -> PathBuf {
+    run.join("checkpoints").join(format!("{}-seed{seed}", id.training)).join(&id.model)
 }
 
 /// Removes the temporary files and folders right in `folder`.

@@ -63,7 +63,7 @@ impl Sets {
         }
         let mut holdout = None;
         if has_parts && !spec.holdout.is_none() {
-            let parts = spec.holdout.split(&train, stream.at("holdout"))?;
+            let parts = spec.holdout.of_training(&train)?;
             train = parts.0;
             holdout = Some(EvalSet::new(parts.1.in_order(device)?)?);
         }

@@ -25,6 +25,7 @@ use kd_train::{MetricsLog, Outcome};
 use crate::suite::Spec;
 use context::Context;
 pub(crate) use folder::Folder;
+pub use folder::checkpoint as checkpoint_of;
 pub(crate) use images::Sets;
 use job::Job;
 pub use progress::Progress;

@@ -51,6 +51,15 @@ impl Holdout {
         }
     }
 
+    /// The training images that are learned from and those that choices are made by, as every run divides
+    /// them: not by its seed, so that all repetitions are judged alike.
+    ///
+    /// # Errors
+    /// As [`Holdout::split`].
+    pub fn of_training(self, train: &Part) -> Result<(Part, Part)> {
+        self.split(train, Stream::new(0).at("holdout"))
+    }
+
     /// As [`Holdout::split`], but of each class the same share, also where a number is given.
     ///
     /// # Errors

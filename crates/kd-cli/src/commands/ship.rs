@@ -1,0 +1,104 @@
+//! `kd ship`: from a folder of photographs to a small network that is ready to be used.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use kd_core::Result;
+use kd_data::OnBadImage;
+use kd_report::Card;
+use kd_ship::{Order, StudentKind, Teacher};
+use kd_suite::{NetworkFile, model};
+
+use super::images::POLICIES;
+use super::setting::{NamingArgs, NormalizeArgs, Threads, stop_flag};
+use super::words::words;
+use crate::exit;
+
+/// Arguments of `kd ship`.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "The student is chosen by images set aside from those to learn from, and judged by others: \
+                  `val` or `test` of DIR, else a fifth of each class. OUT/card.md says what came of it. The \
+                  same command goes on where it was interrupted."
+)]
+pub(crate) struct Args {
+    /// Folder with a folder of photographs for each class, or with `train` and `val` of them
+    #[arg(value_name = "DIR")]
+    images: PathBuf,
+    /// The big network: an ONNX file, a checkpoint of kd's, or weights of --teacher-model
+    #[arg(long, value_name = "PATH")]
+    teacher: PathBuf,
+    /// The network in it, such as efficientnet-lite0, where its weights are from elsewhere
+    #[arg(long, value_name = "NAME")]
+    teacher_model: Option<String>,
+    #[command(flatten)]
+    naming: NamingArgs,
+    #[command(flatten)]
+    normalize: NormalizeArgs,
+    /// The teacher knows these classes already: it stays as it is
+    #[arg(long)]
+    tuned: bool,
+    /// A student to try; several for a choice. shrink:2 is the teacher on images half as high and wide,
+    /// cut:1/3 or cut:NODE its beginning, with at most such a share of its multiply-adds or up to a node
+    /// that `kd cut` lists; shrink:2,cut:1/8 is both; the name of a network one that has learned nothing yet
+    #[arg(long, value_name = "STUDENT", default_values = ["shrink:2", "shrink:3,cut:1/8"])]
+    student: Vec<String>,
+    /// How long it may take
+    #[arg(long, value_name = "M", default_value_t = 30.0)]
+    minutes: f64,
+    /// Repetitions of the teacher's and the last training, the best of which is shipped
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    seeds: u64,
+    /// Do not mirror training images: where left and right matter, as in writing
+    #[arg(long)]
+    no_flip: bool,
+    /// What becomes of photographs that cannot be decoded; skipped and repaired ones are listed
+    #[arg(long, value_parser = words(POLICIES), default_value = "error")]
+    on_bad_image: OnBadImage,
+    /// Folder of the results
+    #[arg(long, value_name = "OUT")]
+    out: PathBuf,
+    /// Print the card as one JSON object
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    threads: Threads,
+}
+
+/// Ships a student, or goes on where it was interrupted.
+pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    let (order, stop) = (order(args)?, stop_flag()?);
+    let Some(card) = args.threads.install(|| Ok(kd_ship::ship(&order, &stop)?))? else {
+        return Ok(exit::interrupted());
+    };
+    match args.json {
+        true => println!("{}", serde_json::to_string(&card)?),
+        false => print(args, &card),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn order(args: &Args) -> Result<Order> {
+    let network = NetworkFile {
+        path: args.teacher.clone(),
+        model: args.teacher_model.as_deref().map(model).transpose()?,
+        naming: args.naming.of_teacher(Some(&args.teacher))?,
+    };
+    let students = args.student.iter().map(|text| text.parse::<StudentKind>());
+    Ok(Order {
+        images: args.images.clone(),
+        on_bad_image: args.on_bad_image,
+        teacher: Teacher { network, normalize: args.normalize.given(), is_tuned: args.tuned },
+        students: students.collect::<Result<_>>()?,
+        minutes: args.minutes,
+        seeds: args.seeds,
+        flip: !args.no_flip,
+        out: args.out.clone(),
+    })
+}
+
+fn print(args: &Args, card: &Card) {
+    println!("{}", card.lead());
+    println!("card: {}", args.out.join("card.md").display());
+    println!("network: {}", args.out.join("model.onnx").display());
+}

@@ -1,0 +1,83 @@
+//! Choices by held-out images; the images that judge the result are never asked.
+
+use kd_core::record::FinalRecord;
+
+/// Standard errors by which a larger network must be better to be chosen.
+const CLEARLY: f64 = 1.0;
+
+/// The model that held-out images like best. Of those whose accuracy is within one standard error of the
+/// best one, the one whose calibrated probabilities say most (least negative log-likelihood): with few
+/// images accuracies are steps of a percent or more.
+pub(crate) fn best<'a>(
+    models: impl IntoIterator<Item = &'a FinalRecord>,
+    n_held_out: usize,
+) -> Option<&'a FinalRecord> {
+    let models: Vec<&FinalRecord> = models.into_iter().collect();
+    let top1 = |model: &FinalRecord| model.holdout_top1.unwrap_or(0.0);
+    let highest = models.iter().map(|model| top1(model)).fold(0.0, f64::max);
+    let near = highest - error(highest, n_held_out);
+    let nll = |model: &FinalRecord| model.holdout_nll.unwrap_or(f64::INFINITY);
+    let mut good = models.into_iter().filter(|model| top1(model) >= near);
+    let first = good.next()?;
+    Some(good.fold(first, |best, model| if nll(model) < nll(best) { model } else { best }))
+}
+
+/// The smallest network whose best model is not clearly worse than that of a larger one; `networks` go
+/// from small to large.
+pub(crate) fn smallest<'a>(
+    networks: &[Vec<&'a FinalRecord>],
+    n_held_out: usize,
+) -> Option<&'a FinalRecord> {
+    let bests = networks.iter().filter_map(|models| best(models.iter().copied(), n_held_out));
+    bests.reduce(|small, large| {
+        let [small_top1, large_top1] =
+            [small, large].map(|model| model.holdout_top1.unwrap_or(0.0));
+        let error = CLEARLY * error(large_top1, n_held_out);
+        if large_top1 > small_top1 + error { large } else { small }
+    })
+}
+
+/// The binomial standard error of an accuracy; that of one mistake where there is none.
+fn error(top1: f64, n: usize) -> f64 {
+    let n = n.max(1) as f64;
+    let p = top1.clamp(0.0, 1.0 - 1.0 / n).max(0.0);
+    (p * (1.0 - p) / n).sqrt()
+}
+
+#[cfg(test)]
+mod tests {
+    use kd_core::record::ModelId;
+
+    use super::*;
+
+    fn model(name: &str, top1: f64, nll: f64) -> FinalRecord {
+        FinalRecord {
+            id: ModelId::new("t", name),
+            holdout_top1: Some(top1),
+            holdout_nll: Some(nll),
+            ..FinalRecord::default()
+        }
+    }
+
+    #[test]
+    fn near_equals_are_told_apart_by_their_probabilities() {
+        let models = [model("a", 0.90, 0.5), model("b", 0.88, 0.3), model("c", 0.60, 0.1)];
+        // One standard error at 0.9 of 50 images is 4.2 points.
+        assert_eq!(best(&models, 50).unwrap().id.model, "b");
+        assert_eq!(best(&models, 5000).unwrap().id.model, "a");
+        assert!(best(&[], 50).is_none());
+    }
+
+    #[test]
+    fn a_larger_network_must_be_clearly_better() {
+        let (small, large) = ([model("s", 0.86, 0.5)], [model("l", 0.9, 0.4)]);
+        let networks = || vec![small.iter().collect(), large.iter().collect::<Vec<_>>()];
+        assert_eq!(smallest(&networks(), 50).unwrap().id.model, "s");
+        assert_eq!(smallest(&networks(), 500).unwrap().id.model, "l");
+    }
+
+    #[test]
+    fn no_mistake_is_no_certainty() {
+        assert!((error(1.0, 50) - (0.98f64 * 0.02 / 50.0).sqrt()).abs() < 1e-12);
+    }
+}

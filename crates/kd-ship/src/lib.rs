@@ -1,0 +1,21 @@
+#![doc = include_str!("../README.md")]
+
+mod choice;
+mod folder;
+mod images;
+mod int8;
+mod judge;
+mod latency;
+mod networks;
+mod order;
+mod pace;
+mod schedule;
+mod ship;
+mod stress;
+mod suites;
+#[cfg(test)]
+mod tests;
+mod write;
+
+pub use order::{Cut, Order, Part, StudentKind, Teacher};
+pub use ship::ship;

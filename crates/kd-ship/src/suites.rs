@@ -1,0 +1,197 @@
+//! The trainings of a shipment, as suites: their files lie beside their results, for `kd run`.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use kd_core::ops::{Normalize, Reduction};
+use kd_core::{Error, Result, fsx};
+use kd_data::{Augment, ResizedCrop};
+use kd_models::ModelSpec;
+use kd_models::weights::Naming;
+use kd_suite::{Holdout, Student, Suite, TrainingFile};
+use kd_train::losses::{Distill, Labels};
+use kd_train::{Keep, LossSpec, Plan, Schedule as Rates, SoftTargets};
+
+use crate::Order;
+use crate::images::{HELD_OUT, Images};
+use crate::networks::Start;
+use crate::schedule::Schedule;
+
+/// Training of the head alone, and of the whole teacher.
+pub(crate) const PROBE: &str = "probe";
+pub(crate) const TUNED: &str = "tuned";
+/// The student that learns from labels alone.
+pub(crate) const LABELS: &str = "labels";
+/// Weights of the soft targets, and temperatures, that are tried.
+const ALPHAS: [f64; 2] = [0.5, 1.0];
+const TEMPERATURES: [f64; 2] = [2.0, 5.0];
+/// Students that are tried of each network.
+pub(crate) const N_CANDIDATES: usize = 1 + ALPHAS.len() * TEMPERATURES.len();
+/// Least share of a photograph's area that a training image shows: the sets are small, and a twelfth of
+/// a shirt is no shirt.
+const LEAST_AREA: f32 = 0.35;
+/// Learning rates of Adam.
+const HEAD_RATE: f64 = 3e-3;
+const TUNE_RATE: f64 = 3e-4;
+const STUDENT_RATE: f64 = 1e-3;
+/// Evaluations of a training, about.
+const N_EVALUATIONS: u64 = 15;
+
+/// What all trainings of a shipment share.
+pub(crate) struct Suites<'a> {
+    pub(crate) order: &'a Order,
+    pub(crate) images: &'a Images,
+    pub(crate) schedule: Schedule,
+    /// The teacher's normalization, for students that are not cut from it.
+    pub(crate) normalize: Option<Normalize>,
+}
+
+impl Suites<'_> {
+    /// The teacher: first the new head alone, then all of it from there.
+    pub(crate) fn teacher(&self, start: &Start, head: &str) -> Suite {
+        let labels = || vec![student(LABELS, LossSpec::Labels(Labels::default()))];
+        let probe = TrainingFile {
+            plan: Some(self.plan(self.schedule.probe, HEAD_RATE)),
+            augment: Some(Augment::default()),
+            freeze: vec![format!("!{head}")],
+            ..training(PROBE, &start.model, labels())
+        };
+        let tuned =
+            TrainingFile { init: Some(PROBE.into()), ..training(TUNED, &start.model, labels()) };
+        self.suite("teacher", (self.schedule.tune, TUNE_RATE), vec![probe, tuned])
+    }
+
+    /// Every student with every objective, briefly.
+    pub(crate) fn candidates(&self, students: &[(String, Start)], teacher: &PathBuf) -> Suite {
+        let mut all = vec![student(LABELS, LossSpec::Labels(Labels::default()))];
+        for alpha in ALPHAS {
+            all.extend(TEMPERATURES.map(|temperature| {
+                let name = format!("alpha{alpha}-t{temperature}");
+                student(&name, distill(alpha, temperature))
+            }));
+        }
+        let trainings = students
+            .iter()
+            .map(|(name, start)| TrainingFile { ..self.taught(name, start, teacher, all.clone()) });
+        self.suite("candidates", (self.schedule.try_out, STUDENT_RATE), trainings.collect())
+    }
+
+    /// The student that was chosen, and the same without a teacher.
+    pub(crate) fn last(
+        &self,
+        (name, start): (&str, &Start),
+        (chosen, loss): (&str, &LossSpec),
+        teacher: &PathBuf,
+    ) -> Suite {
+        let students = vec![
+            student(LABELS, LossSpec::Labels(Labels::default())),
+            student(chosen, loss.clone()),
+        ];
+        let training = self.taught(name, start, teacher, students);
+        self.suite("student", (self.schedule.last, STUDENT_RATE), vec![training])
+    }
+
+    fn taught(
+        &self,
+        name: &str,
+        start: &Start,
+        teacher: &PathBuf,
+        students: Vec<Student>,
+    ) -> TrainingFile {
+        let top_k = self.images.train.n_classes();
+        TrainingFile {
+            teacher_weights: Some(teacher.clone()),
+            soft_targets: Some(SoftTargets { top_k }),
+            ..training(name, &start.model, students)
+        }
+    }
+
+    fn plan(&self, n_epochs: u64, learning_rate: f64) -> Plan {
+        let batch_size = (self.images.train.len() / 4).clamp(2, 32);
+        Plan {
+            schedule: Rates::Cosine { warmup: 0 },
+            eval_every: n_epochs.div_ceil(N_EVALUATIONS),
+            keep: Keep::BestHeldOut,
+            ..Plan::new(n_epochs, batch_size, learning_rate)
+        }
+    }
+
+    fn suite(
+        &self,
+        name: &str,
+        (n_epochs, learning_rate): (u64, f64),
+        training: Vec<TrainingFile>,
+    ) -> Suite {
+        let n_views = Some(self.schedule.views as usize);
+        let crop = ResizedCrop { scale: [LEAST_AREA, 1.0], n_views, ..ResizedCrop::default() };
+        Suite {
+            suite: name.into(),
+            data: self.images.data.clone(),
+            synthetic: None,
+            normalize: self.normalize.clone(),
+            holdout: Holdout::Share(HELD_OUT),
+            plan: self.plan(n_epochs, learning_rate),
+            augment: Augment {
+                resized_crop: Some(crop),
+                flip: self.order.flip,
+                ..Augment::default()
+            },
+            preset: BTreeMap::new(),
+            training,
+            evaluation: Vec::new(),
+            census: None,
+            attack: Vec::new(),
+            audit: Vec::new(),
+        }
+    }
+}
+
+/// The objective of a name in [`Suites::candidates`].
+pub(crate) fn objective(name: &str) -> Result<LossSpec> {
+    let distilled = name.strip_prefix("alpha").and_then(|rest| {
+        let (alpha, temperature) = rest.split_once("-t")?;
+        Some(distill(alpha.parse().ok()?, temperature.parse().ok()?))
+    });
+    match (name, distilled) {
+        (LABELS, _) => Ok(LossSpec::Labels(Labels::default())),
+        (_, Some(distilled)) => Ok(distilled),
+        _ => Err(Error::config("student", format!("`{name}` is none of those that were tried"))),
+    }
+}
+
+/// Writes `suite` as a file that `kd run` takes.
+pub(crate) fn write(suite: &Suite, path: &std::path::Path) -> Result<()> {
+    let text = toml::to_string(suite).map_err(|e| Error::config("suite", e.to_string()))?;
+    fsx::write_atomic(path, text.as_bytes())
+}
+
+fn distill(alpha: f64, temperature: f64) -> LossSpec {
+    LossSpec::Distill(Distill { alpha, temperature, reduction: Reduction::BatchMean })
+}
+
+fn student(name: &str, loss: LossSpec) -> Student {
+    Student { name: name.into(), loss, claim: None, perturb: None }
+}
+
+fn training(name: &str, model: &ModelSpec, student: Vec<Student>) -> TrainingFile {
+    TrainingFile {
+        name: name.into(),
+        model: model.clone(),
+        teacher: None,
+        teacher_weights: None,
+        teacher_model: None,
+        teacher_naming: Naming::default(),
+        omit_class: None,
+        plan: None,
+        augment: None,
+        soft_targets: None,
+        init: None,
+        init_weights: None,
+        init_naming: Naming::default(),
+        freeze: Vec::new(),
+        learning_rate_of: BTreeMap::new(),
+        perturb: None,
+        student,
+        grid: None,
+    }
+}

@@ -1,0 +1,237 @@
+//! What a shipment ends with: files for those who use the network, and its card.
+
+use std::path::Path;
+
+use candle_core::Device;
+use kd_adv::encode_png;
+use kd_core::checkpoint::Description;
+use kd_core::record::{Evaluation, FinalRecord};
+use kd_core::{Classifier, Net, Result, fsx};
+use kd_models::onnx::{self, ExportInfo};
+use kd_models::weights::{ExportConfig, ImageConfig, save_network};
+use kd_report::{Card, Pair, Shipped, Tried};
+use kd_train::{EvalSet, calibrated_temperature, score};
+
+use crate::Order;
+use crate::images::Images;
+use crate::int8::quantized;
+use crate::judge::{Judged, lost};
+use crate::latency::latencies;
+use crate::schedule::Schedule;
+use crate::stress::{examples, stressed};
+use crate::suites::LABELS;
+
+/// What a file says of who wrote it.
+const VERSION: &str = concat!("kd ", env!("CARGO_PKG_VERSION"));
+/// Accuracy that tells the last training from one that failed: the student shall have nine tenths of its
+/// teacher's.
+const WEAK: f64 = 0.9;
+
+/// Everything that was made.
+pub(crate) struct Made<'a> {
+    pub(crate) order: &'a Order,
+    pub(crate) images: &'a Images,
+    pub(crate) schedule: Schedule,
+    pub(crate) teacher: &'a Net,
+    pub(crate) student: &'a Net,
+    /// The record of the student.
+    pub(crate) shipped: &'a FinalRecord,
+    /// All records of the last training.
+    pub(crate) last: &'a [FinalRecord],
+    pub(crate) tried: Vec<Tried>,
+}
+
+/// The sets that networks are asked about.
+struct Sets {
+    held_out: EvalSet,
+    judged: EvalSet,
+}
+
+/// Judges both networks, and writes all files.
+pub(crate) fn write(made: &Made<'_>) -> Result<Card> {
+    let Made { order, images, teacher, student, .. } = made;
+    let out = &order.out;
+    let set = |part: &kd_data::Part| EvalSet::new(part.in_order(&Device::Cpu)?);
+    let sets = Sets { held_out: set(&images.held_out)?, judged: set(&images.judged)? };
+    eprintln!("judging, on images that nothing was chosen by");
+    let theirs = Judged::of(teacher, &sets.judged)?;
+    let own = Judged::of(student, &sets.judged)?.agreeing(&theirs);
+    let examples = examples(&images.judged)?;
+    let first = examples.image(0);
+    let name = made.shipped.id.training.clone();
+    let card_teacher = shipped("teacher", (*teacher, &theirs), &sets, first)?;
+    let card_student = shipped(&name, (*student, &own), &sets, first)?;
+    let both = (&sets.judged, &own);
+    let (integers, int8) = quantized(student, &images.train, &sets.held_out, both)?;
+    let info = info(made, &name, card_student.calibrated.0);
+    onnx::save(&out.join("model.onnx"), student.graph(), &student.params().tensors(), &info)?;
+    if int8.kept {
+        onnx::save_quantized(&out.join("model.int8.onnx"), &integers, &info)?;
+    }
+    safetensors(made, &name, (card_student.calibrated.0, out))?;
+    let mut lost = lost(&theirs, &own, &labels(&sets.judged, student)?);
+    for one in lost.iter_mut().filter(|one| one.place < examples.len()) {
+        one.png = encode_png(student.graph().image_shape, examples.image(one.place))?;
+    }
+    let card = Card {
+        name: format!("{name}, taught by {}", order.teacher.network.path.display()),
+        class_names: images.train.class_names().to_vec(),
+        facts: facts(made),
+        notices: notices(&theirs.evaluation, &own.evaluation),
+        teacher: card_teacher,
+        student: card_student,
+        files: files(int8.kept),
+        int8,
+        paired: paired(made.last),
+        tried: made.tried.clone(),
+        stressed: stressed(&[teacher, student], &examples)?,
+        lost,
+    };
+    card.write(out)?;
+    Ok(card)
+}
+
+fn labels(set: &EvalSet, network: &Net) -> Result<Vec<u32>> {
+    Ok(set.logits(network)?.1)
+}
+
+/// A network of the card.
+fn shipped(
+    name: &str,
+    (network, judged): (&Net, &Judged),
+    sets: &Sets,
+    image: &[f32],
+) -> Result<Shipped> {
+    let n_classes = network.n_classes();
+    let (logits, labels) = sets.held_out.logits(network)?;
+    let temperature = calibrated_temperature(&logits, &labels, n_classes);
+    let (mut logits, labels) = sets.judged.logits(network)?;
+    logits.iter_mut().for_each(|z| *z = (f64::from(*z) / temperature) as f32);
+    let calibrated: Evaluation = score(&logits, &labels, n_classes, None);
+    Ok(Shipped {
+        name: name.into(),
+        evaluation: judged.evaluation.clone(),
+        calibrated: (temperature, calibrated),
+        multiply_adds: network.graph().counts()?.multiply_adds,
+        n_parameters: network.params().n_elements(),
+        latency: latencies(network, image)?,
+    })
+}
+
+fn info(made: &Made<'_>, name: &str, temperature: f64) -> ExportInfo {
+    let provenance = [("architecture", name), ("producer", VERSION)];
+    ExportInfo {
+        class_names: Some(made.images.train.class_names().to_vec()),
+        resize: Some(made.images.resize),
+        temperature: Some(temperature),
+        provenance: provenance.map(|(key, value)| (key.into(), value.into())).into(),
+        softmax_temperature: None,
+    }
+}
+
+/// The weights with what they belong to, and the words for other programs beside them.
+fn safetensors(made: &Made<'_>, name: &str, (temperature, out): (f64, &Path)) -> Result<()> {
+    let (student, class_names) = (made.student, made.images.train.class_names().to_vec());
+    let graph = student.graph().clone();
+    let normalize = graph.normalization().cloned();
+    let config = ExportConfig {
+        architecture: name.into(),
+        num_classes: student.n_classes(),
+        label_names: class_names.clone(),
+        pretrained_cfg: ImageConfig {
+            input_size: graph.image_shape,
+            mean: normalize.as_ref().map(|normalize| normalize.mean.clone()),
+            std: normalize.map(|normalize| normalize.std),
+            num_classes: student.n_classes(),
+        },
+    };
+    let labels = class_names.join("\n") + "\n";
+    fsx::write_atomic(&out.join("labels.txt"), labels.as_bytes())?;
+    let description = Description {
+        class_names,
+        resize: Some(made.images.resize),
+        temperature: Some(temperature),
+        ..Description::new(name, graph)
+    };
+    let path = out.join("model.safetensors");
+    save_network(&path, &student.params().tensors(), &description)?;
+    config.save_beside(&path).map(drop)
+}
+
+fn facts(made: &Made<'_>) -> Vec<(&'static str, String)> {
+    let Made { order, images, schedule, shipped, last, .. } = made;
+    let teacher = match order.teacher.is_tuned {
+        true => "as it came".to_owned(),
+        false => format!(
+            "a new head for {} epochs, then all of it for {}, {} seeds; the best on the images to choose by",
+            schedule.probe, schedule.tune, order.seeds
+        ),
+    };
+    let seconds: f64 = last.iter().map(|record| record.seconds).fold(0.0, f64::max);
+    vec![
+        (
+            "images",
+            format!(
+                "{}: {} to learn from, {} to choose by, {} to judge by",
+                images.words,
+                images.train.len(),
+                images.held_out.len(),
+                images.judged.len()
+            ),
+        ),
+        ("teacher", format!("{}: {teacher}", order.teacher.network.path.display())),
+        (
+            "student",
+            format!(
+                "{}, {} epochs, objective {}, seed {}, {}; Adam, cosine, {} seeded views of each image",
+                shipped.id.training,
+                shipped.n_epochs,
+                shipped.id.model,
+                shipped.seed,
+                kd_report::duration(seconds),
+                schedule.views
+            ),
+        ),
+        ("made by", format!("{VERSION}; the suites in `work` repeat it with `kd run`")),
+    ]
+}
+
+fn notices(teacher: &Evaluation, student: &Evaluation) -> Vec<String> {
+    if student.top1 >= WEAK * teacher.top1 {
+        return Vec::new();
+    }
+    vec![format!(
+        "The student has {:.0} % of its teacher's accuracy only: give it more --minutes, or a larger --student.",
+        100.0 * student.top1 / teacher.top1
+    )]
+}
+
+/// The students of the last training, seed by seed.
+fn paired(last: &[FinalRecord]) -> Vec<Pair> {
+    let labels = last.iter().filter(|record| record.id.model == LABELS);
+    labels
+        .filter_map(|labels| {
+            let is_other = |r: &&FinalRecord| r.seed == labels.seed && r.id.model != LABELS;
+            let distilled = last.iter().find(is_other)?.last.top1;
+            Some(Pair { seed: labels.seed, distilled, labels: labels.last.top1 })
+        })
+        .collect()
+}
+
+fn files(has_int8: bool) -> Vec<(String, String)> {
+    let mut files = vec![
+        (
+            "model.onnx",
+            "the network, from pixels in [0, 1] to logits; class names, resize and temperature in its metadata",
+        ),
+        ("model.safetensors", "its weights, with the network in the header: for kd"),
+        ("config.json", "sizes, normalization and class names, in timm's form"),
+        ("labels.txt", "the classes, in the order of the logits"),
+        ("report.html", "this card with its pictures, in one file"),
+        ("work", "images, trainings and suites that it was made by"),
+    ];
+    if has_int8 {
+        files.insert(1, ("model.int8.onnx", "the same in 8-bit integers"));
+    }
+    files.into_iter().map(|(name, what)| (name.into(), what.into())).collect()
+}
