@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 use candle_core::Device;
 use kd_core::{Classifier, Error, Graph, Net, Result, Stream};
 use kd_models::onnx::{self, ExportInfo};
-use kd_models::{ModelSpec, OnnxFile, cut, cut_within, inherit, shrink, with_classes};
+use kd_models::{ModelSpec, OnnxFile, inherit, with_classes};
 use kd_suite::weights::{self, Wanted};
 
 use crate::folder::Folder;
-use crate::{Cut, StudentKind, Teacher};
+use crate::{StudentKind, Teacher};
 
 /// A network before its first step.
 #[derive(Debug, Clone)]
@@ -65,24 +65,10 @@ pub(crate) fn multiply_adds(kind: &StudentKind, teacher: &Graph) -> Result<u64> 
 
 fn graph(kind: &StudentKind, teacher: &Graph) -> Result<Graph> {
     let n_classes = teacher.n_classes()?;
-    let part = match kind {
-        StudentKind::Part(part) => part,
+    match kind {
+        StudentKind::Part(part) => part.of(teacher, n_classes),
         StudentKind::Network(model) => {
-            let shape = (teacher.image_shape, n_classes);
-            return weights::graph(model, shape, teacher.normalization());
-        }
-    };
-    let shrunk = part.shrink.map_or(Ok(teacher.clone()), |factor| shrink(teacher, factor))?;
-    match &part.cut {
-        None => Ok(shrunk),
-        Some(Cut::Node(node)) => cut(&shrunk, node, n_classes),
-        Some(Cut::Share(share)) => {
-            let [whole, own] = [teacher, &shrunk].map(Graph::counts);
-            let ratio = whole?.multiply_adds as f64 / own?.multiply_adds.max(1) as f64;
-            match share * ratio {
-                all if all >= 1.0 => Ok(shrunk),
-                share => cut_within(&shrunk, share, n_classes),
-            }
+            weights::graph(model, (teacher.image_shape, n_classes), teacher.normalization())
         }
     }
 }

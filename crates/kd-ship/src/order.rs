@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use kd_core::ops::Normalize;
-use kd_core::{Error, Result};
+use kd_core::{Error, Graph, Result};
 use kd_data::OnBadImage;
-use kd_models::ModelSpec;
+use kd_models::{ModelSpec, cut, cut_within, shrink, with_classes};
 use kd_suite::NetworkFile;
 
 /// What is to be shipped, of which images, by which teacher.
@@ -52,7 +52,7 @@ pub enum StudentKind {
     Network(ModelSpec),
 }
 
-/// A part of a teacher's work.
+/// A part of a teacher's work: the whole on smaller images, its beginning, or both.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Part {
     /// By how much the images' sides are smaller.
@@ -68,6 +68,26 @@ pub enum Cut {
     Share(f64),
     /// At this node.
     Node(String),
+}
+
+impl Part {
+    /// What is left of `teacher`, for `n_classes` classes; a network that ends early has a new head.
+    ///
+    /// # Errors
+    /// Those of [`shrink`], [`cut`] and [`cut_within`].
+    pub fn of(&self, teacher: &Graph, n_classes: usize) -> Result<Graph> {
+        let shrunk = self.shrink.map_or(Ok(teacher.clone()), |factor| shrink(teacher, factor))?;
+        let share = match &self.cut {
+            None => return Ok(with_classes(&shrunk, n_classes)?.0),
+            Some(Cut::Node(node)) => return cut(&shrunk, node, n_classes),
+            Some(Cut::Share(share)) => share,
+        };
+        let whole = teacher.counts()?.multiply_adds as f64;
+        match share * whole / shrunk.counts()?.multiply_adds.max(1) as f64 {
+            all if all >= 1.0 => Ok(with_classes(&shrunk, n_classes)?.0),
+            share => cut_within(&shrunk, share, n_classes),
+        }
+    }
 }
 
 /// A share as `1/3` or `0.25`.

@@ -85,7 +85,9 @@ fn photographs_become_a_network_with_its_card_and_once_more_the_same() {
     let right = card.student.evaluation.correct;
     assert!(right > 9, "{right} of 18 where a third is chance");
     let out = &order.out;
-    for name in ["model.onnx", "model.safetensors", "labels.txt", "config.json", "report.html", "card.md"] {
+    for name in
+        ["model.onnx", "model.safetensors", "labels.txt", "config.json", "report.html", "card.md"]
+    {
         assert!(out.join(name).is_file(), "{name}");
     }
     assert_eq!(fs::read_to_string(out.join("labels.txt")).unwrap(), "blue\ngreen\nred\n");
@@ -127,7 +129,8 @@ fn orders_that_cannot_be_are_refused_in_words() {
     let tuned = Teacher { is_tuned: true, ..good.teacher.clone() };
     let other_classes = refused(&Order { teacher: tuned, ..good.clone() });
     assert!(other_classes.contains("5 classes apart, the images have 2"), "{other_classes}");
-    let twice = Order { students: [&good.students[..], &good.students[..]].concat(), ..good.clone() };
+    let twice =
+        Order { students: [&good.students[..], &good.students[..]].concat(), ..good.clone() };
     assert!(refused(&twice).contains("named twice"));
     let other = refused(&Order { minutes: 0.02, ..good.clone() });
     assert!(other.contains("holds another order"), "{other}");

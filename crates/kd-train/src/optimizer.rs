@@ -122,6 +122,19 @@ mod tests {
         }
     }
 
+    /// A checkpoint of 150 parameters once held the whole state 150 times.
+    #[test]
+    fn the_state_of_each_parameter_is_stored_alone() {
+        let model = Network::new(1);
+        let [adam, _] = specs().map(|spec| Optimizer::new(spec, model.params()));
+        for (name, tensor) in adam.tensors().unwrap() {
+            let (storage, _) = tensor.storage_and_layout();
+            let candle_core::Storage::Cpu(storage) = &*storage else { panic!("not in memory") };
+            let stored = storage.as_slice::<f32>().unwrap().len();
+            assert_eq!(stored, tensor.elem_count(), "{name}");
+        }
+    }
+
     fn state_bits(optimizer: &Optimizer) -> Vec<u32> {
         let tensors = optimizer.tensors().unwrap();
         let values = tensors.values().flat_map(|t| t.to_vec1::<f32>().unwrap());

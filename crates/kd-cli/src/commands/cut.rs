@@ -8,7 +8,8 @@ use kd_core::checkpoint::Description;
 use kd_core::{Classifier, Error, Graph, Result, Stream};
 use kd_models::onnx::{self, ExportInfo};
 use kd_models::weights::save_network;
-use kd_models::{cut, cut_points, cut_within, inherit};
+use kd_models::{cut_points, inherit};
+use kd_ship::{Cut, Part};
 use kd_suite::weights::{self, Loaded, Wanted};
 
 use super::exchange::{ImageArgs, may_write};
@@ -20,12 +21,15 @@ use super::table;
 pub(crate) struct Args {
     #[command(flatten)]
     network: NetworkArgs,
-    /// The last node to keep; without --at and --macs all that can be is printed
+    /// The last node to keep; without --at, --macs and --shrink all that can be is printed
     #[arg(long, value_name = "NODE", conflicts_with = "macs", requires = "out")]
     at: Option<String>,
-    /// Keep as many layers as have this share of the multiply-adds, such as 1/3 or 0.125
+    /// Keep as many layers as have this share of the teacher's multiply-adds, such as 1/3 or 0.125
     #[arg(long, value_parser = share, value_name = "SHARE", requires = "out")]
     macs: Option<f64>,
+    /// Make the images so many times smaller first: the teacher with all its layers on small images
+    #[arg(long, value_name = "K", requires = "out")]
+    shrink: Option<usize>,
     /// Number of the student's classes [default: the teacher's]
     #[arg(long, value_name = "K")]
     student_classes: Option<usize>,
@@ -56,15 +60,16 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let teacher = load(args)?;
     let n_classes = args.student_classes.unwrap_or(teacher.network.n_classes());
     let graph = teacher.network.graph();
-    let student = match (&args.at, args.macs) {
-        (Some(node), _) => cut(graph, node, n_classes)?,
-        (None, Some(share)) => cut_within(graph, share, n_classes)?,
-        (None, None) => {
-            print(graph, n_classes)?;
-            return Ok(ExitCode::SUCCESS);
-        }
+    let end = match (&args.at, args.macs) {
+        (Some(node), _) => Some(Cut::Node(node.clone())),
+        (None, share) => share.map(Cut::Share),
     };
-    write(args, &teacher, student)?;
+    let part = Part { shrink: args.shrink, cut: end };
+    if part == Part::default() {
+        print(graph, n_classes)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    write(args, &teacher, part.of(graph, n_classes)?)?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -146,7 +146,11 @@ impl Moments {
             };
             let mut start = 0;
             for (name, n) in &self.slots {
-                tensors.insert(format!("{name}/{part}"), all.narrow(0, start, *n)?.copy()?);
+                // candle's `copy` of a part of a tensor keeps all of it.
+                tensors.insert(
+                    format!("{name}/{part}"),
+                    all.narrow(0, start, *n)?.force_contiguous()?,
+                );
                 start += n;
             }
         }
