@@ -11,9 +11,12 @@ const PASSES: (usize, usize) = (20, 200);
 /// Numbers of threads.
 const THREADS: [usize; 2] = [1, 2];
 
-/// The times of single images, with one thread and with two, and what of them half and 99 of 100 are
-/// below.
-pub(crate) fn latencies(network: &Net, pixels: &[f32]) -> Result<Vec<Latency>> {
+/// The times of single images of `pixels`, forward pass by forward pass, with one thread and with two: what
+/// half of them and 99 of 100 are below.
+///
+/// # Errors
+/// [`Error::Config`] when threads cannot be started; what the network reports, for other images too.
+pub fn latencies(network: &Net, pixels: &[f32]) -> Result<Vec<Latency>> {
     let [channels, height, width] = network.graph().image_shape;
     let image = Tensor::from_slice(pixels, (1, channels, height, width), &Device::Cpu)?;
     THREADS.iter().map(|&threads| latency(network, &image, threads)).collect()

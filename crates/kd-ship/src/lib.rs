@@ -17,5 +17,6 @@ mod suites;
 mod tests;
 mod write;
 
+pub use latency::latencies;
 pub use order::{Cut, Order, Part, StudentKind, Teacher};
 pub use ship::ship;

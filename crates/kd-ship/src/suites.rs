@@ -30,10 +30,12 @@ pub(crate) const N_CANDIDATES: usize = 1 + ALPHAS.len() * TEMPERATURES.len();
 /// Least share of a photograph's area that a training image shows: the sets are small, and a twelfth of
 /// a shirt is no shirt.
 const LEAST_AREA: f32 = 0.35;
-/// Learning rates of Adam.
+/// Learning rates of Adam: of a new head alone, of weights that have learned much, of weights that have
+/// learned nothing.
 const HEAD_RATE: f64 = 3e-3;
-const TUNE_RATE: f64 = 3e-4;
-const STUDENT_RATE: f64 = 1e-3;
+const TUNE_RATE: f64 = 1e-4;
+const STUDENT_RATE: f64 = 3e-4;
+const FRESH_RATE: f64 = 1e-3;
 /// Evaluations of a training, about.
 const N_EVALUATIONS: u64 = 15;
 
@@ -58,7 +60,7 @@ impl Suites<'_> {
         };
         let tuned =
             TrainingFile { init: Some(PROBE.into()), ..training(TUNED, &start.model, labels()) };
-        self.suite("teacher", (self.schedule.tune, TUNE_RATE), vec![probe, tuned])
+        self.suite("teacher", self.schedule.tune, vec![probe, tuned])
     }
 
     /// Every student with every objective, briefly.
@@ -70,16 +72,17 @@ impl Suites<'_> {
                 student(&name, distill(alpha, temperature))
             }));
         }
-        let trainings = students
-            .iter()
-            .map(|(name, start)| TrainingFile { ..self.taught(name, start, teacher, all.clone()) });
-        self.suite("candidates", (self.schedule.try_out, STUDENT_RATE), trainings.collect())
+        let n_epochs = self.schedule.try_out;
+        let taught = |(name, start): &(String, Start)| {
+            self.taught((name, start), n_epochs, teacher, all.clone())
+        };
+        self.suite("candidates", n_epochs, students.iter().map(taught).collect())
     }
 
     /// The student that was chosen, and the same without a teacher.
     pub(crate) fn last(
         &self,
-        (name, start): (&str, &Start),
+        network: (&str, &Start),
         (chosen, loss): (&str, &LossSpec),
         teacher: &PathBuf,
     ) -> Suite {
@@ -87,19 +90,23 @@ impl Suites<'_> {
             student(LABELS, LossSpec::Labels(Labels::default())),
             student(chosen, loss.clone()),
         ];
-        let training = self.taught(name, start, teacher, students);
-        self.suite("student", (self.schedule.last, STUDENT_RATE), vec![training])
+        let n_epochs = self.schedule.last;
+        let training = self.taught(network, n_epochs, teacher, students);
+        self.suite("student", n_epochs, vec![training])
     }
 
     fn taught(
         &self,
-        name: &str,
-        start: &Start,
+        (name, start): (&str, &Start),
+        n_epochs: u64,
         teacher: &PathBuf,
         students: Vec<Student>,
     ) -> TrainingFile {
         let top_k = self.images.train.n_classes();
+        let is_fresh = !start.model.as_dyn().is_in_a_file();
+        let learning_rate = if is_fresh { FRESH_RATE } else { STUDENT_RATE };
         TrainingFile {
+            plan: Some(self.plan(n_epochs, learning_rate)),
             teacher_weights: Some(teacher.clone()),
             soft_targets: Some(SoftTargets { top_k }),
             ..training(name, &start.model, students)
@@ -116,12 +123,7 @@ impl Suites<'_> {
         }
     }
 
-    fn suite(
-        &self,
-        name: &str,
-        (n_epochs, learning_rate): (u64, f64),
-        training: Vec<TrainingFile>,
-    ) -> Suite {
+    fn suite(&self, name: &str, n_epochs: u64, training: Vec<TrainingFile>) -> Suite {
         let n_views = Some(self.schedule.views as usize);
         let crop = ResizedCrop { scale: [LEAST_AREA, 1.0], n_views, ..ResizedCrop::default() };
         Suite {
@@ -130,7 +132,7 @@ impl Suites<'_> {
             synthetic: None,
             normalize: self.normalize.clone(),
             holdout: Holdout::Share(HELD_OUT),
-            plan: self.plan(n_epochs, learning_rate),
+            plan: self.plan(n_epochs, TUNE_RATE),
             augment: Augment {
                 resized_crop: Some(crop),
                 flip: self.order.flip,

@@ -1,0 +1,204 @@
+"""What `kd ship` made, beside PyTorch and onnxruntime.
+
+    cargo build --release -p kd-ship --example latency
+    python xtask/peer/shipped.py latency --example target/release/examples/latency OUT/model.onnx
+    python xtask/peer/shipped.py tune OUT --seeds 3
+
+latency: milliseconds of one image of 32-bit floats, half of 200 below, in kd, in PyTorch (the faster of
+contiguous and channels last, inference mode) and in onnxruntime; the three take turns, the medians of the
+rounds are printed with kd's by PyTorch's.
+
+tune: the teacher of a shipment, tuned in PyTorch from the same first weights (OUT/work/teacher.onnx) on the same
+images with the same schedule (OUT/work/teacher.toml): the new head alone, then all of it, Adam, a cosine by
+epochs, random crops and flips, the epoch that is best on a fifth of the training images; prints the accuracy on
+`val` over seeds, and kd's from its records.
+
+Needs torch, torchvision, onnx and onnxruntime.
+"""
+
+import argparse
+import copy
+import json
+import math
+import statistics
+import subprocess
+import time
+import tomllib
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import torch
+from torchvision.datasets import ImageFolder
+from torchvision.transforms import v2 as T
+
+from onnx_net import OnnxNet
+
+WARM, TIMED = 20, 200
+
+
+def median_ms(run) -> float:
+    times = []
+    for _ in range(WARM + TIMED):
+        begun = time.perf_counter()
+        run()
+        times.append(1e3 * (time.perf_counter() - begun))
+    return statistics.median(times[WARM:])
+
+
+def torch_ms(path: Path, threads: int, image: np.ndarray) -> float:
+    torch.set_num_threads(threads)
+    net, times = OnnxNet(path).eval(), []
+    with torch.inference_mode():
+        for layout in (torch.contiguous_format, torch.channels_last):
+            model = net.to(memory_format=layout)
+            pixels = torch.from_numpy(image).to(memory_format=layout)
+            times.append(median_ms(lambda: model(pixels)))
+    return min(times)
+
+
+def ort_ms(path: Path, threads: int, image: np.ndarray) -> float:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    feed = {session.get_inputs()[0].name: image}
+    return median_ms(lambda: session.run(None, feed))
+
+
+def latency(args: argparse.Namespace) -> None:
+    session = onnxruntime.InferenceSession(str(args.model), providers=["CPUExecutionProvider"])
+    image = np.full((1, *session.get_inputs()[0].shape[1:]), 0.5, np.float32)
+    times = {(engine, n): [] for engine in ("kd", "torch", "onnxruntime") for n in (1, 2)}
+    for _ in range(args.rounds):
+        ours = json.loads(subprocess.run([args.example, args.model], check=True, stdout=subprocess.PIPE).stdout)
+        for threads in (1, 2):
+            times["kd", threads].append(ours[str(threads)]["p50"])
+            times["torch", threads].append(torch_ms(args.model, threads, image))
+            times["onnxruntime", threads].append(ort_ms(args.model, threads, image))
+    for threads in (1, 2):
+        own, torch_time, ort = (statistics.median(times[e, threads]) for e in ("kd", "torch", "onnxruntime"))
+        print(
+            f"{threads} threads, {args.rounds} rounds: kd {own:.2f} ms, torch {torch_time:.2f} ms, "
+            f"onnxruntime {ort:.2f} ms; kd by torch {own / torch_time:.2f}, kd by onnxruntime {own / ort:.2f}"
+        )
+
+
+class Tuning:
+    """One seed of a teacher's training."""
+
+    def __init__(self, out: Path, suite: dict, seed: int):
+        self.generator = torch.Generator().manual_seed(seed)
+        torch.manual_seed(seed)
+        data = suite["data"]
+        self.net = OnnxNet(out / "work" / "teacher.onnx")
+        center = [T.Resize(data["resize"]), T.CenterCrop(data["crop"])]
+        crop = suite["augment"]["resized_crop"]
+        random = [T.RandomResizedCrop(data["crop"], crop["scale"], crop["ratio"])]
+        random += [T.RandomHorizontalFlip()] if suite["augment"]["flip"] else []
+        tensor = [T.ToImage(), T.ToDtype(torch.float32, scale=True)]
+        folder = Path(data["path"])
+        self.plain = ImageFolder(folder / "train", T.Compose(center + tensor))
+        self.random = ImageFolder(folder / "train", T.Compose(random + tensor))
+        self.val = self.load(ImageFolder(folder / "val", T.Compose(center + tensor)), None)
+        self.train, self.held_out = self.divide(suite["holdout"])
+        self.chosen = self.load(self.plain, self.held_out)
+
+    def divide(self, share: float) -> tuple[list[int], list[int]]:
+        """Of each class such a share is held out."""
+        train, held_out = [], []
+        for label in range(len(self.plain.classes)):
+            own = [i for i, target in enumerate(self.plain.targets) if target == label]
+            own = [own[k] for k in torch.randperm(len(own), generator=self.generator)]
+            n = round(share * len(own))
+            held_out, train = held_out + own[:n], train + own[n:]
+        return train, held_out
+
+    @staticmethod
+    def load(folder: ImageFolder, rows: list[int] | None) -> tuple[torch.Tensor, torch.Tensor]:
+        items = [folder[i] for i in (range(len(folder)) if rows is None else rows)]
+        return torch.stack([image for image, _ in items]), torch.tensor([label for _, label in items])
+
+    @torch.no_grad()
+    def top1(self, images: torch.Tensor, labels: torch.Tensor) -> tuple[float, float]:
+        """Accuracy and negative log-likelihood."""
+        self.net.eval()
+        logits = torch.cat([self.net(part) for part in images.split(16)])
+        nll = torch.nn.functional.cross_entropy(logits, labels)
+        return (logits.argmax(1) == labels).double().mean().item(), nll.item()
+
+    def run(self, plan: dict, head: list[str] | None) -> tuple[float, float]:
+        """Trains `head`, or all; ends with the best epoch; held-out accuracy and that on `val`."""
+        all_parameters = dict(self.net.named_parameters())
+        chosen = {name: p for name, p in all_parameters.items() if head is None or name in head}
+        adam = torch.optim.Adam(chosen.values(), lr=plan["learning_rate"])
+        best, weights = (-1.0, -math.inf), None
+        fixed = self.load(self.plain, self.train) if head else None
+        for epoch in range(plan["n_epochs"]):
+            rate = plan["learning_rate"] / 2 * (1 + math.cos(math.pi * epoch / max(plan["n_epochs"] - 1, 1)))
+            adam.param_groups[0]["lr"] = rate
+            self.net.train(head is None)
+            order = torch.randperm(len(self.train), generator=self.generator)
+            for rows in order.split(plan["batch_size"]):
+                if fixed is None:
+                    images, labels = self.load(self.random, [self.train[i] for i in rows])
+                else:
+                    images, labels = fixed[0][rows], fixed[1][rows]
+                adam.zero_grad()
+                torch.nn.functional.cross_entropy(self.net(images), labels).backward()
+                adam.step()
+            if (epoch + 1) % plan["eval_every"] == 0 or epoch + 1 == plan["n_epochs"]:
+                top1, nll = self.top1(*self.chosen)
+                if (top1, -nll) > best:
+                    best, weights = (top1, -nll), copy.deepcopy(self.net.state_dict())
+        self.net.load_state_dict(weights)
+        return best[0], self.top1(*self.val)[0]
+
+
+def ours(out: Path) -> dict[str, list[float]]:
+    """kd's accuracies on the same images, by training."""
+    found: dict[str, list[float]] = {}
+    for line in (out / "work" / "teacher" / "metrics.jsonl").read_text().splitlines():
+        record = json.loads(line)
+        if record["event"] == "final":
+            found.setdefault(record["training"], []).append(record["last"]["top1"])
+    return found
+
+
+def words(values: list[float]) -> str:
+    spread = f" +- {100 * statistics.stdev(values):.2f}" if len(values) > 1 else ""
+    return f"{100 * statistics.mean(values):.2f}{spread} % (n = {len(values)})"
+
+
+def tune(args: argparse.Namespace) -> None:
+    suite = tomllib.loads((args.out / "work" / "teacher.toml").read_text())
+    theirs: dict[str, list[float]] = {}
+    for seed in range(args.seeds):
+        tuning = Tuning(args.out, suite, seed)
+        for training in suite["training"]:
+            heads = training["freeze"]
+            head = tuning.net.named(heads[0].removeprefix("!") + ".") if heads else None
+            _, top1 = tuning.run(training.get("plan", suite["plan"]), head)
+            theirs.setdefault(training["name"], []).append(top1)
+            print(f"seed {seed}, {training['name']}: {100 * top1:.2f} %", flush=True)
+    for name, values in ours(args.out).items():
+        print(f"{name}: kd {words(values)}, torch {words(theirs[name])}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(required=True)
+    one = commands.add_parser("latency")
+    one.add_argument("model", type=Path, help="model.onnx of a shipment")
+    one.add_argument("--example", type=Path, required=True, help="the built example `latency`")
+    one.add_argument("--rounds", type=int, default=5)
+    one.set_defaults(run=latency)
+    other = commands.add_parser("tune")
+    other.add_argument("out", type=Path, help="folder of a shipment")
+    other.add_argument("--seeds", type=int, default=3)
+    other.set_defaults(run=tune)
+    args = parser.parse_args()
+    args.run(args)
+
+
+if __name__ == "__main__":
+    main()
