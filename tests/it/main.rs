@@ -35,6 +35,8 @@ mod real_data;
 #[cfg(test)]
 mod registry;
 #[cfg(test)]
+mod ship;
+#[cfg(test)]
 mod soft_targets;
 #[cfg(test)]
 mod sums;

@@ -2,9 +2,6 @@
 
 use kd_core::record::FinalRecord;
 
-/// Standard errors by which a larger network must be better to be chosen.
-const CLEARLY: f64 = 1.0;
-
 /// The model that held-out images like best. Of those whose accuracy is within one standard error of the
 /// best one, the one whose calibrated probabilities say most (least negative log-likelihood): with few
 /// images accuracies are steps of a percent or more.
@@ -20,21 +17,6 @@ pub(crate) fn best<'a>(
     let mut good = models.into_iter().filter(|model| top1(model) >= near);
     let first = good.next()?;
     Some(good.fold(first, |best, model| if nll(model) < nll(best) { model } else { best }))
-}
-
-/// The smallest network whose best model is not clearly worse than that of a larger one; `networks` go
-/// from small to large.
-pub(crate) fn smallest<'a>(
-    networks: &[Vec<&'a FinalRecord>],
-    n_held_out: usize,
-) -> Option<&'a FinalRecord> {
-    let bests = networks.iter().filter_map(|models| best(models.iter().copied(), n_held_out));
-    bests.reduce(|small, large| {
-        let [small_top1, large_top1] =
-            [small, large].map(|model| model.holdout_top1.unwrap_or(0.0));
-        let error = CLEARLY * error(large_top1, n_held_out);
-        if large_top1 > small_top1 + error { large } else { small }
-    })
 }
 
 /// The binomial standard error of an accuracy; that of one mistake where there is none.
@@ -66,14 +48,6 @@ mod tests {
         assert_eq!(best(&models, 50).unwrap().id.model, "b");
         assert_eq!(best(&models, 5000).unwrap().id.model, "a");
         assert!(best(&[], 50).is_none());
-    }
-
-    #[test]
-    fn a_larger_network_must_be_clearly_better() {
-        let (small, large) = ([model("s", 0.86, 0.5)], [model("l", 0.9, 0.4)]);
-        let networks = || vec![small.iter().collect(), large.iter().collect::<Vec<_>>()];
-        assert_eq!(smallest(&networks(), 50).unwrap().id.model, "s");
-        assert_eq!(smallest(&networks(), 500).unwrap().id.model, "l");
     }
 
     #[test]

@@ -14,7 +14,7 @@ use kd_train::Outcome;
 use serde::{Deserialize, Serialize};
 
 use crate::Order;
-use crate::choice::{best, smallest};
+use crate::choice::best;
 use crate::folder::Folder;
 use crate::images::{self, Images};
 use crate::networks::{self, Start};
@@ -96,9 +96,11 @@ impl Ship<'_> {
         };
         let raw = networks::teacher(&self.order.teacher)?;
         let images = Images::open(self.order, place, raw.graph().image_shape)?;
-        self.tell_images(&images);
         let (start, head) = self.teacher_start(&raw, &images)?;
-        let schedule = self.schedule(&images, &raw, &start)?;
+        let size = |kind| networks::multiply_adds(kind, &start.graph);
+        let sizes = self.order.students.iter().map(size).collect::<Result<Vec<u64>>>()?;
+        self.tell_images(&images);
+        let schedule = self.schedule((&images, &raw), &start, &sizes)?;
         let normalize = raw.graph().normalization().cloned();
         let suites = Suites { order: self.order, images: &images, schedule, normalize };
         let teacher = match self.order.teacher.is_tuned {
@@ -155,17 +157,17 @@ impl Ship<'_> {
     }
 
     /// The lengths of all trainings, found once; says how long they take.
-    fn schedule(&self, images: &Images, raw: &Net, start: &Start) -> Result<Schedule> {
-        let n_classes = images.train.n_classes();
-        let (with_head, _) = kd_models::with_classes(raw.graph(), n_classes)?;
-        let sizes =
-            self.order.students.iter().map(|kind| networks::multiply_adds(kind, &with_head));
-        let students = sizes.collect::<Result<Vec<u64>>>()?;
+    fn schedule(
+        &self,
+        (images, raw): (&Images, &Net),
+        start: &Start,
+        students: &[u64],
+    ) -> Result<Schedule> {
         let seconds = 60.0 * self.order.minutes;
         let schedule = self.folder.once("schedule.toml", || {
             let pace = Pace::measure(raw, &images.train)?;
             let teacher = (!self.order.teacher.is_tuned).then_some(start);
-            let work = Work { images, teacher, students: &students, seeds: self.order.seeds };
+            let work = Work { images, teacher, students, seeds: self.order.seeds };
             Schedule::of(&work, pace, seconds)
         })?;
         let over = if schedule.seconds > 1.05 * seconds { ", more than asked for" } else { "" };
@@ -187,15 +189,12 @@ impl Ship<'_> {
         chosen(&at, best(models, suites.images.held_out.len())).map(Some)
     }
 
-    /// The students' networks, from small to large.
+    /// The students' networks.
     fn students(&self, teacher: &Net) -> Result<Vec<(String, Start)>> {
         let one = |kind: &crate::StudentKind| {
             Ok((kind.name(), networks::student(kind, teacher, self.folder)?))
         };
-        let mut all = self.order.students.iter().map(one).collect::<Result<Vec<_>>>()?;
-        // A graph that is there has its counts.
-        all.sort_by_key(|(_, start)| start.multiply_adds().unwrap_or(0));
-        Ok(all)
+        self.order.students.iter().map(one).collect()
     }
 
     /// Tries all students; what came of each, and which it shall be.
@@ -207,10 +206,7 @@ impl Ship<'_> {
     ) -> Result<Option<(Vec<FinalRecord>, FinalRecord)>> {
         let suite = suites.candidates(students, teacher);
         let Some((_, finals)) = self.run_suite(&suite, 1)? else { return Ok(None) };
-        let of = |name: &str| finals.iter().filter(|r| r.id.training == name).collect();
-        let networks: Vec<Vec<&FinalRecord>> = students.iter().map(|(name, _)| of(name)).collect();
-        let chosen = smallest(&networks, suites.images.held_out.len()).cloned();
-        let chosen = chosen.ok_or_else(nothing)?;
+        let chosen = best(&finals, suites.images.held_out.len()).cloned().ok_or_else(nothing)?;
         eprintln!("chosen by held-out images: {}", chosen.id);
         Ok(Some((finals, chosen)))
     }

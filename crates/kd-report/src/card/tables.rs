@@ -166,9 +166,8 @@ pub(super) fn tried(card: &Card) -> Table {
         ])
     };
     table(
-        "A short training each, on the images to choose by. Of networks the smallest is chosen that is not \
-         worse than a larger one by more than a standard error; of objectives the one of least nll among \
-         those within a standard error of the most accurate.",
+        "A short training each, on the images to choose by. Of those whose accuracy is within a standard error \
+         of the best the one of least nll is chosen.",
         &["network", "objective", "million multiply-adds", "accuracy, %", "nll", ""],
         card.tried.iter().map(row).collect(),
     )
