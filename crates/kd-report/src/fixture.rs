@@ -149,7 +149,7 @@ fn finals(spec: &Spec, seed: u64, n_epochs: u64, shift: f64) -> Vec<Record> {
     let distilled = spec.loss.kind == ObjectiveKind::Distill;
     let on_three = if spec.omitted { if distilled { 40 } else { THREES } } else { 5 };
     let last = evaluation(spec.top1 + shift, on_three, distilled);
-    let mut records = vec![Record::Final(FinalRecord {
+    let mut records = vec![Record::Final(Box::new(FinalRecord {
         seed,
         id: ModelId::new(spec.training, &spec.model),
         claim: spec.claim.clone(),
@@ -167,7 +167,7 @@ fn finals(spec: &Spec, seed: u64, n_epochs: u64, shift: f64) -> Vec<Record> {
         holdout_nll: None,
         chosen_epoch: None,
         seconds: 260.0,
-    })];
+    }))];
     if spec.omitted {
         let methods =
             [(CorrectionMethod::LabelFree, 2.0, 20), (CorrectionMethod::TestTuned, 3.5, 14)];

@@ -61,7 +61,7 @@ impl Run {
                 Record::Teacher(t) => insert(&mut teachers, t.training.clone(), t.seed, t),
                 Record::BadImages(b) => insert(&mut bad_images, b.training.clone(), b.seed, b),
                 Record::SoftTargets(s) => insert(&mut soft_targets, s.training.clone(), s.seed, s),
-                Record::Final(last) => models.add_final(last),
+                Record::Final(last) => models.add_final(*last),
                 Record::Correction(correction) => models.add_correction(correction),
                 Record::Evaluation(e) => models.add_evaluation(e),
                 Record::Attack(a) => models.entry(&a.id).attacked.add_attack(a),

@@ -255,7 +255,7 @@ fn missing_metrics_and_unknown_claims_are_clear_errors() {
     assert!(missing.to_string().contains("metrics.jsonl: not found"));
     let folder = tempfile::tempdir().unwrap();
     let last = FinalRecord { claim: Some("mnist/techer".into()), ..FinalRecord::default() };
-    let records = [fixture::records(1, 1, false).swap_remove(0), Record::Final(last)];
+    let records = [fixture::records(1, 1, false).swap_remove(0), Record::Final(last.into())];
     let lines = records.iter().map(|record| serde_json::to_string(record).unwrap() + "\n");
     std::fs::write(folder.path().join("metrics.jsonl"), lines.collect::<String>()).unwrap();
     let unknown = write_report(folder.path()).unwrap_err();
@@ -284,7 +284,7 @@ fn json_of_a_small_run() {
         {
             records.push(Record::Epoch(EpochRecord { epoch, test_top1, ..base.clone() }));
         }
-        records.push(Record::Final(FinalRecord {
+        records.push(Record::Final(Box::new(FinalRecord {
             seed,
             id: ModelId::new("t", ""),
             claim: Some("mnist/teacher".into()),
@@ -292,7 +292,7 @@ fn json_of_a_small_run() {
             best_top1: 0.9937,
             best_epoch: 3,
             ..FinalRecord::default()
-        }));
+        })));
     }
     let written = write(&records);
     let mut got: Value = serde_json::from_str(&written.json).unwrap();

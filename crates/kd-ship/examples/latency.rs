@@ -3,7 +3,7 @@
 #![expect(clippy::print_stdout, reason = "it prints its result")]
 
 use candle_core::Device;
-use kd_core::{Classifier, Error, Result};
+use kd_core::{Error, Result};
 use kd_ship::latencies;
 use kd_suite::weights::{Wanted, load};
 

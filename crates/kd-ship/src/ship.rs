@@ -202,7 +202,7 @@ impl Ship<'_> {
         &self,
         suites: &Suites<'_>,
         students: &[(String, Start)],
-        teacher: &PathBuf,
+        teacher: &Path,
     ) -> Result<Option<(Vec<FinalRecord>, FinalRecord)>> {
         let suite = suites.candidates(students, teacher);
         let Some((_, finals)) = self.run_suite(&suite, 1)? else { return Ok(None) };
@@ -218,7 +218,7 @@ impl Ship<'_> {
         suites: &Suites<'_>,
         students: &[(String, Start)],
         (chosen, finals): (&FinalRecord, &[FinalRecord]),
-        teacher: &PathBuf,
+        teacher: &Path,
     ) -> Result<Option<(Vec<FinalRecord>, Chosen)>> {
         let n_held_out = suites.images.held_out.len();
         let network = students.iter().find(|(name, _)| *name == chosen.id.training);
@@ -250,7 +250,7 @@ impl Ship<'_> {
         }
         let records = record::read(&out.join("metrics.jsonl"))?;
         let finals = records.into_iter().filter_map(|record| match record {
-            Record::Final(record) => Some(record),
+            Record::Final(record) => Some(*record),
             _ => None,
         });
         Ok(Some((out, finals.collect())))

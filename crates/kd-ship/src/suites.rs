@@ -1,7 +1,7 @@
 //! The trainings of a shipment, as suites: their files lie beside their results, for `kd run`.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::Path;
 
 use kd_core::ops::{Normalize, Reduction};
 use kd_core::{Error, Result, fsx};
@@ -64,7 +64,7 @@ impl Suites<'_> {
     }
 
     /// Every student with every objective, briefly.
-    pub(crate) fn candidates(&self, students: &[(String, Start)], teacher: &PathBuf) -> Suite {
+    pub(crate) fn candidates(&self, students: &[(String, Start)], teacher: &Path) -> Suite {
         let mut all = vec![student(LABELS, LossSpec::Labels(Labels::default()))];
         for alpha in ALPHAS {
             all.extend(TEMPERATURES.map(|temperature| {
@@ -84,7 +84,7 @@ impl Suites<'_> {
         &self,
         network: (&str, &Start),
         (chosen, loss): (&str, &LossSpec),
-        teacher: &PathBuf,
+        teacher: &Path,
     ) -> Suite {
         let students = vec![
             student(LABELS, LossSpec::Labels(Labels::default())),
@@ -99,7 +99,7 @@ impl Suites<'_> {
         &self,
         (name, start): (&str, &Start),
         n_epochs: u64,
-        teacher: &PathBuf,
+        teacher: &Path,
         students: Vec<Student>,
     ) -> TrainingFile {
         let top_k = self.images.train.n_classes();
@@ -107,7 +107,7 @@ impl Suites<'_> {
         let learning_rate = if is_fresh { FRESH_RATE } else { STUDENT_RATE };
         TrainingFile {
             plan: Some(self.plan(n_epochs, learning_rate)),
-            teacher_weights: Some(teacher.clone()),
+            teacher_weights: Some(teacher.into()),
             soft_targets: Some(SoftTargets { top_k }),
             ..training(name, &start.model, students)
         }
@@ -162,7 +162,7 @@ pub(crate) fn objective(name: &str) -> Result<LossSpec> {
 }
 
 /// Writes `suite` as a file that `kd run` takes.
-pub(crate) fn write(suite: &Suite, path: &std::path::Path) -> Result<()> {
+pub(crate) fn write(suite: &Suite, path: &Path) -> Result<()> {
     let text = toml::to_string(suite).map_err(|e| Error::config("suite", e.to_string()))?;
     fsx::write_atomic(path, text.as_bytes())
 }

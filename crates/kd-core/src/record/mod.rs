@@ -40,7 +40,7 @@ pub enum Record {
     /// One model in the course of its training.
     Curve(CurveRecord),
     /// One model at the end of its training.
-    Final(FinalRecord),
+    Final(Box<FinalRecord>),
     /// A correction of the bias of a class that was never seen (Hinton et al. 2015, section 3).
     Correction(CorrectionRecord),
     /// Photographs that could not be decoded as they should.

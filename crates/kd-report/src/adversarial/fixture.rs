@@ -39,7 +39,7 @@ const ATTACKS: [(&str, Norm, [usize; 4]); 8] = [
 pub(crate) fn records(seeds: u64) -> Vec<Record> {
     let mut records = vec![Record::Run(provenance(seeds))];
     for seed in 0..seeds {
-        records.extend((0..4).map(|model| Record::Final(last(seed, model))));
+        records.extend((0..4).map(|model| Record::Final(last(seed, model).into())));
         for model in 0..4 {
             records.extend((0..8).map(|a| Record::Attack(attack(seed, model, a))));
             records.extend(curve(seed, model).map(Record::Attack));

@@ -109,7 +109,7 @@ impl Student {
             (1..=n_points).map(|i| Record::Curve(self.point(seed, i, shift, made))).collect();
         records.extend((1..=made.n_epochs).map(|epoch| Record::Epoch(self.epoch(seed, epoch))));
         let top1 = self.error + shift;
-        records.push(Record::Final(FinalRecord {
+        records.push(Record::Final(Box::new(FinalRecord {
             seed,
             id: ModelId::new("resnet18", self.name),
             claim: Some(format!("imagenet/resnet18/{}", self.name)),
@@ -123,7 +123,7 @@ impl Student {
             best_epoch: made.n_epochs,
             seconds: 400_000.0,
             ..FinalRecord::default()
-        }));
+        })));
         records
     }
 

@@ -86,7 +86,7 @@ fn students(
             seconds: cohort.seconds(),
         };
         eprintln!("{}: {}", training.name, summary(&record));
-        log.append(&Record::Final(record))?;
+        log.append(&Record::Final(record.into()))?;
     }
     Ok(())
 }

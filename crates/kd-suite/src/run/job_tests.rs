@@ -124,7 +124,10 @@ fn a_record_belongs_to_one_job_and_seed() {
     assert!(whose(&attack, 0).is_empty());
     let ended = |model: &str| {
         let (training, model) = ("students".into(), model.into());
-        Record::Final(FinalRecord { id: ModelId { training, model }, ..FinalRecord::default() })
+        Record::Final(Box::new(FinalRecord {
+            id: ModelId { training, model },
+            ..FinalRecord::default()
+        }))
     };
     assert!(whose(&ended("alpha0.5-t1"), 0).is_empty(), "the last student is not done");
     assert_eq!(whose(&ended("alpha0.5-t4"), 0), ["students"]);
