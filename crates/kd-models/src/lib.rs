@@ -25,7 +25,7 @@ use candle_core::{Device, Tensor};
 use kd_core::{Graph, Net, Result, Stream, registry};
 
 pub use cifar_resnet::{CifarResNet, CifarResNetX4, ShortcutOption};
-pub use cut::{CutPoint, cut, cut_points, cut_within, inherit};
+pub use cut::{CutPoint, cut, cut_points, cut_within, inherit, take_over};
 pub use efficientnet_lite::EfficientNetLite;
 pub use mlp::Mlp;
 pub use mobilenet_v2::{CifarMobileNetV2, MobileNetV2};
