@@ -4,6 +4,9 @@
 //! Key decision: kd's own files say what network they hold, with its normalization; flags may
 //! repeat it, not contradict it. Of other people's files the flags must say it.
 
+mod class_names;
+mod contents;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -16,6 +19,8 @@ use kd_models::onnx::{ImportOptions, Imported, import};
 use kd_models::weights::{Fit, Naming, WeightsFile};
 
 use crate::classes::{self, Classes, Matched};
+pub use class_names::class_names;
+pub use contents::{Contents, contents};
 
 /// What is known of a network before its weights are read.
 #[derive(Debug, Clone, Copy, Default)]
@@ -129,7 +134,10 @@ fn load_weights(path: &Path, wanted: &Wanted<'_>, device: &Device) -> Result<Loa
         Some(known) => wanted.agreed(known, path)?,
         None => weights.description(wanted, path)?,
     };
-    let Description { name, graph, class_names, resize, temperature } = known;
+    let Description { name, graph, mut class_names, resize, temperature } = known;
+    if class_names.is_empty() {
+        class_names = weights.class_names(graph.n_classes()?);
+    }
     let (tensors, notes) = weights.read(&graph, wanted.naming, device)?;
     let network = Net::with_weights(graph, &tensors, device)?;
     let is_guessed =
@@ -245,12 +253,20 @@ impl Weights {
         }
         if let (Some(n), Some(names)) = (fit.other_classes(), wanted.class_names) {
             let data = Classes { n: description.graph.n_classes()?, names };
-            return match classes::matched(Classes { n, names: &[] }, data) {
+            return match classes::matched(Classes { n, names: &file.class_names(n) }, data) {
                 Ok(_) => wanted.description(Some(n), path),
                 Err(reason) => Err(other_classes(&fit, n, &format!("{reason}; kd import"), path)),
             };
         }
         check_classes(&fit, path).map(|()| description)
+    }
+
+    /// What the file calls its `n` classes, where it says that beside the weights.
+    fn class_names(&self, n: usize) -> Vec<String> {
+        match self {
+            Self::Folder(_) => Vec::new(),
+            Self::File(file) => file.class_names(n),
+        }
     }
 
     /// The tensors, and what is to be said of where they were found.
@@ -274,10 +290,7 @@ impl Weights {
 
 /// Refuses the weights at `path` of as many classes as the network does not have, and says how it gets
 /// them.
-///
-/// # Errors
-/// [`Error::Config`].
-pub fn check_classes(fit: &Fit<'_>, path: &Path) -> Result<()> {
+fn check_classes(fit: &Fit<'_>, path: &Path) -> Result<()> {
     let Some(n) = fit.other_classes() else { return Ok(()) };
     Err(other_classes(fit, n, &format!("its network tells {n} classes apart;"), path))
 }
