@@ -150,7 +150,11 @@ fn every_command_that_reads_weights_shows_them_in_a_dry_run() {
     refused(&ended, 78, "no file of weights is given", "without a file");
     let eval = ["eval", "--weights", "a.safetensors", "--model", "mlp-30", "--dry-run"];
     let ended = end(kd(at).args(eval));
-    assert!(ended.code == Some(78) && ended.stdout.contains("of another shape"), "{}", ended.stdout);
+    assert!(
+        ended.code == Some(78) && ended.stdout.contains("of another shape"),
+        "{}",
+        ended.stdout
+    );
 }
 
 #[test]

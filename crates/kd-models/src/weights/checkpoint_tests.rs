@@ -141,7 +141,8 @@ fn what_is_like_a_dictionary_and_attributes_are_walked_into() {
 #[test]
 fn names_of_classes_are_found_beside_the_weights() {
     let file = WeightsFile::open(&golden("named.pth")).unwrap();
-    for (n, names) in [(2, &["cat", "dog"][..]), (3, &["a", "b", "c"]), (4, &["a", "b", "c", "d"])] {
+    for (n, names) in [(2, &["cat", "dog"][..]), (3, &["a", "b", "c"]), (4, &["a", "b", "c", "d"])]
+    {
         assert_eq!(file.class_names(n), names);
     }
     assert!(file.class_names(5).is_empty());
