@@ -61,6 +61,10 @@ class Settings(dict):
     pass
 
 
+class Ordered(collections.OrderedDict):
+    pass
+
+
 class Watched(torch.Tensor):
     pass
 
@@ -120,6 +124,15 @@ def everything() -> dict:
         "words": [["a", None], ("b", {"c": 1})],
         "text": "Grüße\n",
     }
+
+
+def held() -> dict:
+    """Weights in what is like a dictionary, and in what only has attributes."""
+    best = Settings(epoch=3, net=Ordered(state()))
+    best.note = "an attribute"
+    run = argparse.Namespace(epoch=3, last=state())
+    run.itself = run
+    return {"args": argparse.Namespace(lr=0.1), "best": best, "run": run}
 
 
 def lightning() -> dict:
@@ -207,6 +220,13 @@ def files() -> dict:
         "subclass": changed(fc1_weight=weight.as_subclass(Watched)),
         "halves": changed(fc1_weight=weight.half(), fc1_bias=bias.bfloat16(), fc2_bias=numbers(2, 7).double()),
         "head": changed(fc2_weight=numbers(15).reshape(5, 3), fc2_bias=numbers(5)),
+        "held": held(),
+        "named": {
+            "model": state(),
+            "classes": ["cat", "dog"],
+            "labels": [1, 2],
+            "data": {"names": {1: "b", 0: "a", 2: "c"}, "class_to_idx": {"d": 3, "a": 0, "b": 1, "c": 2}},
+        },
         "object-within": changed(fc1_bias=Config()),
         "sparse": changed(fc1_weight=weight.to_sparse()),
         "quantized": changed(fc1_weight=quantized(weight)),

@@ -123,6 +123,41 @@ fn eval(at: &Path, weights: &Path, flags: &[&str]) -> (Value, String) {
 }
 
 #[test]
+fn every_command_that_reads_weights_shows_them_in_a_dry_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    let (tensors, _) = checkpoint::load_network(&train(at), &Device::Cpu).unwrap();
+    let within = tensors.into_iter().map(|(name, tensor)| (format!("net.{name}"), tensor));
+    save_safetensors(&at.join("a.safetensors"), &within.collect()).unwrap();
+    let n_files = || fs::read_dir(at).unwrap().count();
+    let before = n_files();
+    let (weights, images) = (["--weights", "a.safetensors"], ["--image-shape", "1,28,28"]);
+    for flags in [
+        &[&["eval"], &weights[..]].concat()[..],
+        &[&["attack"], &weights[..]].concat(),
+        &[&["export"], &weights[..], &images].concat(),
+        &[&["cut"], &weights[..], &images].concat(),
+        &["train", "--init", "a.safetensors"],
+        &["train", "--teacher", "a.safetensors", "--teacher-model", "mlp-20"],
+    ] {
+        let list = succeed(kd(at).args(flags).args(["--model", "mlp-20", "--dry-run"])).stdout;
+        let words = |line: &str| line.split_whitespace().collect::<Vec<_>>().join(" ");
+        let wanted = "net.fc1.weight f32 [20, 784] -> fc1.weight";
+        assert!(list.lines().any(|line| words(line) == wanted), "{flags:?}: {list}");
+    }
+    assert_eq!(n_files(), before, "nothing was written");
+    let ended = end(kd(at).args(["train", "--model", "mlp-20", "--dry-run"]));
+    refused(&ended, 78, "no file of weights is given", "without a file");
+    let eval = ["eval", "--weights", "a.safetensors", "--model", "mlp-30", "--dry-run"];
+    let ended = end(kd(at).args(eval));
+    assert!(
+        ended.code == Some(78) && ended.stdout.contains("of another shape"),
+        "{}",
+        ended.stdout
+    );
+}
+
+#[test]
 fn every_command_that_reads_weights_takes_key_and_prefix() {
     let folder = tempfile::tempdir().unwrap();
     let at = folder.path();

@@ -1,10 +1,9 @@
 //! Runs a program that the user may interrupt.
 
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::thread;
 
-use rustix::process::{Pid, Signal, kill_process};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
@@ -23,7 +22,7 @@ pub(crate) fn run(command: &mut Command) -> Result<()> {
     let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).map_err(Failure::start(&program))?;
     let handle = signals.handle();
     let mut child = command.spawn().map_err(Failure::start(&program))?;
-    let pid = Pid::from_child(&child);
+    let pid = child.id();
     let forwarder =
         thread::spawn(move || signals.forever().for_each(|signal| pass_on(pid, signal)));
     let status = child.wait();
@@ -33,14 +32,15 @@ pub(crate) fn run(command: &mut Command) -> Result<()> {
     Failure::from_status(status.map_err(Failure::start(&program))?)
 }
 
-fn pass_on(pid: Pid, signal: i32) {
-    let signal = match signal {
-        SIGTERM => Signal::TERM,
-        SIGHUP => Signal::HUP,
+fn pass_on(pid: u32, signal: i32) {
+    let name = match signal {
+        SIGTERM => "TERM",
+        SIGHUP => "HUP",
         _ => return,
     };
-    // The child may have ended in this moment.
-    let _ = kill_process(pid, signal);
+    // The shell's own `kill` is always there. The child may have ended in this moment.
+    let kill = format!("kill -s {name} {pid}");
+    let _ = Command::new("sh").args(["-c", &kill]).stderr(Stdio::null()).status();
 }
 
 #[cfg(test)]

@@ -1,10 +1,8 @@
 //! `cargo xtask data`: downloads a data set, or says what to put where.
 
-use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf, absolute};
 
 use crate::dataset::{self, DataFile, Dataset};
-use crate::download::{Downloader, unavailable};
 use crate::failure::{Code, Failure, Result};
 use crate::{https, imagenet, kd};
 
@@ -60,47 +58,23 @@ pub(crate) fn download<'d>(
     let mirrors = mirrors(dataset);
     let unavailable =
         |reason: &str| match dataset.files.iter().find(|f| f.locate(&folder).is_none()) {
-            Some(file) => unavailable(reason, file, &folder.join(&file.name)),
+            Some(file) => file.unavailable(reason, &folder.join(&file.name)),
             None => Failure::new(Code::Unavailable, reason),
         };
     if offline() {
         return Err(unavailable("KD_OFFLINE is set"));
     }
-    if !https::COMPILED_IN && mirrors.iter().any(|url| url.starts_with("https:")) {
+    #[cfg(any(test, feature = "http"))]
+    if https::is_compiled_in(&mirrors) {
+        crate::download::fetch_missing(dataset, &folder, mirrors.clone())?;
+    }
+    if !https::is_compiled_in(&mirrors) {
         if !https::reachable(&mirrors) {
             return Err(unavailable("no mirror can be reached; is there a network?"));
         }
-        https::download(name, data_dir)?;
-    } else {
-        fetch_missing(dataset, &folder, mirrors)?;
+        https::download(name, data_dir, &mirrors)?;
     }
     dataset.locate(data_dir).ok_or_else(|| unavailable("it is gone again"))
-}
-
-fn fetch_missing(dataset: &Dataset, folder: &Path, mirrors: Vec<String>) -> Result<()> {
-    fs::create_dir_all(folder).map_err(Failure::io(folder, "create"))?;
-    let _lock = lock(folder)?;
-    let downloader = Downloader::new(mirrors);
-    for file in dataset.files.iter().filter(|file| file.locate(folder).is_none()) {
-        eprintln!("downloading {} ({:.1} MB)", file.name, file.size as f64 / 1e6);
-        downloader.fetch(file, &folder.join(&file.name))?;
-    }
-    Ok(())
-}
-
-/// Keeps a second download into `folder` waiting until the first has ended.
-fn lock(folder: &Path) -> Result<File> {
-    let path = folder.join(".lock");
-    let file = File::create(&path).map_err(Failure::io(&path, "create"))?;
-    match file.try_lock() {
-        Ok(()) => {}
-        Err(TryLockError::WouldBlock) => {
-            eprintln!("waiting for another download into {}", folder.display());
-            file.lock().map_err(Failure::io(&path, "lock"))?;
-        }
-        Err(TryLockError::Error(error)) => return Err(Failure::io(&path, "lock")(error)),
-    }
-    Ok(file)
 }
 
 /// `KD_MIRROR_BASE` stands in for all mirrors: a server of a data folder.
@@ -119,27 +93,7 @@ fn offline() -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::mpsc;
-    use std::thread;
-    use std::time::Duration;
-
     use super::*;
-
-    #[test]
-    fn a_second_download_waits_for_the_first() {
-        let dir = tempfile::tempdir().unwrap();
-        let first = lock(dir.path()).unwrap();
-        let (sender, receiver) = mpsc::channel();
-        let folder = dir.path().to_owned();
-        let second = thread::spawn(move || {
-            let _lock = lock(&folder).unwrap();
-            sender.send(()).unwrap();
-        });
-        assert!(receiver.recv_timeout(Duration::from_millis(200)).is_err());
-        drop(first);
-        receiver.recv_timeout(Duration::from_secs(5)).unwrap();
-        second.join().unwrap();
-    }
 
     #[test]
     fn an_unknown_name_lists_the_known() {

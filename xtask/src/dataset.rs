@@ -1,4 +1,4 @@
-//! What can be downloaded (`datasets.toml`), and whether it is there and right.
+//! What can be downloaded (`datasets.json`), and whether it is there and right.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
@@ -69,10 +69,10 @@ pub(crate) struct Content {
 /// All data sets, by name.
 ///
 /// # Errors
-/// [`Code::Internal`] when `datasets.toml` is malformed; a test keeps that from happening.
+/// [`Code::Internal`] when `datasets.json` is malformed; a test keeps that from happening.
 pub(crate) fn all() -> Result<BTreeMap<String, Dataset>> {
-    toml::from_str(include_str!("../datasets.toml"))
-        .map_err(|e| Failure::new(Code::Internal, format_args!("xtask/datasets.toml: {e}")))
+    serde_json::from_str(include_str!("../datasets.json"))
+        .map_err(|e| Failure::new(Code::Internal, format_args!("xtask/datasets.json: {e}")))
 }
 
 /// The data folder when none is named: `KD_DATA_DIR`, else `data/`, and whether it is the former.
@@ -127,6 +127,18 @@ impl Dataset {
 }
 
 impl DataFile {
+    /// The one line for a file that could not be had, and how to get it by hand.
+    pub(crate) fn unavailable(&self, reason: &str, target: &Path) -> Failure {
+        let line = format!(
+            "{}: cannot be downloaded: {reason}; try again, or put it there yourself (sha256 {}, \
+             {} bytes; data/README.md lists all files)",
+            target.display(),
+            self.sha256,
+            self.size,
+        );
+        Failure::new(Code::Unavailable, line)
+    }
+
     /// Its path in `folder`, as served or decompressed.
     pub(crate) fn locate(&self, folder: &Path) -> Option<PathBuf> {
         let plain = self.content.as_ref().and_then(|_| self.name.strip_suffix(".gz"));

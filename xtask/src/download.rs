@@ -1,6 +1,7 @@
 //! Downloads a file of known size and digest: resumed after a cut, from the next mirror when one
 //! fails, under its final name only when its digest is right.
 
+use std::fs::{self, File, TryLockError};
 use std::io::{ErrorKind, Read};
 use std::path::Path;
 use std::thread;
@@ -9,15 +10,15 @@ use std::time::Duration;
 use ureq::http::{HeaderMap, Response};
 use ureq::{Agent, Body, Timeout};
 
-use crate::dataset::DataFile;
-use crate::failure::{Code, Failure, Result};
+use crate::dataset::{DataFile, Dataset};
+use crate::failure::{Failure, Result};
 use crate::part::Part;
 
 /// Attempts at each mirror.
 const N_ATTEMPTS: u32 = 4;
 
 /// A way to the mirrors.
-pub(crate) struct Downloader {
+struct Downloader {
     agent: Agent,
     /// Addresses of folders that serve the files.
     mirrors: Vec<String>,
@@ -41,18 +42,48 @@ impl From<Failure> for Fault {
     }
 }
 
+/// Downloads what is missing of `dataset` into `folder`.
+///
+/// # Errors
+/// [`Code::Unavailable`](crate::failure::Code::Unavailable) and I/O failures.
+pub(crate) fn fetch_missing(dataset: &Dataset, folder: &Path, mirrors: Vec<String>) -> Result<()> {
+    fs::create_dir_all(folder).map_err(Failure::io(folder, "create"))?;
+    let _lock = lock(folder)?;
+    let downloader = Downloader::new(mirrors);
+    for file in dataset.files.iter().filter(|file| file.locate(folder).is_none()) {
+        eprintln!("downloading {} ({:.1} MB)", file.name, file.size as f64 / 1e6);
+        downloader.fetch(file, &folder.join(&file.name))?;
+    }
+    Ok(())
+}
+
+/// Keeps a second download into `folder` waiting until the first has ended.
+fn lock(folder: &Path) -> Result<File> {
+    let path = folder.join(".lock");
+    let file = File::create(&path).map_err(Failure::io(&path, "create"))?;
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => {
+            eprintln!("waiting for another download into {}", folder.display());
+            file.lock().map_err(Failure::io(&path, "lock"))?;
+        }
+        Err(TryLockError::Error(error)) => return Err(Failure::io(&path, "lock")(error)),
+    }
+    Ok(file)
+}
+
 impl Downloader {
     /// For `mirrors`, tried in this order.
-    pub(crate) fn new(mirrors: Vec<String>) -> Self {
+    fn new(mirrors: Vec<String>) -> Self {
         Self { agent: agent(Duration::from_secs(30)), mirrors, pause: Duration::from_millis(500) }
     }
 
     /// Downloads `file` to `target`.
     ///
     /// # Errors
-    /// [`Code::Unavailable`] with each mirror's fault, or an I/O failure. What has come stays in
+    /// [`Code::Unavailable`](crate::failure::Code::Unavailable) with each mirror's fault, or an I/O failure. What has come stays in
     /// `NAME.part`.
-    pub(crate) fn fetch(&self, file: &DataFile, target: &Path) -> Result<()> {
+    fn fetch(&self, file: &DataFile, target: &Path) -> Result<()> {
         let mut part = Part::open(target)?;
         let mut faults = Vec::new();
         for mirror in &self.mirrors {
@@ -66,7 +97,7 @@ impl Downloader {
                 }
             }
         }
-        Err(unavailable(&faults.join("; "), file, target))
+        Err(file.unavailable(&faults.join("; "), target))
     }
 
     /// Attempts at one mirror, with pauses that double.
@@ -225,18 +256,6 @@ fn fault(error: ureq::Error) -> Fault {
         _ => true,
     };
     if hopeless { Fault::Mirror(error.to_string()) } else { Fault::Again(error.to_string()) }
-}
-
-/// The one line for a file that could not be had, and how to get it by hand.
-pub(crate) fn unavailable(reason: &str, file: &DataFile, target: &Path) -> Failure {
-    let line = format!(
-        "{}: cannot be downloaded: {reason}; try again, or put it there yourself (sha256 {}, \
-         {} bytes; data/README.md lists all files)",
-        target.display(),
-        file.sha256,
-        file.size,
-    );
-    Failure::new(Code::Unavailable, line)
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use std::fs;
 use std::io::Write;
 use std::net::TcpListener;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, mpsc};
 
 use super::*;
 use crate::dataset::tests::sample;
@@ -297,4 +297,20 @@ fn a_folder_that_cannot_be_written_is_named() {
     let downloader = Downloader::new(vec![]);
     let failure = downloader.fetch(&case.file, Path::new("/dev/null/a.gz")).unwrap_err();
     assert_eq!(failure.code(), 73);
+}
+
+#[test]
+fn a_second_download_waits_for_the_first() {
+    let dir = tempfile::tempdir().unwrap();
+    let first = lock(dir.path()).unwrap();
+    let (sender, receiver) = mpsc::channel();
+    let folder = dir.path().to_owned();
+    let second = thread::spawn(move || {
+        let _lock = lock(&folder).unwrap();
+        sender.send(()).unwrap();
+    });
+    assert!(receiver.recv_timeout(Duration::from_millis(200)).is_err());
+    drop(first);
+    receiver.recv_timeout(Duration::from_secs(5)).unwrap();
+    second.join().unwrap();
 }

@@ -1,4 +1,4 @@
-//! TLS, compiled in only when something is downloaded: it takes longer to build than the rest.
+//! What downloads, compiled in only when that is needed: TLS takes longer to build than the rest.
 
 use std::net::{TcpStream, ToSocketAddrs};
 use std::path::Path;
@@ -10,20 +10,30 @@ use std::time::{Duration, Instant};
 use crate::failure::{Code, Failure, Result};
 use crate::{child, kd};
 
-/// Whether this program speaks `https:`.
-pub(crate) const COMPILED_IN: bool = cfg!(feature = "https");
+/// Whether this program can download from `urls`.
+pub(crate) fn is_compiled_in(urls: &[String]) -> bool {
+    match needs_tls(urls) {
+        true => cfg!(feature = "https"),
+        false => cfg!(any(test, feature = "http")),
+    }
+}
+
+fn needs_tls(urls: &[String]) -> bool {
+    urls.iter().any(|url| url.starts_with("https:"))
+}
 
 /// How long a network may take to show that it is there.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// Downloads data set `name` by a build of this program that has TLS.
+/// Downloads data set `name` by a build of this program that can.
 ///
 /// # Errors
 /// Those of the download; [`Code::Unavailable`] also when that build fails.
-pub(crate) fn download(name: &str, data_dir: &Path) -> Result<()> {
+pub(crate) fn download(name: &str, data_dir: &Path, urls: &[String]) -> Result<()> {
+    let feature = if needs_tls(urls) { "https" } else { "http" };
     eprintln!("starting the downloader (it is built once)");
     let mut cargo = kd::cargo();
-    cargo.args(["run", "--profile", "xtask", "--package", "xtask", "--features", "https", "--"]);
+    cargo.args(["run", "--profile", "xtask", "--package", "xtask", "--features", feature, "--"]);
     cargo.args(["data", name, "--data-dir"]).arg(data_dir).stdout(Stdio::null());
     child::run(&mut cargo).map_err(|failure| match failure {
         // cargo's own code, as when TLS's source cannot be had without a network.
@@ -34,8 +44,11 @@ pub(crate) fn download(name: &str, data_dir: &Path) -> Result<()> {
     })
 }
 
-/// Whether a host of `urls` answers; a proxy is taken at its word.
+/// Whether a host of `urls` answers; a proxy is taken at its word, and a server without TLS.
 pub(crate) fn reachable(urls: &[String]) -> bool {
+    if !needs_tls(urls) {
+        return true;
+    }
     let proxies = ["https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"];
     if proxies.iter().any(|name| std::env::var_os(name).is_some()) {
         return true;

@@ -12,12 +12,14 @@ mod circles;
 mod data;
 mod dataset;
 mod digest;
+#[cfg(any(test, feature = "http"))]
 mod download;
 mod failure;
 mod https;
 mod imagenet;
 mod kd;
 mod lines;
+#[cfg(any(test, feature = "http"))]
 mod part;
 mod readme;
 mod report;

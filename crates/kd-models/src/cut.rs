@@ -143,12 +143,20 @@ pub fn cut_points(teacher: &Graph, n_classes: usize) -> Result<Vec<CutPoint>> {
 /// Those of [`Net::new`].
 pub fn inherit(graph: Graph, weights: &Weights, stream: Stream, device: &Device) -> Result<Net> {
     let mut values = Net::new(graph.clone(), stream, device)?.params().tensors();
-    for (name, value) in &mut values {
-        if let Some(known) = weights.get(name).filter(|known| known.dims() == value.dims()) {
-            value.clone_from(known);
+    take_over(&mut values, weights);
+    Net::with_weights(graph, &values, device)
+}
+
+/// Makes `values` those of `weights` where names and shapes agree; gives the names of the others.
+pub fn take_over(values: &mut Weights, weights: &Weights) -> Vec<String> {
+    let mut others = Vec::new();
+    for (name, value) in values {
+        match weights.get(name).filter(|known| known.dims() == value.dims()) {
+            Some(known) => value.clone_from(known),
+            None => others.push(name.clone()),
         }
     }
-    Net::with_weights(graph, &values, device)
+    others
 }
 
 /// Nodes that nothing goes past, but the last one. No node of `network` is without effect.

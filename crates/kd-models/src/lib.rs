@@ -26,7 +26,7 @@ use candle_core::{Device, Tensor};
 use kd_core::{Graph, Net, Result, Stream, registry};
 
 pub use cifar_resnet::{CifarResNet, CifarResNetX4, ShortcutOption};
-pub use cut::{CutPoint, cut, cut_points, cut_within, head, inherit, with_classes};
+pub use cut::{CutPoint, cut, cut_points, cut_within, head, inherit, take_over, with_classes};
 pub use efficientnet_lite::EfficientNetLite;
 pub use mlp::Mlp;
 pub use mobilenet_v2::{CifarMobileNetV2, MobileNetV2};

@@ -75,6 +75,16 @@ fn rows(own: Classes<'_>, data: Classes<'_>) -> Option<Vec<usize>> {
     rows.filter(is_whole)
 }
 
+/// The label of the class that is called `name`.
+pub(crate) fn label(name: &str, names: &[String]) -> Option<u32> {
+    let words: BTreeMap<&str, &str> = imagenet().into_iter().collect();
+    let wanted = keys(name, &words);
+    let is_like = |other: &String| keys(other, &words).iter().any(|key| wanted.contains(key));
+    let found = names.iter().position(|other| other == name);
+    let found = found.or_else(|| names.iter().position(is_like))?;
+    u32::try_from(found).ok()
+}
+
 /// What a class may be called: its name, the first of several, and for a WordNet id its word.
 fn keys(name: &str, words: &BTreeMap<&str, &str>) -> Vec<String> {
     let plain = |name: &str| name.trim().to_lowercase().replace(['_', '-'], " ");

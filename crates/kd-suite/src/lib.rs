@@ -16,9 +16,9 @@ pub use attack::{AttackReport, AttackResult, AttackTask};
 pub use known::image_shape;
 pub use predict::{Likely, Prediction, Predictor, pictures};
 pub use quiet::quiet_candle;
-pub use run::{Progress, Setting, checkpoint_of, run};
+pub use run::{Progress, Setting, checkpoint_of, contents, run};
 pub use subject::{Evaluated, NetworkFile, Subject};
 pub use suite::{
-    AttackFile, AuditFile, CensusFile, EvaluationFile, Grid, Holdout, Preset, Spec, Student, Suite,
-    TrainingFile, data, model, resolve,
+    AttackFile, AuditFile, CensusFile, Class, EvaluationFile, Grid, Holdout, Preset, Spec, Student,
+    Suite, TrainingFile, data, model, resolve,
 };

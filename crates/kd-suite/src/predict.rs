@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use candle_core::{Device, Tensor};
 use kd_core::{Classifier, Error, Mode, Net, Result};
 use kd_data::{photograph, pictures_in};
+use kd_train::probabilities;
 use rayon::prelude::*;
 use serde::Serialize;
 
@@ -78,13 +79,11 @@ impl Predictor {
 
     /// All classes, the likeliest first; of equally likely ones in their order.
     fn likely(&self, logits: &[f32]) -> Vec<Likely> {
-        let top = logits.iter().fold(f32::NEG_INFINITY, |top, z| top.max(*z));
-        let weight = |z: f32| (f64::from(z - top) / self.temperature).exp();
-        let sum: f64 = logits.iter().map(|&z| weight(z)).sum();
-        let likely = logits.iter().enumerate().map(|(label, &z)| Likely {
+        let likely = probabilities(logits, self.temperature).into_iter().enumerate();
+        let likely = likely.map(|(label, probability)| Likely {
             class: self.class_names.get(label).cloned().unwrap_or_else(|| label.to_string()),
             label,
-            probability: weight(z) / sum,
+            probability,
         });
         let mut likely: Vec<Likely> = likely.collect();
         likely.sort_by(|a, b| b.probability.total_cmp(&a.probability));

@@ -15,7 +15,7 @@ use kd_train::EvalSet;
 use serde::Serialize;
 
 use crate::remarks;
-use crate::weights::{self, Loaded, Wanted};
+use crate::weights::{self, Contents, Loaded, Wanted};
 
 /// A file of weights.
 #[derive(Debug, Clone)]
@@ -88,17 +88,36 @@ impl Subject {
         })
     }
 
+    /// What is in the network's file, and what would be loaded.
+    ///
+    /// # Errors
+    /// Those of data and files.
+    pub fn contents(&self) -> Result<Contents> {
+        let part = self.data.as_dyn().part(Some(&self.data_dir), self.split)?;
+        let shape = (part.shape(), part.n_classes());
+        let default = self.data.as_dyn().normalize_for(shape.0[0]);
+        weights::contents(&self.network.path, &self.wanted(shape, part.class_names(), &default))
+    }
+
     /// The network, for such images and number of classes.
     pub(crate) fn load(&self, shape: ([usize; 3], usize), names: &[String]) -> Result<Loaded> {
         let default = self.data.as_dyn().normalize_for(shape.0[0]);
-        let wanted = Wanted {
+        self.load_as(&self.wanted(shape, names, &default), &self.network.path)
+    }
+
+    fn wanted<'a>(
+        &'a self,
+        shape: ([usize; 3], usize),
+        names: &'a [String],
+        default: &'a Normalize,
+    ) -> Wanted<'a> {
+        Wanted {
             model: self.network.model.as_ref(),
             normalize: self.normalize.as_ref(),
-            default_normalize: Some(&default),
+            default_normalize: Some(default),
             naming: Some(&self.network.naming),
             ..Wanted::of(shape, names)
-        };
-        self.load_as(&wanted, &self.network.path)
+        }
     }
 
     /// Another one for them, which may be of another family and normalize in another way.

@@ -4,6 +4,10 @@
 //! Key decision: kd's own files say what network they hold, with its normalization; flags may
 //! repeat it, not contradict it. Of other people's files the flags must say it.
 
+mod class_names;
+mod contents;
+mod wanted;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -16,30 +20,10 @@ use kd_models::onnx::{ImportOptions, Imported, import};
 use kd_models::weights::{Fit, Naming, WeightsFile};
 
 use crate::classes::{self, Classes, Matched};
-
-/// What is known of a network before its weights are read.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Wanted<'a> {
-    /// The network that a flag names.
-    pub model: Option<&'a ModelSpec>,
-    /// The normalization that flags give.
-    pub normalize: Option<&'a Normalize>,
-    /// `[C, H, W]` of the images that it is to see.
-    pub image_shape: Option<[usize; 3]>,
-    /// Number of classes that it is to tell apart.
-    pub n_classes: Option<usize>,
-    /// Names of the classes of the data that it is to judge, none where they are not known; nothing
-    /// where it is to judge none.
-    pub class_names: Option<&'a [String]>,
-    /// Where in a file from elsewhere the weights are, and how their names become the network's.
-    pub naming: Option<&'a Naming>,
-    /// Whether only the network's weights are wanted, whatever its images and classes.
-    pub only_weights: bool,
-    /// The network of a file that does not say it, where no flag does.
-    pub default_model: Option<&'a ModelSpec>,
-    /// The normalization of a network of which neither file nor flags say it.
-    pub default_normalize: Option<&'a Normalize>,
-}
+pub use class_names::class_names;
+pub use contents::{Contents, contents};
+pub(crate) use wanted::normalization;
+pub use wanted::{Wanted, graph};
 
 /// A network with its weights.
 #[derive(Debug)]
@@ -77,23 +61,6 @@ impl Loaded {
     }
 }
 
-/// The network of `model` for such images, which it normalizes if that is said; one in a file takes
-/// them as it does.
-///
-/// # Errors
-/// [`Error::Config`] for settings that describe no network.
-pub fn graph(
-    model: &ModelSpec,
-    (image_shape, n_classes): ([usize; 3], usize),
-    normalize: Option<&Normalize>,
-) -> Result<Graph> {
-    let graph = model.as_dyn().graph(image_shape, n_classes)?;
-    match normalize.filter(|_| !model.as_dyn().is_in_a_file()) {
-        Some(normalize) => graph.normalized(&normalize.mean, &normalize.std),
-        None => Ok(graph),
-    }
-}
-
 /// A network of `model`, before its first step.
 pub fn network(
     model: &ModelSpec,
@@ -119,7 +86,7 @@ pub fn load(path: &Path, wanted: &Wanted<'_>, device: &Device) -> Result<Loaded>
         true => load_onnx(path, wanted, device)?,
         false => load_weights(path, wanted, device)?,
     };
-    wanted.matched(loaded, path, device)
+    matched(loaded, (path, wanted), device)
 }
 
 fn load_weights(path: &Path, wanted: &Wanted<'_>, device: &Device) -> Result<Loaded> {
@@ -129,7 +96,10 @@ fn load_weights(path: &Path, wanted: &Wanted<'_>, device: &Device) -> Result<Loa
         Some(known) => wanted.agreed(known, path)?,
         None => weights.description(wanted, path)?,
     };
-    let Description { name, graph, class_names, resize, temperature } = known;
+    let Description { name, graph, mut class_names, resize, temperature } = known;
+    if class_names.is_empty() {
+        class_names = weights.class_names(graph.n_classes()?);
+    }
     let (tensors, notes) = weights.read(&graph, wanted.naming, device)?;
     let network = Net::with_weights(graph, &tensors, device)?;
     let is_guessed =
@@ -245,12 +215,20 @@ impl Weights {
         }
         if let (Some(n), Some(names)) = (fit.other_classes(), wanted.class_names) {
             let data = Classes { n: description.graph.n_classes()?, names };
-            return match classes::matched(Classes { n, names: &[] }, data) {
+            return match classes::matched(Classes { n, names: &file.class_names(n) }, data) {
                 Ok(_) => wanted.description(Some(n), path),
                 Err(reason) => Err(other_classes(&fit, n, &format!("{reason}; kd import"), path)),
             };
         }
         check_classes(&fit, path).map(|()| description)
+    }
+
+    /// What the file calls its `n` classes, where it says that beside the weights.
+    fn class_names(&self, n: usize) -> Vec<String> {
+        match self {
+            Self::Folder(_) => Vec::new(),
+            Self::File(file) => file.class_names(n),
+        }
     }
 
     /// The tensors, and what is to be said of where they were found.
@@ -274,10 +252,7 @@ impl Weights {
 
 /// Refuses the weights at `path` of as many classes as the network does not have, and says how it gets
 /// them.
-///
-/// # Errors
-/// [`Error::Config`].
-pub fn check_classes(fit: &Fit<'_>, path: &Path) -> Result<()> {
+fn check_classes(fit: &Fit<'_>, path: &Path) -> Result<()> {
     let Some(n) = fit.other_classes() else { return Ok(()) };
     Err(other_classes(fit, n, &format!("its network tells {n} classes apart;"), path))
 }
@@ -288,102 +263,33 @@ fn other_classes(fit: &Fit<'_>, n: usize, what: &str, path: &Path) -> Error {
     Error::config("classes", format!("{path}: {what} --classes {n} takes it as it is ({why})"))
 }
 
-impl<'a> Wanted<'a> {
-    /// Any network for such images, number of classes, and classes.
-    pub fn of((image_shape, n_classes): ([usize; 3], usize), class_names: &'a [String]) -> Self {
-        Self {
-            image_shape: Some(image_shape),
-            n_classes: Some(n_classes),
-            class_names: Some(class_names),
-            ..Self::default()
+/// The network with the classes of the data, in their order.
+fn matched(
+    mut loaded: Loaded,
+    (path, wanted): (&Path, &Wanted<'_>),
+    device: &Device,
+) -> Result<Loaded> {
+    let (Some(names), Some(n)) = (wanted.class_names, wanted.n_classes) else { return Ok(loaded) };
+    let data = Classes { n, names };
+    let own = Classes { n: loaded.network.n_classes(), names: &loaded.class_names };
+    let matched = classes::matched(own, data)
+        .map_err(|reason| Error::config("classes", format!("{}: {reason}", path.display())))?;
+    match matched {
+        Matched::InOrder => {}
+        Matched::ByPlace => loaded.notes.push(format!(
+            "calls its classes {}, the data has {}: taken one for the other, in this order",
+            classes::list(own.names),
+            classes::list(names)
+        )),
+        Matched::Rows(rows) => {
+            loaded.notes.push(format!(
+                "tells {} classes apart; the {n} of the data are found among them by their names, \
+                 and it judges among these",
+                own.n
+            ));
+            loaded.network = classes::select(&loaded.network, &rows, device)?;
+            loaded.class_names = names.to_vec();
         }
     }
-
-    /// The network with the classes of the data, in their order.
-    fn matched(&self, mut loaded: Loaded, path: &Path, device: &Device) -> Result<Loaded> {
-        let (Some(names), Some(n)) = (self.class_names, self.n_classes) else { return Ok(loaded) };
-        let data = Classes { n, names };
-        let own = Classes { n: loaded.network.n_classes(), names: &loaded.class_names };
-        let matched = classes::matched(own, data)
-            .map_err(|reason| Error::config("classes", format!("{}: {reason}", path.display())))?;
-        match matched {
-            Matched::InOrder => {}
-            Matched::ByPlace => loaded.notes.push(format!(
-                "calls its classes {}, the data has {}: taken one for the other, in this order",
-                classes::list(own.names),
-                classes::list(names)
-            )),
-            Matched::Rows(rows) => {
-                loaded.notes.push(format!(
-                    "tells {} classes apart; the {n} of the data are found among them by their names, \
-                     and it judges among these",
-                    own.n
-                ));
-                loaded.network = classes::select(&loaded.network, &rows, device)?;
-                loaded.class_names = names.to_vec();
-            }
-        }
-        Ok(loaded)
-    }
-
-    /// What a file says of its network, if nothing that is wanted contradicts it.
-    fn agreed(&self, known: Description, path: &Path) -> Result<Description> {
-        let (graph, path) = (&known.graph, path.display());
-        let n_classes = graph.n_classes()?;
-        let shape = (graph.image_shape, n_classes);
-        // Those of data are looked at by name, later.
-        let wanted_classes = self.n_classes.filter(|_| self.class_names.is_none());
-        let wanted = (self.image_shape.unwrap_or(shape.0), wanted_classes.unwrap_or(shape.1));
-        if wanted != shape && !self.only_weights {
-            let reason = format!(
-                "{path} holds a network for images of {:?} and {} classes, not of {:?} and {}",
-                shape.0, shape.1, wanted.0, wanted.1
-            );
-            return Err(Error::config("images", reason));
-        }
-        if self.normalize.is_some_and(|given| Some(given) != graph.normalization()) {
-            let how = normalization(graph);
-            let reason = format!("{path} has its own, {how}; leave out --mean and --std");
-            return Err(Error::config("normalize", reason));
-        }
-        if let Some(model) = self.model {
-            let other = self::graph(model, shape, graph.normalization())?;
-            if other.without_dropout() != graph.without_dropout() {
-                let (given, name) = (model.short_name(), &known.name);
-                let reason = format!("{path} holds `{name}`, not `{given}`; leave out --model");
-                return Err(Error::config("model", reason));
-            }
-        }
-        Ok(known)
-    }
-
-    /// The network of a file that says nothing of it.
-    fn description(&self, n_classes: Option<usize>, path: &Path) -> Result<Description> {
-        let Some(model) = self.model.or(self.default_model) else {
-            let path = path.display();
-            let reason = format!("{path} does not say what network it holds; name it by --model");
-            return Err(Error::config("model", reason));
-        };
-        let image_shape = self.image_shape.unwrap_or(DEFAULT_SHAPE.0);
-        let n_classes = n_classes.unwrap_or(DEFAULT_SHAPE.1);
-        let normalize = self.normalize.or(self.default_normalize);
-        let graph = graph(model, (image_shape, n_classes), normalize)?;
-        if self.normalize.is_some_and(|given| Some(given) != graph.normalization()) {
-            let reason = format!("the network has its own, {}", normalization(&graph));
-            return Err(Error::config("normalize", reason));
-        }
-        Ok(Description::new(model.short_name(), graph))
-    }
-}
-
-/// Images and classes of CIFAR-10, which weights from elsewhere are for where nothing is said.
-pub const DEFAULT_SHAPE: ([usize; 3], usize) = ([3, 32, 32], 10);
-
-/// How a network normalizes its images, in words.
-pub(crate) fn normalization(graph: &Graph) -> String {
-    let list = |values: &[f32]| values.iter().map(f32::to_string).collect::<Vec<_>>().join(",");
-    match graph.normalization() {
-        Some(Normalize { mean, std }) => format!("mean {} and std {}", list(mean), list(std)),
-        None => "pixels in [0, 1] as they are".into(),
-    }
+    Ok(loaded)
 }

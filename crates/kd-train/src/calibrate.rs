@@ -33,17 +33,22 @@ fn slope(logits: &[f32], labels: &[u32], (n_classes, temperature): (usize, f64))
     let rows = logits.chunks_exact(n_classes).zip(labels);
     let other = 1.0 / (labels.len() + n_classes) as f64;
     rows.map(|(row, &label)| {
+        let likely = probabilities(row, temperature);
+        let mean: f64 = likely.iter().zip(row).map(|(p, &z)| p * f64::from(z)).sum();
         let all: f64 = row.iter().map(|&z| f64::from(z)).sum();
-        let target =
-            other * all + (1.0 - n_classes as f64 * other) * f64::from(row[label as usize]);
-        let top = row.iter().fold(f32::NEG_INFINITY, |top, z| top.max(*z));
-        let weight = |z: f32| (f64::from(z - top) / temperature).exp();
-        let (sum, norm) = row
-            .iter()
-            .fold((0.0, 0.0), |(sum, norm), &z| (sum + weight(z) * f64::from(z), norm + weight(z)));
-        sum / norm - target
+        let own = 1.0 - n_classes as f64 * other;
+        mean - other * all - own * f64::from(row[label as usize])
     })
     .sum()
+}
+
+/// `softmax(logits / temperature)` of one image.
+pub fn probabilities(logits: &[f32], temperature: f64) -> Vec<f64> {
+    let top = logits.iter().fold(f32::NEG_INFINITY, |top, z| top.max(*z));
+    let weights: Vec<f64> =
+        logits.iter().map(|z| (f64::from(z - top) / temperature).exp()).collect();
+    let sum: f64 = weights.iter().sum();
+    weights.into_iter().map(|weight| weight / sum).collect()
 }
 
 #[cfg(test)]

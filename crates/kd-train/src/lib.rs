@@ -27,7 +27,7 @@ mod teacher;
 mod testing;
 mod trunk;
 
-pub use calibrate::calibrated_temperature;
+pub use calibrate::{calibrated_temperature, probabilities};
 pub use choice::Keep;
 pub use cohort::Cohort;
 pub use course::{Data, Outcome, Run};

@@ -10,17 +10,16 @@ use kd_models::onnx::{self, ExportInfo};
 use kd_models::weights::save_network;
 use kd_models::{cut_points, inherit};
 use kd_ship::{Cut, Part};
-use kd_suite::weights::{self, Loaded, Wanted};
+use kd_suite::weights::Loaded;
 
-use super::exchange::{ImageArgs, may_write};
-use super::setting::{NetworkArgs, TrainedArgs};
+use super::exchange::{FileArgs, may_write};
 use super::table;
 
 /// Arguments of `kd cut`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
-    network: NetworkArgs,
+    file: FileArgs,
     /// The last node to keep; without --at, --macs and --shrink all that can be is printed
     #[arg(long, value_name = "NODE", conflicts_with = "macs", requires = "out")]
     at: Option<String>,
@@ -42,10 +41,6 @@ pub(crate) struct Args {
     /// Write over what is there
     #[arg(long)]
     force: bool,
-    #[command(flatten)]
-    images: ImageArgs,
-    #[command(flatten)]
-    normalize: TrainedArgs,
 }
 
 /// `1/3` or `0.25`.
@@ -57,7 +52,10 @@ fn share(text: &str) -> std::result::Result<f64, String> {
 
 /// Cuts and writes, or prints where the network can be cut.
 pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    let teacher = load(args)?;
+    if args.file.is_dry() {
+        return args.file.show();
+    }
+    let teacher = args.file.load()?;
     let n_classes = args.student_classes.unwrap_or(teacher.network.n_classes());
     let graph = teacher.network.graph();
     let end = match (&args.at, args.macs) {
@@ -71,18 +69,6 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     }
     write(args, &teacher, part.of(graph, n_classes)?)?;
     Ok(ExitCode::SUCCESS)
-}
-
-fn load(args: &Args) -> Result<Loaded> {
-    let (model, normalize) = (args.network.model()?, args.normalize.given());
-    let wanted = Wanted {
-        model: model.as_ref(),
-        normalize: normalize.as_ref(),
-        image_shape: args.images.image_shape,
-        n_classes: args.images.classes,
-        ..Wanted::default()
-    };
-    weights::load(args.network.weights()?, &wanted, &Device::Cpu)
 }
 
 fn print(teacher: &Graph, n_classes: usize) -> Result<()> {

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use kd_suite::Evaluated;
 
+use super::exchange::show;
 use super::setting::{Compute, SubjectArgs};
 
 /// Arguments of `kd eval`.
@@ -21,6 +22,9 @@ pub(crate) struct Args {
 /// Evaluates and prints the figures.
 pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let subject = args.subject.on(args.compute.device()?)?;
+    if args.subject.network.dry_run {
+        return show(&subject.network.path, subject.contents()?);
+    }
     let evaluated = args.compute.threads.install(|| Ok(subject.evaluate()?))?;
     if args.json {
         println!("{}", serde_json::to_string(&evaluated)?);

@@ -1,20 +1,18 @@
 //! `kd export`: weights to elsewhere, as safetensors for PyTorch or as ONNX.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use candle_core::Device;
 use clap::ValueEnum;
 use kd_core::{Classifier, Error, Result};
 use kd_models::Names;
 use kd_models::onnx::{self, ExportInfo};
 use kd_models::weights::{ExportConfig, ImageConfig, save_for_pytorch};
 
-use super::exchange::{ImageArgs, may_write};
+use super::exchange::{FileArgs, may_write};
 use super::int8::Int8Args;
-use super::setting::{NetworkArgs, TrainedArgs};
 use super::words::words;
-use kd_suite::weights::{self, Loaded, Wanted};
+use kd_suite::weights::Loaded;
 
 /// What a file says of who wrote it.
 const VERSION: &str = concat!("kd ", env!("CARGO_PKG_VERSION"));
@@ -23,13 +21,13 @@ const VERSION: &str = concat!("kd ", env!("CARGO_PKG_VERSION"));
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
-    network: NetworkArgs,
+    file: FileArgs,
     /// safetensors (with a config.json beside it) or onnx
-    #[arg(long, value_enum)]
-    format: Format,
+    #[arg(long, value_enum, required_unless_present = "dry_run")]
+    format: Option<Format>,
     /// The file to write
-    #[arg(long, value_name = "PATH")]
-    out: PathBuf,
+    #[arg(long, value_name = "PATH", required_unless_present = "dry_run")]
+    out: Option<PathBuf>,
     /// Write over what is there
     #[arg(long)]
     force: bool,
@@ -41,10 +39,6 @@ pub(crate) struct Args {
     names: Names,
     #[command(flatten)]
     int8: Int8Args,
-    #[command(flatten)]
-    images: ImageArgs,
-    #[command(flatten)]
-    normalize: TrainedArgs,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -53,52 +47,49 @@ enum Format {
     Onnx,
 }
 
-/// Loads the network and writes it.
+/// Loads the network and writes it, or shows its file.
 pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    may_write(&args.out, args.force)?;
-    if matches!(args.format, Format::Safetensors) {
+    match (args.format, &args.out) {
+        (Some(format), Some(out)) if !args.file.is_dry() => {
+            check(args, format, out)?;
+            write(args, &args.file.load()?, (format, out))
+        }
+        _ => args.file.show(),
+    }
+}
+
+/// Refuses what cannot be written.
+fn check(args: &Args, format: Format, out: &Path) -> Result<()> {
+    may_write(out, args.force)?;
+    if matches!(format, Format::Safetensors) {
         if args.int8.is_wanted() {
             let reason = "8-bit integers are written as ONNX: --format onnx";
-            return Err(Error::config("int8", reason).into());
+            return Err(Error::config("int8", reason));
         }
-        may_write(&ExportConfig::path_beside(&args.out), args.force)?;
+        may_write(&ExportConfig::path_beside(out), args.force)?;
     }
-    let loaded = load(args)?;
+    Ok(())
+}
+
+fn write(args: &Args, loaded: &Loaded, (format, out): (Format, &Path)) -> anyhow::Result<ExitCode> {
     let network = &loaded.network;
     let tensors = network.params().tensors();
-    match args.format {
+    match format {
         Format::Safetensors => {
-            let config = config(&loaded);
-            save_for_pytorch(&args.out, &tensors, args.names)?;
-            println!("{}", config.save_beside(&args.out)?.display());
+            let config = config(loaded);
+            save_for_pytorch(out, &tensors, args.names)?;
+            println!("{}", config.save_beside(out)?.display());
         }
         Format::Onnx => {
-            let info = info(args, &loaded);
+            let info = info(args, loaded);
             match args.int8.quantized(network)? {
-                Some(quantized) => onnx::save_quantized(&args.out, &quantized, &info)?,
-                None => onnx::save(&args.out, network.graph(), &tensors, &info)?,
+                Some(quantized) => onnx::save_quantized(out, &quantized, &info)?,
+                None => onnx::save(out, network.graph(), &tensors, &info)?,
             }
         }
     }
-    println!("{}", args.out.display());
+    println!("{}", out.display());
     Ok(ExitCode::SUCCESS)
-}
-
-fn load(args: &Args) -> Result<Loaded> {
-    let model = args.network.model()?;
-    let normalize = args.normalize.given();
-    let (path, naming) = (args.network.weights()?, args.network.naming());
-    let wanted = Wanted {
-        model: model.as_ref(),
-        normalize: normalize.as_ref(),
-        image_shape: args.images.image_shape,
-        n_classes: args.images.classes,
-        naming: Some(&naming),
-        ..Wanted::default()
-    };
-    let loaded = weights::load(path, &wanted, &Device::Cpu)?;
-    loaded.tell(path);
-    Ok(loaded)
 }
 
 fn info(args: &Args, loaded: &Loaded) -> ExportInfo {

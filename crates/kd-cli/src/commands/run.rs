@@ -3,12 +3,14 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use candle_core::Device;
 use kd_train::Outcome;
 
+use super::exchange;
 use super::setting::{Compute, DataDir, NamingArgs, NormalizeArgs, stop_flag};
 use crate::exit;
 use kd_suite::model;
-use kd_suite::{Holdout, Setting, Spec, Suite, resolve, run as run_spec};
+use kd_suite::{Holdout, Setting, Spec, Suite, contents, resolve, run as run_spec};
 
 /// Arguments of `kd run`.
 #[derive(Debug, clap::Args)]
@@ -37,6 +39,9 @@ pub(crate) struct Args {
     naming: NamingArgs,
     #[command(flatten)]
     normalize: NormalizeArgs,
+    /// Only print what is in the files of weights that the suite and --teacher name
+    #[arg(long)]
+    dry_run: bool,
     /// Folder of the results [default: runs/SUITE-PRESET]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
@@ -69,8 +74,32 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let out = args.out.clone();
     let out = out.unwrap_or_else(|| format!("runs/{}-{}", suite.suite, args.preset).into());
     let data_dir = (!args.synthetic).then(|| args.data.path());
+    if args.dry_run {
+        return show(&spec, data_dir, &args.compute);
+    }
     let places = (data_dir, out, args.restart);
     execute(spec, places, &args.compute, args.json)
+}
+
+/// Prints what is in the files of weights that `spec` begins with; the first that cannot be loaded is the
+/// result.
+pub(super) fn show(
+    spec: &Spec,
+    data_dir: Option<PathBuf>,
+    compute: &Compute,
+) -> anyhow::Result<ExitCode> {
+    let (out, stop) = (PathBuf::new(), Default::default());
+    let setting = Setting { data_dir, out, restart: false, device: Device::Cpu, stop };
+    let all = compute.threads.install(|| Ok(contents(spec, &setting)?))?;
+    let has_several = all.len() > 1;
+    let shown = all.into_iter().map(|(path, contents)| {
+        if has_several {
+            println!("{}:", path.display());
+        }
+        exchange::show(&path, contents)
+    });
+    let shown: Vec<_> = shown.collect();
+    shown.into_iter().find(Result::is_err).unwrap_or(Ok(ExitCode::SUCCESS))
 }
 
 /// Runs `spec` and says how it ended.

@@ -207,6 +207,9 @@ pub(crate) struct NetworkArgs {
     weights: Option<PathBuf>,
     #[command(flatten)]
     naming: NamingArgs,
+    /// Only print what is in the file of weights, and what would be loaded
+    #[arg(long)]
+    pub(super) dry_run: bool,
 }
 
 impl NetworkArgs {
@@ -235,7 +238,7 @@ impl NetworkArgs {
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct SubjectArgs {
     #[command(flatten)]
-    network: NetworkArgs,
+    pub(super) network: NetworkArgs,
     #[command(flatten)]
     pub(crate) data: DataArgs,
     /// Which part of it

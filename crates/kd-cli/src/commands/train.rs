@@ -17,7 +17,7 @@ use kd_train::{Keep, LossSpec, OptimizerSpec, Plan, Schedule};
 use super::images::DataArgs;
 use super::setting::{Compute, DataDir, NamingArgs, NormalizeArgs};
 use super::words::words;
-use kd_suite::{Holdout, Student, Suite, TrainingFile, image_shape, model, resolve};
+use kd_suite::{Class, Holdout, Student, Suite, TrainingFile, image_shape, model, resolve};
 
 /// Arguments of `kd train`.
 #[derive(Debug, clap::Args)]
@@ -46,9 +46,9 @@ pub(crate) struct Args {
     /// Smooth the labels by so much
     #[arg(long, value_name = "S", conflicts_with = "teacher")]
     label_smoothing: Option<f64>,
-    /// Class that the training images shall lack
+    /// Class that the training images shall lack, by its label or its name
     #[arg(long, value_name = "CLASS")]
-    omit_class: Option<u32>,
+    omit_class: Option<Class>,
     #[command(flatten)]
     data: DataArgs,
     #[command(flatten)]
@@ -116,9 +116,12 @@ pub(crate) struct Args {
     /// Repeat with so many seeds
     #[arg(long, default_value_t = 1, value_name = "N")]
     seeds: u64,
+    /// Only print what is in the files of --init and --teacher, and what would be loaded
+    #[arg(long)]
+    dry_run: bool,
     /// Folder of the results
-    #[arg(long, value_name = "DIR")]
-    out: PathBuf,
+    #[arg(long, value_name = "DIR", required_unless_present = "dry_run")]
+    out: Option<PathBuf>,
     /// Remove what an earlier run left in that folder, and begin again
     #[arg(long)]
     restart: bool,
@@ -160,8 +163,14 @@ fn factor(text: &str) -> std::result::Result<(String, f64), String> {
 /// Trains and writes checkpoint and report to `--out`.
 pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let spec = resolve(&suite(args)?, "train", false, args.seeds)?;
-    let places = (Some(args.data_dir.path()), args.out.clone(), args.restart);
-    super::run::execute(spec, places, &args.compute, args.json)
+    let data_dir = Some(args.data_dir.path());
+    match &args.out {
+        Some(out) if !args.dry_run => {
+            let places = (data_dir, out.clone(), args.restart);
+            super::run::execute(spec, places, &args.compute, args.json)
+        }
+        _ => super::run::show(&spec, data_dir, &args.compute),
+    }
 }
 
 /// What the training is called: as its network, or as the file that it is in.
@@ -188,7 +197,7 @@ fn suite(args: &Args) -> Result<Suite> {
         teacher_weights: args.teacher.clone(),
         teacher_model,
         teacher_naming: args.naming.of_teacher(args.teacher.as_deref())?,
-        omit_class: args.omit_class,
+        omit_class: args.omit_class.clone(),
         plan: None,
         augment: None,
         init: None,

@@ -9,8 +9,11 @@ use zune_jpeg::zune_core::bytestream::ZCursor;
 use zune_jpeg::zune_core::colorspace::ColorSpace as ZuneColor;
 use zune_jpeg::zune_core::options::DecoderOptions;
 
-use super::{Fault, MAX_SIDE, Rgb, check_size, damaged};
+use super::{Fault, MAX_SIDE, Rgb, check_size, damaged, too_large};
 
+/// The largest picture that is decoded of whatever there is of a file, and pixels for each of its bytes.
+const MAX_GUESSED: usize = 8 << 20;
+const MAX_RATIO: usize = 1024;
 /// The most scans of a progressive file; encoders write about ten.
 const MAX_SCANS: usize = 100;
 
@@ -60,6 +63,9 @@ pub(super) fn lenient(bytes: &[u8]) -> Result<Rgb, Fault> {
     decoder.decode_headers().map_err(damaged)?;
     let info = decoder.info().ok_or("is damaged: it has no header")?;
     let size = check_size([info.height.into(), info.width.into()])?;
+    if size[0] * size[1] > MAX_GUESSED.max(MAX_RATIO * bytes.len()) {
+        return Err(too_large(size, bytes));
+    }
     Rgb::new(size, decoder.decode().map_err(damaged)?)
 }
 
@@ -69,7 +75,7 @@ fn check_area([height, width]: [usize; 2], bytes: &[u8]) -> Result<(), Fault> {
     let n_blocks = height.div_ceil(8) * width.div_ceil(8);
     match n_blocks <= 8 * bytes.len() {
         true => Ok(()),
-        false => Err(format!("is cut off, or damaged: {width}x{height} in {} bytes", bytes.len())),
+        false => Err(too_large([height, width], bytes)),
     }
 }
 

@@ -181,6 +181,11 @@ fn check_size([height, width]: [usize; 2]) -> Result<[usize; 2], Fault> {
     ))
 }
 
+/// The fault of a header that promises more than such a file can hold.
+fn too_large([height, width]: [usize; 2], bytes: &[u8]) -> Fault {
+    format!("is cut off, or damaged: {width}x{height} in {} bytes", bytes.len())
+}
+
 fn damaged(error: impl std::fmt::Display) -> Fault {
     format!("is damaged: {error}")
 }

@@ -13,10 +13,13 @@ use std::io::Cursor;
 use image::codecs::pnm::PnmDecoder;
 use image::{ColorType, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits};
 
-use super::{Fault, check_size, damaged, gif, whole};
+use super::{Fault, check_size, damaged, gif, too_large, whole};
 
 /// The most bytes that a decoder may take; the largest picture with 16-bit alpha needs 716 MB.
 const MAX_ALLOC: u64 = 1 << 30;
+/// What it may take of any file, and for each of its bytes: Deflate makes at most 1032 of one.
+const MIN_ALLOC: u64 = 64 << 20;
+const MAX_RATIO: u64 = 4096;
 
 /// `[H, W]` by the header.
 pub(super) fn size(bytes: &[u8], format: ImageFormat) -> Result<[usize; 2], Fault> {
@@ -54,9 +57,14 @@ struct Opened<'a> {
 fn open(bytes: &[u8], format: ImageFormat) -> Result<Opened<'_>, Fault> {
     let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
     let mut limits = Limits::no_limits();
-    limits.max_alloc = Some(MAX_ALLOC);
+    limits.max_alloc = Some(max_alloc(bytes));
     reader.limits(limits);
     Ok(Opened { bytes, format, decoder: Box::new(reader.into_decoder().map_err(fault)?) })
+}
+
+/// Bounds what a header may promise of a file of these bytes, before memory is taken for it.
+fn max_alloc(bytes: &[u8]) -> u64 {
+    (MAX_RATIO * bytes.len() as u64).clamp(MIN_ALLOC, MAX_ALLOC)
 }
 
 fn fault(error: ImageError) -> Fault {
@@ -77,7 +85,11 @@ impl Opened<'_> {
         let [height, width] = check_size(self.size())?;
         let color = self.decoder.color_type();
         let depth = self.depth(color)?;
-        let mut content = vec![0; height * width * usize::from(color.bytes_per_pixel())];
+        let n_bytes = height * width * usize::from(color.bytes_per_pixel());
+        if n_bytes as u64 > max_alloc(self.bytes) {
+            return Err(too_large([height, width], self.bytes));
+        }
+        let mut content = vec![0; n_bytes];
         let fault = self.decoder.read_image(&mut content).err().map(fault);
         if fault.is_some() && self.format == ImageFormat::Png && depth != Depth::Byte {
             // Where `image` meets a fault it leaves them as PNG has them, high byte first.

@@ -91,6 +91,20 @@ fn a_huge_image_is_refused_by_its_header() {
     assert!(Picture::open(&resized_header("color420", [9459, 9459])).is_ok());
 }
 
+#[test]
+fn a_small_file_that_promises_much_is_refused_before_memory_is_taken() {
+    let screen = [0, 0x40, 0, 0x15];
+    let gif = with_bytes("palette.gif", 6, &screen);
+    let jpeg = resized_header("color420", [5376, 16_384]);
+    let webp = with_bytes("lossless.webp", 21, &[0xfe, 0x7f, 0x50, 0x05]);
+    for (bytes, size) in [(gif, "16384x5376"), (jpeg, "16384x5376"), (webp, "16383x5442")] {
+        for reason in [decode(&bytes).unwrap_err(), lenient(&bytes).unwrap_err()] {
+            assert!(reason.starts_with("is cut off, or damaged: "), "{reason}");
+            assert!(reason.contains(&format!("{size} in {} bytes", bytes.len())), "{reason}");
+        }
+    }
+}
+
 /// A golden picture with other bytes at `at`.
 fn with_bytes(name: &str, at: usize, bytes: &[u8]) -> Vec<u8> {
     let golden = golden_pictures().into_iter().find(|golden| golden.name == name);

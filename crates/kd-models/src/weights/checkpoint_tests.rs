@@ -121,6 +121,37 @@ fn objects_are_listed_by_their_names() {
 }
 
 #[test]
+fn what_is_like_a_dictionary_and_attributes_are_walked_into() {
+    let (numbers, notes) = load("held.pth", &Naming::default()).unwrap();
+    assert_eq!(numbers, state());
+    assert_eq!(notes, "takes the tensors of `best.net`; there are others, for --key: `run.last`");
+    assert_eq!(load("held.pth", &naming("run.last", "")).unwrap().0, state());
+    let list: BTreeMap<_, _> =
+        WeightsFile::open(&golden("held.pth")).unwrap().list().into_iter().collect();
+    for (path, kind) in [
+        ("args", "object argparse.Namespace, not loaded"),
+        ("best.epoch", "int 3"),
+        ("run.last.fc1.bias", "f32 [3]"),
+        ("run.itself", "object argparse.Namespace, not loaded"),
+    ] {
+        assert_eq!(list.get(path).map(String::as_str), Some(kind), "{path}");
+    }
+}
+
+#[test]
+fn names_of_classes_are_found_beside_the_weights() {
+    let file = WeightsFile::open(&golden("named.pth")).unwrap();
+    for (n, names) in [(2, &["cat", "dog"][..]), (3, &["a", "b", "c"]), (4, &["a", "b", "c", "d"])]
+    {
+        assert_eq!(file.class_names(n), names);
+    }
+    assert!(file.class_names(5).is_empty());
+    let list: BTreeMap<_, _> = file.list().into_iter().collect();
+    assert_eq!(list["data.class_to_idx"], "names of 4 classes (a, b, c, ...)");
+    assert_eq!(list["labels"], "list of 2");
+}
+
+#[test]
 fn views_give_the_numbers_that_they_show() {
     for name in ["transposed.pth", "negative.pth", "parameters.pth", "subclass.pth", "halves.pth"] {
         assert_eq!(load(name, &Naming::default()).unwrap().0, state(), "{name}");
@@ -204,7 +235,7 @@ fn what_cannot_be_weights_is_named_with_what_to_do() {
         ("sparse.pth", "fc1.weight: sparse tensor; save tensor.to_dense()"),
         ("quantized.pth", "fc1.weight: quantized tensor; save tensor.dequantize()"),
         ("f8.pth", "fc1.weight: f8 [3, 4]; save tensor.float()"),
-        ("complex.pth", "fc1.bias: complex64 [3]"),
+        ("complex.pth", "fc1.bias: complex64 [3]; networks here have real weights"),
         ("meta.pth", "fc1.weight: meta tensor, without numbers"),
         ("nested-tensor.pth", "fc1.weight: nested tensor"),
         ("numpy.pth", "fc1.weight: object numpy._core.multiarray._reconstruct, not loaded"),

@@ -101,6 +101,9 @@ impl Dtype {
         match self {
             Self::F8 => "; save tensor.float(), times its scale where it has one",
             Self::Quantized8 | Self::Quantized32 => "; save tensor.dequantize()",
+            Self::Complex64 | Self::Complex128 => {
+                "; networks here have real weights: save tensor.real, or torch.view_as_real(tensor)"
+            }
             _ => "",
         }
     }

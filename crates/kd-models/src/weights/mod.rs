@@ -13,6 +13,7 @@
 
 mod archive;
 mod checked;
+mod classes;
 mod config;
 mod dtype;
 mod fit;
@@ -103,6 +104,17 @@ impl WeightsFile {
         let mut nodes = Vec::new();
         self.tree.list("", &mut nodes);
         nodes.into_iter().map(|(path, node)| (path, node.kind())).collect()
+    }
+
+    /// What the file calls its `n` classes, in their order; none where it does not say that.
+    pub fn class_names(&self, n: usize) -> Vec<String> {
+        let mut nodes = Vec::new();
+        self.tree.list("", &mut nodes);
+        let names = nodes.into_iter().find_map(|(_, node)| match node {
+            Node::Classes(names) if names.len() == n => Some(names.clone()),
+            _ => None,
+        });
+        names.unwrap_or_default()
     }
 
     /// What becomes of each tensor when a network with these parameters loads the file.

@@ -41,7 +41,7 @@ pub(super) fn is_beside(node: &Node) -> bool {
         Node::Tensor(tensor) => {
             tensor.dtype.is_integer() && tensor.shape.iter().all(|side| *side == 1)
         }
-        Node::Plain(_) | Node::Dict(_) => true,
+        Node::Plain(_) | Node::Classes(_) | Node::Dict(_) => true,
         Node::Network(_) | Node::Other(_) => false,
     }
 }

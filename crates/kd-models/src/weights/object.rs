@@ -1,7 +1,10 @@
 //! From the values of a pickle to named tensors, and words for all that is none.
 
+use std::collections::BTreeSet;
+
 use super::checked::Checked;
-use super::pickle::{Id, Pickle, Storage, Tensor, Value};
+use super::classes;
+use super::pickle::{Id, Object, Pickle, Storage, Tensor, Value};
 use super::stored::{Places, Stored};
 use super::tree::{Dict, Node, check_name};
 
@@ -20,7 +23,8 @@ const SHOWN: usize = 40;
 
 /// The named values of a pickle.
 pub(super) fn tree(pickle: &Pickle, places: &Places) -> Checked<Node> {
-    let mut builder = Builder { pickle, places, n_nodes: 0, n_name_bytes: 0 };
+    let opened = BTreeSet::new();
+    let mut builder = Builder { pickle, places, n_nodes: 0, n_name_bytes: 0, opened };
     builder.node(pickle.root, 0)
 }
 
@@ -29,6 +33,8 @@ struct Builder<'a> {
     places: &'a Places,
     n_nodes: usize,
     n_name_bytes: usize,
+    /// Objects that have been listed: they may refer to each other.
+    opened: BTreeSet<Id>,
 }
 
 impl Builder<'_> {
@@ -57,6 +63,9 @@ impl Builder<'_> {
             Value::Object(object) if object.is_network => {
                 Ok(Node::Network(self.pickle.name(object.class)))
             }
+            Value::Object(object) if depth < MAX_DEPTH && self.opens(id, &object.items) => {
+                self.dict(&object.items, depth)
+            }
             other => Ok(Node::Other(describe(self.pickle, other))),
         }
     }
@@ -66,6 +75,19 @@ impl Builder<'_> {
             matches!(self.pickle.get(*value), Value::Tensor(_) | Value::Dict(_))
         };
         pairs.len() > MAX_TABLE && !pairs.iter().any(holds)
+    }
+
+    /// Whether an object has tensors, or what has some, by name.
+    fn opens(&mut self, id: Id, items: &[(Id, Id)]) -> bool {
+        let pickle = self.pickle;
+        let is_tensor = |id: Id| matches!(pickle.get(id), Value::Tensor(_));
+        let holds = |id: Id| match pickle.get(id) {
+            Value::Dict(pairs) | Value::Object(Object { items: pairs, .. }) => {
+                pairs.iter().take(MAX_LIST).any(|(_, value)| is_tensor(*value))
+            }
+            _ => is_tensor(id),
+        };
+        items.iter().take(MAX_TABLE).any(|(_, value)| holds(*value)) && self.opened.insert(id)
     }
 
     /// Whether there is something in a list that may be weights.
@@ -88,10 +110,19 @@ impl Builder<'_> {
         for &(key, value) in texts.into_iter().chain(others) {
             let name = self.name(key, &dict)?;
             self.n_name_bytes += name.len();
-            let node = self.node(value, depth + 1)?;
+            let node = match classes::names(self.pickle, &name, value) {
+                Some(names) => self.classes(names),
+                None => self.node(value, depth + 1)?,
+            };
             dict.insert(name, node);
         }
         Ok(Node::Dict(dict))
+    }
+
+    fn classes(&mut self, names: Vec<String>) -> Node {
+        self.n_nodes += names.len();
+        self.n_name_bytes += names.iter().map(String::len).sum::<usize>();
+        Node::Classes(names)
     }
 
     /// What a key of a dictionary is called, unlike the others.

@@ -27,6 +27,8 @@ const NO_WEIGHTS: &str = "optim";
 /// Dictionaries that are looked at.
 const MAX_CANDIDATES: usize = 64;
 
+/// Names of classes that are shown.
+const N_SHOWN: usize = 3;
 /// Bytes of a name.
 const MAX_NAME: usize = 256;
 
@@ -37,6 +39,8 @@ pub(super) enum Node {
     Dict(Dict),
     /// A number, a text or nothing, in words.
     Plain(String),
+    /// Names of classes, in their order.
+    Classes(Vec<String>),
     /// A network with its code, whose class is called so.
     Network(String),
     /// Anything else, in words.
@@ -143,6 +147,11 @@ impl Node {
             Self::Tensor(tensor) => format!("{} {:?}", tensor.dtype, tensor.shape),
             Self::Dict(dict) => format!("dict of {}", dict.len()),
             Self::Network(class) => format!("network {class} with its code, not loaded"),
+            Self::Classes(names) => {
+                let more = if names.len() > N_SHOWN { ", ..." } else { "" };
+                let shown = names[..names.len().min(N_SHOWN)].join(", ");
+                format!("names of {} classes ({shown}{more})", names.len())
+            }
             Self::Plain(kind) | Self::Other(kind) => kind.clone(),
         }
     }

@@ -51,9 +51,10 @@ fn table(conclusion: &Conclusion) -> Block {
     let words = |text: &String| Cell::Words(text.clone());
     let row = |c: &Comparison| {
         let verdict = Cell::Words(c.verdict.into());
-        Row::Cells(vec![words(&c.what), Cell::Text(c.ours.clone()), words(&c.other), verdict])
+        // On a phone the first two are seen.
+        Row::Cells(vec![words(&c.what), verdict, Cell::Text(c.ours.clone()), words(&c.other)])
     };
-    let names = ["compared", &conclusion.model, "beside", "verdict"];
+    let names = ["compared", "verdict", &conclusion.model, "beside"];
     let rows = conclusion.comparisons.iter().map(row).collect();
     Block::Table(Table { caption: CAPTION.into(), columns: Column::plain(&names), rows })
 }

@@ -57,7 +57,14 @@ pub(super) fn load(
     (sets, normalize): (&Sets, &Normalize),
     device: &Device,
 ) -> Result<Loaded> {
+    weights::load(path, &wanted((model, naming), (sets, normalize)), device)
+}
+
+/// What of a file is wanted for these images.
+pub(super) fn wanted<'a>(
+    (model, naming): (Option<&'a ModelSpec>, Option<&'a Naming>),
+    (sets, normalize): (&'a Sets, &'a Normalize),
+) -> Wanted<'a> {
     let of = Wanted::of(sets.shape(), sets.class_names());
-    let wanted = Wanted { model, naming, default_normalize: Some(normalize), ..of };
-    weights::load(path, &wanted, device)
+    Wanted { model, naming, default_normalize: Some(normalize), ..of }
 }

@@ -38,7 +38,7 @@ pub(super) fn finish(
     }
     let predictions = teacher.as_ref().map(|(_, predictions)| &predictions[..]);
     students(context, training, cohort, (data, predictions), log)?;
-    if let Some(class) = training.omit_class {
+    if let Some(class) = context.sets.omitted(training)? {
         correct(context, training, cohort, data, class as usize, log)?;
     }
     soft_targets(training, cohort, data, log)?;
@@ -76,7 +76,7 @@ fn students(
             perturb: spec.perturb.as_ref().map(AttackSettings::of).transpose()?,
             n_epochs: training.plan.n_epochs,
             n_train: data.train.n_samples(),
-            omitted_class: training.omit_class,
+            omitted_class: context.sets.omitted(training)?,
             last: data.test.evaluate(&*student.model, teacher)?,
             best_top1,
             best_epoch,

@@ -2,7 +2,7 @@
 
 use kd_core::ops::Normalize;
 use kd_core::{Classifier, Error, Graph, Net, Result, Stream};
-use kd_models::{ModelSpec, Weights, head};
+use kd_models::{ModelSpec, Weights, head, take_over};
 
 use super::context::Context;
 use crate::suite::{InitWeights, TrainingSpec};
@@ -37,37 +37,21 @@ pub(super) fn of_file(
     net: &Net,
     normalize: &Normalize,
 ) -> Result<(Weights, String)> {
-    let wanted = Wanted {
-        model: Some(model),
-        image_shape: Some(net.graph().image_shape),
-        naming: Some(&file.naming),
-        default_normalize: Some(normalize),
-        only_weights: true,
-        ..Wanted::default()
-    };
+    let wanted = wanted(file, model, net.graph().image_shape, normalize);
     let Loaded { network: known, .. } =
         weights::load(&file.path, &wanted, &candle_core::Device::Cpu)?;
     check_normalize(file, known.graph(), net.graph())?;
-    let (mut first, theirs) = (net.params().tensors(), known.params().tensors());
-    let head = head(net.graph())?;
-    let mut is_new = false;
-    for (name, value) in &mut first {
-        match theirs.get(name).filter(|known| known.dims() == value.dims()) {
-            Some(known) => value.clone_from(known),
-            None if name.starts_with(&format!("{}.", head.name)) => is_new = true,
-            None => {
-                let reason = format!(
-                    "{} lacks `{name}` of {:?}, which is no part of the head `{}`",
-                    file.path.display(),
-                    value.dims(),
-                    head.name
-                );
-                return Err(Error::config("init", reason));
-            }
-        }
+    let mut first = net.params().tensors();
+    let fresh = take_over(&mut first, &known.params().tensors());
+    let (n, path, head) = (net.n_classes(), file.path.display(), &head(net.graph())?.name);
+    let in_head = format!("{head}.");
+    if let Some(name) = fresh.iter().find(|name| !name.starts_with(&in_head)) {
+        let dims = first[name].dims();
+        let reason =
+            format!("{path} lacks `{name}` of {dims:?}, which is no part of the head `{head}`");
+        return Err(Error::config("init", reason));
     }
-    let (n, path, head) = (net.n_classes(), file.path.display(), &head.name);
-    let note = match is_new {
+    let note = match !fresh.is_empty() {
         true => format!(
             "begins with the weights of {path}; its head `{head}` is new, for {n} classes in place of {}",
             known.n_classes()
@@ -77,6 +61,23 @@ pub(super) fn of_file(
         }
     };
     Ok((first, note))
+}
+
+/// What of `file` is wanted for such images.
+pub(super) fn wanted<'a>(
+    file: &'a InitWeights,
+    model: &'a ModelSpec,
+    image_shape: [usize; 3],
+    normalize: &'a Normalize,
+) -> Wanted<'a> {
+    Wanted {
+        model: Some(model),
+        image_shape: Some(image_shape),
+        naming: Some(&file.naming),
+        default_normalize: Some(normalize),
+        only_weights: true,
+        ..Wanted::default()
+    }
 }
 
 /// Refuses weights for images that are normalized in another way: they would begin far from what they

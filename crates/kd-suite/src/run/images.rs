@@ -108,9 +108,14 @@ impl Sets {
         self.train.class_names()
     }
 
+    /// The label of the class that a training does without.
+    pub(crate) fn omitted(&self, spec: &TrainingSpec) -> Result<Option<u32>> {
+        spec.omit_class.as_ref().map(|class| class.label(self.class_names())).transpose()
+    }
+
     /// The training images of one training and seed.
     pub(crate) fn train(&self, spec: &TrainingSpec, seed: u64) -> Result<Arc<dyn BatchSource>> {
-        let part = match spec.omit_class {
+        let part = match self.omitted(spec)? {
             Some(class) => self.train.omit_class(class)?,
             None => self.train.clone(),
         };

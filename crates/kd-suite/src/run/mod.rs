@@ -15,14 +15,15 @@ mod training;
 mod trial;
 mod tuning;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use kd_core::record::{Record, RunRecord};
-use kd_core::{Result, checkpoint, fsx};
+use kd_core::{Error, Result, checkpoint, fsx};
 use kd_report::Report;
 use kd_train::{MetricsLog, Outcome};
 
 use crate::suite::Spec;
+use crate::weights::Contents;
 use context::Context;
 pub(crate) use folder::Folder;
 pub use folder::checkpoint as checkpoint_of;
@@ -72,6 +73,27 @@ pub fn run(spec: Spec, setting: &Setting) -> Result<(Outcome, Report)> {
     };
     let report = kd_report::write_report(&setting.out)?;
     Ok((outcome, report))
+}
+
+/// What is in the files of weights that `spec` begins with, and what of each would be loaded.
+///
+/// # Errors
+/// Those of data and files; [`kd_core::Error::Config`] for a spec that names no file.
+pub fn contents(spec: &Spec, setting: &Setting) -> Result<Vec<(PathBuf, Contents)>> {
+    let sets = Sets::load(spec, setting.data_dir.as_deref(), &setting.device)?;
+    let spec = spec.clone().with_channels(sets.shape().0[0]);
+    let mut all = Vec::new();
+    for training in &spec.training {
+        let mut contents = training::contents(training, &spec.normalize, &sets)?;
+        if let Some((_, last)) = contents.last_mut().filter(|(_, last)| last.fault.is_none()) {
+            last.fault = training::check(training, &spec.normalize, &sets, setting).err();
+        }
+        all.extend(contents);
+    }
+    match all.is_empty() {
+        true => Err(Error::config("dry-run", "no file of weights is given: --teacher or --init")),
+        false => Ok(all),
+    }
 }
 
 /// Does all jobs with each seed; `records` are those of earlier processes.

@@ -12,7 +12,7 @@ use kd_train::{
     Cohort, Data, MetricsLog, Optimizer, Outcome, Run, SoftTargetStore, SoftTargets, Student, fit,
 };
 
-use super::context::{Context, load};
+use super::context::{Context, load, wanted};
 use super::finish::finish;
 use super::first;
 use super::images::Sets;
@@ -20,7 +20,7 @@ use super::progress::Progress;
 use super::setting::{Setting, device_name};
 use super::tuning;
 use crate::suite::{self, Teacher, TrainingSpec};
-use crate::weights;
+use crate::weights::{self, Contents};
 
 /// Least time between two checkpoints at ends of epochs, and to one within an epoch.
 const CHECKPOINT_EVERY: Duration = Duration::from_secs(10);
@@ -53,6 +53,24 @@ pub(crate) fn check(
         load(path, (model.as_ref(), Some(naming)), (sets, normalize), &setting.device)?.tell(path);
     }
     Ok(())
+}
+
+/// What is in the files that `training` begins with, those of the first weights and of the teacher.
+pub(crate) fn contents(
+    training: &TrainingSpec,
+    normalize: &Normalize,
+    sets: &Sets,
+) -> Result<Vec<(PathBuf, Contents)>> {
+    let mut all = Vec::new();
+    if let Some(file) = &training.init_weights {
+        let wanted = first::wanted(file, &training.model, sets.shape().0, normalize);
+        all.push((file.path.clone(), weights::contents(&file.path, &wanted)?));
+    }
+    if let Some(Teacher::Weights { path, model, naming, .. }) = &training.teacher {
+        let wanted = wanted((model.as_ref(), Some(naming)), (sets, normalize));
+        all.push((path.clone(), weights::contents(path, &wanted)?));
+    }
+    Ok(all)
 }
 
 /// Runs or resumes `training` with `seed`; returns its wall time in seconds, or nothing when it

@@ -12,6 +12,7 @@ use kd_models::weights::Naming;
 use kd_train::{LossSpec, OptimizerSpec, Plan, Schedule, SoftTargets};
 use serde::{Deserialize, Serialize};
 
+use super::class::Class;
 use super::holdout::Holdout;
 use super::names;
 
@@ -112,7 +113,7 @@ pub struct TrainingFile {
     #[serde(default, skip_serializing_if = "Naming::is_default")]
     pub teacher_naming: Naming,
     /// Class that the training images lack.
-    pub omit_class: Option<u32>,
+    pub omit_class: Option<Class>,
     /// In place of the suite's.
     pub plan: Option<Plan>,
     /// In place of the suite's.

@@ -1,5 +1,6 @@
 //! Suites: experiments as data, and the resolved spec of a run.
 
+mod class;
 mod file;
 mod holdout;
 mod names;
@@ -7,6 +8,7 @@ mod questions;
 mod resolve;
 mod spec;
 
+pub use class::Class;
 pub use file::{
     AttackFile, AuditFile, CensusFile, EvaluationFile, Grid, Preset, Student, Suite, TrainingFile,
 };
@@ -19,5 +21,7 @@ pub(crate) use spec::{
     TrainingSpec,
 };
 
+#[cfg(test)]
+mod fuzz;
 #[cfg(test)]
 mod tests;

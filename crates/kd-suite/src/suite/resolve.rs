@@ -100,7 +100,7 @@ fn training(suite: &Suite, preset: &Preset, file: &TrainingFile) -> Result<Train
     check_students(&file.name, &students)?;
     Ok(TrainingSpec {
         name: file.name.clone(),
-        omit_class: file.omit_class,
+        omit_class: file.omit_class.clone(),
         model: file.model.clone(),
         teacher: teacher(file)?,
         plan,

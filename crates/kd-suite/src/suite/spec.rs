@@ -13,6 +13,7 @@ use kd_models::weights::Naming;
 use kd_train::{Plan, SoftTargets};
 use serde::{Serialize, Serializer};
 
+use super::class::Class;
 use super::file::Student;
 use super::holdout::Holdout;
 
@@ -49,7 +50,7 @@ pub(crate) struct SpecFile {
 pub(crate) struct TrainingSpec {
     pub(crate) name: String,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) omit_class: Option<u32>,
+    pub(crate) omit_class: Option<Class>,
     pub(crate) model: ModelSpec,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) teacher: Option<Teacher>,

@@ -305,38 +305,3 @@ fn the_format_says_every_setting_of_the_kinds_that_it_has() {
         assert_eq!(got, want, "{heading}");
     }
 }
-
-/// Damaged suite files are read or refused; `KD_FUZZ=1000000` tries so many.
-#[test]
-fn no_damaged_suite_file_ends_the_program() {
-    let n_files = std::env::var("KD_FUZZ").ok().and_then(|n| n.parse().ok()).unwrap_or(200);
-    let seeds: Vec<&str> =
-        FORMAT.split("```toml\n").skip(1).filter_map(|t| t.split("```").next()).collect();
-    let words = [
-        "[", "]", "{", "}", "\"", "'''", "=", ".", "\n", "#", "1e999", "-", "\\u0000", "\u{feff}",
-        "é",
-    ];
-    let mut slowest = std::time::Duration::ZERO;
-    for i in 0..n_files {
-        let mut rng = kd_core::Stream::new(5).number(i).rng();
-        let mut pick = |n: usize| rng.below(n.max(1) as u32) as usize;
-        let mut text: Vec<char> = seeds[pick(seeds.len())].chars().collect();
-        for _ in 0..=pick(4) {
-            let at = pick(text.len());
-            match pick(5) {
-                0 => text.truncate(at),
-                1 => drop(text.drain(at..text.len().min(at + pick(30)))),
-                2 => text.extend_from_within(at..text.len().min(at + pick(300))),
-                _ => drop(text.splice(at..at, words[pick(words.len())].chars())),
-            }
-        }
-        let text: String = text.into_iter().collect();
-        let started = std::time::Instant::now();
-        match Suite::parse("a.toml", &text).and_then(|suite| resolve(&suite, "quick", false, 1)) {
-            Ok(spec) => assert!(!spec.training.is_empty()),
-            Err(error) => assert!(!error.to_string().contains('\n'), "{error}"),
-        }
-        slowest = slowest.max(started.elapsed());
-    }
-    println!("slowest {slowest:?}");
-}

@@ -10,6 +10,7 @@ use kd_core::Result;
 use kd_models::weights::Naming;
 use kd_suite::{AttackTask, NetworkFile, model};
 
+use super::exchange::show;
 use super::setting::{Compute, SubjectArgs, stop_flag};
 use crate::exit;
 
@@ -19,7 +20,7 @@ pub(crate) struct Args {
     #[command(flatten)]
     subject: SubjectArgs,
     /// The attack, such as pgd, cw or autoattack; `kd list` shows all with their settings
-    #[arg(long, value_name = "NAME", required_unless_present = "audit")]
+    #[arg(long, value_name = "NAME", required_unless_present_any = ["audit", "dry_run"])]
     attack: Option<String>,
     /// A setting of the attack, such as n_steps=100 or objective.kind=margin
     #[arg(long, value_name = "KEY=VALUE", requires = "attack")]
@@ -63,6 +64,10 @@ pub(crate) struct Args {
 
 /// Attacks, and prints what came of it.
 pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    if args.subject.network.dry_run {
+        let subject = args.subject.on(args.compute.cpu()?)?;
+        return show(&subject.network.path, subject.contents()?);
+    }
     let task = task(args)?;
     // Without a folder nothing could go on later, so a signal ends the program as usual.
     let stop = if args.out.is_some() { stop_flag()? } else { Default::default() };

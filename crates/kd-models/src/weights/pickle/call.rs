@@ -6,6 +6,8 @@ use crate::weights::checked::Checked;
 
 /// Elements of a tuple of arguments that are looked at.
 const MAX_ARGUMENTS: usize = 9;
+/// An object of more attributes is none that holds weights.
+const MAX_ATTRIBUTES: usize = 1000;
 /// Attributes that every `torch.nn.Module` has.
 const PARAMETERS: &str = "_parameters";
 
@@ -94,7 +96,7 @@ impl Machine<'_> {
     }
 
     fn object(&mut self, class: Id) {
-        self.push(Value::Object(Object { class, is_network: false }));
+        self.push(Value::Object(Object { class, items: Vec::new(), is_network: false }));
     }
 
     /// An object of `class` before its attributes are set.
@@ -157,17 +159,21 @@ impl Machine<'_> {
         }
     }
 
-    /// Attributes, which say nothing to us but that an object is a network.
+    /// Attributes of an object; those of what has elements by name only repeat them.
     pub(super) fn build(&mut self) -> Checked<()> {
         let state = self.pop()?;
-        let is_module = match &self.values[state as usize] {
-            Value::Dict(pairs) => {
-                pairs.iter().take(64).any(|(key, _)| text(&self.values, *key) == Some(PARAMETERS))
-            }
-            _ => false,
+        let pairs = match &self.values[state as usize] {
+            Value::Dict(pairs) if pairs.len() <= MAX_ATTRIBUTES => pairs.clone(),
+            _ => return Ok(()),
         };
+        self.pay(pairs.len())?;
+        let is_name = |(key, _): &(Id, Id)| text(&self.values, *key) == Some(PARAMETERS);
+        let is_module = pairs.iter().take(64).any(is_name);
         if let Value::Object(object) = self.top()? {
             object.is_network |= is_module;
+            if object.items.is_empty() {
+                object.items = pairs;
+            }
         }
         Ok(())
     }

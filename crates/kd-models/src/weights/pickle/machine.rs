@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::value::{Fault, Id, Pickle, Value};
+use super::value::{Fault, Id, Object, Pickle, Value};
 use crate::weights::checked::Checked;
 
 /// Opcodes, plus copied elements, of a pickle. A checkpoint has about 30 for each tensor.
@@ -250,11 +250,10 @@ impl<'a> Machine<'a> {
         let (pairs, rest) = items.as_chunks::<2>();
         match self.top()? {
             _ if !rest.is_empty() => Err("a key without a value".into()),
-            Value::Dict(dict) => {
+            Value::Dict(dict) | Value::Object(Object { items: dict, .. }) => {
                 dict.extend(pairs.iter().map(|[key, value]| (*key, *value)));
                 Ok(())
             }
-            Value::Object(_) => Ok(()),
             _ => Err("keys and values for what is no dictionary".into()),
         }
     }

@@ -3,8 +3,8 @@
 //!
 //! Python's own machine calls whatever function a pickle names; here the few names that weights need
 //! ([`Class`](value::Class)) have a fixed meaning, and what any other one would have made is an inert
-//! [`Value::Object`] that knows the name and nothing else. So weights are found beside whatever a
-//! training script kept with them.
+//! [`Value::Object`] that knows the name, and its elements and attributes as plain data. So weights are
+//! found beside whatever a training script kept with them, and within what is like a dictionary.
 //!
 //! Memory is bounded by the number of steps that [`machine`] allows: an opcode makes at most three
 //! small values, one entry of the stack and one of the memo; values refer to each other by number, so
@@ -17,7 +17,7 @@ mod machine;
 mod tensor;
 mod value;
 
-pub(super) use value::{Fault, Id, Pickle, Storage, Tensor, Value};
+pub(super) use value::{Fault, Id, Object, Pickle, Storage, Tensor, Value};
 
 use machine::Machine;
 

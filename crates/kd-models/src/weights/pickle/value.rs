@@ -127,10 +127,12 @@ fn storage(name: &str) -> Option<Dtype> {
 }
 
 /// What a class that is unknown here would have made.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 pub(in crate::weights) struct Object {
     /// The class.
     pub(in crate::weights) class: Id,
+    /// What it was given by name: elements of what is a dictionary, attributes.
+    pub(in crate::weights) items: Vec<(Id, Id)>,
     /// Whether its attributes are those of a `torch.nn.Module`.
     pub(in crate::weights) is_network: bool,
 }
@@ -193,7 +195,7 @@ pub(super) fn text(values: &[Value], id: Id) -> Option<&str> {
 /// has the name of its class.
 pub(super) fn name(values: &[Value], mut id: Id) -> String {
     for _ in 0..MAX_OBJECTS {
-        let Value::Object(object) = values[id as usize] else { break };
+        let Value::Object(object) = &values[id as usize] else { break };
         id = object.class;
     }
     let Value::Global(module, name) = values[id as usize] else { return "of no name".into() };
