@@ -22,6 +22,6 @@ pub(crate) use spec::{
 };
 
 #[cfg(test)]
-mod fuzz;
+mod fuzz_tests;
 #[cfg(test)]
 mod tests;
