@@ -40,3 +40,5 @@ mod soft_targets;
 mod sums;
 #[cfg(test)]
 mod support;
+#[cfg(test)]
+mod teachers;

@@ -1,6 +1,7 @@
 //! The commands, one file each.
 
 pub(crate) mod attack;
+mod augment;
 pub(crate) mod completions;
 pub(crate) mod cut;
 pub(crate) mod data;
@@ -16,5 +17,6 @@ pub(crate) mod report;
 pub(crate) mod run;
 mod setting;
 mod table;
+mod teach;
 pub(crate) mod train;
 mod words;
