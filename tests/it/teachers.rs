@@ -14,19 +14,8 @@ use crate::photos::draw;
 use crate::support::{end, files, kd, records, refused, succeed};
 
 const SEEN: [&str; 7] = ["--data", "photos:parts", "--crop", "32", "--views", "3", "--flip"];
-const STUDENT: [&str; 11] = [
-    "train",
-    "--model",
-    "mlp-8",
-    "--epochs",
-    "4",
-    "--batch-size",
-    "5",
-    "--temperature",
-    "4",
-    "--alpha",
-    "0.7",
-];
+const STUDENT: [&str; 9] =
+    ["train", "--model", "mlp-8", "--epochs", "4", "--batch-size", "5", "--temperature", "4"];
 
 /// A training that shows three versions of each of 24 photographs.
 fn train(at: &Path, out: &str, flags: &[&str]) -> Command {
@@ -159,4 +148,14 @@ fn a_second_training_on_the_same_versions_spends_nothing_in_the_teacher() {
         assert_eq!(weights(at, &out(0)), weights(at, &out(1)));
         assert_eq!(weights(at, &out(0)) == weights(at, "plain"), stored_as == "f32");
     }
+    let mixed = ["--teacher", &a, "--mixup", "1"];
+    let ended = end(&mut train(at, "no", &mixed));
+    refused(&ended, 78, "with alpha = 1", "labels of mixed images");
+    assert!(!at.join("no/metrics.jsonl").exists(), "before anything is written");
+    for (out, computed) in [("mixed", 72), ("again", 0)] {
+        let flags = ["--alpha", "1", "--soft-targets", "8-bit"];
+        succeed(train(at, out, &mixed).args(flags));
+        assert_eq!(records(&at.join(out), "soft_targets")[0]["computed"], computed);
+    }
+    assert_eq!(weights(at, "mixed"), weights(at, "again"));
 }

@@ -26,6 +26,8 @@ use crate::exit;
                         part = Image.open(file).convert('RGB').crop((left, top, left + w, top + h))\n  \
                         part = part.resize(line['size'][::-1], Image.BILINEAR, box=(x, y, x + bw, y + bh))\n  \
                         if line['flip']: part = ImageOps.mirror(part)\n\n\
+                        Where it has a `partner`, the network sees `lambda` times these pixels and the rest times \
+                        those of the partner's line of the same version; --pixels writes them before that.\n\n\
                         A teacher's logits in this order, (views, N, K) or (N, K), go to `kd train \
                         --teacher-logits`, with the same flags as here. In a safetensors file, metadata \
                         {'kd.views': digest} names the list, which is then checked."
