@@ -205,7 +205,10 @@ fn several_teachers_are_named_with_their_average() {
         (both.into(), "the mean of their `probabilities` or their `logits`"),
         (format!("{one}average = \"logits\"\n"), "is for several teachers"),
         (format!("teacher = \"other\"\n{mean}"), "not both"),
-        (mean.replace("\"other\"", "\"students\""), "no training before `students`"),
+        (
+            mean.replace("\"other\"", "\"students\"").replace("probabilities", "logits"),
+            "no training before `students`",
+        ),
         ("teachers = [{}]\n".into(), "each has one of `training`, `weights` and `logits`"),
         ("teacher_logits = \"none.npy\"\n".into(), "none.npy: not found"),
         (mean.replace("\"logits\"", "\"median\"").replace("probabilities", "median"), "`median`"),
