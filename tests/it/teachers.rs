@@ -77,7 +77,7 @@ fn a_teacher_that_labels_what_is_listed_teaches_as_the_network_itself() {
     assert_eq!((lines.len(), &lines[0]), (73, &listed["header"]));
     assert_eq!((&lines[25]["view"], &lines[25]["index"]), (&1.into(), &0.into()));
     assert!(at.join("parts/train").join(lines[25]["file"].as_str().unwrap()).exists());
-    refused(&end(kd(at).args(list).args(SEEN)), 78, "--force", "a list in its place");
+    refused(&end(kd(at).args(list).args(SEEN)), 73, "--force", "a list in its place");
 
     fs::write(at.join("a.safetensors"), label(at, &a, Some(digest))).unwrap();
     fs::write(at.join("b.safetensors"), label(at, &b, None)).unwrap();
