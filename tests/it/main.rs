@@ -42,3 +42,5 @@ mod soft_targets;
 mod sums;
 #[cfg(test)]
 mod support;
+#[cfg(test)]
+mod teachers;

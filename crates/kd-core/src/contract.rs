@@ -42,6 +42,11 @@ pub trait BatchSource: Send + Sync {
         Device::Cpu
     }
 
+    /// Whether an image is a mixture of two, of which the label says only the one with the larger share.
+    fn mixes(&self) -> bool {
+        false
+    }
+
     /// How many versions of an image there are, where they can be numbered: 25 for crops of an
     /// image padded by 2, 1 for images as they are.
     fn n_views(&self) -> Option<usize> {

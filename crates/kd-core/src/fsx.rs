@@ -1,7 +1,7 @@
 //! Files that appear whole or not at all, and folders that one process works in at a time.
 
 use std::fs::{self, File, TryLockError};
-use std::io::{Read, Write};
+use std::io::{BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
@@ -13,9 +13,23 @@ use crate::{Error, Result};
 /// # Errors
 /// [`Error::Io`]; `path` then keeps what it held before.
 pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<()> {
+    write_atomic_with(path, |file| file.write_all(bytes).map_err(Error::io(path, "write")))
+}
+
+/// As [`write_atomic`], for what is too large to be in memory: `write` writes it, piece by piece.
+///
+/// # Errors
+/// As [`write_atomic`]; those of `write`.
+pub fn write_atomic_with(
+    path: &Path,
+    write: impl FnOnce(&mut dyn Write) -> Result<()>,
+) -> Result<()> {
     let folder = parent(path);
     let mut file = builder().tempfile_in(folder).map_err(Error::io(path, "create"))?;
-    file.write_all(bytes).map_err(Error::io(path, "write"))?;
+    let mut buffered = BufWriter::new(&mut file);
+    write(&mut buffered)?;
+    buffered.flush().map_err(Error::io(path, "write"))?;
+    drop(buffered);
     file.as_file().sync_all().map_err(Error::io(path, "write"))?;
     file.persist(path).map_err(|e| Error::Io {
         path: path.into(),
@@ -166,6 +180,16 @@ pub fn sha256(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
+/// SHA-256 of the content of `path`, hexadecimal; the file may be larger than the memory.
+///
+/// # Errors
+/// As [`open`]; [`Error::Io`].
+pub fn sha256_of(path: &Path, hint: &str) -> Result<String> {
+    let (mut file, mut hash) = (open(path, hint)?, Sha256::new());
+    std::io::copy(&mut file, &mut hash).map_err(Error::io(path, "read"))?;
+    Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
 /// Temporary files are their owner's alone; what we write is for all whom the umask allows.
 fn builder() -> tempfile::Builder<'static, 'static> {
     let mut builder = tempfile::Builder::new();
@@ -261,6 +285,15 @@ mod tests {
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
         Lock::take(folder.path()).unwrap();
         assert!(Lock::take(&folder.path().join("no")).is_err());
+    }
+
+    #[test]
+    fn a_file_and_its_content_have_one_digest() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a");
+        fs::write(&path, b"abc").unwrap();
+        assert_eq!(sha256_of(&path, "").unwrap(), sha256(b"abc"));
+        assert!(matches!(sha256_of(folder.path(), ""), Err(Error::Parse { .. })));
     }
 
     #[test]

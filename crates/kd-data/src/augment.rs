@@ -11,6 +11,7 @@ use kd_core::rng::Rng;
 use kd_core::{Error, Result, Stream, in_range};
 
 use crate::ResizedCrop;
+use crate::mixup::Mixup;
 use crate::pixels;
 use crate::warp::{Elastic, Framed, Linear, Warp};
 
@@ -31,6 +32,9 @@ pub struct Augment {
     /// the changes above.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub resized_crop: Option<ResizedCrop>,
+    /// Each image is mixed with another one; for photographs in files, and soft targets alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mixup: Option<Mixup>,
     /// Left and right are swapped in half of the images.
     pub flip: bool,
 }
@@ -65,6 +69,9 @@ impl Augment {
         if self.resized_crop.is_some() {
             return Err(not_for("resized_crop", "images in memory"));
         }
+        if self.mixup.is_some() {
+            return Err(not_for("mixup", "images in memory"));
+        }
         let side = height.min(width);
         if self.crop_padding >= side {
             let reason =
@@ -87,7 +94,10 @@ impl Augment {
         ];
         match changes.iter().find(|(_, is_set)| *is_set) {
             Some((field, _)) => Err(not_for(field, "photographs in files")),
-            None => self.resized_crop.as_ref().map_or(Ok(()), ResizedCrop::check),
+            None => {
+                self.mixup.as_ref().map_or(Ok(()), Mixup::check)?;
+                self.resized_crop.as_ref().map_or(Ok(()), ResizedCrop::check)
+            }
         }
     }
 }
@@ -125,10 +135,10 @@ pub(crate) struct Augmenter {
 
 /// What becomes of one image: where its window begins, and whether it is mirrored.
 #[derive(Debug, Clone, Copy)]
-struct Window {
-    top: isize,
-    left: isize,
-    flip: bool,
+pub(crate) struct Window {
+    pub(crate) top: isize,
+    pub(crate) left: isize,
+    pub(crate) flip: bool,
 }
 
 impl Augmenter {
@@ -176,6 +186,20 @@ impl Augmenter {
         let [top, left] = [top, left].map(|offset| offset.wrapping_add_unsigned(padding) as usize);
         let window = top * (2 * padding + 1) + left;
         if self.augment.flip { 2 * window + usize::from(flip) } else { window }
+    }
+
+    /// The window of version `view`, which [`Augmenter::view`] numbers.
+    pub(crate) fn window_of(&self, view: usize) -> Window {
+        let (padding, is_doubled) = (self.augment.crop_padding, self.augment.flip);
+        let (window, flip) = if is_doubled { (view / 2, view % 2 == 1) } else { (view, false) };
+        let side = 2 * padding + 1;
+        let offset = |n: usize| n as isize - padding as isize;
+        Window { top: offset(window / side), left: offset(window % side), flip }
+    }
+
+    /// Writes the pixels of version `view` of `image`.
+    pub(crate) fn write_view(&self, view: usize, image: &[u8], out: &mut [f32]) {
+        self.copy(self.window_of(view), image, out);
     }
 
     /// The window of the image `index` that epoch `epoch` shows, unless pixels are interpolated.

@@ -79,6 +79,10 @@ impl BatchSource for Sent {
         self.device.clone()
     }
 
+    fn mixes(&self) -> bool {
+        self.source.mixes()
+    }
+
     fn n_views(&self) -> Option<usize> {
         self.source.n_views()
     }

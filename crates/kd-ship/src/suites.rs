@@ -102,13 +102,12 @@ impl Suites<'_> {
         teacher: &Path,
         students: Vec<Student>,
     ) -> TrainingFile {
-        let top_k = self.images.train.n_classes();
         let is_fresh = !start.model.as_dyn().is_in_a_file();
         let learning_rate = if is_fresh { FRESH_RATE } else { STUDENT_RATE };
         TrainingFile {
             plan: Some(self.plan(n_epochs, learning_rate)),
             teacher_weights: Some(teacher.into()),
-            soft_targets: Some(SoftTargets { top_k }),
+            soft_targets: Some(SoftTargets::default()),
             ..training(name, &start.model, students)
         }
     }
@@ -183,6 +182,9 @@ fn training(name: &str, model: &ModelSpec, student: Vec<Student>) -> TrainingFil
         teacher_weights: None,
         teacher_model: None,
         teacher_naming: Naming::default(),
+        teacher_logits: None,
+        teachers: Vec::new(),
+        average: None,
         omit_class: None,
         plan: None,
         augment: None,

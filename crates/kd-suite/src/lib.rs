@@ -4,6 +4,7 @@ mod attack;
 mod classes;
 mod examples;
 mod known;
+mod list;
 mod predict;
 mod quiet;
 mod remarks;
@@ -14,11 +15,12 @@ pub mod weights;
 
 pub use attack::{AttackReport, AttackResult, AttackTask};
 pub use known::image_shape;
+pub use list::Shown;
 pub use predict::{Likely, Prediction, Predictor, pictures};
 pub use quiet::quiet_candle;
 pub use run::{Progress, Setting, checkpoint_of, contents, run};
 pub use subject::{Evaluated, NetworkFile, Subject};
 pub use suite::{
-    AttackFile, AuditFile, CensusFile, Class, EvaluationFile, Grid, Holdout, Preset, Spec, Student,
-    Suite, TrainingFile, data, model, resolve,
+    AttackFile, AuditFile, AverageOf, CensusFile, Class, EvaluationFile, Grid, Holdout, Preset,
+    Spec, Student, Suite, TeacherFile, TrainingFile, data, model, resolve,
 };

@@ -8,9 +8,11 @@ use kd_core::{Classifier, Error, Result, checkpoint};
 use serde::{Deserialize, Serialize};
 
 use crate::choice::{Choice, Seen};
+use crate::losses::Loss;
 use crate::progress::Clock;
 use crate::student::{Best, Student};
 use crate::tally::Tally;
+use crate::teacher::TeacherSource;
 
 /// Students that share data and teacher, and how far they are.
 pub struct Cohort {
@@ -93,13 +95,24 @@ impl Cohort {
     ///
     /// # Errors
     /// [`Error::Config`], naming the student or the setting.
-    pub(crate) fn check(&self, teacher: Option<&dyn Classifier>) -> Result<()> {
+    pub(crate) fn check(&self, teacher: Option<TeacherSource<'_>>, mixes: bool) -> Result<()> {
         for student in &self.students {
             let Student { name, model, loss, .. } = student;
             loss.check()?;
+            if mixes {
+                check_mixed(name, &**loss, student.perturb.is_some())?;
+            }
             check_taps(name, "student", &loss.taps(), &**model)?;
             match teacher {
-                Some(teacher) => check_taps(name, "teacher", &loss.teacher_taps(), teacher)?,
+                Some(TeacherSource::Network(teacher)) => {
+                    check_taps(name, "teacher", &loss.teacher_taps(), teacher)?;
+                }
+                Some(TeacherSource::Logits(_)) if !loss.teacher_taps().is_empty() => {
+                    let reason =
+                        "the objective needs parts of a teacher, and has logits of it alone";
+                    return Err(Error::config(name, reason));
+                }
+                Some(TeacherSource::Logits(_)) => {}
                 None if loss.needs_teacher() || !loss.teacher_taps().is_empty() => {
                     let reason = "the objective needs a teacher, and there is none";
                     return Err(Error::config(name, reason));
@@ -216,6 +229,20 @@ impl Cohort {
         self.teacher_rows = state.teacher_rows;
         Ok(Some(state.metrics_bytes))
     }
+}
+
+/// Refuses a student of mixed images ([`kd_core::BatchSource::mixes`]) that looks at labels, which are not
+/// mixed.
+///
+/// # Errors
+/// [`Error::Config`].
+pub fn check_mixed(student: &str, loss: &dyn Loss, is_perturbed: bool) -> Result<()> {
+    if !loss.needs_labels() && !is_perturbed {
+        return Ok(());
+    }
+    let reason = "mixup mixes images and no labels, which this student looks at; give it the loss `distill` \
+                  with alpha = 1 and no `perturb`, or leave mixup out";
+    Err(Error::config(student, reason))
 }
 
 fn check_taps(name: &str, whose: &str, taps: &[String], model: &dyn Classifier) -> Result<()> {

@@ -5,7 +5,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use candle_core::{DType, Tensor};
-use kd_core::{Batch, BatchSource, Classifier, Error, Result, Stream};
+use kd_core::{Batch, BatchSource, Error, Result, Stream};
 
 use crate::cohort::Cohort;
 use crate::evaluate::EvalSet;
@@ -14,7 +14,7 @@ use crate::plan::Plan;
 use crate::prepared::Prepared;
 use crate::progress::Counters;
 use crate::soft_targets::SoftTargetStore;
-use crate::teacher::Teacher;
+use crate::teacher::{Teacher, TeacherSource};
 use crate::trunk::Trunk;
 
 /// What a cohort learns from and is measured on.
@@ -28,7 +28,7 @@ pub struct Data<'a> {
     /// Training images set aside for choosing.
     pub holdout: Option<&'a EvalSet>,
     /// The teacher of all students.
-    pub teacher: Option<&'a dyn Classifier>,
+    pub teacher: Option<TeacherSource<'a>>,
     /// Keeps what the teacher says of stored versions of the training images.
     pub soft_targets: Option<SoftTargetStore<'a>>,
 }
@@ -75,7 +75,7 @@ pub(crate) struct Course<'a> {
 impl<'a> Course<'a> {
     pub(crate) fn new(plan: &'a Plan, data: Data<'a>, cohort: &Cohort) -> Result<Self> {
         plan.check()?;
-        cohort.check(data.teacher)?;
+        cohort.check(data.teacher, data.train.mixes())?;
         if plan.needs_holdout() && data.holdout.is_none() {
             let reason = "an epoch is chosen by held-out images, and none are set aside";
             return Err(Error::config("holdout", reason));
@@ -83,7 +83,7 @@ impl<'a> Course<'a> {
         let n_steps = plan.n_steps(data.train.n_samples());
         let store = data.soft_targets.as_ref();
         let taps = cohort.teacher_taps();
-        let remember = |model| Teacher::new(model, data.train, plan.n_epochs, store, taps);
+        let remember = |from| Teacher::new(from, data.train, plan.n_epochs, store, taps);
         let teacher = data.teacher.map(remember).transpose()?;
         let trunk = Trunk::of(cohort, data.train, plan.n_epochs)?;
         let see = |set: Option<&EvalSet>| match (&trunk, set) {

@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod average;
 mod calibrate;
 mod choice;
 mod cohort;
@@ -23,13 +24,15 @@ mod step;
 mod student;
 mod tally;
 mod teacher;
+mod teacher_logits;
 #[cfg(test)]
 mod testing;
 mod trunk;
 
+pub use average::{Average, Ensemble};
 pub use calibrate::{calibrated_temperature, probabilities};
 pub use choice::Keep;
-pub use cohort::Cohort;
+pub use cohort::{Cohort, check_mixed};
 pub use course::{Data, Outcome, Run};
 pub use evaluate::{EvalSet, logits};
 pub use fit::fit;
@@ -44,6 +47,8 @@ pub use prepared::{Prepared, prepare};
 pub use progress::Counters;
 pub use schedule::{Anneal, At, Schedule};
 pub use score::score;
-pub use soft_targets::{SoftTargetStore, SoftTargets};
+pub use soft_targets::{SoftTargetStore, SoftTargets, StoredAs};
 pub use step::train_step;
 pub use student::Student;
+pub use teacher::TeacherSource;
+pub use teacher_logits::{LogitsOf, TeacherLogits};

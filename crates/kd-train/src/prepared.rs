@@ -30,6 +30,12 @@ pub fn prepare(
 }
 
 impl Prepared {
+    /// With logits `(N, K)` of a teacher that were computed elsewhere.
+    #[must_use]
+    pub fn with_teacher_logits(self, logits: Tensor) -> Self {
+        Self { said: Some(Said::known(logits)), ..self }
+    }
+
     /// Whether it has what the frozen part of the students makes of the images.
     pub fn has_features(&self) -> bool {
         self.features.is_some()

@@ -133,7 +133,7 @@ mod tests {
     use super::*;
     use crate::losses::Distill;
     use crate::testing::{Dots, N_CLASSES, Network};
-    use crate::{Data, OptimizerSpec, Plan, Student, fit_in};
+    use crate::{Data, OptimizerSpec, Plan, Student, TeacherSource, fit_in};
 
     /// A network of which all but the head is frozen.
     fn frozen(seed: u64) -> Net {
@@ -222,7 +222,7 @@ mod tests {
         };
         let students = vec![student("a", 0.5), student("b", 1.0)];
         let mut cohort = Cohort::new("frozen", 1, students);
-        let teacher = Some(&teacher as &dyn Classifier);
+        let teacher = Some(TeacherSource::Network(&teacher));
         let data = Data { train: &source, test: &test, holdout: None, teacher, soft_targets: None };
         let _ = fit_in(folder.path(), &mut cohort, &Plan::new(9, 16, 0.05), data).unwrap();
         let values = |student: &Student| {

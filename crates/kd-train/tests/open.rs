@@ -15,7 +15,8 @@ use kd_core::testing::random;
 use kd_core::{Batch, BatchSource, Classifier, Graph, Mode, Net, Params, Result, Stream, nn, ops};
 use kd_train::losses::Labels;
 use kd_train::{
-    Cohort, Data, EvalSet, Loss, LossInput, Optimize, OptimizerSpec, Outcome, Plan, Student, fit_in,
+    Cohort, Data, EvalSet, Loss, LossInput, Optimize, OptimizerSpec, Outcome, Plan, Student,
+    TeacherSource, fit_in,
 };
 
 const N_CLASSES: usize = 4;
@@ -111,6 +112,7 @@ fn train(
 ) -> Result<(Cohort, Vec<f64>)> {
     let (train, test) = (Quadrants(1), EvalSet::new(Arc::new(Quadrants(2)))?);
     let plan = Plan::new(n_epochs, 16, 0.01);
+    let teacher = teacher.map(TeacherSource::Network);
     let data = Data { train: &train, test: &test, holdout: None, teacher, soft_targets: None };
     let mut cohort = Cohort::new("open", 1, vec![student]);
     assert_eq!(fit_in(folder, &mut cohort, &plan, data)?, Outcome::Finished);

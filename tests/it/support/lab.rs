@@ -12,7 +12,7 @@ use kd_models::{Mlp, ModelSpec};
 use kd_train::losses::Distill;
 use kd_train::{
     Cohort, Counters, Data, EvalSet, Keep, LossSpec, MetricsLog, OptimizerSpec, Outcome, Plan, Run,
-    Schedule, Student, fit,
+    Schedule, Student, TeacherSource, fit,
 };
 use serde_json::Value;
 
@@ -131,7 +131,7 @@ pub(crate) fn train(
         train: &lab.train,
         test: &lab.test,
         holdout: None,
-        teacher: Some(&*lab.teacher),
+        teacher: Some(TeacherSource::Network(&*lab.teacher)),
         soft_targets: None,
     };
     let mut run = Run {

@@ -1,6 +1,7 @@
 //! The commands, one file each.
 
 pub(crate) mod attack;
+mod augment;
 pub(crate) mod completions;
 pub(crate) mod cut;
 pub(crate) mod data;
@@ -17,5 +18,6 @@ pub(crate) mod run;
 mod setting;
 pub(crate) mod ship;
 mod table;
+mod teach;
 pub(crate) mod train;
 mod words;

@@ -8,14 +8,16 @@ use std::process::ExitCode;
 use clap::ValueEnum;
 use kd_core::ops::{Adam, Reduction, Sgd};
 use kd_core::{Error, Result};
-use kd_data::{Augment, DataSpec, ResizedCrop};
+use kd_data::DataSpec;
 use kd_models::ModelSpec;
 use kd_models::weights::Naming;
 use kd_train::losses::{Distill, LabelSmoothing, Labels};
 use kd_train::{Keep, LossSpec, OptimizerSpec, Plan, Schedule};
 
+use super::augment::AugmentArgs;
 use super::images::DataArgs;
-use super::setting::{Compute, DataDir, NamingArgs, NormalizeArgs};
+use super::setting::{Compute, DataDir, NormalizeArgs};
+use super::teach::TeacherArgs;
 use super::words::words;
 use kd_suite::{Class, Holdout, Student, Suite, TrainingFile, image_shape, model, resolve};
 
@@ -28,23 +30,10 @@ pub(crate) struct Args {
     /// Probability with which hidden units of an MLP are dropped
     #[arg(long, default_value_t = 0.0)]
     dropout: f32,
-    /// Weights of a teacher: distil from it
-    #[arg(long, value_name = "PATH")]
-    teacher: Option<PathBuf>,
-    /// The teacher's network, such as resnet56 or mlp-1200-1200, where its weights are from
-    /// elsewhere
-    #[arg(long, requires = "teacher")]
-    teacher_model: Option<String>,
     #[command(flatten)]
-    naming: NamingArgs,
-    /// Weight of the teacher's soft targets
-    #[arg(long, default_value_t = 0.5, requires = "teacher")]
-    alpha: f64,
-    /// Temperature of the soft targets
-    #[arg(long, default_value_t = 5.0, requires = "teacher")]
-    temperature: f64,
+    teacher: TeacherArgs,
     /// Smooth the labels by so much
-    #[arg(long, value_name = "S", conflicts_with = "teacher")]
+    #[arg(long, value_name = "S", conflicts_with = "taught")]
     label_smoothing: Option<f64>,
     /// Class that the training images shall lack, by its label or its name
     #[arg(long, value_name = "CLASS")]
@@ -99,16 +88,8 @@ pub(crate) struct Args {
     /// Multiply the learning rate of such parameters: fc=10
     #[arg(long, value_name = "PATTERN=X", value_parser = factor)]
     learning_rate_of: Vec<(String, f64)>,
-    /// How training images are changed: not at all; crop: a window out of the padded image; resized-crop:
-    /// a random part of a photograph, resized [default: resized-crop of photos, else crop]
-    #[arg(long, value_enum, value_name = "HOW")]
-    augment: Option<AugmentName>,
-    /// Pad by so many pixels before the crop [default: 2]
-    #[arg(long, value_name = "PIXELS")]
-    crop_padding: Option<usize>,
-    /// Mirror half of the images
-    #[arg(long)]
-    flip: bool,
+    #[command(flatten)]
+    augment: AugmentArgs,
     /// Training images set aside for choosing: a number, or a share of each class, such as 0.2; of
     /// class folders without `train` and `val`, the images to test on
     #[arg(long, default_value = "0", value_name = "N")]
@@ -138,13 +119,6 @@ pub(crate) struct Args {
 enum OptimizerName {
     Adam,
     Sgd,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, ValueEnum)]
-enum AugmentName {
-    None,
-    Crop,
-    ResizedCrop,
 }
 
 const SCHEDULES: &[(&str, Schedule)] = &[
@@ -184,7 +158,6 @@ fn suite(args: &Args) -> Result<Suite> {
     if let ModelSpec::Mlp(mlp) = &mut network {
         mlp.dropout = args.dropout;
     }
-    let teacher_model = args.teacher_model.as_deref().map(model).transpose()?;
     if network.as_dyn().is_in_a_file() && args.normalize.given().is_some() {
         let reason = "an ONNX file takes its images as it does; `kd export --weights FILE.onnx --mean \
                       X,.. --std X,.. --format onnx` puts a normalization before it";
@@ -194,9 +167,12 @@ fn suite(args: &Args) -> Result<Suite> {
         name: name(&args.model),
         model: network,
         teacher: None,
-        teacher_weights: args.teacher.clone(),
-        teacher_model,
-        teacher_naming: args.naming.of_teacher(args.teacher.as_deref())?,
+        teacher_weights: None,
+        teacher_model: None,
+        teacher_naming: Naming::default(),
+        teacher_logits: None,
+        teachers: args.teacher.files()?,
+        average: args.teacher.average,
         omit_class: args.omit_class.clone(),
         plan: None,
         augment: None,
@@ -209,7 +185,7 @@ fn suite(args: &Args) -> Result<Suite> {
         },
         freeze: args.freeze.clone(),
         learning_rate_of: args.learning_rate_of.iter().cloned().collect(),
-        soft_targets: None,
+        soft_targets: args.teacher.soft_targets(),
         perturb: None,
         student: vec![Student {
             name: "student".into(),
@@ -219,9 +195,9 @@ fn suite(args: &Args) -> Result<Suite> {
         }],
         grid: None,
     };
-    let known = || args.teacher.as_deref().and_then(image_shape);
+    let known = || args.teacher.first().and_then(image_shape);
     let data = args.data.spec(known)?;
-    let augment = augment(args, matches!(data, DataSpec::Photos(_)))?;
+    let augment = args.augment.augment(matches!(data, DataSpec::Photos(_)))?;
     Ok(Suite {
         suite: "train".into(),
         data,
@@ -239,33 +215,13 @@ fn suite(args: &Args) -> Result<Suite> {
     })
 }
 
-/// How training images are changed, which are photographs of all sizes or lie in memory.
-fn augment(args: &Args, are_photos: bool) -> Result<Augment> {
-    let usual = if are_photos { AugmentName::ResizedCrop } else { AugmentName::Crop };
-    // A padding that is asked for asks for a crop.
-    let usual = if args.crop_padding.is_some() { AugmentName::Crop } else { usual };
-    let name = args.augment.unwrap_or(usual);
-    if args.crop_padding.is_some() && name != AugmentName::Crop {
-        return Err(Error::config("crop-padding", "is for --augment crop; leave it out"));
-    }
-    let (flip, default) = (args.flip, Augment::default());
-    Ok(match name {
-        AugmentName::None => Augment { flip, ..default },
-        AugmentName::Crop => {
-            Augment { crop_padding: args.crop_padding.unwrap_or(2), flip, ..default }
-        }
-        AugmentName::ResizedCrop => {
-            Augment { resized_crop: Some(ResizedCrop::default()), flip, ..default }
-        }
-    })
-}
-
 fn loss(args: &Args) -> LossSpec {
-    let (alpha, temperature, reduction) = (args.alpha, args.temperature, Reduction::BatchMean);
-    match (&args.teacher, args.label_smoothing) {
-        (Some(_), _) => LossSpec::Distill(Distill { alpha, temperature, reduction }),
-        (None, Some(smoothing)) => LossSpec::LabelSmoothing(LabelSmoothing { smoothing }),
-        (None, None) => LossSpec::Labels(Labels::default()),
+    let TeacherArgs { alpha, temperature, .. } = args.teacher;
+    let reduction = Reduction::BatchMean;
+    match (args.teacher.is_given(), args.label_smoothing) {
+        (true, _) => LossSpec::Distill(Distill { alpha, temperature, reduction }),
+        (false, Some(smoothing)) => LossSpec::LabelSmoothing(LabelSmoothing { smoothing }),
+        (false, None) => LossSpec::Labels(Labels::default()),
     }
 }
 

@@ -197,6 +197,9 @@ pub struct SoftTargetsRecord {
     pub training: String,
     /// Classes whose logits are stored, the largest of each row.
     pub top_k: usize,
+    /// Bits of a stored logit.
+    #[serde(default = "exact")]
+    pub bits: u32,
     /// Stored versions of each image.
     pub n_views: usize,
     /// Size of the file when every version of every image is in it.
@@ -205,6 +208,11 @@ pub struct SoftTargetsRecord {
     pub asked: u64,
     /// Rows among them that the teacher computed; the others were read.
     pub computed: u64,
+}
+
+/// Bits of an f32.
+fn exact() -> u32 {
+    32
 }
 
 /// How a model does on a set of images.

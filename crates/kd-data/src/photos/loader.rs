@@ -13,6 +13,7 @@ use rayon::prelude::*;
 use super::{Photos, View};
 use crate::Augment;
 use crate::loader::{Order, check_indices};
+use crate::mixup::Pair;
 use crate::pixels::pixel;
 
 /// Makes batches of [`Photos`] in host memory.
@@ -65,13 +66,57 @@ impl PhotoLoader {
         Ok(([region.top, region.left, region.height, region.width], flip))
     }
 
+    /// `[top, left, height, width]` of what is cut out of photograph `index` for version `view`, in its pixels,
+    /// and of what is resized then, in pixels of that; and whether it is flipped.
+    pub(crate) fn geometry(&self, view: usize, index: u32) -> Result<([usize; 4], [f64; 4], bool)> {
+        let size = self.photos.size(index as usize)?;
+        let View { region, window, flip } = self.version(view, index, size);
+        Ok(([region.top, region.left, region.height, region.width], window, flip))
+    }
+
+    /// Version `view` of photograph `index`, rows of one or three bytes a pixel; none when it is skipped.
+    pub(crate) fn pixels(&self, view: usize, index: u32) -> Result<Option<Vec<u8>>> {
+        let look = |size| self.version(view, index, size);
+        let Some((image, View { flip, .. })) = self.photos.image(index as usize, look)? else {
+            return Ok(None);
+        };
+        let [channels, _, width] = self.photos.shape();
+        let mut rows: Vec<&[[u8; 3]]> = image.as_chunks::<3>().0.chunks_exact(width).collect();
+        let pixels = rows.iter_mut().flat_map(|row| {
+            (0..width).flat_map(move |x| {
+                let pixel = if flip { row[width - 1 - x] } else { row[x] };
+                pixel.into_iter().take(channels)
+            })
+        });
+        Ok(Some(pixels.collect()))
+    }
+
+    /// Where version `view`, as [`BatchSource::view`] numbers them, is in a photograph of `size`.
+    fn version(&self, view: usize, index: u32, size: [usize; 2]) -> View {
+        match self.augment.resized_crop {
+            Some(_) => self.look(view as u64, index, size),
+            None => View::center(size, self.photos.resize, self.photos.crop, view == 1),
+        }
+    }
+
     fn rng(&self, epoch: u64, index: u32) -> Rng {
+        self.drawn(epoch).number(u64::from(index)).rng()
+    }
+
+    /// What everything in epoch `epoch` is drawn from.
+    fn drawn(&self, epoch: u64) -> Stream {
         let n_views = self.augment.resized_crop.as_ref().and_then(|crop| crop.n_views);
-        let stream = match n_views {
+        match n_views {
             Some(n) => Stream::new(0).at("views").number(epoch % n as u64),
             None => self.stream.number(epoch),
-        };
-        stream.number(u64::from(index)).rng()
+        }
+    }
+
+    /// What photograph `index` is mixed with in epoch `epoch`, each as that epoch shows it.
+    pub(crate) fn pair(&self, epoch: u64, index: u32) -> Option<Pair> {
+        let mixup = self.augment.mixup.as_ref()?;
+        let mut rng = self.drawn(epoch).at("mixup").number(u64::from(index)).rng();
+        Some(mixup.pair(self.photos.len(), &mut rng))
     }
 
     fn flip(&self, rng: &mut Rng) -> bool {
@@ -87,8 +132,18 @@ impl PhotoLoader {
         }
     }
 
-    /// Writes photograph `index` as epoch `epoch` sees it to `out`; false when it is skipped.
+    /// Writes photograph `index` as epoch `epoch` sees it to `out`; false when it is skipped, or the one that
+    /// it is mixed with.
     fn write(&self, epoch: u64, index: u32, out: &mut [f32]) -> Result<bool> {
+        let (is_there, pair) = (self.write_alone(epoch, index, out)?, self.pair(epoch, index));
+        let Some(pair) = pair.filter(|_| is_there) else { return Ok(is_there) };
+        let mut partner = vec![0.0; out.len()];
+        let is_there = self.write_alone(epoch, pair.partner, &mut partner)?;
+        pair.mix(out, &partner);
+        Ok(is_there)
+    }
+
+    fn write_alone(&self, epoch: u64, index: u32, out: &mut [f32]) -> Result<bool> {
         let look = |size| self.look(epoch, index, size);
         let Some((image, view)) = self.photos.image(index as usize, look)? else {
             return Ok(false);
@@ -159,9 +214,14 @@ impl BatchSource for PhotoLoader {
         })
     }
 
+    fn mixes(&self) -> bool {
+        self.augment.mixup.is_some()
+    }
+
     fn n_views(&self) -> Option<usize> {
         match &self.augment.resized_crop {
             Some(crop) => crop.n_views,
+            None if self.augment.mixup.is_some() => None,
             None => Some(1 + usize::from(self.augment.flip)),
         }
     }

@@ -227,6 +227,11 @@ impl Photos {
         [self.n_channels, self.crop, self.crop]
     }
 
+    /// What their shorter side becomes for evaluation, before the center is cut out.
+    pub(crate) fn resize(&self) -> usize {
+        self.resize
+    }
+
     /// `CLASS/FILE` of photograph `i`.
     ///
     /// # Panics

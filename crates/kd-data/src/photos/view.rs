@@ -11,7 +11,7 @@ pub(super) struct View {
     /// The pixels that count.
     pub(super) region: Region,
     /// `[top, left, height, width]` of the part, in pixels of the region.
-    window: [f64; 4],
+    pub(super) window: [f64; 4],
     /// Whether left and right are swapped.
     pub(super) flip: bool,
 }

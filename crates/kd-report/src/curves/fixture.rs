@@ -77,6 +77,7 @@ fn of_training(seed: u64) -> [Record; 3] {
             seed,
             training: training(),
             top_k: 10,
+            bits: 32,
             n_views: 4,
             bytes: 410_000_000,
             asked,

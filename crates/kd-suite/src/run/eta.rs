@@ -3,12 +3,13 @@
 use std::time::{Duration, Instant};
 
 use kd_core::record::{ModelId, Record};
-use kd_core::{BatchSource, Classifier, Net, Result, Stream};
-use kd_train::{Cohort, EvalSet, prepare, train_step};
+use kd_core::{BatchSource, Net, Result, Stream};
+use kd_train::{Cohort, EvalSet, TeacherSource, prepare, train_step};
 
 use super::context::Context;
 use super::job::{Job, jobs};
-use super::training::{students, teacher};
+use super::teacher::{Ready, ready};
+use super::training::students;
 use crate::attack::victim;
 use crate::suite::{Teacher, TrainingSpec};
 use crate::{examples, weights};
@@ -106,15 +107,19 @@ struct Pace {
 fn pace(context: &Context<'_>, training: &TrainingSpec, train: &dyn BatchSource) -> Result<Pace> {
     let mut cohort = Cohort::new(&training.name, 0, students(context, training, 0, None)?);
     let stand_in = stand_in(context, training)?;
-    let (teacher, taps) =
-        (stand_in.as_ref().map(|net| net as &dyn Classifier), cohort.teacher_taps());
+    let (teacher, taps) = (stand_in.as_ref().map(Ready::source), cohort.teacher_taps());
     let order = train.order(0);
     let indices = &order[..training.plan.batch_size.min(order.len())];
     let started = Instant::now();
     let mut shortest = Pace { prepare: f64::INFINITY, step: f64::INFINITY, remembers: false };
     for _ in 0..ENOUGH.1 {
         let begun = Instant::now();
-        let prepared = prepare(train.batch(0, indices)?, teacher, &taps)?.with_features(&cohort)?;
+        let network = teacher.and_then(TeacherSource::network);
+        let mut prepared = prepare(train.batch(0, indices)?, network, &taps)?;
+        if let Some(TeacherSource::Logits(logits)) = teacher {
+            prepared = prepared.with_teacher_logits(logits.of(train, 0, indices)?);
+        }
+        let prepared = prepared.with_features(&cohort)?;
         shortest.prepare = shortest.prepare.min(begun.elapsed().as_secs_f64());
         shortest.remembers = prepared.has_features();
         let begun = Instant::now();
@@ -127,11 +132,17 @@ fn pace(context: &Context<'_>, training: &TrainingSpec, train: &dyn BatchSource)
     Ok(shortest)
 }
 
-/// A network like the teacher, which may not be trained yet.
-fn stand_in(context: &Context<'_>, training: &TrainingSpec) -> Result<Option<Net>> {
-    match &training.teacher {
-        Some(Teacher::Training(name)) => network(context, name).map(Some),
-        _ => teacher(context, training, 0),
+/// A teacher like that of `training`, of whose networks one may not be trained yet.
+fn stand_in(context: &Context<'_>, training: &TrainingSpec) -> Result<Option<Ready>> {
+    let trained = |member: &Teacher| match member {
+        Teacher::Training(name) => Some(network(context, name)),
+        _ => None,
+    };
+    let members = training.teacher.as_ref().map_or(&[][..], Teacher::members);
+    // Of several, one that is trained here stands for all.
+    match members.iter().find_map(trained) {
+        Some(network) => Ok(Some(Ready::Network(network?))),
+        None => ready(context, training, 0),
     }
 }
 

@@ -9,7 +9,9 @@ use kd_core::record::{
 };
 use kd_core::{Classifier, Result};
 use kd_data::DataSpec;
-use kd_train::{Cohort, Data, MetricsLog, calibrated_temperature, correction, logits, score};
+use kd_train::{
+    Cohort, Data, MetricsLog, TeacherSource, calibrated_temperature, correction, logits, score,
+};
 
 use super::context::Context;
 use crate::suite::{Teacher, TrainingSpec};
@@ -26,13 +28,14 @@ pub(super) fn finish(
     data: &Data<'_>,
     log: &mut MetricsLog,
 ) -> Result<()> {
-    let teacher = data.teacher.map(|t| data.test.evaluate_teacher(t)).transpose()?;
-    if let (Some((last, _)), Some(Teacher::Weights { network, .. })) = (&teacher, &training.teacher)
-    {
+    let network = data.teacher.and_then(TeacherSource::network);
+    let teacher = network.map(|network| data.test.evaluate_teacher(network)).transpose()?;
+    let named = training.teacher.as_ref().and_then(Teacher::network);
+    if let (Some((last, _)), Some(network)) = (&teacher, named) {
         log.append(&Record::Teacher(TeacherRecord {
             seed: cohort.seed,
             training: training.name.clone(),
-            network: network.clone(),
+            network,
             last: last.clone(),
         }))?;
     }
@@ -121,7 +124,8 @@ fn soft_targets(
 ) -> Result<()> {
     let Some(targets) = training.soft_targets else { return Ok(()) };
     let n_views = targets.n_views(data.train)?;
-    let bytes = targets.n_bytes(data.train.n_samples() * n_views);
+    let n_classes = data.train.n_classes();
+    let bytes = targets.n_bytes(data.train.n_samples() * n_views, n_classes);
     let (asked, computed) = cohort.teacher_rows();
     eprintln!(
         "{}: the teacher computed {computed} of {asked} rows of soft targets; full, their file has \
@@ -132,7 +136,8 @@ fn soft_targets(
     log.append(&Record::SoftTargets(SoftTargetsRecord {
         seed: cohort.seed,
         training: training.name.clone(),
-        top_k: targets.top_k,
+        top_k: targets.n_stored(n_classes),
+        bits: targets.bits(),
         n_views,
         bytes,
         asked,
@@ -185,7 +190,13 @@ fn correct(
     class: usize,
     log: &mut MetricsLog,
 ) -> Result<()> {
-    let Some(teacher) = data.teacher else { return Ok(()) };
+    let Some(teacher) = data.teacher.and_then(TeacherSource::network) else {
+        eprintln!(
+            "{}: the bias of class {class} is corrected by a teacher's network only",
+            training.name
+        );
+        return Ok(());
+    };
     let train = context.sets.train_in_order()?;
     let n_classes = data.test.n_classes();
     let predicted = logits(teacher, &*train)?;

@@ -6,35 +6,64 @@ use std::sync::Arc;
 use candle_core::Device;
 use kd_core::record::DataFile;
 use kd_core::{BatchSource, Error, Result, Stream};
-use kd_data::{Images, Part, Parts};
+use kd_data::{Augment, DataSpec, Images, Part, Parts, list_digest};
 use kd_train::EvalSet;
 
 use crate::remarks;
-use crate::suite::{EvaluationSection, Spec, TrainingSpec};
+use crate::suite::{Class, EvaluationSection, Holdout, Spec, TrainingSpec};
 
-/// What a data set gave.
-struct Loaded {
-    files: Vec<DataFile>,
-    train: Part,
-    test: Part,
-    /// Whether the test images were not taken from the training images.
-    has_parts: bool,
+/// Which of a data set's images a run takes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Choice<'a> {
+    pub(crate) data: &'a DataSpec,
+    pub(crate) holdout: Holdout,
+    /// Number of training images and of test images.
+    pub(crate) n: [Option<usize>; 2],
 }
 
-impl Loaded {
-    fn of(spec: &Spec, data_dir: Option<&Path>, stream: Stream) -> Result<Self> {
-        let (data, holdout) = (spec.data.as_dyn(), spec.holdout);
+/// The images that a run takes, still in their files.
+pub(crate) struct Chosen {
+    files: Vec<DataFile>,
+    pub(crate) train: Part,
+    test: Part,
+    holdout: Option<Part>,
+}
+
+impl Choice<'_> {
+    /// What is set aside and what is left out does not depend on the seed, so that all repetitions are
+    /// judged alike. Of a data set without parts, what is set aside is the test set.
+    pub(crate) fn load(self, data_dir: Option<&Path>) -> Result<Chosen> {
+        let stream = Stream::new(0);
+        let (mut chosen, has_parts) = self.parts(data_dir, stream)?;
+        let [n_train, n_test] = self.n;
+        if let Some(n) = n_train {
+            chosen.train =
+                chosen.train.subset(n.min(chosen.train.len()), stream.at("subset/train"))?;
+        }
+        if let Some(n) = n_test {
+            chosen.test = chosen.test.subset(n.min(chosen.test.len()), stream.at("subset/test"))?;
+        }
+        if has_parts && !self.holdout.is_none() {
+            let (train, holdout) = self.holdout.of_training(&chosen.train)?;
+            (chosen.train, chosen.holdout) = (train, Some(holdout));
+        }
+        Ok(chosen)
+    }
+
+    /// All of them, and whether the test images were not taken from the training images.
+    fn parts(self, data_dir: Option<&Path>, stream: Stream) -> Result<(Chosen, bool)> {
+        let (data, holdout) = (self.data.as_dyn(), self.holdout);
         let whole = if holdout.is_none() { None } else { data.whole(data_dir)? };
         let Some(whole) = whole else {
             let Parts { train, test, .. } = data.parts(data_dir)?;
             remarks::tell(&[train.remarks(), test.remarks()]);
             let files = [train.files(), test.files()].concat();
-            return Ok(Self { files, train, test, has_parts: true });
+            return Ok((Chosen { files, train, test, holdout: None }, true));
         };
         remarks::tell(&[whole.remarks()]);
         let (train, test) = holdout.split_classes(&whole, stream.at("holdout"))?;
         eprintln!("{} of {} images are held out to test on", test.len(), whole.len());
-        Ok(Self { files: whole.files(), train, test, has_parts: false })
+        Ok((Chosen { files: whole.files(), train, test, holdout: None }, false))
     }
 }
 
@@ -49,25 +78,14 @@ pub(crate) struct Sets {
 }
 
 impl Sets {
-    /// Loads the data set of `spec`. What is set aside and what is left out does not depend on the
-    /// seed, so that all repetitions are judged alike. Of a data set without parts, what is set aside
-    /// is the test set. Batches are made on `device`.
+    /// Loads the data set of `spec`. Batches are made on `device`.
     pub(crate) fn load(spec: &Spec, data_dir: Option<&Path>, device: &Device) -> Result<Self> {
-        let stream = Stream::new(0);
-        let Loaded { files, mut train, mut test, has_parts } = Loaded::of(spec, data_dir, stream)?;
-        if let Some(n) = spec.n_train {
-            train = train.subset(n.min(train.len()), stream.at("subset/train"))?;
-        }
-        if let Some(n) = spec.n_test {
-            test = test.subset(n.min(test.len()), stream.at("subset/test"))?;
-        }
-        let mut holdout = None;
-        if has_parts && !spec.holdout.is_none() {
-            let parts = spec.holdout.of_training(&train)?;
-            train = parts.0;
-            holdout = Some(EvalSet::new(parts.1.in_order(device)?)?);
-        }
-        let test_set = EvalSet::new(test.in_order(device)?)?;
+        let n = [spec.n_train, spec.n_test];
+        let choice = Choice { data: &spec.data, holdout: spec.holdout, n };
+        let Chosen { files, train, test, holdout } = choice.load(data_dir)?;
+        let set = |part: &Part| EvalSet::new(part.in_order(device)?);
+        let holdout = holdout.as_ref().map(set).transpose()?;
+        let test_set = set(&test)?;
         let device = device.clone();
         Ok(Self { train, files, device, test_part: test, test: test_set, holdout })
     }
@@ -115,11 +133,23 @@ impl Sets {
 
     /// The training images of one training and seed.
     pub(crate) fn train(&self, spec: &TrainingSpec, seed: u64) -> Result<Arc<dyn BatchSource>> {
-        let part = match self.omitted(spec)? {
-            Some(class) => self.train.omit_class(class)?,
-            None => self.train.clone(),
-        };
-        part.training(&spec.augment, Stream::new(seed).at("data"), &self.device)
+        let stream = Stream::new(seed).at("data");
+        self.train_part(spec)?.training(&spec.augment, stream, &self.device)
+    }
+
+    /// The training images of one training, as they are.
+    pub(crate) fn train_part(&self, spec: &TrainingSpec) -> Result<Part> {
+        without(&self.train, spec.omit_class.as_ref())
+    }
+
+    /// Digests of the lists that a teacher elsewhere may have labelled for one training: of the images in
+    /// the versions that it shows, and as they are.
+    pub(crate) fn lists(&self, spec: &TrainingSpec) -> Result<Vec<String>> {
+        let part = self.train_part(spec)?;
+        [&spec.augment, &Augment::default()]
+            .into_iter()
+            .map(|augment| list_digest(&part, augment))
+            .collect()
     }
 
     /// The test images as bytes, for attacks.
@@ -144,5 +174,13 @@ impl Sets {
     pub(crate) fn are_reencoded(&self) -> bool {
         let is_packed = |part: &Part| matches!(part, Part::Photos(photos) if photos.is_packed());
         is_packed(&self.train) || is_packed(&self.test_part)
+    }
+}
+
+/// `part` without a class.
+pub(crate) fn without(part: &Part, class: Option<&Class>) -> Result<Part> {
+    match class {
+        Some(class) => part.omit_class(class.label(part.class_names())?),
+        None => Ok(part.clone()),
     }
 }

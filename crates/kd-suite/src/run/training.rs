@@ -5,19 +5,21 @@ use std::time::Duration;
 
 use kd_adv::{AdversarialTraining, AttackSpec};
 use kd_core::ops::Normalize;
-use kd_core::record::{ModelId, Record};
-use kd_core::{Classifier, Error, Net, Perturb, Result, Stream, checkpoint};
+use kd_core::record::Record;
+use kd_core::{Classifier, Error, Perturb, Result, Stream, checkpoint};
 use kd_models::Weights;
 use kd_train::{
-    Cohort, Data, MetricsLog, Optimizer, Outcome, Run, SoftTargetStore, SoftTargets, Student, fit,
+    Cohort, Data, MetricsLog, Optimizer, Outcome, Run, SoftTargetStore, SoftTargets, Student,
+    check_mixed, fit,
 };
 
-use super::context::{Context, load, wanted};
+use super::context::{Context, wanted};
 use super::finish::finish;
 use super::first;
 use super::images::Sets;
 use super::progress::Progress;
 use super::setting::{Setting, device_name};
+use super::teacher::{self, Ready};
 use super::tuning;
 use crate::suite::{self, Teacher, TrainingSpec};
 use crate::weights::{self, Contents};
@@ -41,6 +43,9 @@ pub(crate) fn check(
     }
     let train = sets.train(training, 0)?;
     training.soft_targets.map(|targets| targets.n_views(&*train)).transpose()?;
+    for student in training.student.iter().filter(|_| train.mixes()) {
+        check_mixed(&student.name, student.loss.as_dyn(), student.perturb.is_some())?;
+    }
     let drawn = (Stream::new(0), &setting.device);
     let mut network = weights::network(&training.model, sets.shape(), normalize, drawn)?;
     tuning::freeze(&mut network, &training.freeze)?;
@@ -49,13 +54,10 @@ pub(crate) fn check(
         let (_, note) = first::of_file(file, &training.model, &network, normalize)?;
         eprintln!("{}: {note}", training.name);
     }
-    if let Some(Teacher::Weights { path, model, naming, .. }) = &training.teacher {
-        load(path, (model.as_ref(), Some(naming)), (sets, normalize), &setting.device)?.tell(path);
-    }
-    Ok(())
+    teacher::check(training, normalize, sets, setting)
 }
 
-/// What is in the files that `training` begins with, those of the first weights and of the teacher.
+/// What is in the files that `training` begins with, those of the first weights and of the teachers.
 pub(crate) fn contents(
     training: &TrainingSpec,
     normalize: &Normalize,
@@ -66,9 +68,11 @@ pub(crate) fn contents(
         let wanted = first::wanted(file, &training.model, sets.shape().0, normalize);
         all.push((file.path.clone(), weights::contents(&file.path, &wanted)?));
     }
-    if let Some(Teacher::Weights { path, model, naming, .. }) = &training.teacher {
-        let wanted = wanted((model.as_ref(), Some(naming)), (sets, normalize));
-        all.push((path.clone(), weights::contents(path, &wanted)?));
+    for member in training.teacher.iter().flat_map(Teacher::members) {
+        if let Teacher::Weights { path, model, naming, .. } = member {
+            let wanted = wanted((model.as_ref(), Some(naming)), (sets, normalize));
+            all.push((path.clone(), weights::contents(path, &wanted)?));
+        }
     }
     Ok(all)
 }
@@ -102,7 +106,7 @@ pub(crate) fn run(
             cohort.save(&state, spec_hash, log.n_bytes())?;
         }
     }
-    let teacher = teacher(context, training, seed)?;
+    let teacher = teacher::ready(context, training, seed)?;
     let train = context.sets.train(training, seed)?;
     let n_steps = training.plan.n_steps(train.n_samples());
     let title = context.titled(training.name.clone(), seed);
@@ -119,7 +123,7 @@ pub(crate) fn run(
         train: &*train,
         test: &context.sets.test,
         holdout: context.sets.holdout.as_ref(),
-        teacher: teacher.as_ref().map(|net| net as &dyn Classifier),
+        teacher: teacher.as_ref().map(Ready::source),
         soft_targets,
     };
     let mut run = Run {
@@ -175,34 +179,16 @@ fn perturb(attack: &AttackSpec) -> Result<Box<dyn Perturb>> {
     Ok(Box::new(AdversarialTraining::new(attack.clone())?))
 }
 
-pub(super) fn teacher(
-    context: &Context<'_>,
-    training: &TrainingSpec,
-    seed: u64,
-) -> Result<Option<Net>> {
-    match &training.teacher {
-        None => Ok(None),
-        Some(Teacher::Weights { path, model, naming, .. }) => {
-            let run = (context.sets, &context.spec.normalize);
-            let said = (model.as_ref(), Some(naming));
-            Ok(Some(load(path, said, run, &context.setting.device)?.network))
-        }
-        Some(Teacher::Training(name)) => {
-            let model = context.spec.training(name)?.student[0].name.clone();
-            context.trained(&ModelId::new(name, model), seed).map(Some)
-        }
-    }
-}
-
 /// Where the soft targets of `training` are kept: beside the run's folder, for other runs on the
 /// same images; and what they depend on besides the teacher's weights. Versions of images that can
 /// be numbered are the same for all seeds.
 fn soft_targets(
     context: &Context<'_>,
     training: &TrainingSpec,
-    teacher: Option<&Net>,
+    teacher: Option<&Ready>,
 ) -> Result<Option<(SoftTargets, PathBuf, String)>> {
     let Some(targets) = training.soft_targets else { return Ok(None) };
+    let described = teacher.zip(training.teacher.as_ref()).map(|(ready, of)| ready.description(of));
     let spec = context.spec;
     let identity = serde_json::json!({
         "data": spec.data,
@@ -211,7 +197,7 @@ fn soft_targets(
         "holdout": spec.holdout,
         "omit_class": training.omit_class,
         "augment": training.augment,
-        "network": teacher.map(Net::graph),
+        "network": described,
         "device": device_name(&context.setting.device),
     });
     let folder = context.folder.path().with_file_name("soft-targets");

@@ -112,6 +112,13 @@ pub struct TrainingFile {
     /// Where in it the weights are, where it is from elsewhere.
     #[serde(default, skip_serializing_if = "Naming::is_default")]
     pub teacher_naming: Naming,
+    /// Logits of a teacher that were computed elsewhere, in place of a training.
+    pub teacher_logits: Option<PathBuf>,
+    /// Several teachers, in place of one.
+    #[serde(default)]
+    pub teachers: Vec<TeacherFile>,
+    /// How they become one.
+    pub average: Option<AverageOf>,
     /// Class that the training images lack.
     pub omit_class: Option<Class>,
     /// In place of the suite's.
@@ -142,6 +149,34 @@ pub struct TrainingFile {
     pub student: Vec<Student>,
     /// More students: distillation at every combination of these.
     pub grid: Option<Grid>,
+}
+
+/// One of several teachers: an earlier training, weights, or logits.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct TeacherFile {
+    /// As [`TrainingFile::teacher`].
+    pub training: Option<String>,
+    /// As [`TrainingFile::teacher_weights`].
+    pub weights: Option<PathBuf>,
+    /// As [`TrainingFile::teacher_model`].
+    #[serde(deserialize_with = "names::some_network")]
+    pub model: Option<ModelSpec>,
+    /// As [`TrainingFile::teacher_naming`].
+    #[serde(skip_serializing_if = "Naming::is_default")]
+    pub naming: Naming,
+    /// As [`TrainingFile::teacher_logits`].
+    pub logits: Option<PathBuf>,
+}
+
+/// What several teachers give the mean of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum AverageOf {
+    /// Their logits.
+    Logits,
+    /// Their probabilities, at the students' temperature.
+    Probabilities,
 }
 
 /// One student.

@@ -7,10 +7,12 @@ mod names;
 mod questions;
 mod resolve;
 mod spec;
+mod teacher;
 
 pub use class::Class;
 pub use file::{
-    AttackFile, AuditFile, CensusFile, EvaluationFile, Grid, Preset, Student, Suite, TrainingFile,
+    AttackFile, AuditFile, AverageOf, CensusFile, EvaluationFile, Grid, Preset, Student, Suite,
+    TeacherFile, TrainingFile,
 };
 pub use holdout::Holdout;
 pub use names::{data, model};

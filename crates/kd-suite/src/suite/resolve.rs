@@ -9,7 +9,8 @@ use kd_train::{LossSpec, Plan};
 use super::file::{Grid, Preset, Student, Suite, TrainingFile};
 use super::names::check_name;
 use super::questions;
-use super::spec::{InitWeights, Spec, Teacher, TrainingSpec};
+use super::spec::{InitWeights, Spec, TrainingSpec};
+use super::teacher;
 use crate::weights;
 
 /// Expands grids, applies the preset and checks every setting.
@@ -45,7 +46,8 @@ pub fn resolve(suite: &Suite, preset: &str, synthetic: bool, seeds: u64) -> Resu
     let mut training: Vec<TrainingSpec> = Vec::new();
     for file in chosen {
         let mut spec = self::training(suite, &changes, file)?;
-        check_teacher(&spec, &training)?;
+        check_is_new(&spec, &training)?;
+        teacher::check(&spec, &training)?;
         spec.init = init(file, &training)?;
         training.push(spec);
     }
@@ -102,7 +104,7 @@ fn training(suite: &Suite, preset: &Preset, file: &TrainingFile) -> Result<Train
         name: file.name.clone(),
         omit_class: file.omit_class.clone(),
         model: file.model.clone(),
-        teacher: teacher(file)?,
+        teacher: teacher::resolve(file, &students)?,
         plan,
         augment: file.augment.clone().unwrap_or_else(|| suite.augment.clone()),
         soft_targets: file.soft_targets,
@@ -128,30 +130,6 @@ fn plan(suite: &Suite, preset: &Preset, file: &TrainingFile) -> Result<Plan> {
     });
     plan.check()?;
     Ok(plan)
-}
-
-fn teacher(file: &TrainingFile) -> Result<Option<Teacher>> {
-    let path = match (&file.teacher, &file.teacher_weights) {
-        (None, None) => return Ok(None),
-        (Some(name), None) => return Ok(Some(Teacher::Training(name.clone()))),
-        (None, Some(path)) => path.clone(),
-        (Some(_), Some(_)) => {
-            return Err(Error::config("teacher", "give `teacher` or `teacher_weights`, not both"));
-        }
-    };
-    let sha256 = fsx::sha256(&weights::read(&path)?);
-    let (model, naming) = (file.teacher_model.clone(), file.teacher_naming.clone());
-    let network = match &model {
-        Some(model) => model.short_name(),
-        None => weights::name(&path)?.ok_or_else(|| {
-            let reason = format!(
-                "{} does not say what network it holds; --teacher-model names it",
-                path.display()
-            );
-            Error::config("teacher_model", reason)
-        })?,
-    };
-    Ok(Some(Teacher::Weights { path, sha256, network, model, naming }))
 }
 
 fn init_weights(file: &TrainingFile) -> Result<Option<InitWeights>> {
@@ -217,31 +195,9 @@ fn init(file: &TrainingFile, earlier: &[TrainingSpec]) -> Result<Option<ModelId>
     }
 }
 
-fn check_teacher(spec: &TrainingSpec, earlier: &[TrainingSpec]) -> Result<()> {
+fn check_is_new(spec: &TrainingSpec, earlier: &[TrainingSpec]) -> Result<()> {
     if earlier.iter().any(|other| other.name == spec.name) {
         return Err(Error::config("training", format!("two trainings `{}`", spec.name)));
     }
-    if spec.teacher.is_none() && spec.soft_targets.is_some() {
-        let reason = format!("`{}` has no teacher to keep them of", spec.name);
-        return Err(Error::config("soft_targets", reason));
-    }
-    let needed = spec.student.iter().find(|s| s.loss.as_dyn().needs_teacher());
-    let reason = match (&spec.teacher, needed) {
-        (None, Some(student)) => {
-            format!("student `{}` of `{}` needs one", student.name, spec.name)
-        }
-        (Some(Teacher::Training(name)), _) => {
-            match earlier.iter().find(|other| other.name == *name) {
-                Some(other) if other.student.len() == 1 => return Ok(()),
-                Some(_) => format!("`{name}` has several models"),
-                None => {
-                    let known: Vec<&str> = earlier.iter().map(|other| &*other.name).collect();
-                    let (own, known) = (&spec.name, known.join(", "));
-                    format!("`{name}` is no training before `{own}`; those are: {known}")
-                }
-            }
-        }
-        _ => return Ok(()),
-    };
-    Err(Error::config("teacher", reason))
+    Ok(())
 }

@@ -10,7 +10,7 @@ use kd_core::{Error, Result};
 use kd_data::{Augment, DataSpec, Split};
 use kd_models::ModelSpec;
 use kd_models::weights::Naming;
-use kd_train::{Plan, SoftTargets};
+use kd_train::{Average, Plan, SoftTargets};
 use serde::{Serialize, Serializer};
 
 use super::class::Class;
@@ -103,6 +103,64 @@ pub(crate) enum Teacher {
         #[serde(skip_serializing_if = "Naming::is_default")]
         naming: Naming,
     },
+    /// Logits that were computed elsewhere.
+    Logits {
+        /// The file.
+        path: PathBuf,
+        /// Its SHA-256.
+        sha256: String,
+    },
+    /// Several: of the other kinds, all of them logits or none.
+    Several {
+        /// How they become one.
+        average: Average,
+        /// One by one.
+        members: Vec<Teacher>,
+    },
+}
+
+impl Teacher {
+    /// One by one.
+    pub(crate) fn members(&self) -> &[Self] {
+        match self {
+            Self::Several { members, .. } => members,
+            one => std::slice::from_ref(one),
+        }
+    }
+
+    /// How several become one; of one alone it does not matter.
+    pub(crate) fn average(&self) -> Average {
+        match self {
+            Self::Several { average, .. } => *average,
+            _ => Average::Logits,
+        }
+    }
+
+    /// The files of logits; none where networks teach.
+    pub(crate) fn logits(&self) -> Vec<PathBuf> {
+        let path = |member: &Self| match member {
+            Self::Logits { path, .. } => Some(path.clone()),
+            _ => None,
+        };
+        self.members().iter().filter_map(path).collect()
+    }
+
+    /// What networks from elsewhere are called; nothing for one that the run trains itself, and for
+    /// logits.
+    pub(crate) fn network(&self) -> Option<String> {
+        let name = |member: &Self| match member {
+            Self::Training(name) => Some(name.clone()),
+            Self::Weights { network, .. } => Some(network.clone()),
+            _ => None,
+        };
+        match self {
+            Self::Training(_) | Self::Logits { .. } => None,
+            other => {
+                let names: Option<Vec<String>> = other.members().iter().map(name).collect();
+                names.map(|names| names.join(" + "))
+            }
+        }
+    }
 }
 
 impl Spec {

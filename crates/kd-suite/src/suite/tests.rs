@@ -3,14 +3,14 @@ use std::path::Path;
 use kd_adv::{AttackSpec, Audit, Objective};
 use kd_core::ops::Normalize;
 use kd_core::{Error, Result};
-use kd_data::{Affine, Augment, DataSpec, Elastic, ResizedCrop};
+use kd_data::{Affine, Augment, DataSpec, Elastic, Mixup, ResizedCrop};
 use kd_models::ModelSpec;
-use kd_train::{LossSpec, OptimizerSpec, Plan, Schedule, SoftTargets};
+use kd_train::{Average, LossSpec, OptimizerSpec, Plan, Schedule, SoftTargets};
 use serde::de::DeserializeOwned;
 
 use super::{
-    AttackFile, AuditFile, CensusFile, Grid, Preset, Spec, Student, Suite, Teacher, TrainingFile,
-    resolve,
+    AttackFile, AuditFile, CensusFile, Grid, Preset, Spec, Student, Suite, Teacher, TeacherFile,
+    TrainingFile, resolve,
 };
 
 const FORMAT: &str = include_str!("../../FORMAT.md");
@@ -169,6 +169,89 @@ fn a_grid_is_spelt_out_and_a_listed_student_replaces_its_cell() {
 }
 
 #[test]
+fn several_teachers_are_named_with_their_average() {
+    let another = SUITE.replacen(
+        "[[training]]\nname = \"students\"",
+        "[[training]]\nname = \"other\"\n\
+        model = \"mlp-6\"\nstudent = [{ name = \"x\", loss = { kind = \"labels\" } }]\n\n\
+        [[training]]\nname = \"students\"",
+        1,
+    );
+    let both = "teachers = [{ training = \"teacher\" }, { training = \"other\" }]\n";
+    let of = |teachers: &str, grid: &str| {
+        let text = another.replacen("teacher = \"teacher\"\n", teachers, 1);
+        resolved(&text.replace("temperature = [1, 4]", grid), "x")
+    };
+    let spec = of(&format!("{both}average = \"logits\"\n"), "temperature = [1, 4]").unwrap();
+    let members = vec![Teacher::Training("teacher".into()), Teacher::Training("other".into())];
+    let average = Average::Logits;
+    let teacher = Teacher::Several { average, members: members.clone() };
+    assert_eq!(spec.training[2].teacher, Some(teacher));
+    let text = spec.to_toml().unwrap();
+    assert!(
+        text.contains("average = \"logits\"") && text.contains("training = \"other\""),
+        "{text}"
+    );
+    let mean = format!("{both}average = \"probabilities\"\n");
+    let spec = of(&mean, "temperature = [3]").unwrap();
+    let average = Average::Probabilities { temperature: 3.0 };
+    assert_eq!(spec.training[2].teacher, Some(Teacher::Several { average, members }));
+    assert!(spec.to_toml().unwrap().contains("temperature = 3.0"));
+    let one = "teachers = [{ training = \"teacher\" }]\n";
+    let spec = of(one, "temperature = [1, 4]").unwrap();
+    assert_eq!(spec.training[2].teacher, Some(Teacher::Training("teacher".into())));
+    for (teachers, words) in [
+        (mean.clone(), "the students have [1.0, 4.0]"),
+        (both.into(), "the mean of their `probabilities` or their `logits`"),
+        (format!("{one}average = \"logits\"\n"), "is for several teachers"),
+        (format!("teacher = \"other\"\n{mean}"), "not both"),
+        (
+            mean.replace("\"other\"", "\"students\"").replace("probabilities", "logits"),
+            "no training before `students`",
+        ),
+        ("teachers = [{}]\n".into(), "each has one of `training`, `weights` and `logits`"),
+        ("teacher_logits = \"none.npy\"\n".into(), "none.npy: not found"),
+        (mean.replace("\"logits\"", "\"median\"").replace("probabilities", "median"), "`median`"),
+    ] {
+        let error = of(&teachers, "temperature = [1, 4]").unwrap_err().to_string();
+        assert!(error.contains(words) && !error.contains('\n'), "{teachers}: {error}");
+    }
+}
+
+#[test]
+fn a_file_of_logits_is_known_by_its_digest() {
+    let folder = tempfile::tempdir().unwrap();
+    let [a, b] = ["a.npy", "b.npy"].map(|name| folder.path().join(name));
+    std::fs::write(&a, "abc").unwrap();
+    std::fs::write(&b, "abd").unwrap();
+    let of = |teacher: &str| resolved(&SUITE.replacen("teacher = \"teacher\"\n", teacher, 1), "x");
+    let (a, b) = (a.display(), b.display());
+    let spec = of(&format!("teacher_logits = '{a}'\n")).unwrap();
+    let text = spec.to_toml().unwrap();
+    assert!(text.contains("sha256 = \"ba7816bf8f01cfea"), "{text}");
+    let both = of(&format!(
+        "teachers = [{{ logits = '{a}' }}, {{ logits = '{b}' }}]\n\
+        average = \"logits\"\n"
+    ))
+    .unwrap();
+    assert_eq!(both.training[1].teacher.as_ref().unwrap().logits().len(), 2);
+    for (teacher, words) in [
+        (format!("teacher_logits = '{a}'\nsoft_targets = {{}}\n"), "in a file already"),
+        (format!("teacher_logits = '{a}'\nteacher_model = \"mlp-4\"\n"), "no network"),
+        (
+            format!(
+                "teachers = [{{ logits = '{a}' }}, {{ training = \"teacher\" }}]\n\
+                average = \"logits\"\n"
+            ),
+            "networks and files of logits",
+        ),
+    ] {
+        let error = of(&teacher).unwrap_err().to_string();
+        assert!(error.contains(words) && !error.contains('\n'), "{teacher}: {error}");
+    }
+}
+
+#[test]
 fn presets_are_optional_and_change_what_they_name() {
     assert_eq!(resolved(SUITE, "anything").unwrap().training.len(), 2);
     let text = SUITE.to_owned()
@@ -267,10 +350,19 @@ fn the_format_says_every_key() {
                 keys::<Affine>("affine."),
                 keys::<Elastic>("elastic."),
                 keys::<ResizedCrop>("resized_crop."),
+                keys::<Mixup>("mixup."),
             ]
             .concat(),
         ),
-        ("Trainings", [keys::<TrainingFile>(""), keys::<SoftTargets>("soft_targets.")].concat()),
+        (
+            "Trainings",
+            [
+                keys::<TrainingFile>(""),
+                keys::<TeacherFile>("teachers."),
+                keys::<SoftTargets>("soft_targets."),
+            ]
+            .concat(),
+        ),
         ("Students", keys::<Student>("")),
         ("Grids", keys::<Grid>("")),
         ("Attacks", keys::<AttackFile>("")),

@@ -43,6 +43,14 @@ impl Loss for Distill {
         true
     }
 
+    fn temperature(&self) -> Option<f64> {
+        Some(self.temperature)
+    }
+
+    fn needs_labels(&self) -> bool {
+        self.alpha < 1.0
+    }
+
     fn check(&self) -> Result<()> {
         ops::check_soft(self.temperature, self.alpha)
     }

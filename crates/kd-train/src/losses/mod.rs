@@ -108,6 +108,16 @@ pub trait Loss: Send + Sync {
         false
     }
 
+    /// T at which the teacher's probabilities enter, where they do.
+    fn temperature(&self) -> Option<f64> {
+        None
+    }
+
+    /// Whether it looks at labels.
+    fn needs_labels(&self) -> bool {
+        true
+    }
+
     /// Names of the student's parts whose outputs are needed, of [`kd_core::Classifier::tap_names`].
     fn taps(&self) -> Vec<String> {
         Vec::new()
@@ -147,6 +157,14 @@ impl Loss for LossSpec {
 
     fn needs_teacher(&self) -> bool {
         self.as_dyn().needs_teacher()
+    }
+
+    fn temperature(&self) -> Option<f64> {
+        self.as_dyn().temperature()
+    }
+
+    fn needs_labels(&self) -> bool {
+        self.as_dyn().needs_labels()
     }
 
     fn taps(&self) -> Vec<String> {

@@ -1,8 +1,8 @@
 //! The file of soft targets: a header, then one row for each version of each image.
 //!
 //! Key decision: every row has its place, so that a killed process loses nothing but rows that it
-//! was writing. Each carries a checksum over its place and its content; one that is torn, damaged
-//! or was never written counts as unknown and is computed again, to the same bits. The file's name
+//! was writing. One that is torn or was never written counts as unknown and is computed again, to the
+//! same bits. The file's name
 //! is the digest of its header, and the header names the teacher's weights and what they were shown:
 //! another teacher or other images have another file. Rows of one version lie together, as an epoch
 //! reads them.
@@ -15,7 +15,7 @@ use std::sync::{Mutex, PoisonError};
 use kd_core::{BatchSource, Classifier, Error, Result, fsx};
 use serde::Serialize;
 
-use super::{SoftTargetStore, SoftTargets};
+use super::{Rows, SoftTargetStore, StoredAs};
 
 /// What the rows of a file depend on, in its first line.
 #[derive(Serialize)]
@@ -27,13 +27,15 @@ struct Header<'a> {
     n_views: usize,
     n_classes: usize,
     top_k: usize,
+    #[serde(skip_serializing_if = "StoredAs::is_exact")]
+    stored_as: StoredAs,
 }
 
 /// An open file of soft targets.
 pub(crate) struct TargetFile {
     path: PathBuf,
     file: Mutex<File>,
-    targets: SoftTargets,
+    rows: Rows,
     /// Where the rows begin.
     start: u64,
 }
@@ -58,16 +60,22 @@ impl TargetFile {
             n_images: source.n_samples(),
             n_views,
             n_classes: teacher.n_classes(),
-            top_k: store.targets.top_k,
+            top_k: store.targets.n_stored(teacher.n_classes()),
+            stored_as: store.targets.stored_as,
         };
         let n_rows = source.n_samples().saturating_mul(n_views);
-        Self::open_as(store, &header.line()?, n_rows)
+        let n_bytes = store.targets.n_bytes(n_rows, teacher.n_classes());
+        Self::open_as(
+            store.folder,
+            &header.line()?,
+            (store.targets.rows(teacher.n_classes()), n_bytes),
+        )
     }
 
-    fn open_as(store: &SoftTargetStore<'_>, header: &[u8], n_rows: usize) -> Result<Self> {
-        let path = store.folder.join(format!("{}.soft", &fsx::sha256(header)[..24]));
+    fn open_as(folder: &Path, header: &[u8], (rows, n_bytes): (Rows, u64)) -> Result<Self> {
+        let path = folder.join(format!("{}.soft", &fsx::sha256(header)[..24]));
         if !path.exists() {
-            fsx::create_folder(store.folder)?;
+            fsx::create_folder(folder)?;
             fsx::write_atomic(&path, header)?;
         }
         let mut options = OpenOptions::new();
@@ -76,9 +84,9 @@ impl TargetFile {
         check_header(&mut file, &path, header)?;
         let start = header.len() as u64;
         // Rows that were never written are zeros, which take no space on most file systems.
-        let n_bytes = start.saturating_add(store.targets.n_bytes(n_rows));
+        let n_bytes = start.saturating_add(n_bytes);
         file.set_len(n_bytes).map_err(Error::io(&path, "extend"))?;
-        Ok(Self { path, file: Mutex::new(file), targets: store.targets, start })
+        Ok(Self { path, file: Mutex::new(file), rows, start })
     }
 
     /// Writes the logits at `place` to `row`; false when they are not known.
@@ -86,10 +94,9 @@ impl TargetFile {
     /// # Errors
     /// [`Error::Io`].
     pub(crate) fn get(&self, place: usize, row: &mut [f32]) -> Result<bool> {
-        let mut bytes = vec![0; self.targets.row_bytes()];
+        let mut bytes = vec![0; self.rows.n_bytes()];
         self.at(place, "read", |file| file.read_exact(&mut bytes))?;
-        let (checksum, content) = bytes.split_at(4);
-        Ok(*checksum == checksum_of(place, content) && self.targets.unpack(content, row))
+        Ok(self.rows.unpack(place, &bytes, row))
     }
 
     /// Stores the logits `row` at `place`, and makes them what [`TargetFile::get`] gives: the first
@@ -98,10 +105,9 @@ impl TargetFile {
     /// # Errors
     /// [`Error::Io`].
     pub(crate) fn put(&self, place: usize, row: &mut [f32]) -> Result<()> {
-        let content = self.targets.pack(row);
-        let bytes = [&checksum_of(place, &content)[..], &content].concat();
+        let bytes = self.rows.pack(place, row);
         self.at(place, "write", |file| file.write_all(&bytes))?;
-        self.targets.unpack(&content, row);
+        self.rows.unpack(place, &bytes, row);
         Ok(())
     }
 
@@ -111,7 +117,7 @@ impl TargetFile {
         action: &'static str,
         work: impl FnOnce(&mut File) -> std::io::Result<()>,
     ) -> Result<()> {
-        let offset = self.start + self.targets.n_bytes(place);
+        let offset = self.start + place as u64 * self.rows.n_bytes() as u64;
         let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
         let done = file.seek(SeekFrom::Start(offset)).and_then(|_| work(&mut file));
         done.map_err(Error::io(&self.path, action))
@@ -138,14 +144,6 @@ fn check_header(file: &mut File, path: &Path, header: &[u8]) -> Result<()> {
     Err(Error::Parse { path: path.into(), offset: 0, reason })
 }
 
-/// Of a row at `place`; never that of the zeros that stand where nothing was written.
-fn checksum_of(place: usize, content: &[u8]) -> [u8; 4] {
-    let mut hash = crc32fast::Hasher::new();
-    hash.update(&(place as u64).to_le_bytes());
-    hash.update(content);
-    hash.finalize().max(1).to_le_bytes()
-}
-
 /// SHA-256 over names, shapes and values of all weights.
 fn digest(network: &dyn Classifier) -> Result<String> {
     let mut lines = String::new();
@@ -160,10 +158,15 @@ fn digest(network: &dyn Classifier) -> Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::soft_targets::SoftTargets;
     use crate::testing::{Dots, Network};
 
+    fn largest(top_k: usize) -> SoftTargets {
+        SoftTargets { top_k: Some(top_k), ..SoftTargets::default() }
+    }
+
     fn store<'a>(folder: &'a Path, identity: &'a str) -> SoftTargetStore<'a> {
-        SoftTargetStore { targets: SoftTargets { top_k: 2 }, folder, identity }
+        SoftTargetStore { targets: largest(2), folder, identity }
     }
 
     fn open(folder: &Path, identity: &str) -> TargetFile {
@@ -189,8 +192,7 @@ mod tests {
         let file = open(folder.path(), "a");
         assert_eq!((get(&file, 14), get(&file, 13)), (Some(row), None));
         let n_bytes = std::fs::metadata(&file.path).unwrap().len();
-        assert_eq!(n_bytes, file.start + SoftTargets { top_k: 2 }.n_bytes(15));
-        assert_eq!(SoftTargets { top_k: 2 }.n_bytes(1), 20);
+        assert_eq!(n_bytes, file.start + 15 * 20);
     }
 
     #[test]
@@ -221,7 +223,7 @@ mod tests {
     fn another_teacher_other_images_or_another_k_have_another_file() {
         let folder = tempfile::tempdir().unwrap();
         let path = |identity, top_k, teacher, n| {
-            let targets = SoftTargets { top_k };
+            let targets = largest(top_k);
             let store = SoftTargetStore { targets, ..store(folder.path(), identity) };
             TargetFile::open(&store, &Network::new(teacher), &Dots::new(n)).unwrap().path
         };
@@ -236,6 +238,27 @@ mod tests {
         let store = store(folder.path(), "a");
         let mixed = TargetFile::open(&store, &Network::new(1), &Dots::new(5));
         assert!(matches!(mixed, Err(Error::Parse { offset: 0, .. })));
+    }
+
+    #[test]
+    fn rows_of_bytes_outlast_the_process_and_lie_elsewhere() {
+        let folder = tempfile::tempdir().unwrap();
+        let open = |stored_as| {
+            let targets = SoftTargets { top_k: None, stored_as };
+            let store = SoftTargetStore { targets, ..store(folder.path(), "a") };
+            TargetFile::open(&store, &Network::new(1), &Dots::new(5)).unwrap()
+        };
+        let file = open(StoredAs::EightBit);
+        assert!((0..15).all(|place| get(&file, place).is_none()));
+        let mut row = ROW;
+        file.put(14, &mut row).unwrap();
+        assert!(row != ROW && get(&file, 14) == Some(row) && get(&file, 13).is_none());
+        let file = open(StoredAs::EightBit);
+        assert_eq!(get(&file, 14), Some(row));
+        assert_eq!(std::fs::metadata(&file.path).unwrap().len(), file.start + 15 * 6);
+        let exact = open(StoredAs::F32);
+        exact.put(14, &mut ROW.clone()).unwrap();
+        assert_eq!((get(&exact, 14), get(&file, 14)), (Some(ROW), Some(row)));
     }
 
     /// Images whose versions are without number.

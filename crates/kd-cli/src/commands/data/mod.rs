@@ -4,6 +4,7 @@ mod imagenet;
 mod pack;
 mod split;
 mod sums;
+mod views;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -25,6 +26,8 @@ enum Command {
     Split(split::Args),
     /// Write SHA-256 checksums of class folders, or check them; readers then compare every image
     Sums(sums::Args),
+    /// List exactly which part of which image a training shows, for a teacher that runs elsewhere
+    Views(views::Args),
 }
 
 /// Calls the command.
@@ -34,6 +37,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         Command::Pack(args) => pack::run(args),
         Command::Split(args) => split::run(args),
         Command::Sums(args) => sums::run(args),
+        Command::Views(args) => views::run(args),
     }
 }
 
