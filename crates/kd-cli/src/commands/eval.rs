@@ -20,7 +20,7 @@ pub(crate) struct Args {
 
 /// Evaluates and prints the figures.
 pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    let subject = args.subject.on(args.compute.device()?)?;
+    let subject = args.subject.on(args.compute.device()?, args.compute.conv_sums())?;
     let evaluated = args.compute.threads.install(|| Ok(subject.evaluate()?))?;
     if args.json {
         println!("{}", serde_json::to_string(&evaluated)?);

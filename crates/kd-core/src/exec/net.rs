@@ -10,8 +10,8 @@ use super::run::Run;
 use super::{border, images};
 use crate::act::Act;
 use crate::graph::{Graph, IMAGES, Rest, Shapes};
-use crate::ops::ParamSpec;
 use crate::ops::step::Weight;
+use crate::ops::{ConvSums, ParamSpec};
 use crate::{Classifier, Error, Mode, Params, Result, Stream, init};
 
 type Plans = BTreeMap<(Purpose, Part), Arc<Plan>>;
@@ -25,6 +25,7 @@ pub struct Net {
     weights: Vec<Vec<Weight>>,
     /// What does not learn.
     rest: Rest,
+    conv_sums: ConvSums,
     n_classes: usize,
     device: Device,
     plans: Mutex<Plans>,
@@ -85,7 +86,13 @@ impl Net {
         }
         let rest = Rest { nodes: vec![false; graph.nodes.len()], trunk: None };
         let (device, plans) = (device.clone(), Mutex::default());
-        Ok(Self { graph, shapes, params, weights, rest, n_classes, device, plans })
+        let conv_sums = ConvSums::default();
+        Ok(Self { graph, shapes, params, weights, rest, conv_sums, n_classes, device, plans })
+    }
+
+    /// The same network, whose convolutions form their sums so.
+    pub fn with_conv_sums(self, conv_sums: ConvSums) -> Self {
+        Self { conv_sums, plans: Mutex::default(), ..self }
     }
 
     /// Trains the parameters `names` no more: they become buffers ([`Params`]). What has no parameter
@@ -130,8 +137,9 @@ impl Net {
         if let Some(plan) = plans.get(&key) {
             return Ok(plan.clone());
         }
-        let Self { graph, shapes, weights, rest, .. } = self;
-        let network = Network { graph, shapes, weights, rests: &rest.nodes };
+        let Self { graph, shapes, weights, rest, conv_sums, .. } = self;
+        let (rests, conv_sums) = (&rest.nodes[..], *conv_sums);
+        let network = Network { graph, shapes, weights, rests, conv_sums };
         let plan = Arc::new(Plan::new(network, purpose, &key.1)?);
         Ok(plans.entry(key).or_insert(plan).clone())
     }

@@ -165,9 +165,7 @@ pub(super) fn teacher(
     match &training.teacher {
         None => Ok(None),
         Some(Teacher::Weights { path, model, naming, .. }) => {
-            let run = (context.sets, &context.spec.normalize);
-            let said = (model.as_ref(), Some(naming));
-            Ok(Some(load(path, said, run, &context.setting.device)?.network))
+            context.loaded(path, (model.as_ref(), Some(naming))).map(Some)
         }
         Some(Teacher::Training(name)) => {
             let model = context.spec.training(name)?.student[0].name.clone();
@@ -194,6 +192,7 @@ fn soft_targets(
         "omit_class": training.omit_class,
         "augment": training.augment,
         "network": teacher.map(Net::graph),
+        "conv_sums": spec.conv_sums,
         "device": device_name(&context.setting.device),
     });
     let folder = context.folder.path().with_file_name("soft-targets");

@@ -17,12 +17,13 @@ use crate::ops::conv2d::weights::{grad_weight, gradients};
 use crate::ops::deposit::deposit;
 use crate::ops::source::Source;
 use crate::ops::step::{Backward, Forward, Reads};
-use crate::ops::{BatchNorm, BatchStats, Conv, Op, channels, slices};
+use crate::ops::{BatchNorm, BatchStats, Conv, ConvSums, Op, channels, slices};
 use crate::{Mode, Result};
 
 /// A convolution, and what is joined with it.
 pub(crate) struct ConvBlock {
     pub(crate) conv: Conv,
+    pub(crate) sums: ConvSums,
     pub(crate) bias: bool,
     pub(crate) norm: Option<BatchNorm>,
     pub(crate) residual: bool,
@@ -87,7 +88,8 @@ impl Block for ConvBlock {
 
 impl ConvBlock {
     pub(super) fn geometry(&self, x: &Act, weight: &[usize]) -> Result<Geometry> {
-        Geometry::new(x.dims(), weight, self.conv)
+        let geometry = Geometry::new(x.dims(), weight, self.conv)?;
+        Ok(Geometry { sums: self.sums, ..geometry })
     }
 
     /// In training, with batch norm.

@@ -8,13 +8,13 @@
 //! buffer of the thread's own (and computes it there, see `source.rs`), and writes its own part of
 //! the output; nothing depends on which thread does it.
 
-use pulp::Arch;
 use rayon::prelude::*;
 
 use crate::act::Buffer;
 use crate::ops::source::Source;
+use crate::simd::dispatch;
 
-use super::blocks::{BLOCK, Block, Blocks, SMALL_BLOCK, images_per_block, with_block};
+use super::blocks::{BLOCK, Block, Blocks, SMALL_BLOCK, with_block};
 use super::geometry::{Gather, Geometry, Padded, Run};
 use super::lanes::LaneSum;
 use super::pack::{Direction, pack};
@@ -92,7 +92,7 @@ impl Lanes {
 
     fn apply(&self, x: &[f32], (from, to): (&[usize], &[usize]), out: &mut [f32]) {
         self.spread.with(x, |x| {
-            Arch::new().dispatch(LaneSum {
+            dispatch(LaneSum {
                 x,
                 in_offsets: from,
                 out_offsets: to,
@@ -106,21 +106,23 @@ impl Lanes {
 }
 
 impl Sum {
-    fn new(geometry: &Geometry, gather: Gather, weight: &[f32], direction: Direction) -> Self {
+    fn new(geometry: &Geometry, mut gather: Gather, weight: &[f32], direction: Direction) -> Self {
         let n_groups = geometry.conv.groups;
-        let group = |group| Group {
-            runs: gather.runs(group, n_groups),
-            panels: pack(geometry, &gather, weight, (direction, group)),
-        };
         let n_channels = match direction {
             Direction::Forward => geometry.out_channels,
             Direction::Backward => geometry.channels,
         };
-        let weights = if let Some(transformed) = Winograd::new(geometry, weight, direction) {
+        let transformed = Winograd::new(geometry, &gather, weight, direction);
+        let weights = if let Some(transformed) = transformed {
+            transformed.extend(&mut gather);
             Weights::Transformed(transformed)
         } else if let Some(spread) = Spread::new(geometry, direction) {
             Weights::Lanes(Lanes::new(spread, geometry, &gather, weight, direction))
         } else {
+            let group = |group| Group {
+                runs: gather.runs(group, n_groups),
+                panels: pack(geometry, &gather, weight, (direction, group)),
+            };
             Weights::Direct((0..n_groups).map(group).collect())
         };
         Self { gather, n_channels, weights }
@@ -146,7 +148,7 @@ impl Sum {
         let n_pixels = block.n_pixels(&self.gather);
         let groups = match &self.weights {
             Weights::Transformed(winograd) => {
-                return winograd.apply(self.gather.source, x, block.out);
+                return winograd.apply(x, (block.images.1, block.rows.1), block.out);
             }
             Weights::Lanes(lanes) => {
                 return lanes.apply(x, (&from[..n_pixels], &to[..n_pixels]), block.out);
@@ -155,7 +157,7 @@ impl Sum {
         };
         let n_cols = self.n_channels / groups.len();
         for (i, Group { runs, panels }) in groups.iter().enumerate() {
-            Arch::new().dispatch(GatherSum {
+            dispatch(GatherSum {
                 x,
                 in_offsets: &from[..n_pixels],
                 out_offsets: &to[..n_pixels],
@@ -175,9 +177,7 @@ fn blocks(sums: &[Sum], out: Padded) -> Blocks {
     let in_row = gathers[0].source.offset([1, 0]);
     let (in_row, len) = match &sums[0].weights {
         Weights::Transformed(winograd) => {
-            let fitting = images_per_block(gathers[0].source.len() + out.len());
-            let n_images = fitting.max(winograd.images_per_block());
-            return Blocks::images(n_images, gathers[0], out.len());
+            return Blocks::tiles(gathers[0], (out.len(), out.size[0]), winograd.least());
         }
         Weights::Direct(_) => (in_row, BLOCK),
         Weights::Lanes(lanes) => (lanes.spread.cached(in_row), SMALL_BLOCK),
