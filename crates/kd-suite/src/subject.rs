@@ -120,9 +120,9 @@ impl Subject {
     }
 
     fn load_as(&self, wanted: &Wanted<'_>, path: &Path) -> Result<Loaded> {
-        let loaded = weights::load(path, wanted, &self.device)?;
+        let mut loaded = weights::load(path, wanted, &self.device)?;
         loaded.tell(path);
-        let network = loaded.network.with_conv_sums(self.conv_sums);
-        Ok(Loaded { network, ..loaded })
+        loaded.network = loaded.network.with_conv_sums(self.conv_sums);
+        Ok(loaded)
     }
 }
