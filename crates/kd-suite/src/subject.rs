@@ -122,7 +122,7 @@ impl Subject {
     fn load_as(&self, wanted: &Wanted<'_>, path: &Path) -> Result<Loaded> {
         let mut loaded = weights::load(path, wanted, &self.device)?;
         loaded.tell(path);
-        loaded.network = loaded.network.with_conv_sums(self.conv_sums);
+        loaded.network = loaded.network.with_conv_sums(self.conv_sums).fixed();
         Ok(loaded)
     }
 }

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use candle_core::{Device, Tensor};
 
-use super::plan::{Network, Part, Plan, Purpose};
+use super::plan::{Convolutions, Network, Part, Plan, Purpose};
 use super::run::Run;
 use super::{border, images};
 use crate::act::Act;
@@ -25,7 +25,7 @@ pub struct Net {
     weights: Vec<Vec<Weight>>,
     /// What does not learn.
     rest: Rest,
-    conv_sums: ConvSums,
+    convolutions: Convolutions,
     n_classes: usize,
     device: Device,
     plans: Mutex<Plans>,
@@ -86,13 +86,21 @@ impl Net {
         }
         let rest = Rest { nodes: vec![false; graph.nodes.len()], trunk: None };
         let (device, plans) = (device.clone(), Mutex::default());
-        let conv_sums = ConvSums::default();
-        Ok(Self { graph, shapes, params, weights, rest, conv_sums, n_classes, device, plans })
+        let convolutions = Convolutions::default();
+        Ok(Self { graph, shapes, params, weights, rest, convolutions, n_classes, device, plans })
     }
 
     /// The same network, whose convolutions form their sums so.
-    pub fn with_conv_sums(self, conv_sums: ConvSums) -> Self {
-        Self { conv_sums, plans: Mutex::default(), ..self }
+    pub fn with_conv_sums(self, sums: ConvSums) -> Self {
+        let convolutions = Convolutions { sums, ..self.convolutions };
+        Self { convolutions, plans: Mutex::default(), ..self }
+    }
+
+    /// The same network, which is not trained any more: what evaluation makes of the weights of its
+    /// convolutions is kept, in up to ten times their memory.
+    pub fn fixed(self) -> Self {
+        let convolutions = Convolutions { are_fixed: true, ..self.convolutions };
+        Self { convolutions, plans: Mutex::default(), ..self }
     }
 
     /// Trains the parameters `names` no more: they become buffers ([`Params`]). What has no parameter
@@ -137,9 +145,11 @@ impl Net {
         if let Some(plan) = plans.get(&key) {
             return Ok(plan.clone());
         }
-        let Self { graph, shapes, weights, rest, conv_sums, .. } = self;
-        let (rests, conv_sums) = (&rest.nodes[..], *conv_sums);
-        let network = Network { graph, shapes, weights, rests, conv_sums };
+        let Self { graph, shapes, weights, rest, .. } = self;
+        let are_fixed = self.convolutions.are_fixed && purpose != Purpose::Train;
+        let (rests, convolutions) =
+            (&rest.nodes[..], Convolutions { are_fixed, ..self.convolutions });
+        let network = Network { graph, shapes, weights, rests, convolutions };
         let plan = Arc::new(Plan::new(network, purpose, &key.1)?);
         Ok(plans.entry(key).or_insert(plan).clone())
     }

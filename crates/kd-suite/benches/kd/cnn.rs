@@ -27,12 +27,7 @@ const N_WARMUP: usize = 2;
 
 /// Milliseconds of training steps of the network `name` on labels, with SGD, momentum and weight
 /// decay.
-pub(crate) fn steps(
-    name: &str,
-    shape: [usize; 3],
-    n_steps: usize,
-    on: &On,
-) -> Result<Vec<f64>> {
+pub(crate) fn steps(name: &str, shape: [usize; 3], n_steps: usize, on: &On) -> Result<Vec<f64>> {
     let device = &on.device;
     let sgd = Sgd { momentum: 0.9, nesterov: false, weight_decay: 5e-4 };
     let (loss, optimizer) = (LossSpec::Labels(Labels::default()), OptimizerSpec::Sgd(sgd));

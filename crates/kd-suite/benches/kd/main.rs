@@ -88,12 +88,7 @@ enum Case {
 }
 
 impl Case {
-    fn samples(
-        self,
-        n_steps: Option<usize>,
-        folder: Option<&Path>,
-        on: &On,
-    ) -> Result<Vec<f64>> {
+    fn samples(self, n_steps: Option<usize>, folder: Option<&Path>, on: &On) -> Result<Vec<f64>> {
         let device = &on.device;
         let n = |default| n_steps.unwrap_or(default).max(1);
         let cifar = |name, default| cnn::steps(name, CIFAR, n(default), on);

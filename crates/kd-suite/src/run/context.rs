@@ -49,7 +49,7 @@ impl Context<'_> {
         self.loaded(&path, (Some(model), None))
     }
 
-    /// The network at `path`, as [`load`].
+    /// The network at `path`, as [`load`], for evaluation.
     pub(crate) fn loaded(
         &self,
         path: &Path,
@@ -57,7 +57,7 @@ impl Context<'_> {
     ) -> Result<Net> {
         let run = (self.sets, &self.spec.normalize);
         let Loaded { network, .. } = load(path, said, run, &self.setting.device)?;
-        Ok(network.with_conv_sums(self.spec.conv_sums))
+        Ok(network.with_conv_sums(self.spec.conv_sums).fixed())
     }
 }
 

@@ -31,8 +31,7 @@ pub(crate) fn forward(
     geometry: &Geometry,
     finish: impl Fn(usize, &mut [f32]) + Sync,
 ) -> Buffer {
-    let sums = [Sum::new(geometry, geometry.forward(), weight, Direction::Forward)];
-    run(&sums, x, geometry.output(), finish)
+    run(&[Sum::forward(geometry, weight)], x, geometry.output(), finish)
 }
 
 /// Gradient of the input, `(N, H, W, C)`, from that of the output; `finish` as in [`forward`].
@@ -50,12 +49,14 @@ pub(crate) fn grad_input(
 }
 
 /// A gathering sum with its packed weights.
+#[derive(Debug)]
 pub(super) struct Sum {
     pub(super) gather: Gather,
     n_channels: usize,
     weights: Weights,
 }
 
+#[derive(Debug)]
 enum Weights {
     Direct(Vec<Group>),
     Lanes(Lanes),
@@ -63,12 +64,14 @@ enum Weights {
 }
 
 /// What the windows of one group read, and its weights in panels.
+#[derive(Debug)]
 struct Group {
     runs: Vec<Run>,
     panels: Vec<f32>,
 }
 
 /// The weights of small groups.
+#[derive(Debug)]
 struct Lanes {
     spread: Spread,
     gather: Gather,
@@ -126,6 +129,11 @@ impl Sum {
             Weights::Direct((0..n_groups).map(group).collect())
         };
         Self { gather, n_channels, weights }
+    }
+
+    /// The sum that makes the output.
+    pub(super) fn forward(geometry: &Geometry, weight: &[f32]) -> Self {
+        Self::new(geometry, geometry.forward(), weight, Direction::Forward)
     }
 
     /// The sums that make the input gradient together.
@@ -189,7 +197,7 @@ fn gathers(sums: &[Sum]) -> Vec<&Gather> {
     sums.iter().map(|sum| &sum.gather).collect()
 }
 
-fn run(
+pub(super) fn run(
     sums: &[Sum],
     source: &Source,
     out: Padded,

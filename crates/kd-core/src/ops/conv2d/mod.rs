@@ -5,6 +5,7 @@ pub(crate) mod cpu;
 #[cfg(feature = "cuda")]
 pub(crate) mod cuda;
 pub(crate) mod geometry;
+pub(crate) mod kept;
 mod lanes;
 mod op;
 mod pack;

@@ -12,7 +12,7 @@ use super::super::blocks::{LINE, with_rows};
 use super::super::geometry::{Geometry, Padded};
 use super::sums::{read, write};
 use super::transform::{IN, OUT, POINTS, TAPS, inputs, output_gradients, weight_gradients};
-use super::{LANES, Tiling};
+use super::{LANES, Tiling, at_points};
 use crate::act::Buffer;
 use crate::ops::channels;
 use crate::ops::source::Source;
@@ -115,16 +115,27 @@ impl Groups {
         self.padded[0].channels * self.padded[1].channels + LINE
     }
 
+    /// Sums at the points, before the first tile.
+    fn zeros(&self) -> Buffer {
+        let [n_in, n_out] = self.padded.map(|padded| padded.channels);
+        Buffer::zeros(at_points(n_in, n_out))
+    }
+
+    /// The sums at each point.
+    fn points<'v>(&self, sums: &'v mut [f32]) -> impl Iterator<Item = &'v mut [f32]> {
+        sums.chunks_exact_mut(self.sums_len()).take(POINTS)
+    }
+
     /// The sums at the points; each task has groups and sums of its own.
     fn by_tasks(&self, x: &Source, grad: &Source) -> Buffer {
         let [len_in, len_out] = self.lens();
         let n_tasks = TASKS.min(self.len()).max(1);
         let task = |task: usize| {
-            let mut sums = Buffer::zeros(POINTS * self.sums_len());
+            let mut sums = self.zeros();
             let (mut v, mut g) = (Buffer::take(len_in), Buffer::take(len_out));
             for i in self.len() * task / n_tasks..self.len() * (task + 1) / n_tasks {
                 self.transform(i, (x, &mut v), (grad, &mut g));
-                for (point, sums) in sums.chunks_exact_mut(self.sums_len()).enumerate() {
+                for (point, sums) in self.points(&mut sums).enumerate() {
                     for (col, sums) in self.columns(sums).enumerate() {
                         self.sum(point, col, (&v, &g), &[self.n_tiles(i)], sums);
                     }
@@ -144,14 +155,15 @@ impl Groups {
     fn by_rounds(&self, x: &Source, grad: &Source) -> Buffer {
         let [len_in, len_out] = self.lens();
         let round = (ROUND / (len_in + len_out)).max(MIN_ROUND).min(self.len().max(1));
-        let mut sums = Buffer::zeros(POINTS * self.sums_len());
+        let mut sums = self.zeros();
         let (mut v, mut g) = (Buffer::take(round * len_in), Buffer::take(round * len_out));
         for first in (0..self.len()).step_by(round) {
             let n = round.min(self.len() - first);
             let tasks = v[..n * len_in].par_chunks_mut(len_in).zip(g.par_chunks_mut(len_out));
             tasks.enumerate().for_each(|(i, (v, g))| self.transform(first + i, (x, v), (grad, g)));
             let n_tiles: Vec<usize> = (first..first + n).map(|i| self.n_tiles(i)).collect();
-            sums.par_chunks_mut(self.sums_len()).enumerate().for_each(|(point, sums)| {
+            let len = self.sums_len();
+            sums[..POINTS * len].par_chunks_exact_mut(len).enumerate().for_each(|(point, sums)| {
                 self.columns(sums).enumerate().for_each(|(col, sums)| {
                     self.sum(point, col, (&v, &g), &n_tiles, sums);
                 });

@@ -14,7 +14,7 @@ use super::geometry::{Geometry, Padded};
 use super::pack::Direction;
 pub(super) use gradient::grad_weight;
 pub(super) use sums::Winograd;
-use transform::{IN, OUT};
+use transform::{IN, OUT, POINTS};
 
 /// Channels are taken in whole vectors of any processor.
 const LANES: usize = 16;
@@ -38,6 +38,12 @@ pub(super) fn suits(geometry: &Geometry, direction: Direction) -> bool {
         && channels.is_multiple_of(LANES)
         && out_channels.is_multiple_of(LANES)
         && is_filled
+}
+
+/// Values of a matrix of weights, or of their gradient, at all points, with what keeps them apart: of
+/// one length, so that their memory goes from one to the other.
+fn at_points(n_in: usize, n_out: usize) -> usize {
+    POINTS * (n_in + 1) * n_out + LANES
 }
 
 /// How an image of outputs falls into tiles; those at its lower and right border may go beyond it.

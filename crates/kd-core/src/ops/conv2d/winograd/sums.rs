@@ -8,7 +8,7 @@ use super::super::geometry::{Gather, Geometry, Padded};
 use super::super::pack::{Direction, pack, panel_columns};
 use super::super::tile::MAX_HEIGHT;
 use super::transform::{IN, OUT, POINTS, TAPS, inputs, outputs, weights};
-use super::{LANES, Tiling, suits};
+use super::{LANES, Tiling, at_points, suits};
 use crate::act::Buffer;
 use crate::simd::dispatch;
 
@@ -20,6 +20,7 @@ const COLS: usize = 64;
 const TASK: usize = 64;
 
 /// A convolution, or its input gradient, by transformed weights.
+#[derive(Debug)]
 pub(in super::super) struct Winograd {
     n_in: usize,
     n_out: usize,
@@ -35,7 +36,7 @@ pub(in super::super) struct Winograd {
 }
 
 /// The weights to as many output channels as a tile of the inner loop has columns.
-#[derive(Clone, Copy)]
+#[derive(Debug, Clone, Copy)]
 struct Panel {
     first_col: usize,
     width: usize,
@@ -65,7 +66,7 @@ impl Winograd {
             panels.push(Panel { first_col, width, start: len });
             len += POINTS * point_len(n_in, width);
         }
-        let mut weights = Buffer::take(len + LINE);
+        let mut weights = Buffer::take(at_points(n_in, n_out));
         let start = weights.as_ptr().align_offset(LINE * size_of::<f32>()).min(LINE);
         let mut rest = &mut weights[start..start + len];
         let mut packed = &packed[..];
