@@ -63,16 +63,20 @@ fn prepared(
     weight: &[f32],
     direction: Direction,
 ) -> Arc<Prepared> {
-    let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(prepared) = kept.as_ref().filter(|prepared| prepared.is_of(geometry, weight)) {
-        return prepared.clone();
+    let lock = || kept.lock().unwrap_or_else(PoisonError::into_inner);
+    let known = lock().clone().filter(|prepared| prepared.is_of(geometry, weight));
+    if let Some(prepared) = known {
+        return prepared;
     }
+    // Not locked meanwhile: a thread that waits for others may begin another run of the network.
     let sums = match direction {
         Direction::Forward => vec![Sum::forward(geometry, weight)],
         Direction::Backward => Sum::backward(geometry, weight),
     };
     let made = Prepared { geometry: *geometry, weight: weight.to_vec(), sums };
-    kept.insert(Arc::new(made)).clone()
+    let made = Arc::new(made);
+    *lock() = Some(made.clone());
+    made
 }
 
 impl Prepared {

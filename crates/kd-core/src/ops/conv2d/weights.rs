@@ -60,7 +60,11 @@ pub(crate) fn gradients(
 ) -> (Vec<f32>, Buffer) {
     let division = Division::new(geometry);
     let is_divided = division.n_parts() > 1 || division.rows < division.gather.size[0];
-    let is_alone = scatter::suits(geometry) || winograd::suits(geometry, Direction::Forward);
+    let is_transformed = winograd::suits(geometry, Direction::Forward);
+    if is_transformed && let Some(both) = winograd::gradients(x, grad, weight, geometry, &finish) {
+        return both;
+    }
+    let is_alone = scatter::suits(geometry) || is_transformed;
     if is_divided || is_alone {
         let to_weight = grad_weight(x, grad, geometry);
         return (to_weight, grad_input(grad, weight, geometry, finish));

@@ -5,13 +5,15 @@
 //! round by round of tiles. Either way products are summed in the order of the tiles, in parts that
 //! depend on the sizes only.
 
-use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
 use super::super::blocks::{LINE, with_rows};
 use super::super::geometry::{Geometry, Padded};
-use super::sums::{read, write};
-use super::transform::{IN, OUT, POINTS, TAPS, inputs, output_gradients, weight_gradients};
+use super::super::pack::Direction;
+use super::points::{Side, Tiles, WeightGradients};
+use super::products::Squares;
+use super::sums::Winograd;
+use super::transform::{IN, OUT, POINTS, TAPS};
 use super::{LANES, Tiling, at_points};
 use crate::act::Buffer;
 use crate::ops::channels;
@@ -21,27 +23,69 @@ use crate::simd::dispatch;
 /// Values at the points of a group of tiles, input and gradient together: they stay in the
 /// second-level cache.
 const GROUP: usize = 1 << 17;
-/// Tiles of a group.
-const TILES: (usize, usize) = (32, 64);
+/// Tiles of a group, at least and at most.
+const N_TILES: (usize, usize) = (32, 64);
 /// Values at the points of a round, and its groups, at least.
 const ROUND: usize = 1 << 20;
 const MIN_ROUND: usize = 4;
-/// Sums at the points up to which each task has its own, and such tasks.
+/// Sums at the points up to which each task has its own, how many such tasks there are, at least and
+/// at most, and the tiles of each: of fewer the products take no longer than adding up such sums.
 const SMALL: usize = 1 << 18;
-const TASKS: usize = 16;
-/// Values of a square of sums.
-const SQUARE: usize = LANES * LANES;
-
+const N_TASKS: (usize, usize) = (8, 16);
+const OF_TASK: usize = 256;
 /// Gradient of the weights, `(O, C, 3, 3)`, from the input and the output's gradient.
 pub(in super::super) fn grad_weight(x: &Source, grad: &Source, geometry: &Geometry) -> Vec<f32> {
     let groups = Groups::new(geometry);
-    let is_small = POINTS * groups.sums_len() <= SMALL;
-    let sums = if is_small { groups.by_tasks(x, grad) } else { groups.by_rounds(x, grad) };
-    let (n_in, point_len) = (geometry.channels, groups.sums_len());
+    if !groups.are_small() {
+        return weights(&groups.by_rounds(x, grad), geometry);
+    }
+    let tasks = vec![(); groups.n_tasks()];
+    let sums = groups.by_tasks(x, tasks, |i, g, ()| groups.transform_gradient(i, grad, g));
+    weights(&sums, geometry)
+}
+
+/// [`grad_weight`] and the gradient of the input, `(N, H, W, C)`, where both are for the same tiles
+/// and tasks have sums of their own: each then takes the output's gradient into the cache once.
+/// `finish` is called on each finished block with the place of its first value.
+pub(in super::super) fn gradients(
+    x: &Source,
+    grad: &Source,
+    weight: &[f32],
+    geometry: &Geometry,
+    finish: impl Fn(usize, &mut [f32]) + Sync,
+) -> Option<(Vec<f32>, Buffer)> {
+    let groups = Groups::new(geometry);
+    let mut gather = geometry.backward().pop()?;
+    let suits = groups.are_small() && geometry.size == geometry.out_size;
+    let back = Winograd::new(geometry, &gather, weight, Direction::Backward).filter(|_| suits)?;
+    back.extend(&mut gather);
+    let (padded, row_len) = (gather.source, geometry.size[1] * geometry.channels);
+    let mut to_x = Buffer::take(geometry.n * geometry.image_len());
+    let tasks = groups.split(&mut to_x, row_len);
+    let sums = groups.by_tasks(x, tasks, |i, g, (first, to_x)| {
+        let (images, rows) = groups.place(i);
+        let n_rows = groups.n_rows(rows);
+        let (block, rest) = std::mem::take(to_x).split_at_mut(images.1 * n_rows * row_len);
+        let read = (rows.0 * OUT, rows.1 * OUT + IN - OUT);
+        with_rows(padded, grad, images, read, |y| {
+            back.apply(y, (images.1, n_rows), block);
+            let [row_len, pixel] = [padded.offset([1, 0]), padded.channels];
+            let y = &y[padded.before[0] * row_len + padded.before[1] * pixel..];
+            groups.transform((Side::Gradient, i), (y, row_len, read.1 * row_len), g);
+        });
+        finish(*first, block);
+        (*first, *to_x) = (*first + block.len(), rest);
+    });
+    Some((weights(&sums, geometry), to_x))
+}
+
+/// The gradient of the weights from the sums at the points.
+fn weights(sums: &[f32], geometry: &Geometry) -> Vec<f32> {
+    let (n_in, point_len) = (geometry.channels, sums_len(geometry.channels, geometry.out_channels));
     let mut weight = vec![0.0; geometry.out_channels * n_in * TAPS * TAPS];
     weight.par_chunks_mut(LANES * n_in * TAPS * TAPS).enumerate().for_each(|(col, weight)| {
         let sums = &sums[col * n_in * LANES..];
-        dispatch(Weights { sums, point_len, n_in, weight });
+        dispatch(WeightGradients { sums, point_len, n_in, weight });
     });
     weight
 }
@@ -64,7 +108,7 @@ impl Groups {
         let tiling = Tiling::new(geometry.out_size);
         let [height, width] = tiling.tiles;
         let per_tile = POINTS * (geometry.channels + geometry.out_channels);
-        let n_tiles = (GROUP / per_tile).clamp(TILES.0, TILES.1);
+        let n_tiles = (GROUP / per_tile).clamp(N_TILES.0, N_TILES.1);
         let rows = (n_tiles / width).clamp(1, height);
         let images = if rows == height { (n_tiles / tiling.len()).max(1) } else { 1 };
         let grad = tiling.whole(geometry.output());
@@ -109,10 +153,46 @@ impl Groups {
         self.padded.map(|padded| POINTS * self.point_len(padded.channels))
     }
 
-    /// Values of the sums at one point: for sixteen output channels the squares with all inputs, then
-    /// the next.
+    /// Values of the sums at one point.
     fn sums_len(&self) -> usize {
-        self.padded[0].channels * self.padded[1].channels + LINE
+        sums_len(self.padded[0].channels, self.padded[1].channels)
+    }
+
+    /// Whether each task can have sums of its own.
+    fn are_small(&self) -> bool {
+        POINTS * self.sums_len() <= SMALL && self.n_tasks() >= N_TASKS.0
+    }
+
+    fn n_tasks(&self) -> usize {
+        (self.n_images * self.tiling.len() / OF_TASK).clamp(1, N_TASKS.1).min(self.len().max(1))
+    }
+
+    /// The first group of a task, and the first of the next.
+    fn of_task(&self, task: usize) -> (usize, usize) {
+        let first = |task: usize| self.len() * task / self.n_tasks();
+        (first(task), first(task + 1))
+    }
+
+    /// Rows of pixels of some rows of tiles.
+    fn n_rows(&self, (first, n): (usize, usize)) -> usize {
+        (n * OUT).min(self.tiling.size[0] - first * OUT)
+    }
+
+    /// The rows of pixels of each task, and the place of the first of their values.
+    fn split<'v>(&self, mut pixels: &'v mut [f32], row_len: usize) -> Vec<(usize, &'v mut [f32])> {
+        let mut tasks = Vec::new();
+        let mut first = 0;
+        for task in 0..self.n_tasks() {
+            let (group, end) = self.of_task(task);
+            let n_rows = (group..end).map(|i| {
+                let ((_, n_images), rows) = self.place(i);
+                n_images * self.n_rows(rows)
+            });
+            let (own, rest) = pixels.split_at_mut(n_rows.sum::<usize>() * row_len);
+            (pixels, first) = (rest, first + own.len());
+            tasks.push((first - own.len(), own));
+        }
+        tasks
     }
 
     /// Sums at the points, before the first tile.
@@ -126,15 +206,22 @@ impl Groups {
         sums.chunks_exact_mut(self.sums_len()).take(POINTS)
     }
 
-    /// The sums at the points; each task has groups and sums of its own.
-    fn by_tasks(&self, x: &Source, grad: &Source) -> Buffer {
+    /// The sums at the points; each task has groups and sums of its own. `transform` writes the
+    /// gradients of a group at the points, with what the task has.
+    fn by_tasks<T: Send>(
+        &self,
+        x: &Source,
+        tasks: Vec<T>,
+        transform: impl Fn(usize, &mut [f32], &mut T) + Sync,
+    ) -> Buffer {
         let [len_in, len_out] = self.lens();
-        let n_tasks = TASKS.min(self.len()).max(1);
-        let task = |task: usize| {
+        let task = |(task, mut own): (usize, T)| {
             let mut sums = self.zeros();
             let (mut v, mut g) = (Buffer::take(len_in), Buffer::take(len_out));
-            for i in self.len() * task / n_tasks..self.len() * (task + 1) / n_tasks {
-                self.transform(i, (x, &mut v), (grad, &mut g));
+            let (first, end) = self.of_task(task);
+            for i in first..end {
+                self.transform_input(i, x, &mut v);
+                transform(i, &mut g, &mut own);
                 for (point, sums) in self.points(&mut sums).enumerate() {
                     for (col, sums) in self.columns(sums).enumerate() {
                         self.sum(point, col, (&v, &g), &[self.n_tiles(i)], sums);
@@ -143,7 +230,7 @@ impl Groups {
             }
             sums
         };
-        let partials: Vec<Buffer> = (0..n_tasks).into_par_iter().map(task).collect();
+        let partials: Vec<Buffer> = tasks.into_par_iter().enumerate().map(task).collect();
         let mut partials = partials.into_iter();
         let mut total = partials.next().unwrap_or_default();
         partials.for_each(|sums| channels::add(&mut total, &sums));
@@ -160,7 +247,10 @@ impl Groups {
         for first in (0..self.len()).step_by(round) {
             let n = round.min(self.len() - first);
             let tasks = v[..n * len_in].par_chunks_mut(len_in).zip(g.par_chunks_mut(len_out));
-            tasks.enumerate().for_each(|(i, (v, g))| self.transform(first + i, (x, v), (grad, g)));
+            tasks.enumerate().for_each(|(i, (v, g))| {
+                self.transform_input(first + i, x, v);
+                self.transform_gradient(first + i, grad, g);
+            });
             let n_tiles: Vec<usize> = (first..first + n).map(|i| self.n_tiles(i)).collect();
             let len = self.sums_len();
             sums[..POINTS * len].par_chunks_exact_mut(len).enumerate().for_each(|(point, sums)| {
@@ -191,286 +281,59 @@ impl Groups {
         let [from_v, from_g] = self.padded.map(|padded| point * self.point_len(padded.channels));
         let v = (&v[from_v..], len_in);
         let g = (&g[from_g + col * capacity * LANES..], len_out);
-        dispatch(Sums { v, g, n_tiles, capacity, sums });
+        dispatch(Squares { v, g, n_tiles, capacity, sums });
     }
 
-    /// The inputs of group number `i`, and the gradients of its outputs, at all points.
-    fn transform(&self, i: usize, (x, v): (&Source, &mut [f32]), (grad, g): (&Source, &mut [f32])) {
+    /// The inputs of group number `i` at all points.
+    fn transform_input(&self, i: usize, x: &Source, v: &mut [f32]) {
         let (images, (row, n_rows)) = self.place(i);
-        let size = (n_rows, self.tiling.tiles[1]);
-        let from = row * OUT;
-        let [padded, padded_grad] = self.padded;
-        with_rows(padded, x, images, (from, n_rows * OUT + IN - OUT), |x| {
-            let (n_channels, point_len) = (padded.channels, self.point_len(padded.channels));
-            let (tiles, capacity) = ((images.1, size), self.capacity);
-            let row_len = padded.offset([1, 0]);
-            dispatch(Inputs { x, row_len, n_channels, tiles, capacity, point_len, v });
-        });
-        with_rows(padded_grad, grad, images, (from, n_rows * OUT), |y| {
-            let n_channels = padded_grad.channels;
-            let point_len = self.point_len(n_channels);
-            let (tiles, capacity) = ((images.1, size), self.capacity);
-            let row_len = padded_grad.offset([1, 0]);
-            dispatch(Outputs { y, row_len, n_channels, tiles, capacity, point_len, g });
+        let (padded, n_rows) = (self.padded[0], n_rows * OUT + IN - OUT);
+        let row_len = padded.offset([1, 0]);
+        with_rows(padded, x, images, (row * OUT, n_rows), |x| {
+            self.transform((Side::Input, i), (x, row_len, n_rows * row_len), v);
         });
     }
-}
 
-/// Images, and rows and columns of tiles of each.
-type Tiles = (usize, (usize, usize));
-
-/// The inputs `x` of tiles at the points.
-struct Inputs<'a> {
-    x: &'a [f32],
-    row_len: usize,
-    n_channels: usize,
-    tiles: Tiles,
-    capacity: usize,
-    point_len: usize,
-    v: &'a mut [f32],
-}
-
-impl WithSimd for Inputs<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn with_simd<S: Simd>(self, simd: S) {
-        let Self { x, row_len, n_channels, tiles: (n_images, (rows, cols)), capacity, .. } = self;
-        let image_len = (rows * OUT + IN - OUT) * row_len;
-        assert!(n_images * image_len <= x.len() && n_images * rows * cols <= capacity);
-        assert!((cols * OUT + IN - OUT) * n_channels <= row_len);
-        assert!(POINTS * self.point_len <= self.v.len());
-        assert!(capacity * n_channels <= self.point_len && n_channels.is_multiple_of(LANES));
-        for t in 0..n_images * rows * cols {
-            let (image, tile) = (t / (rows * cols), t % (rows * cols));
-            let (y, x0) = (tile / cols * OUT, tile % cols * OUT);
-            let place = image * image_len + y * row_len + x0 * n_channels;
-            for c in (0..n_channels).step_by(S::F32_LANES) {
-                #[expect(unsafe_code, reason = "bounds checks would cost more than the arithmetic")]
-                // SAFETY: the asserts above: tiles lie within the images, which lie within `x`, and
-                // sixteen channels of all tiles within a point's values.
-                unsafe {
-                    let from = x.as_ptr().add(place + c);
-                    let to = c / LANES * capacity * LANES + t * LANES + c % LANES;
-                    let to = self.v.as_mut_ptr().add(to);
-                    let mut half = [[simd.splat_f32s(0.0); IN]; IN];
-                    for x in 0..IN {
-                        let mut d = [simd.splat_f32s(0.0); IN];
-                        for y in 0..IN {
-                            d[y] = read::<S>(from.add(y * row_len + x * n_channels));
-                        }
-                        half[x] = inputs(simd, d);
-                    }
-                    for y in 0..IN {
-                        let mut d = [simd.splat_f32s(0.0); IN];
-                        for x in 0..IN {
-                            d[x] = half[x][y];
-                        }
-                        let v = inputs(simd, d);
-                        for x in 0..IN {
-                            write::<S>(to.add((y * IN + x) * self.point_len), v[x]);
-                        }
-                    }
-                }
-            }
-        }
+    /// The gradients of the outputs of group number `i` at all points.
+    fn transform_gradient(&self, i: usize, grad: &Source, g: &mut [f32]) {
+        let (images, (row, n_rows)) = self.place(i);
+        let (padded, n_rows) = (self.padded[1], n_rows * OUT);
+        let row_len = padded.offset([1, 0]);
+        with_rows(padded, grad, images, (row * OUT, n_rows), |y| {
+            self.transform((Side::Gradient, i), (y, row_len, n_rows * row_len), g);
+        });
     }
-}
 
-/// The gradients `y` of the outputs of tiles at the points.
-struct Outputs<'a> {
-    y: &'a [f32],
-    row_len: usize,
-    n_channels: usize,
-    tiles: Tiles,
-    capacity: usize,
-    point_len: usize,
-    g: &'a mut [f32],
-}
-
-impl WithSimd for Outputs<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn with_simd<S: Simd>(self, simd: S) {
-        let Self { y, row_len, n_channels, tiles: (n_images, (rows, cols)), capacity, .. } = self;
-        let image_len = rows * OUT * row_len;
-        assert!(n_images * image_len <= y.len() && n_images * rows * cols <= capacity);
-        assert!(cols * OUT * n_channels <= row_len);
-        assert!(POINTS * self.point_len <= self.g.len());
-        assert!(capacity * n_channels <= self.point_len && n_channels.is_multiple_of(LANES));
-        for t in 0..n_images * rows * cols {
-            let (image, tile) = (t / (rows * cols), t % (rows * cols));
-            let (y0, x0) = (tile / cols * OUT, tile % cols * OUT);
-            let place = image * image_len + y0 * row_len + x0 * n_channels;
-            for c in (0..n_channels).step_by(S::F32_LANES) {
-                #[expect(unsafe_code, reason = "bounds checks would cost more than the arithmetic")]
-                // SAFETY: as for the inputs.
-                unsafe {
-                    let from = y.as_ptr().add(place + c);
-                    let to = c / LANES * capacity * LANES + t * LANES + c % LANES;
-                    let to = self.g.as_mut_ptr().add(to);
-                    let mut half = [[simd.splat_f32s(0.0); IN]; OUT];
-                    for x in 0..OUT {
-                        let mut d = [simd.splat_f32s(0.0); OUT];
-                        for y in 0..OUT {
-                            d[y] = read::<S>(from.add(y * row_len + x * n_channels));
-                        }
-                        half[x] = output_gradients(simd, d);
-                    }
-                    for y in 0..IN {
-                        let mut d = [simd.splat_f32s(0.0); OUT];
-                        for x in 0..OUT {
-                            d[x] = half[x][y];
-                        }
-                        let g = output_gradients(simd, d);
-                        for x in 0..IN {
-                            write::<S>(to.add((y * IN + x) * self.point_len), g[x]);
-                        }
-                    }
-                }
-            }
-        }
-    }
-}
-
-/// Adds to squares of sixteen input and sixteen output channels the sum over tiles of
-/// `v[tile][input] g[tile][output]`, at one point.
-struct Sums<'a> {
-    /// From the point's values on, and values from one group to the next.
-    v: (&'a [f32], usize),
-    /// The same from sixteen output channels on.
-    g: (&'a [f32], usize),
-    /// Tiles of each group, and of the largest.
-    n_tiles: &'a [usize],
-    capacity: usize,
-    sums: &'a mut [f32],
-}
-
-impl WithSimd for Sums<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn with_simd<S: Simd>(mut self, simd: S) {
-        let n_squares = self.sums.len() / SQUARE;
-        let last = self.n_tiles.len().saturating_sub(1);
-        assert!(self.n_tiles.iter().all(|n| *n <= self.capacity));
-        assert!(last * self.v.1 + n_squares * self.capacity * LANES <= self.v.0.len());
-        assert!(last * self.g.1 + self.capacity * LANES <= self.g.0.len());
-        for square in 0..n_squares {
-            if S::F32_LANES >= LANES {
-                self.rows::<S, 16, 1>(simd, square, (0, 0));
-                continue;
-            }
-            for col in (0..LANES).step_by(2 * S::F32_LANES) {
-                self.rows::<S, 6, 2>(simd, square, (0, col));
-                self.rows::<S, 6, 2>(simd, square, (6, col));
-                self.rows::<S, 4, 2>(simd, square, (12, col));
-            }
-        }
-    }
-}
-
-impl Sums<'_> {
-    /// `R` input and `V` vectors of output channels.
-    #[inline(always)]
-    fn rows<S: Simd, const R: usize, const V: usize>(
-        &mut self,
-        simd: S,
-        square: usize,
-        (row, col): (usize, usize),
+    /// Group number `i` at all points, from images with such rows, so far apart.
+    fn transform(
+        &self,
+        (side, i): (Side, usize),
+        (values, row_len, image_len): (&[f32], usize, usize),
+        to: &mut [f32],
     ) {
-        let mut sums = [[simd.splat_f32s(0.0); V]; R];
-        for (group, n_tiles) in self.n_tiles.iter().enumerate() {
-            #[expect(unsafe_code, reason = "bounds checks would cost more than the sums")]
-            // SAFETY: `with_simd` has asserted that each group has `capacity` tiles of sixteen
-            // channels from the square on in `v` and in `g`, and no more in `n_tiles`.
-            unsafe {
-                let v = group * self.v.1 + square * self.capacity * LANES + row;
-                let mut v = self.v.0.as_ptr().add(v);
-                let mut g = self.g.0.as_ptr().add(group * self.g.1 + col);
-                for _ in 0..*n_tiles {
-                    let mut values = [simd.splat_f32s(0.0); V];
-                    for i in 0..V {
-                        values[i] = read::<S>(g.add(i * S::F32_LANES));
-                    }
-                    for r in 0..R {
-                        let v = simd.splat_f32s(*v.add(r));
-                        for i in 0..V {
-                            sums[r][i] = simd.mul_add_f32s(v, values[i], sums[r][i]);
-                        }
-                    }
-                    v = v.wrapping_add(LANES);
-                    g = g.wrapping_add(LANES);
-                }
-            }
-        }
-        let to = &mut self.sums[square * SQUARE..][..SQUARE];
-        for r in 0..R {
-            for i in 0..V {
-                let to = &mut to[(row + r) * LANES + col + i * S::F32_LANES..][..S::F32_LANES];
-                #[expect(unsafe_code, reason = "vectors lie anywhere")]
-                // SAFETY: a vector's values are in `to`.
-                unsafe {
-                    let sum = simd.add_f32s(read::<S>(to.as_ptr()), sums[r][i]);
-                    write::<S>(to.as_mut_ptr(), sum);
-                }
-            }
-        }
+        let ((_, n_images), (_, n_rows)) = self.place(i);
+        let n_channels = match side {
+            Side::Input => self.padded[0].channels,
+            Side::Gradient => self.padded[1].channels,
+        };
+        let (capacity, point_len) = (self.capacity, self.point_len(n_channels));
+        let tiles = [n_images, n_rows, self.tiling.tiles[1]];
+        dispatch(Tiles {
+            side,
+            values,
+            row_len,
+            image_len,
+            n_channels,
+            tiles,
+            capacity,
+            point_len,
+            to,
+        });
     }
 }
 
-/// The gradient of the weights to sixteen output channels from the sums at the points.
-struct Weights<'a> {
-    /// From their first square on.
-    sums: &'a [f32],
-    /// Values from one point to the next.
-    point_len: usize,
-    n_in: usize,
-    /// `(16, C, 3, 3)`.
-    weight: &'a mut [f32],
-}
-
-impl WithSimd for Weights<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn with_simd<S: Simd>(self, simd: S) {
-        let Self { sums, point_len, n_in, weight } = self;
-        assert!((POINTS - 1) * point_len + n_in * LANES <= sums.len());
-        for row in 0..n_in {
-            let mut window = [[0.0f32; LANES]; TAPS * TAPS];
-            for col in (0..LANES).step_by(S::F32_LANES) {
-                #[expect(unsafe_code, reason = "bounds checks would cost more than the arithmetic")]
-                // SAFETY: bounded by the assert above; a vector from `col` on is within a window's.
-                unsafe {
-                    let from = sums.as_ptr().add(row * LANES + col);
-                    let mut half = [[simd.splat_f32s(0.0); TAPS]; IN];
-                    for x in 0..IN {
-                        let mut s = [simd.splat_f32s(0.0); IN];
-                        for y in 0..IN {
-                            s[y] = read::<S>(from.add((y * IN + x) * point_len));
-                        }
-                        half[x] = weight_gradients(simd, s);
-                    }
-                    for y in 0..TAPS {
-                        let mut s = [simd.splat_f32s(0.0); IN];
-                        for x in 0..IN {
-                            s[x] = half[x][y];
-                        }
-                        let w = weight_gradients(simd, s);
-                        for x in 0..TAPS {
-                            write::<S>(window[y * TAPS + x].as_mut_ptr().add(col), w[x]);
-                        }
-                    }
-                }
-            }
-            for (o, weight) in weight.chunks_exact_mut(n_in * TAPS * TAPS).enumerate() {
-                let weight = &mut weight[row * TAPS * TAPS..][..TAPS * TAPS];
-                for (weight, values) in weight.iter_mut().zip(&window) {
-                    *weight = values[o];
-                }
-            }
-        }
-    }
+/// Values of the sums at one point: for sixteen output channels the squares with all inputs, then the
+/// next.
+fn sums_len(n_in: usize, n_out: usize) -> usize {
+    n_in * n_out + LINE
 }

@@ -6,13 +6,15 @@
 //! `G^T [(B^T d B) . (A y A^T)] G`, summed over tiles, with `y` the gradient of the outputs.
 
 mod gradient;
+mod points;
+mod products;
 mod sums;
 mod transform;
 
 use super::ConvSums;
 use super::geometry::{Geometry, Padded};
 use super::pack::Direction;
-pub(super) use gradient::grad_weight;
+pub(super) use gradient::{grad_weight, gradients};
 pub(super) use sums::Winograd;
 use transform::{IN, OUT, POINTS};
 
@@ -43,7 +45,8 @@ pub(super) fn suits(geometry: &Geometry, direction: Direction) -> bool {
 /// Values of a matrix of weights, or of their gradient, at all points, with what keeps them apart: of
 /// one length, so that their memory goes from one to the other.
 fn at_points(n_in: usize, n_out: usize) -> usize {
-    POINTS * (n_in + 1) * n_out + LANES
+    // A line of the cache for each panel, of at least two columns.
+    POINTS * (n_in + LANES / 2) * n_out + LANES
 }
 
 /// How an image of outputs falls into tiles; those at its lower and right border may go beyond it.

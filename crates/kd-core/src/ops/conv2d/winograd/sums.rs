@@ -7,7 +7,9 @@ use super::super::blocks::{LINE, with_buffer};
 use super::super::geometry::{Gather, Geometry, Padded};
 use super::super::pack::{Direction, pack, panel_columns};
 use super::super::tile::MAX_HEIGHT;
-use super::transform::{IN, OUT, POINTS, TAPS, inputs, outputs, weights};
+use super::points::{Weights, point_len};
+use super::products::rows;
+use super::transform::{IN, Inputs, OUT, Outputs, POINTS, TAPS, square};
 use super::{LANES, Tiling, at_points, suits};
 use crate::act::Buffer;
 use crate::simd::dispatch;
@@ -116,58 +118,10 @@ impl Winograd {
     }
 }
 
-/// Values from one point's weights to the next: the same row of all points then falls into
-/// different sets of the first-level cache.
-fn point_len(n_rows: usize, width: usize) -> usize {
-    n_rows * width + LINE
-}
-
-/// The same for the inputs or products of a chunk of tiles.
+/// Values of the inputs or products of a chunk of tiles at one point: the same tile at all points then
+/// falls into different sets of the first-level cache.
 fn slab(n_channels: usize) -> usize {
     CHUNK * n_channels + 5 * LINE
-}
-
-/// `to[point] = G g G^T`.
-struct Weights<'a> {
-    /// A row of `width` for each tap and input channel.
-    from: &'a [f32],
-    n_rows: usize,
-    width: usize,
-    to: &'a mut [f32],
-}
-
-impl WithSimd for Weights<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn with_simd<S: Simd>(self, simd: S) {
-        let Self { from, n_rows, width, to } = self;
-        let point_len = point_len(n_rows, width);
-        assert!(from.len() >= TAPS * TAPS * n_rows * width && to.len() >= POINTS * point_len);
-        for first in (0..n_rows * width).step_by(S::F32_LANES) {
-            #[expect(unsafe_code, reason = "bounds checks would cost more than the arithmetic")]
-            // SAFETY: a vector from `first` on is within a tap's n_rows rows of width values, and
-            // the assert says that so many lie in `from` and, for each point, in `to`.
-            unsafe {
-                let from = from.as_ptr().add(first);
-                let to = to.as_mut_ptr().add(first);
-                let mut half = [[simd.splat_f32s(0.0); IN]; TAPS];
-                for col in 0..TAPS {
-                    let mut g = [simd.splat_f32s(0.0); TAPS];
-                    for row in 0..TAPS {
-                        g[row] = read::<S>(from.add((row * TAPS + col) * n_rows * width));
-                    }
-                    half[col] = weights(simd, g);
-                }
-                for row in 0..IN {
-                    let u = weights(simd, [half[0][row], half[1][row], half[2][row]]);
-                    for col in 0..IN {
-                        write::<S>(to.add((row * IN + col) * point_len), u[col]);
-                    }
-                }
-            }
-        }
-    }
 }
 
 /// Chunk by chunk of tiles: inputs at the points, products, outputs.
@@ -229,26 +183,9 @@ impl Apply<'_> {
                 // SAFETY: each image of `x` has all pixels of its tiles (asserted by `apply`); n_in is
                 // whole vectors; `v` has a slab for each point.
                 unsafe {
-                    let from = self.x.as_ptr().add(place + c);
-                    let to = self.v.as_mut_ptr().add(t * n_in + c);
-                    let mut half = [[simd.splat_f32s(0.0); IN]; IN];
-                    for x in 0..IN {
-                        let mut d = [simd.splat_f32s(0.0); IN];
-                        for y in 0..IN {
-                            d[y] = read::<S>(from.add(y * row + x * n_in));
-                        }
-                        half[x] = inputs(simd, d);
-                    }
-                    for y in 0..IN {
-                        let mut d = [simd.splat_f32s(0.0); IN];
-                        for x in 0..IN {
-                            d[x] = half[x][y];
-                        }
-                        let v = inputs(simd, d);
-                        for x in 0..IN {
-                            write::<S>(to.add((y * IN + x) * slab), v[x]);
-                        }
-                    }
+                    let from = (self.x.as_ptr().add(place + c), [row, n_in]);
+                    let to = (self.v.as_mut_ptr().add(t * n_in + c), [IN * slab, slab]);
+                    square::<S, Inputs, IN, IN>(simd, from, to, [IN; 2]);
                 }
             }
         }
@@ -295,129 +232,17 @@ impl Apply<'_> {
         for t in 0..n {
             let (image, [y0, x0]) = tiling.place(first + t);
             let place = ((image * height + y0) * width + x0) * n_out + col;
-            let (n_rows, n_pixels) = (OUT.min(height - y0), OUT.min(width - x0));
+            let inside = [height - y0, width - x0];
             for c in (0..n_cols).step_by(S::F32_LANES) {
                 #[expect(unsafe_code, reason = "bounds checks would cost more than the arithmetic")]
                 // SAFETY: n_cols is whole vectors; `m` has a slab of so many columns for each
                 // point, and the pixels lie within an image's rows, which `out` has (asserted by `apply`).
                 unsafe {
-                    let from = self.m.as_ptr().add(t * n_cols + c);
-                    let to = self.out.as_mut_ptr().add(place + c);
-                    let mut half = [[simd.splat_f32s(0.0); OUT]; IN];
-                    for x in 0..IN {
-                        let mut m = [simd.splat_f32s(0.0); IN];
-                        for y in 0..IN {
-                            m[y] = read::<S>(from.add((y * IN + x) * slab));
-                        }
-                        half[x] = outputs(simd, m);
-                    }
-                    for y in 0..OUT {
-                        let mut m = [simd.splat_f32s(0.0); IN];
-                        for x in 0..IN {
-                            m[x] = half[x][y];
-                        }
-                        let values = outputs(simd, m);
-                        for x in 0..OUT {
-                            if y < n_rows && x < n_pixels {
-                                write::<S>(to.add((y * width + x) * n_out), values[x]);
-                            }
-                        }
-                    }
+                    let from = (self.m.as_ptr().add(t * n_cols + c), [IN * slab, slab]);
+                    let to = (self.out.as_mut_ptr().add(place + c), [width * n_out, n_out]);
+                    square::<S, Outputs, IN, OUT>(simd, from, to, inside);
                 }
             }
         }
     }
-}
-
-/// `out[row] = v[row] weights`, for rows of `n_in` values and one panel of weights, `V` vectors at a
-/// time; whole tiles, with what lies behind the last row.
-#[inline(always)]
-fn rows<S: Simd, const V: usize>(
-    simd: S,
-    n_rows: usize,
-    (v, n_in): (&[f32], usize),
-    (weights, width): (&[f32], usize),
-    (out, n_cols): (&mut [f32], usize),
-) {
-    // Many registers (AVX-512) take tiles of 12 rows, few (AVX2) of 6.
-    let height = if S::REGISTER_COUNT >= 32 { MAX_HEIGHT } else { MAX_HEIGHT / 2 };
-    let end = n_rows.next_multiple_of(height);
-    assert!(end * n_in <= v.len() && weights.len() == n_in * width);
-    assert!(end > 0 && (end - 1) * n_cols + width <= out.len());
-    assert!(width.is_multiple_of(V * S::F32_LANES));
-    for col in (0..width).step_by(V * S::F32_LANES) {
-        for row in (0..end).step_by(height) {
-            #[expect(unsafe_code, reason = "bounds checks would cost more than the sums")]
-            // SAFETY: rows up to `end` and columns up to `width` lie within all three, by the
-            // asserts above.
-            unsafe {
-                let v = v.as_ptr().add(row * n_in);
-                let weights = weights.as_ptr().add(col);
-                let out = out.as_mut_ptr().add(row * n_cols + col);
-                if S::REGISTER_COUNT >= 32 {
-                    tile::<S, V, MAX_HEIGHT>(simd, (v, n_in), (weights, width), (out, n_cols));
-                } else {
-                    tile::<S, V, { MAX_HEIGHT / 2 }>(
-                        simd,
-                        (v, n_in),
-                        (weights, width),
-                        (out, n_cols),
-                    );
-                }
-            }
-        }
-    }
-}
-
-#[inline(always)]
-#[expect(unsafe_code, reason = "bounds checks would cost more than the sums")]
-/// # Safety
-/// `v` has `R` rows of `n_in` values; `weights` and `out` have `V` vectors in each of n_in and of `R`
-/// rows, which are `width` and `n_cols` values apart.
-unsafe fn tile<S: Simd, const V: usize, const R: usize>(
-    simd: S,
-    (v, n_in): (*const f32, usize),
-    (mut weights, width): (*const f32, usize),
-    (out, n_cols): (*mut f32, usize),
-) {
-    let mut sums = [[simd.splat_f32s(0.0); V]; R];
-    // SAFETY: asked of the caller.
-    unsafe {
-        for k in 0..n_in {
-            let mut w = [simd.splat_f32s(0.0); V];
-            for i in 0..V {
-                w[i] = read::<S>(weights.add(i * S::F32_LANES));
-            }
-            for r in 0..R {
-                let value = simd.splat_f32s(*v.add(r * n_in + k));
-                for i in 0..V {
-                    sums[r][i] = simd.mul_add_f32s(value, w[i], sums[r][i]);
-                }
-            }
-            weights = weights.wrapping_add(width);
-        }
-        for r in 0..R {
-            for i in 0..V {
-                write::<S>(out.add(r * n_cols + i * S::F32_LANES), sums[r][i]);
-            }
-        }
-    }
-}
-
-#[inline(always)]
-#[expect(unsafe_code, reason = "vectors lie anywhere")]
-/// # Safety
-/// A vector lies at `from`.
-pub(super) unsafe fn read<S: Simd>(from: *const f32) -> S::f32s {
-    // SAFETY: asked of the caller.
-    unsafe { from.cast::<S::f32s>().read_unaligned() }
-}
-
-#[inline(always)]
-#[expect(unsafe_code, reason = "vectors lie anywhere")]
-/// # Safety
-/// A vector lies at `to`.
-pub(super) unsafe fn write<S: Simd>(to: *mut f32, value: S::f32s) {
-    // SAFETY: asked of the caller.
-    unsafe { to.cast::<S::f32s>().write_unaligned(value) }
 }
