@@ -381,8 +381,8 @@ fn wide() -> Net {
     let mut graph = Graph::new([3, 10, 9]);
     for name in ["a", "b", "c"] {
         graph.then(name, Conv2d::new(32, 3).padding(1));
-        graph.then(&format!("{name}.bn"), BatchNorm::default());
-        graph.then(&format!("{name}.relu"), Relu {});
+        graph.then(format!("{name}.bn"), BatchNorm::default());
+        graph.then(format!("{name}.relu"), Relu {});
     }
     graph.then("pool", GlobalAvgPool {});
     graph.then("flat", Flatten {});

@@ -50,6 +50,7 @@ pub(super) fn rows<S: Simd, const V: usize>(
 /// `v` has `R` rows of `n_in` values; `weights` and `out` have `V` vectors in each of n_in and of `R`
 /// rows, which are `width` and `n_cols` values apart.
 #[inline(always)]
+#[expect(clippy::needless_range_loop, reason = "an iterator would take the values' address")]
 #[expect(unsafe_code, reason = "bounds checks would cost more than the sums")]
 unsafe fn tile<S: Simd, const V: usize, const R: usize>(
     simd: S,
@@ -123,6 +124,7 @@ impl WithSimd for Squares<'_> {
 
 impl Squares<'_> {
     /// `R` input and `V` vectors of output channels.
+    #[expect(clippy::needless_range_loop, reason = "an iterator would take the values' address")]
     #[inline(always)]
     fn rows<S: Simd, const R: usize, const V: usize>(
         &mut self,

@@ -79,7 +79,7 @@ impl Winograd {
             tasks.push(Weights { from, n_rows: n_in, width: panel.width, to });
             (rest, packed) = (after, after_from);
         }
-        tasks.into_par_iter().for_each(|task| dispatch(task));
+        tasks.into_par_iter().for_each(dispatch);
         let padded = tiling.padded(gather.source);
         Some(Self { n_in, n_out, tiling, padded, panels, weights, start })
     }

@@ -137,6 +137,7 @@ fn times<S: Simd>(simd: S, factor: f64, x: S::f32s) -> S::f32s {
 /// # Safety
 /// All values that are read or written lie where this says.
 #[inline(always)]
+#[expect(clippy::needless_range_loop, reason = "an iterator would take the values' address")]
 #[expect(unsafe_code, reason = "bounds checks would cost more than the arithmetic")]
 pub(super) unsafe fn square<S: Simd, T: Transform<FROM, TO>, const FROM: usize, const TO: usize>(
     simd: S,
