@@ -8,7 +8,19 @@ use pulp::{Arch, Simd, WithSimd};
 /// inlined too: functions that are not are compiled without these instructions. (pulp takes
 /// closures itself, but calls them through a function that the compiler does not inline.)
 pub(crate) fn vectorized<R>(f: impl FnOnce() -> R) -> R {
-    Arch::new().dispatch(Loop(f))
+    dispatch(Loop(f))
+}
+
+/// Runs `work` with the vectors of the processor.
+pub(crate) fn dispatch<W: WithSimd>(work: W) -> W::Output {
+    #[cfg(test)]
+    match testing::chosen() {
+        testing::Vectors::Widest => {}
+        testing::Vectors::None => return work.with_simd(pulp::Scalar),
+        #[cfg(target_arch = "x86_64")]
+        testing::Vectors::Avx2(v3) => return Simd::vectorize(v3, work),
+    }
+    Arch::new().dispatch(work)
 }
 
 struct Loop<F>(F);
@@ -19,5 +31,42 @@ impl<R, F: FnOnce() -> R> WithSimd for Loop<F> {
     #[inline(always)]
     fn with_simd<S: Simd>(self, _: S) -> R {
         (self.0)()
+    }
+}
+
+/// The same work on processors with other vectors.
+#[cfg(test)]
+pub(crate) mod testing {
+    use std::cell::Cell;
+
+    #[derive(Debug, Clone, Copy)]
+    pub(crate) enum Vectors {
+        Widest,
+        None,
+        #[cfg(target_arch = "x86_64")]
+        Avx2(pulp::x86::V3),
+    }
+
+    thread_local! {
+        static CHOSEN: Cell<Vectors> = const { Cell::new(Vectors::Widest) };
+    }
+
+    pub(crate) fn chosen() -> Vectors {
+        CHOSEN.get()
+    }
+
+    /// What `work` gives, on one thread, with each kind of vectors that this processor has.
+    pub(crate) fn with_all_vectors<R: Send>(work: impl Fn() -> R + Sync) -> Vec<R> {
+        let mut kinds = vec![Vectors::Widest, Vectors::None];
+        #[cfg(target_arch = "x86_64")]
+        kinds.extend(pulp::x86::V3::try_new().map(Vectors::Avx2));
+        let run = |kind| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
+            pool.install(|| {
+                CHOSEN.set(kind);
+                work()
+            })
+        };
+        kinds.into_iter().map(run).collect()
     }
 }

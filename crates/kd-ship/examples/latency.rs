@@ -10,7 +10,7 @@ use kd_suite::weights::{Wanted, load};
 fn main() -> Result<()> {
     kd_suite::quiet_candle();
     let path = std::env::args_os().nth(1).ok_or_else(|| Error::config("model", "give a file"))?;
-    let network = load(path.as_ref(), &Wanted::default(), &Device::Cpu)?.network;
+    let network = load(path.as_ref(), &Wanted::default(), &Device::Cpu)?.network.fixed();
     let n_pixels = network.graph().image_shape.iter().product();
     let times = latencies(&network, &vec![0.5; n_pixels])?;
     let words = times.iter().map(|t| {

@@ -257,7 +257,7 @@ impl Ship<'_> {
     }
 
     fn load(&self, path: &Path) -> Result<Net> {
-        Ok(weights::load(path, &Wanted::default(), &Device::Cpu)?.network)
+        Ok(weights::load(path, &Wanted::default(), &Device::Cpu)?.network.fixed())
     }
 }
 

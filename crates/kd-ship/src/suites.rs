@@ -130,6 +130,7 @@ impl Suites<'_> {
             data: self.images.data.clone(),
             synthetic: None,
             normalize: self.normalize.clone(),
+            exact_conv: false,
             holdout: Holdout::Share(HELD_OUT),
             plan: self.plan(n_epochs, TUNE_RATE),
             augment: Augment {

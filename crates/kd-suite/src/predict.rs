@@ -58,7 +58,7 @@ impl Predictor {
             );
         }
         let (resize, temperature) = (resize.or(known), temperature.unwrap_or(1.0));
-        Ok(Self { network, class_names, resize, temperature })
+        Ok(Self { network: network.fixed(), class_names, resize, temperature })
     }
 
     /// What it says of each of `files`, in their order, the `n` likeliest classes of each; files are read

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use candle_core::Device;
-use kd_core::ops::Normalize;
+use kd_core::ops::{ConvSums, Normalize};
 use kd_core::record::Evaluation;
 use kd_core::{Classifier, Result};
 use kd_data::{DataSpec, Split};
@@ -43,6 +43,8 @@ pub struct Subject {
     pub split: Split,
     /// What it computes on.
     pub device: Device,
+    /// How its convolutions form their sums.
+    pub conv_sums: ConvSums,
 }
 
 /// How good a network is.
@@ -137,8 +139,9 @@ impl Subject {
     }
 
     fn load_as(&self, wanted: &Wanted<'_>, path: &Path) -> Result<Loaded> {
-        let loaded = weights::load(path, wanted, &self.device)?;
+        let mut loaded = weights::load(path, wanted, &self.device)?;
         loaded.tell(path);
+        loaded.network = loaded.network.with_conv_sums(self.conv_sums).fixed();
         Ok(loaded)
     }
 }

@@ -21,7 +21,7 @@ pub(crate) struct Args {
 
 /// Evaluates and prints the figures.
 pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    let subject = args.subject.on(args.compute.device()?)?;
+    let subject = args.subject.on(args.compute.device()?, args.compute.conv_sums())?;
     if args.subject.network.dry_run {
         return show(&subject.network.path, subject.contents()?);
     }

@@ -61,6 +61,7 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let mut suite = Suite::read(&args.suite)?;
     suite.holdout = args.holdout.unwrap_or(suite.holdout);
+    suite.exact_conv |= args.compute.exact_conv;
     suite.normalize = args.normalize.given().or(suite.normalize);
     let naming = args.naming.of_teacher(args.teacher.as_deref())?;
     if let Some(weights) = &args.teacher {

@@ -10,7 +10,7 @@ use anyhow::Context;
 use candle_core::Device;
 use clap::ValueEnum;
 use kd_core::device::{self, Precision};
-use kd_core::ops::Normalize;
+use kd_core::ops::{ConvSums, Normalize};
 use kd_core::{Error, Result};
 use kd_data::Split;
 use kd_models::weights::Naming;
@@ -27,11 +27,19 @@ pub(crate) struct Compute {
     /// How exactly a GPU multiplies
     #[arg(long, value_enum, default_value = "f32")]
     precision: PrecisionName,
+    /// Form the sums of 3x3 convolutions product by product: slower, and a little more exact
+    #[arg(long)]
+    pub(crate) exact_conv: bool,
     #[command(flatten)]
     pub(crate) threads: Threads,
 }
 
 impl Compute {
+    /// How convolutions form their sums.
+    pub(crate) fn conv_sums(&self) -> ConvSums {
+        if self.exact_conv { ConvSums::Exact } else { ConvSums::Fast }
+    }
+
     /// The device asked for; says which GPU it is.
     pub(crate) fn device(&self) -> Result<Device> {
         let device = device::open(&self.device, self.precision.into())?;
@@ -251,8 +259,8 @@ pub(crate) struct SubjectArgs {
 }
 
 impl SubjectArgs {
-    /// Both, for `device`.
-    pub(crate) fn on(&self, device: Device) -> Result<Subject> {
+    /// Both, for `device` and convolutions that form their sums so.
+    pub(crate) fn on(&self, device: Device, conv_sums: ConvSums) -> Result<Subject> {
         let (path, model) = (self.network.weights()?.into(), self.network.model()?);
         let network = NetworkFile { path, model, naming: self.network.naming() };
         Ok(Subject {
@@ -262,6 +270,7 @@ impl SubjectArgs {
             data_dir: self.data_dir.path(),
             split: self.split,
             device,
+            conv_sums,
         })
     }
 }

@@ -203,6 +203,7 @@ fn suite(args: &Args) -> Result<Suite> {
         data,
         synthetic: None,
         normalize: args.normalize.given(),
+        exact_conv: args.compute.exact_conv,
         holdout: args.holdout,
         plan: plan(args),
         augment,

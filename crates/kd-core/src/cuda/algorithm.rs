@@ -67,7 +67,7 @@ impl Choice {
 impl Shapes {
     pub(super) fn new(geometry: &Geometry, precision: Precision) -> Result<Self> {
         let int = |number: usize| number as c_int;
-        let Geometry { n, size, out_size, channels, out_channels, kernel, conv } = *geometry;
+        let Geometry { n, size, out_size, channels, out_channels, kernel, conv, .. } = *geometry;
         let format = cudnnTensorFormat_t::CUDNN_TENSOR_NHWC;
         let float = cudnnDataType_t::CUDNN_DATA_FLOAT;
         let shapes = Self {

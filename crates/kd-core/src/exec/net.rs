@@ -5,13 +5,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use candle_core::{Device, Tensor};
 
-use super::plan::{Network, Part, Plan, Purpose};
+use super::plan::{Convolutions, Network, Part, Plan, Purpose};
 use super::run::Run;
 use super::{border, images};
 use crate::act::Act;
 use crate::graph::{Graph, IMAGES, Rest, Shapes};
-use crate::ops::ParamSpec;
 use crate::ops::step::Weight;
+use crate::ops::{ConvSums, ParamSpec};
 use crate::{Classifier, Error, Mode, Params, Result, Stream, init};
 
 type Plans = BTreeMap<(Purpose, Part), Arc<Plan>>;
@@ -25,6 +25,7 @@ pub struct Net {
     weights: Vec<Vec<Weight>>,
     /// What does not learn.
     rest: Rest,
+    convolutions: Convolutions,
     n_classes: usize,
     device: Device,
     plans: Mutex<Plans>,
@@ -85,7 +86,21 @@ impl Net {
         }
         let rest = Rest { nodes: vec![false; graph.nodes.len()], trunk: None };
         let (device, plans) = (device.clone(), Mutex::default());
-        Ok(Self { graph, shapes, params, weights, rest, n_classes, device, plans })
+        let convolutions = Convolutions::default();
+        Ok(Self { graph, shapes, params, weights, rest, convolutions, n_classes, device, plans })
+    }
+
+    /// The same network, whose convolutions form their sums so.
+    pub fn with_conv_sums(self, sums: ConvSums) -> Self {
+        let convolutions = Convolutions { sums, ..self.convolutions };
+        Self { convolutions, plans: Mutex::default(), ..self }
+    }
+
+    /// The same network, which is not trained any more: what evaluation makes of the weights of its
+    /// convolutions is kept, in up to ten times their memory.
+    pub fn fixed(self) -> Self {
+        let convolutions = Convolutions { are_fixed: true, ..self.convolutions };
+        Self { convolutions, plans: Mutex::default(), ..self }
     }
 
     /// Trains the parameters `names` no more: they become buffers ([`Params`]). What has no parameter
@@ -131,7 +146,10 @@ impl Net {
             return Ok(plan.clone());
         }
         let Self { graph, shapes, weights, rest, .. } = self;
-        let network = Network { graph, shapes, weights, rests: &rest.nodes };
+        let are_fixed = self.convolutions.are_fixed && purpose != Purpose::Train;
+        let (rests, convolutions) =
+            (&rest.nodes[..], Convolutions { are_fixed, ..self.convolutions });
+        let network = Network { graph, shapes, weights, rests, convolutions };
         let plan = Arc::new(Plan::new(network, purpose, &key.1)?);
         Ok(plans.entry(key).or_insert(plan).clone())
     }

@@ -5,8 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::blocks::{Block, ConvBlock, LinearBlock, NormBlock, SumBlock};
 use crate::act::Clamp;
 use crate::graph::{Graph, IMAGES, Node, Shapes};
+use crate::ops::conv2d::kept::Kept;
 use crate::ops::step::Weight;
-use crate::ops::{BatchNorm, Conv2d, Dropout, Normalize, Op};
+use crate::ops::{BatchNorm, Conv2d, ConvSums, Dropout, Normalize, Op};
 use crate::{Error, Result};
 
 /// What a plan is for.
@@ -40,6 +41,15 @@ pub(super) struct Network<'a> {
     pub(super) weights: &'a [Vec<Weight>],
     /// Which nodes compute in training as in evaluation.
     pub(super) rests: &'a [bool],
+    pub(super) convolutions: Convolutions,
+}
+
+/// How convolutions compute.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Convolutions {
+    pub(super) sums: ConvSums,
+    /// Whether the weights change no more.
+    pub(super) are_fixed: bool,
 }
 
 /// An activation and the shape in which it is read: `[C, H, W]` or `[F]`.
@@ -125,7 +135,7 @@ impl Plan {
         let inputs: Vec<Place> = inputs.iter().enumerate().map(place).collect();
         let output = Place { act: inputs.len(), shape: output.to_vec() };
         let (n_acts, weights) = (inputs.len() + 1, head.weights.clone());
-        let (block, outputs) = (head.block(), vec![output.clone()]);
+        let (block, outputs) = (head.block(Convolutions::default()), vec![output.clone()]);
         let mut steps =
             vec![Step { block, inputs, output, weights, rests: false, last_reads: Vec::new() }];
         note_last_reads(&mut steps, &outputs, purpose);
@@ -290,14 +300,14 @@ impl<'a> Planner<'a> {
         };
         let outputs = [&part.to].into_iter().chain(&part.taps).map(place);
         let outputs = outputs.collect::<Result<Vec<_>>>()?;
-        let Network { graph, shapes, .. } = self.network;
+        let Network { graph, shapes, convolutions, .. } = self.network;
         let n_acts = graph.nodes.len() + 1;
         let step = |group: Group| {
             let shape = shapes.get(&graph.nodes[group.tail].name).to_vec();
             let output = Place { act: group.tail + 1, shape };
             let (inputs, weights) = (group.inputs.clone(), group.weights.clone());
             let (rests, last_reads) = (group.rests, Vec::new());
-            Step { block: group.block(), inputs, output, weights, rests, last_reads }
+            Step { block: group.block(convolutions), inputs, output, weights, rests, last_reads }
         };
         let mut steps: Vec<Step> = self.groups.into_iter().map(step).collect();
         note_last_reads(&mut steps, &outputs, self.purpose);
@@ -332,11 +342,13 @@ impl Group {
         }
     }
 
-    fn block(self) -> Box<dyn Block> {
+    fn block(self, convolutions: Convolutions) -> Box<dyn Block> {
         let (residual, clamp) = (self.residual, self.clamp.unwrap_or(Clamp::NONE));
         match self.head {
             Head::Conv { conv, norm } => Box::new(ConvBlock {
                 conv: conv.conv(),
+                sums: convolutions.sums,
+                kept: convolutions.are_fixed.then(Kept::default),
                 bias: conv.bias,
                 norm,
                 residual,

@@ -5,8 +5,8 @@ use candle_core::{Device, Tensor, Var};
 use super::*;
 use crate::graph::{Graph, IMAGES};
 use crate::ops::{
-    Add, BatchNorm, Concat, Conv2d, Dropout, Flatten, GlobalAvgPool, Init, Linear, MaxPool, Op,
-    Relu,
+    Add, BatchNorm, Concat, Conv2d, ConvSums, Dropout, Flatten, GlobalAvgPool, Init, Linear,
+    MaxPool, Op, Relu,
 };
 use crate::testing::{check_grad, random};
 use crate::{Classifier, Mode, Result, Stream};
@@ -374,6 +374,51 @@ fn what_goes_on_from_features_gives_the_same_bits() {
     assert_eq!(floats(&net.params().tensors()["a.bn1.running_mean"]), floats(&before));
     let error = net.forward_features(&x, train()).unwrap_err().to_string();
     assert_eq!(error, "features: expected shape [3, 7, 6, 4], got [3, 2, 7, 6]");
+}
+
+/// A network with layers that have fewer multiplications than products.
+fn wide() -> Net {
+    let mut graph = Graph::new([3, 10, 9]);
+    for name in ["a", "b", "c"] {
+        graph.then(name, Conv2d::new(32, 3).padding(1));
+        graph.then(format!("{name}.bn"), BatchNorm::default());
+        graph.then(format!("{name}.relu"), Relu {});
+    }
+    graph.then("pool", GlobalAvgPool {});
+    graph.then("flat", Flatten {});
+    graph.then("fc", Linear::new(3));
+    Net::new(graph, Stream::new(5), &Device::Cpu).unwrap()
+}
+
+#[test]
+fn fast_sums_of_convolutions_are_near_the_exact_ones() {
+    let x = random(Stream::new(2), &[5, 3, 10, 9]);
+    for mode in [train(), Mode::Eval] {
+        let of = |sums| joined(&wide().with_conv_sums(sums), &x, mode);
+        let ((y, to_x, params), exact) = (of(ConvSums::Fast), of(ConvSums::Exact));
+        assert_ne!(y, exact.0);
+        close(&y, &exact.0, "output");
+        close(&to_x, &exact.1, "gradient of the images");
+        params.iter().for_each(|(name, grad)| close(grad, &exact.2[name], name));
+    }
+}
+
+#[test]
+fn a_fixed_network_keeps_its_bits_and_notices_other_weights() {
+    let x = random(Stream::new(2), &[5, 3, 10, 9]);
+    let (usual, fixed) = (wide(), wide().fixed());
+    let other = |(name, value): (String, Tensor)| (name, (value * 1.5).unwrap());
+    for _ in 0..2 {
+        for x in [&x, &x, &x.narrow(0, 1, 2).unwrap()] {
+            assert_eq!(joined(&fixed, x, Mode::Eval), joined(&usual, x, Mode::Eval));
+        }
+        assert_eq!(joined(&fixed, &x, train()), joined(&usual, &x, train()));
+        for net in [&usual, &fixed] {
+            let values = net.params().tensors().into_iter().map(other).collect();
+            net.params().load(&values).unwrap();
+            net.params().clear_grads();
+        }
+    }
 }
 
 #[test]

@@ -44,7 +44,7 @@ pub use add::Add;
 pub use batch_norm::{BatchNorm, BatchStats};
 pub use channel_shuffle::ChannelShuffle;
 pub use concat::Concat;
-pub use conv2d::{Conv, Conv2d};
+pub use conv2d::{Conv, Conv2d, ConvSums};
 pub use dropout::Dropout;
 pub use flatten::Flatten;
 pub use layer_norm::LayerNorm;

@@ -11,7 +11,7 @@ use kd_suite::{model, weights};
 use kd_train::losses::Labels;
 use kd_train::{Cohort, EvalSet, LossSpec, OptimizerSpec, Student, prepare, train_step};
 
-use crate::{BATCH_SIZE, loader};
+use crate::{BATCH_SIZE, On, loader};
 
 /// `[C, H, W]` of CIFAR-10's images.
 pub(crate) const CIFAR: [usize; 3] = [3, 32, 32];
@@ -27,15 +27,11 @@ const N_WARMUP: usize = 2;
 
 /// Milliseconds of training steps of the network `name` on labels, with SGD, momentum and weight
 /// decay.
-pub(crate) fn steps(
-    name: &str,
-    shape: [usize; 3],
-    n_steps: usize,
-    device: &Device,
-) -> Result<Vec<f64>> {
+pub(crate) fn steps(name: &str, shape: [usize; 3], n_steps: usize, on: &On) -> Result<Vec<f64>> {
+    let device = &on.device;
     let sgd = Sgd { momentum: 0.9, nesterov: false, weight_decay: 5e-4 };
     let (loss, optimizer) = (LossSpec::Labels(Labels::default()), OptimizerSpec::Sgd(sgd));
-    let student = Student::new(name, network(name, shape, device)?, loss, optimizer);
+    let student = Student::new(name, network(name, shape, on)?, loss, optimizer);
     let mut cohort = Cohort::new("bench", 0, vec![student]);
     let loader = loader(N_BATCHES * BATCH_SIZE, shape, Augment::default())?;
     let loader = loader.on(device)?;
@@ -53,9 +49,10 @@ pub(crate) fn evaluations(
     name: &str,
     (n_images, shape): (usize, [usize; 3]),
     n_steps: usize,
-    device: &Device,
+    on: &On,
 ) -> Result<Vec<f64>> {
-    let network = network(name, shape, device)?;
+    let device = &on.device;
+    let network = network(name, shape, on)?;
     let loader = loader(n_images, shape, Augment::default())?.on(device)?;
     let images = EvalSet::new(Arc::new(loader))?;
     clock(n_steps, device, |_| images.logits(&*network).map(drop))
@@ -74,11 +71,11 @@ pub(crate) fn batches(n_steps: usize, device: &Device) -> Result<Vec<f64>> {
     })
 }
 
-fn network(name: &str, shape: [usize; 3], device: &Device) -> Result<Box<dyn Classifier>> {
+fn network(name: &str, shape: [usize; 3], on: &On) -> Result<Box<dyn Classifier>> {
     // To a mean of 0 and a standard deviation of 1, near enough.
     let (mean, std) = (vec![0.5; shape[0]], vec![0.25; shape[0]]);
     let graph = weights::graph(&model(name)?, (shape, 10), Some(&Normalize { mean, std }))?;
-    Ok(Net::new(graph, Stream::new(0), device)?.into())
+    Ok(Net::new(graph, Stream::new(0), &on.device)?.with_conv_sums(on.conv_sums).into())
 }
 
 /// Steps between two waits for a GPU, of which a sample is the mean: a training does not wait after

@@ -16,6 +16,7 @@ use candle_core::Device;
 use clap::{Parser, ValueEnum};
 use cnn::{CIFAR, CIFAR_IMAGES, MNIST, PHOTOGRAPHS};
 use kd_core::device::{self, Precision};
+use kd_core::ops::ConvSums;
 use kd_core::{Error, Result, Stream, fsx};
 use kd_data::{Augment, Images, Loader};
 use mlp::Mlps;
@@ -42,6 +43,9 @@ struct Args {
     /// Multiply on a GPU's tensor cores
     #[arg(long)]
     tf32: bool,
+    /// Form the sums of convolutions product by product
+    #[arg(long)]
+    exact_conv: bool,
     /// Threads [default: all cores]
     #[arg(long, default_value_t = 0, value_name = "N")]
     threads: usize,
@@ -84,15 +88,11 @@ enum Case {
 }
 
 impl Case {
-    fn samples(
-        self,
-        n_steps: Option<usize>,
-        folder: Option<&Path>,
-        device: &Device,
-    ) -> Result<Vec<f64>> {
+    fn samples(self, n_steps: Option<usize>, folder: Option<&Path>, on: &On) -> Result<Vec<f64>> {
+        let device = &on.device;
         let n = |default| n_steps.unwrap_or(default).max(1);
-        let cifar = |name, default| cnn::steps(name, CIFAR, n(default), device);
-        let photographs = |name| cnn::evaluations(name, PHOTOGRAPHS, n(4), device);
+        let cifar = |name, default| cnn::steps(name, CIFAR, n(default), on);
+        let photographs = |name| cnn::evaluations(name, PHOTOGRAPHS, n(4), on);
         let mlps = |case| mlp::mlps(case, n(100), device);
         match self {
             Self::TeacherStep => mlps(Mlps::Teacher),
@@ -101,10 +101,10 @@ impl Case {
             Self::Grid30Epoch => mlps(Mlps::Grid30),
             Self::Resnet18Step => cifar("resnet18-cifar", 4),
             Self::Resnet20Step => cifar("resnet20", 20),
-            Self::PapernotMnistStep => cnn::steps("papernot-mnist", MNIST, n(40), device),
+            Self::PapernotMnistStep => cnn::steps("papernot-mnist", MNIST, n(40), on),
             Self::PapernotCifar10Step => cifar("papernot-cifar10", 15),
             Self::MobilenetV2CifarStep => cifar("mobilenet-v2-cifar-w0.5", 10),
-            Self::Resnet56Eval => cnn::evaluations("resnet56", CIFAR_IMAGES, n(4), device),
+            Self::Resnet56Eval => cnn::evaluations("resnet56", CIFAR_IMAGES, n(4), on),
             Self::MobilenetV2Eval => photographs("mobilenet-v2"),
             Self::EfficientnetLite0Eval => photographs("efficientnet-lite0"),
             Self::CifarBatches => cnn::batches(n(1000), device),
@@ -126,6 +126,12 @@ impl Case {
     }
 }
 
+/// What the work is done on, and how.
+struct On {
+    device: Device,
+    conv_sums: ConvSums,
+}
+
 /// Images of a training step.
 const BATCH_SIZE: usize = 128;
 
@@ -133,12 +139,13 @@ fn main() -> Result<()> {
     kd_suite::quiet_candle();
     let args = Args::parse();
     let precision = if args.tf32 { Precision::Tf32 } else { Precision::F32 };
-    let device = device::open(&args.device, precision)?;
+    let conv_sums = if args.exact_conv { ConvSums::Exact } else { ConvSums::Fast };
+    let on = On { device: device::open(&args.device, precision)?, conv_sums };
     // candle walks and drops graphs recursively.
     let pool = rayon::ThreadPoolBuilder::new().num_threads(args.threads).stack_size(64 << 20);
     let pool = pool.build().map_err(|e| Error::config("threads", e.to_string()))?;
     let photos = args.photos.as_deref();
-    print(&args, &pool.install(|| args.case.samples(args.steps, photos, &device))?);
+    print(&args, &pool.install(|| args.case.samples(args.steps, photos, &on))?);
     Ok(())
 }
 

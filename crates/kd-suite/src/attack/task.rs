@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
 use kd_adv::{AttackSpec, Audit, Examples};
+use kd_core::ops::ConvSums;
 use kd_core::record::{AttackRecord, AuditRecord, CensusRecord, ModelId, PicturesRecord};
 use kd_core::{Classifier, Error, Result, Stream, fsx, wilson};
 use kd_data::{DataSpec, Images, Split};
@@ -202,6 +203,7 @@ impl AttackTask {
             n: self.n,
             only_correct: self.only_correct,
             split: self.subject.split,
+            conv_sums: self.subject.conv_sums,
             files: images.files().iter().map(|file| file.sha256.as_str()).collect(),
             model: NetworkSpec::new(network, &self.subject.network.path)?,
             transfer: transfer.map(|(l, file)| NetworkSpec::new(l, &file.path)).transpose()?,
@@ -247,6 +249,7 @@ struct Spec<'a> {
     n: usize,
     only_correct: bool,
     split: Split,
+    conv_sums: ConvSums,
     /// SHA-256 of each file of the data set.
     files: Vec<&'a str>,
     model: NetworkSpec<'a>,

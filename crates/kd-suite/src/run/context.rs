@@ -38,15 +38,26 @@ impl Context<'_> {
     /// A network of `model` before its first step, with the run's normalization inside.
     pub(crate) fn network(&self, model: &ModelSpec, stream: Stream) -> Result<Net> {
         let drawn = (stream, &self.setting.device);
-        weights::network(model, self.sets.shape(), &self.spec.normalize, drawn)
+        let network = weights::network(model, self.sets.shape(), &self.spec.normalize, drawn)?;
+        Ok(network.with_conv_sums(self.spec.conv_sums))
     }
 
     /// The network that `source` ended with.
     pub(crate) fn trained(&self, source: &ModelId, seed: u64) -> Result<Net> {
         let model = &self.spec.training(&source.training)?.model;
         let path = self.folder.checkpoint(&source.training, seed, &source.model);
-        let (sets, normalize) = (self.sets, &self.spec.normalize);
-        Ok(load(&path, (Some(model), None), (sets, normalize), &self.setting.device)?.network)
+        self.loaded(&path, (Some(model), None))
+    }
+
+    /// The network at `path`, as [`load`], for evaluation.
+    pub(crate) fn loaded(
+        &self,
+        path: &Path,
+        said: (Option<&ModelSpec>, Option<&Naming>),
+    ) -> Result<Net> {
+        let run = (self.sets, &self.spec.normalize);
+        let Loaded { network, .. } = load(path, said, run, &self.setting.device)?;
+        Ok(network.with_conv_sums(self.spec.conv_sums).fixed())
     }
 }
 

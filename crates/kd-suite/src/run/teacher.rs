@@ -98,9 +98,7 @@ pub(super) fn ready(
 fn network(context: &Context<'_>, member: &Teacher, seed: u64) -> Result<Net> {
     match member {
         Teacher::Weights { path, model, naming, .. } => {
-            let run = (context.sets, &context.spec.normalize);
-            let said = (model.as_ref(), Some(naming));
-            Ok(load(path, said, run, &context.setting.device)?.network)
+            context.loaded(path, (model.as_ref(), Some(naming)))
         }
         Teacher::Training(name) => {
             let model = context.spec.training(name)?.student[0].name.clone();

@@ -198,6 +198,7 @@ fn soft_targets(
         "omit_class": training.omit_class,
         "augment": training.augment,
         "network": described,
+        "conv_sums": spec.conv_sums,
         "device": device_name(&context.setting.device),
     });
     let folder = context.folder.path().with_file_name("soft-targets");

@@ -29,6 +29,10 @@ pub struct Suite {
     /// How all networks that are trained normalize their images, in place of the data set's way; and
     /// a teacher whose weights do not say it.
     pub normalize: Option<Normalize>,
+    /// Forms the sums of all convolutions product by product: slower where layers have 3x3 windows, and
+    /// a little more exact.
+    #[serde(default)]
+    pub exact_conv: bool,
     /// Training images set aside for choosing between recipes; of a data set without parts, the
     /// ones to test on.
     #[serde(default)]

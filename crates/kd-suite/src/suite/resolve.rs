@@ -1,5 +1,6 @@
 //! From a suite file and flags to the full description of a run.
 
+use kd_core::ops::ConvSums;
 use kd_core::record::ModelId;
 use kd_core::{Error, Result, fsx};
 use kd_report::Claims;
@@ -56,6 +57,7 @@ pub fn resolve(suite: &Suite, preset: &str, synthetic: bool, seeds: u64) -> Resu
         preset: preset.into(),
         about: changes.about.clone(),
         seeds,
+        conv_sums: if suite.exact_conv { ConvSums::Exact } else { ConvSums::Fast },
         holdout: suite.holdout,
         n_train: changes.n_train,
         n_test: changes.n_test,

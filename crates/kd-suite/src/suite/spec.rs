@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use kd_adv::{AttackSpec, Audit};
-use kd_core::ops::Normalize;
+use kd_core::ops::{ConvSums, Normalize};
 use kd_core::record::{DataFile, ModelId};
 use kd_core::{Error, Result};
 use kd_data::{Augment, DataSpec, Split};
@@ -25,6 +25,7 @@ pub struct Spec {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) about: Option<String>,
     pub(crate) seeds: u64,
+    pub(crate) conv_sums: ConvSums,
     pub(crate) holdout: Holdout,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) n_train: Option<usize>,

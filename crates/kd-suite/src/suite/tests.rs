@@ -81,6 +81,14 @@ fn every_suite_of_the_repository_resolves_in_every_preset() {
 }
 
 #[test]
+fn the_spec_says_how_convolutions_form_their_sums() {
+    let text = |suite: &str| resolved(suite, "quick").unwrap().to_toml().unwrap();
+    assert!(text(SUITE).contains("conv_sums = \"fast\""));
+    let exact = SUITE.replacen("suite = ", "exact_conv = true\nsuite = ", 1);
+    assert!(text(&exact).contains("conv_sums = \"exact\""));
+}
+
+#[test]
 fn a_network_is_a_name_or_a_table() {
     let spec = resolved(SUITE, "quick").unwrap();
     let hidden = |i: usize| match &spec.training[i].model {

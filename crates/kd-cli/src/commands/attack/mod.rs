@@ -91,7 +91,7 @@ fn task(args: &Args) -> Result<AttackTask> {
     };
     let attacks = settings::attacks(args)?;
     Ok(AttackTask {
-        subject: args.subject.on(args.compute.cpu()?)?,
+        subject: args.subject.on(args.compute.cpu()?, args.compute.conv_sums())?,
         data_name: args.subject.data.data.clone(),
         transfer: args.transfer.as_ref().map(other).transpose()?,
         n: args.n,

@@ -13,16 +13,20 @@ use crate::ops::affine::Affine;
 use crate::ops::batch_norm::cpu::{Moments, join_all};
 use crate::ops::conv2d::cpu;
 use crate::ops::conv2d::geometry::Geometry;
+use crate::ops::conv2d::kept::Kept;
 use crate::ops::conv2d::weights::{grad_weight, gradients};
 use crate::ops::deposit::deposit;
 use crate::ops::source::Source;
 use crate::ops::step::{Backward, Forward, Reads};
-use crate::ops::{BatchNorm, BatchStats, Conv, Op, channels, slices};
+use crate::ops::{BatchNorm, BatchStats, Conv, ConvSums, Op, channels, slices};
 use crate::{Mode, Result};
 
 /// A convolution, and what is joined with it.
 pub(crate) struct ConvBlock {
     pub(crate) conv: Conv,
+    pub(crate) sums: ConvSums,
+    /// In evaluation, what was made of weights that change no more.
+    pub(crate) kept: Option<Kept>,
     pub(crate) bias: bool,
     pub(crate) norm: Option<BatchNorm>,
     pub(crate) residual: bool,
@@ -49,7 +53,7 @@ impl Block for ConvBlock {
                 let slope = norm_backward(norm, step, 1, (&grad, rows), &stats)?;
                 let to_rows = Source::norm_grad(&grad, rows, &slope);
                 slices::with(step.weight(0), |weight| {
-                    Ok(backward(&to_rows, weight, &geometry, step)?)
+                    Ok(self.convolve_back(&to_rows, weight, &geometry, step)?)
                 })?;
             }
             (norm, _) => {
@@ -59,10 +63,10 @@ impl Block for ConvBlock {
                 let plain = Source::Plain(&grad, Clamp::NONE);
                 if norm.is_some() {
                     let weight = step.saved::<Vec<f32>>()?;
-                    backward(&plain, &weight, &geometry, step)?;
+                    self.convolve_back(&plain, &weight, &geometry, step)?;
                 } else {
                     slices::with(step.weight(0), |weight| {
-                        Ok(backward(&plain, weight, &geometry, step)?)
+                        Ok(self.convolve_back(&plain, weight, &geometry, step)?)
                     })?;
                 }
             }
@@ -87,7 +91,8 @@ impl Block for ConvBlock {
 
 impl ConvBlock {
     pub(super) fn geometry(&self, x: &Act, weight: &[usize]) -> Result<Geometry> {
-        Geometry::new(x.dims(), weight, self.conv)
+        let geometry = Geometry::new(x.dims(), weight, self.conv)?;
+        Ok(Geometry { sums: self.sums, ..geometry })
     }
 
     /// In training, with batch norm.
@@ -138,13 +143,59 @@ impl ConvBlock {
         geometry: &Geometry,
     ) -> Buffer {
         let residual = self.residual.then(|| step.input(1).values());
-        cpu::forward(&step.input(0).made().source(), weight, geometry, |first, rows| {
+        let finish = |first: usize, rows: &mut [f32]| {
             let residual = residual.map(|residual| &residual[first..][..rows.len()]);
             channels::finish(rows, shift, residual, self.clamp);
             if let Some(map) = &self.map {
                 map.as_dyn().map(rows);
             }
-        })
+        };
+        let source = step.input(0).made().source();
+        match &self.kept {
+            Some(kept) => kept.forward(&source, weight, geometry, finish),
+            None => cpu::forward(&source, weight, geometry, finish),
+        }
+    }
+
+    /// Deposits the weights' gradient, where they are trained, and adds the gradient of the input, if
+    /// that needs one, from that of the output. The sum with what is known of the latter and the way
+    /// through the clamp that made the input are computed while each block is in the cache.
+    fn convolve_back(
+        &self,
+        grad: &Source,
+        weight: &[f32],
+        geometry: &Geometry,
+        step: &mut Backward<'_>,
+    ) -> Result<()> {
+        let (x, sink) = (step.input(0), step.sink(0));
+        let source = x.is_kept().then(|| x.made().source());
+        let trained = sink.zip(source.as_ref());
+        if !x.needs_grad() {
+            let to_weight = |(sink, x)| deposit(sink, &grad_weight(x, grad, geometry));
+            return Ok(trained.map_or(Ok(()), to_weight)?);
+        }
+        let known = step.grads.take(x).map(|grad| grad.values.host()).transpose()?;
+        let finish = |first: usize, rows: &mut [f32]| {
+            if let Some(known) = &known {
+                let known = &known[first..][..rows.len()];
+                channels::finish(rows, None, Some(known), Clamp::NONE);
+            }
+            if let Some(source) = source.as_ref().filter(|_| !x.made().clamp().is_none()) {
+                source.mask(first, rows);
+            }
+        };
+        let to_x = match trained {
+            None => match &self.kept {
+                Some(kept) => kept.grad_input(grad, weight, geometry, finish),
+                None => cpu::grad_input(grad, weight, geometry, finish),
+            },
+            Some((sink, source)) => {
+                let (to_weight, to_x) = gradients(source, grad, weight, geometry, finish);
+                deposit(sink, &to_weight)?;
+                to_x
+            }
+        };
+        step.grads.add_through_clamp(x, to_x)
     }
 }
 
@@ -165,43 +216,9 @@ fn convolve_and_measure(x: &Source, weight: &[f32], geometry: &Geometry) -> (Buf
 /// Weights whose output channels are multiplied by `scale`.
 fn folded(weight: &[f32], scale: &[f32]) -> Vec<f32> {
     let n = weight.len() / scale.len().max(1);
-    let channels = weight.chunks_exact(n.max(1)).zip(scale);
-    channels.flat_map(|(weight, scale)| weight.iter().map(move |w| w * scale)).collect()
-}
-
-/// Deposits the weights' gradient, where they are trained, and adds the gradient of the input, if
-/// that needs one, from that of the output. The sum with what is known of the latter and the way
-/// through the clamp that made the input are computed while each block is in the cache.
-fn backward(
-    grad: &Source,
-    weight: &[f32],
-    geometry: &Geometry,
-    step: &mut Backward<'_>,
-) -> Result<()> {
-    let (x, sink) = (step.input(0), step.sink(0));
-    let source = x.is_kept().then(|| x.made().source());
-    let trained = sink.zip(source.as_ref());
-    if !x.needs_grad() {
-        let to_weight = |(sink, x)| deposit(sink, &grad_weight(x, grad, geometry));
-        return Ok(trained.map_or(Ok(()), to_weight)?);
+    let mut folded = Vec::with_capacity(weight.len());
+    for (weight, scale) in weight.chunks_exact(n.max(1)).zip(scale) {
+        folded.extend(weight.iter().map(|w| w * scale));
     }
-    let known = step.grads.take(x).map(|grad| grad.values.host()).transpose()?;
-    let finish = |first: usize, rows: &mut [f32]| {
-        if let Some(known) = &known {
-            let known = &known[first..][..rows.len()];
-            channels::finish(rows, None, Some(known), Clamp::NONE);
-        }
-        if let Some(source) = source.as_ref().filter(|_| !x.made().clamp().is_none()) {
-            source.mask(first, rows);
-        }
-    };
-    let to_x = match trained {
-        None => cpu::grad_input(grad, weight, geometry, finish),
-        Some((sink, source)) => {
-            let (to_weight, to_x) = gradients(source, grad, weight, geometry, finish);
-            deposit(sink, &to_weight)?;
-            to_x
-        }
-    };
-    step.grads.add_through_clamp(x, to_x)
+    folded
 }

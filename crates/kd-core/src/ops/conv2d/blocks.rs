@@ -75,6 +75,21 @@ impl Blocks {
         Self { rows, out_row, ..Self::images(1, first, out_len) }
     }
 
+    /// Blocks of whole tiles of `side` rows, and of at least so many tiles where an image has fewer.
+    pub(super) fn tiles(
+        gather: &Gather,
+        (out_len, n_out_rows): (usize, usize),
+        (side, least, per_image): (usize, usize, usize),
+    ) -> Self {
+        let (in_row, out_row) = (gather.source.offset([1, 0]), out_len / n_out_rows);
+        let rows = BLOCK / (in_row + out_row) / side * side;
+        if rows >= gather.size[0] {
+            let fitting = BLOCK / (gather.source.len() + out_len);
+            return Self::images(fitting.max(least.div_ceil(per_image)), gather, out_len);
+        }
+        Self { rows: rows.max(side), out_row, ..Self::images(1, gather, out_len) }
+    }
+
     /// Images of a block.
     pub(super) fn n_images(&self) -> usize {
         self.n_images
@@ -123,7 +138,7 @@ fn reach(gathers: &[&Gather]) -> usize {
 }
 
 /// Values of a line of the cache.
-const LINE: usize = 16;
+pub(super) const LINE: usize = 16;
 
 thread_local! {
     /// Buffers for blocks of images, kept from call to call.

@@ -8,13 +8,13 @@
 //! buffer of the thread's own (and computes it there, see `source.rs`), and writes its own part of
 //! the output; nothing depends on which thread does it.
 
-use pulp::Arch;
 use rayon::prelude::*;
 
 use crate::act::Buffer;
 use crate::ops::source::Source;
+use crate::simd::dispatch;
 
-use super::blocks::{BLOCK, Block, Blocks, SMALL_BLOCK, images_per_block, with_block};
+use super::blocks::{BLOCK, Block, Blocks, SMALL_BLOCK, with_block};
 use super::geometry::{Gather, Geometry, Padded, Run};
 use super::lanes::LaneSum;
 use super::pack::{Direction, pack};
@@ -31,8 +31,7 @@ pub(crate) fn forward(
     geometry: &Geometry,
     finish: impl Fn(usize, &mut [f32]) + Sync,
 ) -> Buffer {
-    let sums = [Sum::new(geometry, geometry.forward(), weight, Direction::Forward)];
-    run(&sums, x, geometry.output(), finish)
+    run(&[Sum::forward(geometry, weight)], x, geometry.output(), finish)
 }
 
 /// Gradient of the input, `(N, H, W, C)`, from that of the output; `finish` as in [`forward`].
@@ -50,12 +49,14 @@ pub(crate) fn grad_input(
 }
 
 /// A gathering sum with its packed weights.
+#[derive(Debug)]
 pub(super) struct Sum {
     pub(super) gather: Gather,
     n_channels: usize,
     weights: Weights,
 }
 
+#[derive(Debug)]
 enum Weights {
     Direct(Vec<Group>),
     Lanes(Lanes),
@@ -63,12 +64,14 @@ enum Weights {
 }
 
 /// What the windows of one group read, and its weights in panels.
+#[derive(Debug)]
 struct Group {
     runs: Vec<Run>,
     panels: Vec<f32>,
 }
 
 /// The weights of small groups.
+#[derive(Debug)]
 struct Lanes {
     spread: Spread,
     gather: Gather,
@@ -92,7 +95,7 @@ impl Lanes {
 
     fn apply(&self, x: &[f32], (from, to): (&[usize], &[usize]), out: &mut [f32]) {
         self.spread.with(x, |x| {
-            Arch::new().dispatch(LaneSum {
+            dispatch(LaneSum {
                 x,
                 in_offsets: from,
                 out_offsets: to,
@@ -106,24 +109,31 @@ impl Lanes {
 }
 
 impl Sum {
-    fn new(geometry: &Geometry, gather: Gather, weight: &[f32], direction: Direction) -> Self {
+    fn new(geometry: &Geometry, mut gather: Gather, weight: &[f32], direction: Direction) -> Self {
         let n_groups = geometry.conv.groups;
-        let group = |group| Group {
-            runs: gather.runs(group, n_groups),
-            panels: pack(geometry, &gather, weight, (direction, group)),
-        };
         let n_channels = match direction {
             Direction::Forward => geometry.out_channels,
             Direction::Backward => geometry.channels,
         };
-        let weights = if let Some(transformed) = Winograd::new(geometry, weight, direction) {
+        let transformed = Winograd::new(geometry, &gather, weight, direction);
+        let weights = if let Some(transformed) = transformed {
+            transformed.extend(&mut gather);
             Weights::Transformed(transformed)
         } else if let Some(spread) = Spread::new(geometry, direction) {
             Weights::Lanes(Lanes::new(spread, geometry, &gather, weight, direction))
         } else {
+            let group = |group| Group {
+                runs: gather.runs(group, n_groups),
+                panels: pack(geometry, &gather, weight, (direction, group)),
+            };
             Weights::Direct((0..n_groups).map(group).collect())
         };
         Self { gather, n_channels, weights }
+    }
+
+    /// The sum that makes the output.
+    pub(super) fn forward(geometry: &Geometry, weight: &[f32]) -> Self {
+        Self::new(geometry, geometry.forward(), weight, Direction::Forward)
     }
 
     /// The sums that make the input gradient together.
@@ -146,7 +156,7 @@ impl Sum {
         let n_pixels = block.n_pixels(&self.gather);
         let groups = match &self.weights {
             Weights::Transformed(winograd) => {
-                return winograd.apply(self.gather.source, x, block.out);
+                return winograd.apply(x, (block.images.1, block.rows.1), block.out);
             }
             Weights::Lanes(lanes) => {
                 return lanes.apply(x, (&from[..n_pixels], &to[..n_pixels]), block.out);
@@ -155,7 +165,7 @@ impl Sum {
         };
         let n_cols = self.n_channels / groups.len();
         for (i, Group { runs, panels }) in groups.iter().enumerate() {
-            Arch::new().dispatch(GatherSum {
+            dispatch(GatherSum {
                 x,
                 in_offsets: &from[..n_pixels],
                 out_offsets: &to[..n_pixels],
@@ -175,9 +185,7 @@ fn blocks(sums: &[Sum], out: Padded) -> Blocks {
     let in_row = gathers[0].source.offset([1, 0]);
     let (in_row, len) = match &sums[0].weights {
         Weights::Transformed(winograd) => {
-            let fitting = images_per_block(gathers[0].source.len() + out.len());
-            let n_images = fitting.max(winograd.images_per_block());
-            return Blocks::images(n_images, gathers[0], out.len());
+            return Blocks::tiles(gathers[0], (out.len(), out.size[0]), winograd.least());
         }
         Weights::Direct(_) => (in_row, BLOCK),
         Weights::Lanes(lanes) => (lanes.spread.cached(in_row), SMALL_BLOCK),
@@ -189,7 +197,7 @@ fn gathers(sums: &[Sum]) -> Vec<&Gather> {
     sums.iter().map(|sum| &sum.gather).collect()
 }
 
-fn run(
+pub(super) fn run(
     sums: &[Sum],
     source: &Source,
     out: Padded,

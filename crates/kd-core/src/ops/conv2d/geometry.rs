@@ -5,7 +5,7 @@
 //! that place. At stride s the input gradient falls apart into s x s such sums, one for each
 //! remainder of the pixel's row and column, and no multiplication with an inserted zero remains.
 
-use super::Conv;
+use super::{Conv, ConvSums};
 use crate::ops::operation::n_windows;
 use crate::ops::source::Source;
 use crate::{Error, Result};
@@ -27,6 +27,8 @@ pub(crate) struct Geometry {
     pub(crate) kernel: [usize; 2],
     /// Stride, padding, groups.
     pub(crate) conv: Conv,
+    /// How the sums are formed.
+    pub(crate) sums: ConvSums,
 }
 
 /// A position of the kernel, and how far its pixel lies behind the window's first value, in values.
@@ -106,7 +108,8 @@ impl Geometry {
             return Err(Error::shape("x", least, x));
         };
         let (size, out_size) = ([height, width], [out_height, out_width]);
-        Ok(Self { n, size, out_size, channels, out_channels, kernel: [kh, kw], conv })
+        let (kernel, sums) = ([kh, kw], ConvSums::default());
+        Ok(Self { n, size, out_size, channels, out_channels, kernel, conv, sums })
     }
 
     /// Values of an input image.

@@ -5,6 +5,7 @@ pub(crate) mod cpu;
 #[cfg(feature = "cuda")]
 pub(crate) mod cuda;
 pub(crate) mod geometry;
+pub(crate) mod kept;
 mod lanes;
 mod op;
 mod pack;
@@ -17,6 +18,18 @@ mod winograd;
 use serde::{Deserialize, Serialize};
 
 pub use op::Conv2d;
+
+/// How the sums of 3x3 windows at stride 1 are formed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ConvSums {
+    /// With fewer multiplications where the layer's shape allows it (Winograd): the rounding is two
+    /// to three times that of the exact sums.
+    #[default]
+    Fast,
+    /// Product by product.
+    Exact,
+}
 
 /// How the windows of a convolution lie on the image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]

@@ -1,11 +1,10 @@
 //! Weights in the order in which a gathering sum uses them.
 
-use pulp::Arch;
 use rayon::prelude::*;
 
 use super::geometry::{Gather, Geometry};
 use super::tile::PanelWidth;
-use crate::simd::vectorized;
+use crate::simd::{dispatch, vectorized};
 
 /// Which sum the weights are for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -117,7 +116,7 @@ pub(super) fn panel_columns(n_cols: usize) -> Vec<(usize, usize)> {
     let mut columns = Vec::new();
     let mut col = 0;
     while col < n_cols {
-        let width = Arch::new().dispatch(PanelWidth { left: n_cols - col });
+        let width = dispatch(PanelWidth { left: n_cols - col });
         columns.push((col, width));
         col += width;
     }

@@ -7,7 +7,6 @@
 
 use std::cell::Cell;
 
-use pulp::Arch;
 use rayon::prelude::*;
 
 use crate::act::Buffer;
@@ -17,6 +16,7 @@ use super::geometry::{Geometry, Padded, Run};
 use super::pack::panel_columns;
 use super::tile::GatherSum;
 use crate::ops::source::Source;
+use crate::simd::dispatch;
 
 /// Channels from which on the gathering sum is as good.
 const FEW_CHANNELS: usize = 4;
@@ -84,7 +84,7 @@ impl Windows {
     fn add(&self, grad: &[f32], out: &mut [f32]) {
         let (mut windows, mut image) = (WINDOWS.take(), IMAGE.take());
         windows.resize(self.places.len() * self.n_cols, 0.0);
-        Arch::new().dispatch(GatherSum {
+        dispatch(GatherSum {
             x: grad,
             in_offsets: &self.in_offsets,
             out_offsets: &self.out_offsets,

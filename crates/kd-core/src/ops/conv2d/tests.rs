@@ -4,13 +4,14 @@ use super::*;
 use crate::Stream;
 use crate::act::Clamp;
 use crate::ops::source::Source;
+use crate::simd::testing::with_all_vectors;
 
 /// `(N, H, W, C)`, kernel `(O, C / groups, kh, kw)`, stride, padding (top, left, bottom, right),
 /// dilation, groups.
 type Case = ([usize; 4], [usize; 4], [usize; 2], [usize; 4], [usize; 2], usize);
 
 /// Odd sizes, strides, margins and groups; 12 and 32 are the sides of a tile.
-const CASES: [Case; 46] = [
+const CASES: [Case; 50] = [
     ([1, 1, 1, 1], [1, 1, 1, 1], [1, 1], [0; 4], [1, 1], 1),
     ([2, 5, 7, 3], [4, 3, 3, 3], [1, 1], [1; 4], [1, 1], 1),
     ([2, 7, 5, 3], [5, 3, 3, 3], [2, 2], [1; 4], [1, 1], 1),
@@ -27,6 +28,12 @@ const CASES: [Case; 46] = [
     ([1, 4, 2, 64], [96, 64, 3, 3], [1, 1], [2; 4], [1, 1], 1),
     ([1, 5, 5, 64], [64, 64, 3, 3], [1, 1], [0, 2, 1, 1], [1, 1], 1),
     ([33, 4, 4, 64], [64, 64, 3, 3], [1, 1], [1; 4], [1, 1], 1),
+    // Tiles that go beyond the image, many images or rows of tiles in one group, and weights that
+    // all tasks sum together.
+    ([3, 7, 13, 32], [16, 32, 3, 3], [1, 1], [1; 4], [1, 1], 1),
+    ([70, 3, 4, 16], [48, 16, 3, 3], [1, 1], [1; 4], [1, 1], 1),
+    ([2, 31, 50, 16], [32, 16, 3, 3], [1, 1], [2, 1, 0, 2], [1, 1], 1),
+    ([13, 6, 11, 144], [96, 144, 3, 3], [1, 1], [1; 4], [1, 1], 1),
     // Each direction its own stride, margins and distance of taps.
     ([2, 7, 9, 6], [5, 6, 3, 2], [1, 2], [0, 1, 2, 0], [1, 1], 1),
     ([1, 8, 8, 3], [4, 3, 3, 3], [2, 2], [0, 0, 1, 1], [1, 1], 1),
@@ -65,13 +72,19 @@ const CASES: [Case; 46] = [
 ];
 
 /// Larger than a block, by other ways than the last case.
-const LARGE: [Case; 5] = [
+const LARGE: [Case; 7] = [
     ([1, 60, 70, 50], [50, 1, 5, 5], [1, 1], [2, 1, 2, 3], [1, 1], 50),
     ([1, 67, 65, 40], [40, 4, 3, 3], [1, 1], [1; 4], [1, 1], 10),
     ([1, 70, 64, 40], [33, 40, 3, 3], [3, 2], [1; 4], [1, 1], 1),
     ([2, 66, 70, 36], [40, 36, 1, 1], [1, 1], [0; 4], [1, 1], 1),
     ([1, 66, 70, 48], [48, 24, 2, 2], [2, 2], [0; 4], [1, 1], 2),
+    ([2, 66, 70, 32], [48, 32, 3, 3], [1, 1], [1; 4], [1, 1], 1),
+    // Enough tiles that each task has sums of its own.
+    ([9, 61, 60, 16], [16, 16, 3, 3], [1, 1], [1; 4], [1, 1], 1),
 ];
+
+/// By transformed tiles, of which all tasks sum the weights' gradient together.
+const MANY: Case = ([9, 9, 13, 128], [112, 128, 3, 3], [1, 1], [1, 0, 1, 1], [1, 1], 1);
 
 fn geometry((x, weight, stride, padding, dilation, groups): Case) -> Geometry {
     Geometry::new(&x, &weight, Conv { stride, padding, dilation, groups }).unwrap()
@@ -199,12 +212,13 @@ fn neither_threads_nor_the_rest_of_the_batch_change_the_bits() {
     let dense: Case = ([9, 16, 16, 16], [40, 16, 3, 3], [1, 1], [1; 4], [1, 1], 1);
     let depthwise: Case = ([9, 16, 16, 40], [40, 1, 3, 3], [1, 1], [1; 4], [1, 1], 40);
     let grouped: Case = ([9, 16, 16, 48], [48, 4, 3, 3], [1, 1], [1; 4], [1, 1], 12);
-    for case in [dense, depthwise, grouped, CASES[45], LARGE[1], LARGE[2]] {
+    for case in [dense, depthwise, grouped, CASES[49], LARGE[1], LARGE[2], LARGE[5], LARGE[6], MANY]
+    {
         let geometry = geometry(case);
         let [x, weight, grad] = values(case);
         let grads = Source::Plain(&grad, Clamp::NONE);
         let source = Source::Plain(&x, Clamp::NONE);
-        let all = |n_threads| {
+        let all = |n_threads: usize| {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(n_threads).build().unwrap();
             pool.install(|| {
                 let y = cpu::forward(&source, &weight, &geometry, |_, _| {});
@@ -213,12 +227,27 @@ fn neither_threads_nor_the_rest_of_the_batch_change_the_bits() {
             })
         };
         let [whole, ..] = all(1);
-        assert!(all(1) == all(3), "{case:?}");
+        assert!([2, 3].iter().all(|n| all(1) == all(*n)), "{case:?}");
         let (n_in, n_out) = (x.len() / geometry.n, whole.len() / geometry.n);
         let last = Geometry { n: 1, ..geometry };
         let source = Source::Plain(&x[x.len() - n_in..], Clamp::NONE);
         let alone = cpu::forward(&source, &weight, &last, |_, _| {});
         assert!(alone[..] == whole[whole.len() - n_out..], "{case:?}");
+    }
+}
+
+#[test]
+fn vectors_of_any_width_give_the_same_bits() {
+    for case in CASES.into_iter().chain([LARGE[5], LARGE[6], MANY]) {
+        let geometry = geometry(case);
+        let [x, weight, grad] = values(case);
+        let [source, grads] = [&x, &grad].map(|values| Source::Plain(values, Clamp::NONE));
+        let of_all = with_all_vectors(|| {
+            let y = cpu::forward(&source, &weight, &geometry, |_, _| {});
+            let (to_weight, to_x) = gradients(&source, &grads, &weight, &geometry, |_, _| {});
+            [y.to_vec(), to_weight, to_x.to_vec()]
+        });
+        assert!(of_all.iter().all(|one| *one == of_all[0]), "{case:?}");
     }
 }
 
@@ -243,6 +272,49 @@ fn a_batch_of_none_and_wrong_shapes() {
     assert!(refused(&[1, 5, 5, 3], Conv { dilation: [3, 1], ..conv }).contains("7x3 pixels"));
     let wide = Conv { dilation: [usize::MAX, 1], ..conv };
     assert!(refused(&[1, 5, 5, 3], wide).contains("dilation"));
+}
+
+/// Relative root mean square of the error.
+fn error(got: &[f32], want: &[f64]) -> f64 {
+    let square = |x: f64| x * x;
+    let errors: f64 = got.iter().zip(want).map(|(got, want)| square(f64::from(*got) - want)).sum();
+    (errors / want.iter().copied().map(square).sum::<f64>()).sqrt()
+}
+
+/// Of outputs, input gradient and weight gradient.
+fn errors(case: Case, sums: ConvSums) -> [f64; 3] {
+    let geometry = Geometry { sums, ..geometry(case) };
+    let [mut x, weight, grad] = values(case);
+    x.iter_mut().for_each(|x| *x = x.max(0.0));
+    let wide = [&grad, &x, &weight].map(|values| vec![0.0f64; values.len()]);
+    let [mut y, mut to_x, mut to_weight] = wide;
+    products(case, |i, j, k| {
+        let [x, weight, grad] = [x[i], weight[j], grad[k]].map(f64::from);
+        y[k] += x * weight;
+        to_x[i] += grad * weight;
+        to_weight[j] += grad * x;
+    });
+    let [source, grads] = [&x, &grad].map(|values| Source::Plain(values, Clamp::NONE));
+    let got = cpu::forward(&source, &weight, &geometry, |_, _| {});
+    let (got_weight, got_x) = gradients(&source, &grads, &weight, &geometry, |_, _| {});
+    [error(&got, &y), error(&got_x, &to_x), error(&got_weight, &to_weight)]
+}
+
+#[test]
+fn fewer_multiplications_cost_little_exactness() {
+    let case = |n, side, n_channels| -> Case {
+        let (x, weight) = ([n, side, side, n_channels], [n_channels, n_channels, 3, 3]);
+        (x, weight, [1, 1], [1; 4], [1, 1], 1)
+    };
+    let cases = [(case(2, 16, 64), 1.0e-6), (case(1, 8, 256), 1.9e-6), (case(1, 4, 512), 2.8e-6)];
+    for (case, most) in cases {
+        let (fast, exact) = (errors(case, ConvSums::Fast), errors(case, ConvSums::Exact));
+        for (fast, exact) in fast.into_iter().zip(exact) {
+            assert!(exact < fast, "{case:?}: {exact} and {fast}: both are the same sums");
+            assert!(fast < most, "{case:?}: {fast}");
+            assert!(fast < 8.0 * exact, "{case:?}: {fast}, not {exact}");
+        }
+    }
 }
 
 /// The sizes and values of a golden tensor, images in the order `(N, H, W, C)`.

@@ -3,7 +3,6 @@
 //! Key decision: where one task can hold the gradient of all weights, it takes the output's
 //! gradient into the cache once, for the weights and for the input.
 
-use pulp::Arch;
 use rayon::prelude::*;
 
 use super::blocks::{
@@ -16,8 +15,10 @@ use super::pack::Direction;
 use super::scatter;
 use super::spread::Spread;
 use super::tile::WeightSum;
+use super::winograd;
 use crate::act::{Buffer, Clamp};
 use crate::ops::source::Source;
+use crate::simd::dispatch;
 
 /// Values of all partial weight gradients of a chunk of images together.
 const PARTIALS: usize = 1 << 21;
@@ -29,6 +30,9 @@ const JOINED: usize = 1 << 12;
 
 /// Gradient of the weights, `(O, C/groups, kh, kw)`, from the input and the output's gradient.
 pub(crate) fn grad_weight(x: &Source, grad: &Source, geometry: &Geometry) -> Vec<f32> {
+    if winograd::suits(geometry, Direction::Forward) {
+        return winograd::grad_weight(x, grad, geometry);
+    }
     let division = Division::new(geometry);
     let task = |i: usize| {
         let (chunk, part) = (i / division.n_parts(), i % division.n_parts());
@@ -56,7 +60,12 @@ pub(crate) fn gradients(
 ) -> (Vec<f32>, Buffer) {
     let division = Division::new(geometry);
     let is_divided = division.n_parts() > 1 || division.rows < division.gather.size[0];
-    if is_divided || scatter::suits(geometry) {
+    let is_transformed = winograd::suits(geometry, Direction::Forward);
+    if is_transformed && let Some(both) = winograd::gradients(x, grad, weight, geometry, &finish) {
+        return both;
+    }
+    let is_alone = scatter::suits(geometry) || is_transformed;
+    if is_divided || is_alone {
         let to_weight = grad_weight(x, grad, geometry);
         return (to_weight, grad_input(grad, weight, geometry, finish));
     }
@@ -256,14 +265,7 @@ impl<'a> Partial<'a> {
         let (n_channels, sums) = (geometry.out_channels, &mut self.sums[..]);
         with_block(&[gather], x, images, rows, |x| match &self.windows {
             Windows::Lanes(spread, taps) => spread.with(x, |x| {
-                Arch::new().dispatch(LaneWeightSum {
-                    x,
-                    in_offsets,
-                    taps,
-                    g,
-                    n_channels,
-                    out: sums,
-                });
+                dispatch(LaneWeightSum { x, in_offsets, taps, g, n_channels, out: sums });
             }),
             Windows::Groups(groups) => {
                 let width = self.cols.1 / groups.len();
@@ -273,7 +275,7 @@ impl<'a> Partial<'a> {
                         groups.iter().enumerate().zip(sums.chunks_exact_mut(len))
                     {
                         let cols = (self.cols.0 + i * width, width);
-                        Arch::new().dispatch(WeightSum {
+                        dispatch(WeightSum {
                             x,
                             in_offsets,
                             runs,
