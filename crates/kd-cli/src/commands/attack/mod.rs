@@ -65,7 +65,7 @@ pub(crate) struct Args {
 /// Attacks, and prints what came of it.
 pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     if args.subject.network.dry_run {
-        let subject = args.subject.on(args.compute.cpu()?)?;
+        let subject = args.subject.on(args.compute.cpu()?, args.compute.conv_sums())?;
         return show(&subject.network.path, subject.contents()?);
     }
     let task = task(args)?;
