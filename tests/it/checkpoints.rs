@@ -233,7 +233,8 @@ fn what_is_no_file_of_weights_is_refused_in_a_line() {
         refused(&ended, 65, words, name);
     }
     let import = ["import", "folder.pth", "--model", "mlp-3", "--out", "x"];
-    refused(&end(kd(at).args(import)), 65, "not a file but a folder", "import");
+    // A folder is a checkpoint of kd, or none.
+    refused(&end(kd(at).args(import)), 66, "folder.pth/manifest.json: not found", "import");
     // Whole networks with their code, and calls, are named and not carried out.
     for (name, words) in [
         ("module.pth", "it is a whole network (__main__.Network) with its code"),

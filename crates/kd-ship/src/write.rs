@@ -59,7 +59,8 @@ pub(crate) fn write(made: &Made<'_>) -> Result<Card> {
     let examples = examples(&images.judged)?;
     let first = examples.image(0);
     let name = made.shipped.id.training.clone();
-    let card_teacher = shipped("teacher", (*teacher, &theirs), &sets, first)?;
+    let big = file_name(&order.teacher.network.path);
+    let card_teacher = shipped(&big, (*teacher, &theirs), &sets, first)?;
     let card_student = shipped(&name, (*student, &own), &sets, first)?;
     let both = (&sets.judged, &own);
     let (integers, int8) = quantized(student, &images.train, &sets.held_out, both)?;
@@ -74,7 +75,7 @@ pub(crate) fn write(made: &Made<'_>) -> Result<Card> {
         one.png = encode_png(student.graph().image_shape, examples.image(one.place))?;
     }
     let card = Card {
-        name: format!("{name}, taught by {}", order.teacher.network.path.display()),
+        name: format!("{name}, taught by {big}"),
         class_names: images.train.class_names().to_vec(),
         facts: facts(made),
         notices: notices(&theirs.evaluation, &own.evaluation),
@@ -89,6 +90,10 @@ pub(crate) fn write(made: &Made<'_>) -> Result<Card> {
     };
     card.write(out)?;
     Ok(card)
+}
+
+fn file_name(path: &Path) -> String {
+    path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned()
 }
 
 fn labels(set: &EvalSet, network: &Net) -> Result<Vec<u32>> {

@@ -189,7 +189,8 @@ impl Card {
         Document {
             title: self.name.clone(),
             subtitle: self.lead(),
-            adversarial: false,
+            // Its style puts pictures side by side.
+            adversarial: true,
             notices: self.notices.clone(),
             sections: sections.into_iter().flatten().collect(),
         }

@@ -37,7 +37,7 @@ pub(super) fn networks(card: &Card) -> Table {
         let (temperature, calibrated) = &network.calibrated;
         let agreement = network.evaluation.agreement;
         Row::Cells(vec![
-            Cell::Words(format!("{what}: {}", network.name)),
+            Cell::Words(format!("{what}, {}", network.name)),
             Cell::number(share_words(&network.evaluation)),
             agreement.map_or(Cell::Empty, |share| Cell::number(percent(share))),
             number(*temperature, 2),
