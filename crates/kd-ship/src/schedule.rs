@@ -9,7 +9,6 @@ use serde::{Deserialize, Serialize};
 use crate::images::Images;
 use crate::networks::Start;
 use crate::pace::Pace;
-use crate::suites::N_CANDIDATES;
 
 /// Epochs of the new head alone: little work, since what is frozen computes once.
 const PROBE: u64 = 40;
@@ -45,13 +44,15 @@ pub(crate) struct Work<'a> {
     /// Multiply-adds of each student.
     pub(crate) students: &'a [u64],
     pub(crate) seeds: u64,
+    /// Objectives that are tried of each.
+    pub(crate) n_candidates: usize,
 }
 
 impl Schedule {
     /// What fits into `seconds`: a tenth of them is for judging, and of the rest three tenths each are
     /// for the teacher and for trying students, four for the last training.
     pub(crate) fn of(work: &Work<'_>, pace: Pace, seconds: f64) -> Result<Self> {
-        let Work { images, teacher, students, seeds } = work;
+        let Work { images, teacher, students, seeds, n_candidates } = work;
         let (n, held_out) = (images.train.len() as f64, images.held_out.len() as f64);
         let all = n + held_out + images.judged.len() as f64;
         let seeds = *seeds as f64;
@@ -67,7 +68,7 @@ impl Schedule {
         }
         let one = |multiply_adds: &u64| {
             let step = n * pace.step(*multiply_adds) + held_out * pace.forward(*multiply_adds);
-            n * pace.decode + N_CANDIDATES as f64 * step
+            n * pace.decode + *n_candidates as f64 * step
         };
         let epoch: f64 = students.iter().map(one).sum();
         let share = 0.3 * budget;

@@ -20,7 +20,7 @@ use crate::images::{self, Images};
 use crate::networks::{self, Start};
 use crate::pace::Pace;
 use crate::schedule::{Schedule, Work};
-use crate::suites::{self, LABELS, PROBE, Suites, TUNED, objective};
+use crate::suites::{self, LABELS, N_CANDIDATES, PROBE, Suites, TUNED, objective};
 use crate::write::{Made, write};
 
 /// What an order depends on, by which an interrupted shipment is told from another one.
@@ -167,7 +167,8 @@ impl Ship<'_> {
         let schedule = self.folder.once("schedule.toml", || {
             let pace = Pace::measure(raw, &images.train)?;
             let teacher = (!self.order.teacher.is_tuned).then_some(start);
-            let work = Work { images, teacher, students, seeds: self.order.seeds };
+            let (seeds, n_candidates) = (self.order.seeds, N_CANDIDATES);
+            let work = Work { images, teacher, students, seeds, n_candidates };
             Schedule::of(&work, pace, seconds)
         })?;
         let over = if schedule.seconds > 1.05 * seconds { ", more than asked for" } else { "" };

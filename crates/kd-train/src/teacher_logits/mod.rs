@@ -3,6 +3,7 @@
 //! Key decision: rows stay in the file and are read when they are needed, so that a file may be larger
 //! than the memory; all of it is looked at once, when it is opened.
 
+mod layout;
 mod npy;
 mod table;
 mod tensors;
@@ -14,7 +15,8 @@ use kd_core::{BatchSource, Error, Result, argmax};
 
 use crate::average::Average;
 use crate::memory::places;
-use table::{Kind, Table};
+use layout::Kind;
+use table::Table;
 
 /// Rows that are compared with labels at most.
 const N_COMPARED: usize = 10_000;

@@ -4,7 +4,7 @@
 
 use std::path::Path;
 
-use super::table::{Kind, Layout, Place};
+use super::layout::{Kind, Layout, Place};
 
 /// What every file begins with.
 pub(super) const MAGIC: &[u8] = b"\x93NUMPY";

@@ -5,41 +5,15 @@ use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-use half::f16;
 use kd_core::{Error, Result, fsx};
 
+use super::layout::Layout;
 use super::{npy, tensors};
 
 /// Bytes in which a header must lie.
 const MAX_START: u64 = 2 << 20;
 /// Numbers that are looked at together.
 const CHUNK: usize = 1 << 18;
-
-/// Numbers of a file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
-    F16,
-    F32,
-    F64,
-}
-
-/// Where a file's numbers are.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Place {
-    pub(super) start: u64,
-    /// Their bytes, where the header says it; else those up to the end of the file.
-    pub(super) n_bytes: Option<u64>,
-}
-
-/// What a header says.
-#[derive(Debug)]
-pub(super) struct Layout {
-    pub(super) kind: Kind,
-    pub(super) shape: Vec<usize>,
-    pub(super) place: Place,
-    /// Digest of the list of images that the rows follow, where the file says it.
-    pub(super) list: Option<String>,
-}
 
 /// An open file of rows.
 #[derive(Debug)]
@@ -48,42 +22,6 @@ pub(super) struct Table {
     file: Mutex<File>,
     pub(super) layout: Layout,
     n_classes: usize,
-}
-
-impl Kind {
-    fn size(self) -> usize {
-        match self {
-            Self::F16 => 2,
-            Self::F32 => 4,
-            Self::F64 => 8,
-        }
-    }
-
-    /// Numbers as f32.
-    fn read(self, bytes: &[u8], out: &mut [f32]) {
-        let numbers = bytes.chunks_exact(self.size()).zip(out);
-        numbers.for_each(|(bytes, out)| {
-            *out = match (self, bytes) {
-                (Self::F16, &[a, b]) => f16::from_le_bytes([a, b]).to_f32(),
-                (Self::F32, &[a, b, c, d]) => f32::from_le_bytes([a, b, c, d]),
-                (_, bytes) => bytes.try_into().map_or(f32::NAN, |b| f64::from_le_bytes(b) as f32),
-            }
-        });
-    }
-}
-
-impl Layout {
-    /// Whether so many numbers lie in a file of `len` bytes.
-    fn fits(&self, len: u64) -> bool {
-        let n = self.shape.iter().try_fold(1, |n: usize, d| n.checked_mul(*d));
-        let Some(n_bytes) = n.and_then(|n| n.checked_mul(self.kind.size())) else { return false };
-        let (n_bytes, Place { start, n_bytes: said }) = (n_bytes as u64, self.place);
-        let end = start.checked_add(n_bytes);
-        match said {
-            Some(said) => said == n_bytes && end.is_some_and(|end| end <= len),
-            None => end == Some(len),
-        }
-    }
 }
 
 impl Table {

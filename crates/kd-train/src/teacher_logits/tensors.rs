@@ -2,7 +2,7 @@
 
 use safetensors::tensor::{Dtype, Metadata, TensorInfo};
 
-use super::table::{Kind, Layout, Place};
+use super::layout::{Kind, Layout, Place};
 
 /// Key of the metadata under which a file says which list of images its rows follow.
 pub(super) const LIST: &str = "kd.views";
