@@ -1,6 +1,6 @@
 //! Teachers that run elsewhere, several of them, and patient ones, through the program.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -56,7 +56,7 @@ fn label(at: &Path, weights: &str, list: Option<&str>) -> Vec<u8> {
     }
     let bytes: Vec<u8> = logits.iter().flat_map(|z| z.to_le_bytes()).collect();
     let view = TensorView::new(Dtype::F32, vec![3, 24, 2], &bytes).unwrap();
-    let list = list.map(|list| HashMap::from([("kd.views".to_owned(), list.to_owned())]));
+    let list = list.map(|list| [("kd.views".to_owned(), list.to_owned())].into());
     safetensors::serialize([("logits", view)], list).unwrap()
 }
 

@@ -22,6 +22,7 @@ struct Cli {
 }
 
 #[derive(Debug, Subcommand)]
+#[expect(clippy::large_enum_variant, reason = "there is one, and it is not moved about")]
 enum Command {
     /// Run a suite of experiments and write its report
     Run(commands::run::Args),

@@ -1,4 +1,3 @@
-use std::collections::HashMap;
 use std::path::Path;
 
 use candle_core::Device;
@@ -35,7 +34,7 @@ fn npy(path: &Path, descr: &str, shape: &[usize], bytes: &[u8]) -> PathBuf {
 fn tensors(path: &Path, names: &[&str], bytes: &[u8], list: Option<&str>) -> PathBuf {
     let shape = vec![N_IMAGES, N_CLASSES];
     let view = || TensorView::new(Dtype::F32, shape.clone(), bytes).unwrap();
-    let list = list.map(|list| HashMap::from([("kd.views".to_owned(), list.to_owned())]));
+    let list = list.map(|list| [("kd.views".to_owned(), list.to_owned())].into());
     let file = safetensors::serialize(names.iter().map(|name| (*name, view())), list).unwrap();
     std::fs::write(path, file).unwrap();
     path.into()
