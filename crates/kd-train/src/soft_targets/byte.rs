@@ -91,7 +91,7 @@ mod tests {
         for bytes in [[0, 0, 0], [255, 0, 0], [255, 7, 0], [254, 7, 9]] {
             assert!(!unpack(&bytes, &mut row), "{bytes:?}");
         }
-        assert_eq!(row, [1.0; 3]);
+        assert_eq!(row.to_vec(), vec![1.0; 3]);
         for bad in [[f32::NAN, 1.0], [f32::INFINITY, 1.0], [f32::NAN, f32::NAN]] {
             assert!(!unpack(&pack(&bad), &mut row[..2]), "{bad:?}");
         }

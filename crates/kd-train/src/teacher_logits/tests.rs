@@ -71,7 +71,7 @@ fn rows_are_found_by_version_and_image() {
         let rows = logits.of(&Dots::new(N_IMAGES), epoch, &[4]).unwrap();
         rows.to_vec2::<f32>().unwrap()[0][0] * 8.0
     };
-    assert_eq!([0, 1, 2, 3].map(of_epoch), [140.0, 40.0, 240.0, 140.0]);
+    assert_eq!([0, 1, 2, 3].map(of_epoch).to_vec(), vec![140.0, 40.0, 240.0, 140.0]);
     let note = &logits.notes()[0];
     assert!(note.contains("does not say which list") && note.contains("kd.views"), "{note}");
 }
@@ -157,7 +157,7 @@ fn several_files_are_averaged() {
     let folder = tempfile::tempdir().unwrap();
     let at = |name: &str| folder.path().join(name);
     let one = npy(&at("a.npy"), "<f4", &[3, N_IMAGES, N_CLASSES], &bytes(&numbers(3)));
-    let two = npy(&at("b.npy"), "<f4", &[N_IMAGES, N_CLASSES], &bytes(&vec![1.0; 30]));
+    let two = npy(&at("b.npy"), "<f4", &[N_IMAGES, N_CLASSES], &bytes(&[1.0; 30]));
     let mean = of(&open(&[one, two], &[]).unwrap());
     let want = |row: Vec<f32>| -> Vec<f32> { row.iter().map(|z| (z + 8.0) / 2.0).collect() };
     assert_eq!(mean, [want(row(40)), want(row(10))]);
