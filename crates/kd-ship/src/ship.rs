@@ -225,7 +225,10 @@ impl Ship<'_> {
         let network = students.iter().find(|(name, _)| *name == chosen.id.training);
         let (name, start) = network.ok_or_else(nothing)?;
         let taught = finals.iter().filter(|r| r.id.training == *name && r.id.model != LABELS);
-        let taught = best(taught, n_held_out).ok_or_else(nothing)?;
+        let taught = match &*chosen.id.model {
+            LABELS => best(taught, n_held_out).ok_or_else(nothing)?,
+            _ => chosen,
+        };
         let loss = objective(&taught.id.model)?;
         let suite = suites.last((name, start), (&taught.id.model, &loss), teacher);
         let Some((at, last)) = self.run_suite(&suite, self.order.seeds)? else { return Ok(None) };

@@ -13,7 +13,7 @@ use crate::suite::{Teacher, TrainingSpec};
 
 /// A teacher that is ready.
 pub(super) enum Ready {
-    Network(Net),
+    Network(Box<Net>),
     Several(Ensemble),
     Logits(TeacherLogits),
 }
@@ -22,7 +22,7 @@ impl Ready {
     /// As the training loop takes it.
     pub(super) fn source(&self) -> TeacherSource<'_> {
         match self {
-            Self::Network(net) => TeacherSource::Network(net),
+            Self::Network(net) => TeacherSource::Network(&**net),
             Self::Several(ensemble) => TeacherSource::Network(ensemble),
             Self::Logits(logits) => TeacherSource::Logits(logits),
         }
@@ -88,7 +88,7 @@ pub(super) fn ready(
     let network = |member: &Teacher| network(context, member, seed);
     let mut networks = teacher.members().iter().map(network).collect::<Result<Vec<_>>>()?;
     if networks.len() == 1 {
-        return Ok(networks.pop().map(Ready::Network));
+        return Ok(networks.pop().map(|net| Ready::Network(Box::new(net))));
     }
     let boxed = networks.into_iter().map(|net| Box::new(net) as Box<dyn Classifier>);
     Ensemble::new(boxed.collect(), teacher.average()).map(|several| Some(Ready::Several(several)))
