@@ -141,7 +141,7 @@ fn stand_in(context: &Context<'_>, training: &TrainingSpec) -> Result<Option<Rea
     let members = training.teacher.as_ref().map_or(&[][..], Teacher::members);
     // Of several, one that is trained here stands for all.
     match members.iter().find_map(trained) {
-        Some(network) => Ok(Some(Ready::Network(network?))),
+        Some(network) => Ok(Some(Ready::Network(Box::new(network?)))),
         None => ready(context, training, 0),
     }
 }
