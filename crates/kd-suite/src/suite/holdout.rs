@@ -55,7 +55,7 @@ impl Holdout {
     /// them: not by its seed, so that all repetitions are judged alike.
     ///
     /// # Errors
-    /// As [`Holdout::split`].
+    /// [`Error::Config`] unless both get an image.
     pub fn of_training(self, train: &Part) -> Result<(Part, Part)> {
         self.split(train, Stream::new(0).at("holdout"))
     }
@@ -63,7 +63,7 @@ impl Holdout {
     /// As [`Holdout::split`], but of each class the same share, also where a number is given.
     ///
     /// # Errors
-    /// As [`Holdout::split`].
+    /// [`Error::Config`] unless both get an image.
     pub(crate) fn split_classes(self, part: &Part, stream: Stream) -> Result<(Part, Part)> {
         match self {
             Self::Count(n) if n >= part.len() => {
