@@ -9,7 +9,7 @@ use kd_train::EvalSet;
 
 use crate::judge::Judged;
 
-/// Images of one forward pass of the calibration, and of all.
+/// Images of one forward pass, of which all activations are kept for a while, and of the calibration.
 const BATCH: usize = 8;
 const CALIBRATION: usize = 128;
 /// A quantized network loses at most so much accuracy, and is so much smaller.
@@ -25,28 +25,30 @@ pub(crate) fn quantized(
     (judge, judged): (&EvalSet, &Judged),
 ) -> Result<(Quantized, Int8)> {
     let source = calibration.in_order(&Device::Cpu)?;
-    let images = evenly(&*source)?;
+    let images = calibration_images(&*source, CALIBRATION)?;
     let weights = network.params().tensors();
     let quantized = quantize(network.graph(), &weights, &images, Range::Mse)?;
     let rounded = Net::with_weights(quantized.graph.clone(), &quantized.weights, &Device::Cpu)?;
     let lost = held_out.evaluate(network, None)?.top1 - held_out.evaluate(&rounded, None)?.top1;
     let now = Judged::of(&rounded, judge)?;
-    let n_same = now.predictions.iter().zip(&judged.predictions).filter(|(a, b)| a == b).count();
     let smaller = 4.0 * network.params().n_elements() as f64 / n_bytes(&quantized) as f64;
     let int8 = Int8 {
+        same: now.same(judged),
         evaluation: now.evaluation,
         lost_held_out: lost,
-        same: n_same as f64 / now.predictions.len().max(1) as f64,
         smaller,
         kept: lost <= MOST_LOST && smaller >= SMALLER,
     };
     Ok((quantized, int8))
 }
 
-/// Some images, from all over the set.
-fn evenly(source: &dyn BatchSource) -> Result<Vec<Tensor>> {
+/// About `n` images from all over the set, in batches such as [`quantize`] takes.
+///
+/// # Errors
+/// Those of the images.
+pub fn calibration_images(source: &dyn BatchSource, n: usize) -> Result<Vec<Tensor>> {
     let order = source.order(0);
-    let step = order.len().div_ceil(CALIBRATION).max(1);
+    let step = order.len().div_ceil(n).max(1);
     let chosen: Vec<u32> = order.into_iter().step_by(step).collect();
     chosen.chunks(BATCH).map(|indices| Ok(source.batch(0, indices)?.images)).collect()
 }

@@ -22,10 +22,15 @@ impl Judged {
 
     /// With how often it agrees with its teacher.
     pub(crate) fn agreeing(mut self, teacher: &Self) -> Self {
-        let pairs = self.predictions.iter().zip(&teacher.predictions);
-        let n_same = pairs.filter(|(own, theirs)| own == theirs).count();
-        self.evaluation.agreement = Some(n_same as f64 / self.predictions.len().max(1) as f64);
+        self.evaluation.agreement = Some(self.same(teacher));
         self
+    }
+
+    /// The share of images of which both say the same.
+    pub(crate) fn same(&self, other: &Self) -> f64 {
+        let pairs = self.predictions.iter().zip(&other.predictions);
+        let n_same = pairs.filter(|(own, theirs)| own == theirs).count();
+        n_same as f64 / self.predictions.len().max(1) as f64
     }
 }
 

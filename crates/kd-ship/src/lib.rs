@@ -17,6 +17,7 @@ mod suites;
 mod tests;
 mod write;
 
+pub use int8::calibration_images;
 pub use latency::latencies;
 pub use order::{Cut, Order, Part, StudentKind, Teacher};
 pub use ship::ship;

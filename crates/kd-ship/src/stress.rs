@@ -1,8 +1,8 @@
 //! How networks stand photographs that are worse than those they learned from.
 
 use candle_core::Device;
-use kd_adv::{Examples, Fgsm, Victim, attack};
-use kd_core::{Classifier, Net, Result, Stream, argmax};
+use kd_adv::{Examples, Fgsm, Victim, attack, correct_rows};
+use kd_core::{Net, Result, Stream};
 use kd_data::{Corruption, Part};
 use kd_report::Stressed;
 
@@ -65,9 +65,7 @@ fn damaged(corruption: Corruption, shape: [usize; 3], examples: &Examples) -> Re
 
 fn right(network: &Net, examples: &Examples) -> Result<usize> {
     let victim = Victim::new(network, network.graph().image_shape, &Device::Cpu)?;
-    let logits = victim.logits(&examples.pixels)?;
-    let rows = logits.chunks_exact(network.n_classes()).zip(&examples.labels);
-    Ok(rows.filter(|(row, label)| argmax(row) == **label as usize).count())
+    Ok(correct_rows(&victim, examples)?.len())
 }
 
 /// Images that the network has right after one step against it.

@@ -4,12 +4,10 @@ use candle_core::{Device, Tensor};
 use kd_core::{BatchSource, Classifier, Error, Net, Result};
 use kd_data::Split;
 use kd_models::quantize::{Quantized, Range, quantize};
+use kd_ship::calibration_images;
 
 use super::setting::DataDir;
 use super::words::words;
-
-/// Images of one forward pass: all activations are kept for a while.
-const BATCH: usize = 8;
 
 /// How a network becomes one of 8-bit integers.
 #[derive(Debug, Clone, clap::Args)]
@@ -49,9 +47,6 @@ impl Int8Args {
         if self.calibration_images == 0 {
             return Err(Error::config("calibration_images", "must be at least 1"));
         }
-        let order = source.order(0);
-        let step = order.len().div_ceil(self.calibration_images).max(1);
-        let chosen: Vec<u32> = order.into_iter().step_by(step).collect();
-        chosen.chunks(BATCH).map(|indices| Ok(source.batch(0, indices)?.images)).collect()
+        calibration_images(source, self.calibration_images)
     }
 }
