@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use kd_core::ops::{Normalize, Reduction};
-use kd_core::{Error, Result, fsx};
+use kd_core::ops::{Normalize, Op, Reduction};
+use kd_core::{Error, Graph, Result, fsx};
 use kd_data::{Augment, ResizedCrop};
 use kd_models::ModelSpec;
 use kd_models::weights::Naming;
@@ -18,8 +18,8 @@ use crate::networks::Start;
 use crate::schedule::Schedule;
 
 /// Training of the head alone, and of the whole teacher.
-pub(crate) const PROBE: &str = "probe";
-pub(crate) const TUNED: &str = "tuned";
+const PROBE: &str = "probe";
+const TUNED: &str = "tuned";
 /// The student that learns from labels alone.
 pub(crate) const LABELS: &str = "labels";
 /// Weights of the soft targets, and temperatures, that are tried.
@@ -58,8 +58,11 @@ impl Suites<'_> {
             freeze: vec![format!("!{head}")],
             ..training(PROBE, &start.model, labels())
         };
-        let tuned =
-            TrainingFile { init: Some(PROBE.into()), ..training(TUNED, &start.model, labels()) };
+        let tuned = TrainingFile {
+            init: Some(PROBE.into()),
+            freeze: norms(&start.graph),
+            ..training(TUNED, &start.model, labels())
+        };
         self.suite("teacher", self.schedule.tune, vec![probe, tuned])
     }
 
@@ -104,7 +107,9 @@ impl Suites<'_> {
     ) -> TrainingFile {
         let is_fresh = !start.model.as_dyn().is_in_a_file();
         let learning_rate = if is_fresh { FRESH_RATE } else { STUDENT_RATE };
+        let freeze = if is_fresh { Vec::new() } else { norms(&start.graph) };
         TrainingFile {
+            freeze,
             plan: Some(self.plan(n_epochs, learning_rate)),
             teacher_weights: Some(teacher.into()),
             soft_targets: Some(SoftTargets::default()),
@@ -165,6 +170,13 @@ pub(crate) fn objective(name: &str) -> Result<LossSpec> {
 pub(crate) fn write(suite: &Suite, path: &Path) -> Result<()> {
     let text = toml::to_string(suite).map_err(|e| Error::config("suite", e.to_string()))?;
     fsx::write_atomic(path, text.as_bytes())
+}
+
+/// What stays of a network that has learned much: its batch norms, since a batch of a few photographs
+/// measures badly what many have told them.
+fn norms(graph: &Graph) -> Vec<String> {
+    let has_norms = graph.nodes.iter().any(|node| matches!(node.op, Op::BatchNorm(_)));
+    if has_norms { vec!["op:batch-norm".into()] } else { Vec::new() }
 }
 
 fn distill(alpha: f64, temperature: f64) -> LossSpec {

@@ -81,8 +81,8 @@ pub(crate) struct Args {
     /// What is taken away from before its names, as --strip-prefix
     #[arg(long, value_name = "PREFIX", requires = "init")]
     init_strip_prefix: Option<String>,
-    /// Leave parameters as they are: those of this name, of this part, or of a pattern; `!PATTERN`
-    /// is all others
+    /// Leave parameters as they are: those of this name, of this part, of a pattern, or of an operation
+    /// (op:batch-norm); `!PATTERN` is all others
     #[arg(long, value_name = "PATTERN")]
     freeze: Vec<String>,
     /// Multiply the learning rate of such parameters: fc=10

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use glob::Pattern;
+use kd_core::ops::Op;
 use kd_core::{Classifier, Error, Net, Result};
 
 /// Freezes what `patterns` match.
@@ -38,31 +39,61 @@ pub(super) fn factors(
     Ok(factors)
 }
 
+/// What the pattern of an operation begins with.
+const OPERATION: &str = "op:";
+
 /// Names of the trained parameters that `pattern` matches.
 fn matching(net: &Net, field: &str, pattern: &str) -> Result<BTreeSet<String>> {
     let (text, wanted) = match pattern.strip_prefix('!') {
         Some(others) => (others, false),
         None => (pattern, true),
     };
-    let compiled = Pattern::new(text)
+    let matched = match text.strip_prefix(OPERATION) {
+        Some(operation) => of_operation(net, field, operation)?,
+        None => of_name(net, field, text)?,
+    };
+    let names = net.params().iter().map(|(name, _)| name);
+    let chosen = names.filter(|name| matched.contains(*name) == wanted);
+    let chosen: BTreeSet<String> = chosen.map(str::to_owned).collect();
+    // All but nothing is a slip, too.
+    if chosen.is_empty() || matched.is_empty() {
+        return Err(no_match(net, field, pattern));
+    }
+    Ok(chosen)
+}
+
+/// The parameters whose name `pattern` matches, or the name of a part that they are of.
+fn of_name(net: &Net, field: &str, pattern: &str) -> Result<BTreeSet<String>> {
+    let compiled = Pattern::new(pattern)
         .map_err(|e| Error::config(field, format!("`{pattern}` is no pattern: {}", e.msg)))?;
     let matches = |name: &str| {
         let ends = name.match_indices('.').map(|(end, _)| end).chain([name.len()]);
         ends.into_iter().any(|end| compiled.matches(&name[..end]))
     };
-    let names: Vec<&str> = net.params().iter().map(|(name, _)| name).collect();
-    let chosen = names.iter().filter(|name| matches(name) == wanted);
-    let chosen: BTreeSet<String> = chosen.map(|name| (*name).to_owned()).collect();
-    // All but nothing is a slip, too.
-    if chosen.is_empty() || !names.iter().any(|name| matches(name)) {
-        let parts = names.iter().filter_map(|name| name.split('.').next());
-        let parts: BTreeSet<&str> = parts.collect();
-        let parts = parts.into_iter().collect::<Vec<_>>().join(", ");
-        let reason =
-            format!("`{pattern}` matches no parameter that is trained; its parts are {parts}");
+    let names = net.params().iter().map(|(name, _)| name);
+    Ok(names.filter(|name| matches(name)).map(str::to_owned).collect())
+}
+
+/// The parameters of all nodes that compute `operation`.
+fn of_operation(net: &Net, field: &str, operation: &str) -> Result<BTreeSet<String>> {
+    if !Op::NAMES.contains(&operation) {
+        let names = Op::NAMES.join(", ");
+        let reason = format!("`{operation}` is no operation; there are {names}");
         return Err(Error::config(field, reason));
     }
-    Ok(chosen)
+    let nodes = net.graph().nodes.iter().filter(|node| node.op.name() == operation);
+    let nodes: BTreeSet<&str> = nodes.map(|node| node.name.as_str()).collect();
+    let names = net.params().iter().map(|(name, _)| name);
+    let is_of = |name: &&str| name.rsplit_once('.').is_some_and(|(node, _)| nodes.contains(node));
+    Ok(names.filter(is_of).map(str::to_owned).collect())
+}
+
+fn no_match(net: &Net, field: &str, pattern: &str) -> Error {
+    let parts = net.params().iter().filter_map(|(name, _)| name.split('.').next());
+    let parts: BTreeSet<&str> = parts.collect();
+    let parts = parts.into_iter().collect::<Vec<_>>().join(", ");
+    let reason = format!("`{pattern}` matches no parameter that is trained; its parts are {parts}");
+    Error::config(field, reason)
 }
 
 #[cfg(test)]
@@ -95,6 +126,13 @@ mod tests {
             assert_eq!(trained(&net), left);
         }
         let mut net = resnet8();
+        freeze(&mut net, &["op:batch-norm".into()]).unwrap();
+        assert!(trained(&net).iter().all(|name| !name.contains("bn")));
+        assert!(trained(&net).contains(&"conv1.weight"));
+        let mut net = resnet8();
+        freeze(&mut net, &["!op:linear".into()]).unwrap();
+        assert_eq!(trained(&net), ["linear.bias", "linear.weight"]);
+        let mut net = resnet8();
         freeze(&mut net, &["layer1".into()]).unwrap();
         assert!(trained(&net).iter().all(|name| !name.starts_with("layer1")));
         assert!(trained(&net).iter().any(|name| name.starts_with("layer2")));
@@ -113,6 +151,8 @@ mod tests {
         );
         assert!(error(&["!classifier"]).contains("`!classifier` matches no parameter"));
         assert!(error(&["[a"]).contains("no pattern"));
+        assert!(error(&["op:norm"]).contains("`norm` is no operation; there are"));
+        assert!(error(&["op:layer-norm"]).contains("`op:layer-norm` matches no parameter"));
         assert!(error(&["*"]).contains("no parameter to train"));
     }
 

@@ -140,7 +140,8 @@ pub struct TrainingFile {
     /// Where in it the weights are, where it is from elsewhere.
     #[serde(default, skip_serializing_if = "Naming::is_default")]
     pub init_naming: Naming,
-    /// Patterns of the parameters that stay as they are.
+    /// Patterns of the parameters that stay as they are: of their names, of the parts that they are of, or
+    /// `op:batch-norm` for all of one operation; `!` before one is all others.
     #[serde(default)]
     pub freeze: Vec<String>,
     /// What the learning rate of some parameters is multiplied by, by patterns of their names.
