@@ -9,8 +9,8 @@ const N_HALVINGS: usize = 40;
 /// 0.05 and 20: temperature scaling (Guo et al. 2017, arXiv:1706.04599), on images that nothing was
 /// learned from. `logits` are `(N, K)`, row-major.
 ///
-/// Of N images, each counts as if it were of its label with probability `(N + 1) / (N + K)` and of each
-/// other class with `1 / (N + K)` (Platt 1999's targets, for K classes): a network that errs on none of 30
+/// Of N images, each counts as if it were of its label with probability `(N + 1) / (N + 2)`, and the other
+/// K - 1 classes share the rest (Platt 1999's targets, for K classes): a network that errs on none of 30
 /// images is sure to 97 %, not to the last digit.
 ///
 /// The likelihood is log-concave in `1 / T`, and its derivative by that is the mean logit under the
@@ -31,7 +31,7 @@ pub fn calibrated_temperature(logits: &[f32], labels: &[u32], n_classes: usize) 
 /// The derivative of the summed negative log-likelihood by `1 / T`.
 fn slope(logits: &[f32], labels: &[u32], (n_classes, temperature): (usize, f64)) -> f64 {
     let rows = logits.chunks_exact(n_classes).zip(labels);
-    let other = 1.0 / (labels.len() + n_classes) as f64;
+    let other = 1.0 / ((labels.len() + 2) * (n_classes - 1).max(1)) as f64;
     rows.map(|(row, &label)| {
         let likely = probabilities(row, temperature);
         let mean: f64 = likely.iter().zip(row).map(|(p, &z)| p * f64::from(z)).sum();
@@ -75,14 +75,14 @@ mod tests {
         assert!((2.0 * one - two).abs() < 1e-6 || two > 19.9, "{one}, {two}");
     }
 
-    /// Right on all of N images, it is as sure as N + 1 of N + K.
+    /// Right on all of N images, it is as sure as N + 1 of N + 2.
     #[test]
     fn a_network_that_is_never_wrong_is_as_sure_as_its_number_of_images_allows() {
         for n in [5, 100] {
             let logits = [1.0, 0.0, 0.0].repeat(n);
             let temperature = calibrated_temperature(&logits, &vec![0; n], 3);
-            // exp(1/T) / (exp(1/T) + 2) = (n + 1) / (n + 3)
-            let want = 1.0 / (n as f64 + 1.0).ln();
+            // exp(1/T) / (exp(1/T) + 2) = (n + 1) / (n + 2)
+            let want = 1.0 / (2.0 * (n as f64 + 1.0)).ln();
             assert!((temperature - want).abs() < 1e-6, "{temperature} {want}");
         }
         let wrong = calibrated_temperature(&[1.0, 0.0].repeat(5), &[1; 5], 2);
