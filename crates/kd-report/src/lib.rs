@@ -39,7 +39,7 @@ pub use adversarial::{
     Adversarial, AttackSummary, AttackedModel, CensusSummary, Comparison, Conclusion,
     TransferSummary,
 };
-pub use card::{Card, Int8, Latency, Lost, Pair, Shipped, Stressed, Tried};
+pub use card::{Card, Int8, Latency, Lost, Seed, Shipped, Stressed, Tried};
 pub use claims::{Claim, Claims, Measure, Reference};
 pub use comparison::{ClaimResult, Paper, Selection};
 pub use curves::{

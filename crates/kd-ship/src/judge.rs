@@ -1,23 +1,35 @@
 //! How good a network is on the images that judge.
 
 use kd_core::record::Evaluation;
-use kd_core::{Net, Result};
+use kd_core::{Classifier, Net, Result, argmax};
 use kd_report::Lost;
-use kd_train::EvalSet;
+use kd_train::{EvalSet, score};
 
 /// What a network says of a set of images.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Judged {
+    logits: Vec<f32>,
+    labels: Vec<u32>,
     /// How good that is.
     pub(crate) evaluation: Evaluation,
     /// The class of each image.
-    pub(crate) predictions: Vec<u32>,
+    predictions: Vec<u32>,
 }
 
 impl Judged {
     pub(crate) fn of(network: &Net, set: &EvalSet) -> Result<Self> {
-        let (evaluation, predictions) = set.evaluate_teacher(network)?;
-        Ok(Self { evaluation, predictions })
+        let ((logits, labels), n_classes) = (set.logits(network)?, network.n_classes());
+        let predictions = logits.chunks_exact(n_classes).map(|row| argmax(row) as u32);
+        let predictions = predictions.collect();
+        let evaluation = score(&logits, &labels, n_classes, None);
+        Ok(Self { logits, labels, evaluation, predictions })
+    }
+
+    /// How good the probabilities at this temperature are.
+    pub(crate) fn at(&self, temperature: f64) -> Evaluation {
+        let scaled = self.logits.iter().map(|z| (f64::from(*z) / temperature) as f32);
+        let scaled: Vec<f32> = scaled.collect();
+        score(&scaled, &self.labels, self.logits.len() / self.labels.len().max(1), None)
     }
 
     /// With how often it agrees with its teacher.
@@ -35,8 +47,9 @@ impl Judged {
 }
 
 /// The images that the teacher has right and the student has not, by their places.
-pub(crate) fn lost(teacher: &Judged, student: &Judged, labels: &[u32]) -> Vec<Lost> {
-    let both = teacher.predictions.iter().zip(&student.predictions).zip(labels).enumerate();
+pub(crate) fn lost(teacher: &Judged, student: &Judged) -> Vec<Lost> {
+    let both =
+        teacher.predictions.iter().zip(&student.predictions).zip(&student.labels).enumerate();
     let lost = both.filter(|(_, ((theirs, own), label))| theirs == label && own != label);
     lost.map(|(place, ((_, own), label))| Lost {
         place,
@@ -54,11 +67,12 @@ mod tests {
     #[test]
     fn lost_is_what_the_teacher_alone_has_right() {
         let judged = |predictions: &[u32]| Judged {
-            evaluation: Evaluation::default(),
+            labels: vec![0, 1, 0, 1],
             predictions: predictions.to_vec(),
+            ..Judged::default()
         };
         let (teacher, student) = (judged(&[0, 1, 1, 0]), judged(&[0, 0, 1, 1]));
-        let lost = lost(&teacher, &student, &[0, 1, 0, 1]);
+        let lost = lost(&teacher, &student);
         let found: Vec<_> = lost.iter().map(|l| (l.place, l.label, l.prediction)).collect();
         assert_eq!(found, [(1, 1, 0)]);
         assert_eq!(student.agreeing(&teacher).evaluation.agreement, Some(0.5));

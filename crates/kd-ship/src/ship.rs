@@ -1,5 +1,6 @@
 //! From photographs to a shipped student, step by step.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -20,7 +21,7 @@ use crate::images::{self, Images};
 use crate::networks::{self, Start};
 use crate::pace::Pace;
 use crate::schedule::{Schedule, Work};
-use crate::suites::{self, LABELS, N_CANDIDATES, PROBE, Suites, TUNED, objective};
+use crate::suites::{self, LABELS, N_CANDIDATES, Suites, objective};
 use crate::write::{Made, write};
 
 /// What an order depends on, by which an interrupted shipment is told from another one.
@@ -104,10 +105,10 @@ impl Ship<'_> {
         let normalize = raw.graph().normalization().cloned();
         let suites = Suites { order: self.order, images: &images, schedule, normalize };
         let teacher = match self.order.teacher.is_tuned {
-            true => Some(self.folder.work("teacher.onnx")),
-            false => self.tune(&suites, &start, &head)?.map(|chosen| chosen.checkpoint),
+            true => Some((self.folder.work("teacher.onnx"), BTreeMap::new())),
+            false => self.tune(&suites, &start, &head)?,
         };
-        let Some(teacher) = teacher else { return Ok(None) };
+        let Some((teacher, teachers)) = teacher else { return Ok(None) };
         let network = self.load(&teacher)?;
         let students = self.students(&network)?;
         let Some((finals, chosen)) = self.choose(&suites, &students, &teacher)? else {
@@ -128,6 +129,7 @@ impl Ship<'_> {
             shipped: &shipped.record,
             last: &last,
             tried,
+            teachers,
         };
         write(&made).map(Some)
     }
@@ -182,12 +184,23 @@ impl Ship<'_> {
         Ok(schedule)
     }
 
-    /// Trains the teacher; the best of its trainings and seeds.
-    fn tune(&self, suites: &Suites<'_>, start: &Start, head: &str) -> Result<Option<Chosen>> {
+    /// Trains the teacher; the best of its trainings and seeds, and by seed the accuracy of the best of its
+    /// trainings on the images that judge.
+    fn tune(
+        &self,
+        suites: &Suites<'_>,
+        start: &Start,
+        head: &str,
+    ) -> Result<Option<(PathBuf, BTreeMap<u64, f64>)>> {
         let suite = suites.teacher(start, head);
         let Some((at, finals)) = self.run_suite(&suite, self.order.seeds)? else { return Ok(None) };
-        let models = finals.iter().filter(|r| [PROBE, TUNED].contains(&&*r.id.training));
-        chosen(&at, best(models, suites.images.held_out.len())).map(Some)
+        let n_held_out = suites.images.held_out.len();
+        let by_seed = (0..self.order.seeds).filter_map(|seed| {
+            let of_seed = finals.iter().filter(|record| record.seed == seed);
+            Some((seed, best(of_seed, n_held_out)?.last.top1))
+        });
+        let by_seed = by_seed.collect();
+        Ok(Some((chosen(&at, best(&finals, n_held_out))?.checkpoint, by_seed)))
     }
 
     /// The students' networks.

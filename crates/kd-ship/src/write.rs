@@ -1,5 +1,6 @@
 //! What a shipment ends with: files for those who use the network, and its card.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use candle_core::Device;
@@ -9,8 +10,8 @@ use kd_core::record::{Evaluation, FinalRecord};
 use kd_core::{Classifier, Net, Result, fsx};
 use kd_models::onnx::{self, ExportInfo};
 use kd_models::weights::{ExportConfig, ImageConfig, save_network};
-use kd_report::{Card, Pair, Shipped, Tried};
-use kd_train::{EvalSet, calibrated_temperature, score};
+use kd_report::{Card, Seed, Shipped, Tried};
+use kd_train::{EvalSet, calibrated_temperature};
 
 use crate::Order;
 use crate::images::Images;
@@ -39,12 +40,8 @@ pub(crate) struct Made<'a> {
     /// All records of the last training.
     pub(crate) last: &'a [FinalRecord],
     pub(crate) tried: Vec<Tried>,
-}
-
-/// The sets that networks are asked about.
-struct Sets {
-    held_out: EvalSet,
-    judged: EvalSet,
+    /// Accuracies of the teachers on the images that judge, by seed.
+    pub(crate) teachers: BTreeMap<u64, f64>,
 }
 
 /// Judges both networks, and writes all files.
@@ -52,25 +49,24 @@ pub(crate) fn write(made: &Made<'_>) -> Result<Card> {
     let Made { order, images, teacher, student, .. } = made;
     let out = &order.out;
     let set = |part: &kd_data::Part| EvalSet::new(part.in_order(&Device::Cpu)?);
-    let sets = Sets { held_out: set(&images.held_out)?, judged: set(&images.judged)? };
+    let (held_out, judged) = (&set(&images.held_out)?, &set(&images.judged)?);
     eprintln!("judging, on images that nothing was chosen by");
-    let theirs = Judged::of(teacher, &sets.judged)?;
-    let own = Judged::of(student, &sets.judged)?.agreeing(&theirs);
+    let theirs = Judged::of(teacher, judged)?;
+    let own = Judged::of(student, judged)?.agreeing(&theirs);
     let examples = examples(&images.judged)?;
     let first = examples.image(0);
     let name = made.shipped.id.training.clone();
     let big = file_name(&order.teacher.network.path);
-    let card_teacher = shipped(&big, (*teacher, &theirs), &sets, first)?;
-    let card_student = shipped(&name, (*student, &own), &sets, first)?;
-    let both = (&sets.judged, &own);
-    let (integers, int8) = quantized(student, &images.train, &sets.held_out, both)?;
+    let card_teacher = shipped(&big, (*teacher, &theirs), held_out, first)?;
+    let card_student = shipped(&name, (*student, &own), held_out, first)?;
+    let (integers, int8) = quantized(student, &images.train, held_out, (judged, &own))?;
     let info = info(made, &name, card_student.calibrated.0);
     onnx::save(&out.join("model.onnx"), student.graph(), &student.params().tensors(), &info)?;
     if int8.kept {
         onnx::save_quantized(&out.join("model.int8.onnx"), &integers, &info)?;
     }
     safetensors(made, &name, (card_student.calibrated.0, out))?;
-    let mut lost = lost(&theirs, &own, &labels(&sets.judged, student)?);
+    let mut lost = lost(&theirs, &own);
     for one in lost.iter_mut().filter(|one| one.place < examples.len()) {
         one.png = encode_png(student.graph().image_shape, examples.image(one.place))?;
     }
@@ -83,7 +79,7 @@ pub(crate) fn write(made: &Made<'_>) -> Result<Card> {
         student: card_student,
         files: files(int8.kept),
         int8,
-        paired: paired(made.last),
+        seeds: seeds(made.last, &made.teachers),
         tried: made.tried.clone(),
         stressed: stressed(&[teacher, student], &examples)?,
         lost,
@@ -96,27 +92,19 @@ fn file_name(path: &Path) -> String {
     path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned()
 }
 
-fn labels(set: &EvalSet, network: &Net) -> Result<Vec<u32>> {
-    Ok(set.logits(network)?.1)
-}
-
 /// A network of the card.
 fn shipped(
     name: &str,
     (network, judged): (&Net, &Judged),
-    sets: &Sets,
+    held_out: &EvalSet,
     image: &[f32],
 ) -> Result<Shipped> {
-    let n_classes = network.n_classes();
-    let (logits, labels) = sets.held_out.logits(network)?;
-    let temperature = calibrated_temperature(&logits, &labels, n_classes);
-    let (mut logits, labels) = sets.judged.logits(network)?;
-    logits.iter_mut().for_each(|z| *z = (f64::from(*z) / temperature) as f32);
-    let calibrated: Evaluation = score(&logits, &labels, n_classes, None);
+    let (logits, labels) = held_out.logits(network)?;
+    let temperature = calibrated_temperature(&logits, &labels, network.n_classes());
     Ok(Shipped {
         name: name.into(),
         evaluation: judged.evaluation.clone(),
-        calibrated: (temperature, calibrated),
+        calibrated: (temperature, judged.at(temperature)),
         multiply_adds: network.graph().counts()?.multiply_adds,
         n_parameters: network.params().n_elements(),
         latency: latencies(network, image)?,
@@ -211,14 +199,16 @@ fn notices(teacher: &Evaluation, student: &Evaluation) -> Vec<String> {
     )]
 }
 
-/// The students of the last training, seed by seed.
-fn paired(last: &[FinalRecord]) -> Vec<Pair> {
+/// The teachers and the students of the last training, seed by seed.
+fn seeds(last: &[FinalRecord], teachers: &BTreeMap<u64, f64>) -> Vec<Seed> {
     let labels = last.iter().filter(|record| record.id.model == LABELS);
     labels
         .filter_map(|labels| {
-            let is_other = |r: &&FinalRecord| r.seed == labels.seed && r.id.model != LABELS;
+            let seed = labels.seed;
+            let is_other = |r: &&FinalRecord| r.seed == seed && r.id.model != LABELS;
             let distilled = last.iter().find(is_other)?.last.top1;
-            Some(Pair { seed: labels.seed, distilled, labels: labels.last.top1 })
+            let teacher = teachers.get(&seed).copied();
+            Some(Seed { seed, teacher, distilled, labels: labels.last.top1 })
         })
         .collect()
 }

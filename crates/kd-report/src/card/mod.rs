@@ -34,9 +34,8 @@ pub struct Card {
     pub student: Shipped,
     /// The same in 8-bit integers.
     pub int8: Int8,
-    /// The same network, trained as long on labels alone: accuracies by seed, beside those of the
-    /// distilled one.
-    pub paired: Vec<Pair>,
+    /// Accuracies by seed.
+    pub seeds: Vec<Seed>,
     /// What was tried, on the images that choices were made by.
     pub tried: Vec<Tried>,
     /// How it stands worse images.
@@ -92,12 +91,15 @@ pub struct Int8 {
 
 /// Accuracies of one seed on the images that judge.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct Pair {
+pub struct Seed {
     /// The seed.
     pub seed: u64,
+    /// Of the teacher of this seed, one of which taught the students of all seeds; nothing where the
+    /// teacher came as it is.
+    pub teacher: Option<f64>,
     /// Of the distilled student.
     pub distilled: f64,
-    /// Of the one that learned from labels alone.
+    /// Of the same network, trained as long on labels alone.
     pub labels: f64,
 }
 
@@ -177,7 +179,7 @@ impl Card {
         };
         let sections = [
             Section::of_table("How good it is", tables::networks(self)),
-            Section::of("What the teacher gave", vec![Block::Text(self.gain())]),
+            Section::of("Over all seeds", self.over_seeds()),
             Section::of_table("By class", tables::classes(self)),
             Section::of("What the student lost", self.lost_blocks()),
             Section::of_table("On worse images", tables::stressed(self)),
@@ -211,26 +213,51 @@ impl Card {
         )
     }
 
+    /// What the student keeps of the teacher's accuracy, and what distillation gained, over all seeds.
+    fn over_seeds(&self) -> Vec<Block> {
+        let table = tables::seeds(self);
+        let kept = self.kept().map(Block::Text);
+        kept.into_iter().chain([Block::Text(self.gain()), Block::Table(table)]).collect()
+    }
+
+    /// The mean accuracy of the students by that of the teachers. Relative errors of independent means add
+    /// up as squares; there are as many degrees of freedom as those of one mean.
+    fn kept(&self) -> Option<String> {
+        let own = Stat::of(self.seeds.iter().map(|seed| seed.distilled).collect())?;
+        let one = self.teacher.evaluation.top1;
+        let of_teacher = self.seeds.iter().map(|seed| seed.teacher.unwrap_or(one));
+        let theirs = Stat::of(of_teacher.collect()).filter(|theirs| theirs.mean > 0.0)?;
+        let ratio = own.mean / theirs.mean;
+        let base = format!(
+            "The distilled student keeps {:.1}\u{a0}% of its teacher's accuracy",
+            100.0 * ratio
+        );
+        if own.n == 1 {
+            return Some(format!("{base}."));
+        }
+        let relative =
+            |stat: &Stat| (stat.standard_error(0.0) / stat.mean.max(f64::MIN_POSITIVE)).powi(2);
+        let half = student_t(own.n) * ratio * (relative(&own) + relative(&theirs)).sqrt();
+        let [low, high] = [ratio - half, ratio + half].map(|end| 100.0 * end);
+        Some(format!("{base} (95 % interval {low:.1} to {high:.1}, {} seeds).", own.n))
+    }
+
     /// What distillation gained, paired by seed.
     fn gain(&self) -> String {
-        let gains: Vec<f64> = self.paired.iter().map(|pair| pair.distilled - pair.labels).collect();
+        let gains: Vec<f64> = self.seeds.iter().map(|seed| seed.distilled - seed.labels).collect();
         let n = gains.len();
         let Some(stat) = Stat::of(gains) else { return String::new() };
         let mean = 100.0 * stat.mean;
         let base = format!(
-            "The same network, trained as long on the labels alone and from the same first weights, is {} on \
-             the images that judge: distillation gains {mean:+.2} points",
-            tables::mean_percent(self.paired.iter().map(|pair| pair.labels)),
+            "Beside the same network, trained as long on the labels alone and from the same first weights, \
+             distillation gains {mean:+.2} points"
         );
         match n {
             1 => format!("{base} (one seed: no interval; `--seeds 3` gives one)."),
             _ => {
                 let half = 100.0 * student_t(n) * stat.standard_error(0.0);
-                format!(
-                    "{base} (95 % interval {:+.2} to {:+.2}, {n} seeds, paired).",
-                    mean - half,
-                    mean + half
-                )
+                let (low, high) = (mean - half, mean + half);
+                format!("{base} (95 % interval {low:+.2} to {high:+.2}, {n} seeds, paired).")
             }
         }
     }

@@ -6,6 +6,7 @@ use kd_core::wilson;
 use super::{Card, Shipped};
 use crate::document::{Cell, Column, Row, Table};
 use crate::format::{counted, percent};
+use crate::stats::Stat;
 
 /// `95.2 % (93.7-96.4)`: the share and its 95 % interval, Wilson's.
 pub(super) fn share_words(evaluation: &Evaluation) -> String {
@@ -16,12 +17,6 @@ fn share(correct: usize, total: usize) -> String {
     let [low, high] = wilson(correct, total).map(|end| 100.0 * end);
     let mean = 100.0 * correct as f64 / total.max(1) as f64;
     format!("{mean:.1}\u{a0}% ({low:.1}\u{2013}{high:.1})")
-}
-
-/// The mean of some fractions, in percent.
-pub(super) fn mean_percent(fractions: impl Iterator<Item = f64>) -> String {
-    let all: Vec<f64> = fractions.collect();
-    format!("{:.1}\u{a0}%", 100.0 * all.iter().sum::<f64>() / all.len().max(1) as f64)
 }
 
 fn number(value: f64, decimals: usize) -> Cell {
@@ -53,7 +48,13 @@ pub(super) fn networks(card: &Card) -> Table {
         Cell::Words(format!(
             "student in 8-bit integers, {:.2} times smaller{}",
             int8.smaller,
-            if int8.kept { "" } else { "; not among the files" }
+            match int8.kept {
+                true => String::new(),
+                false => format!(
+                    "; not among the files, since it loses {:.1} points on the images to choose by",
+                    100.0 * int8.lost_held_out
+                ),
+            }
         )),
         Cell::number(share_words(&int8.evaluation)),
         Cell::Empty,
@@ -82,6 +83,25 @@ pub(super) fn networks(card: &Card) -> Table {
         "million parameters",
     ];
     table(&caption, &columns, rows)
+}
+
+pub(super) fn seeds(card: &Card) -> Table {
+    let cell = |top1: Option<f64>| top1.map_or(Cell::Empty, |top1| Cell::number(percent(top1)));
+    let row = |name: String, values: [Option<f64>; 3]| {
+        Row::Cells([Cell::Words(name)].into_iter().chain(values.map(cell)).collect())
+    };
+    let of = |seed: &super::Seed| [seed.teacher, Some(seed.distilled), Some(seed.labels)];
+    let mut rows: Vec<Row> =
+        card.seeds.iter().map(|seed| row(format!("seed {}", seed.seed), of(seed))).collect();
+    let stats =
+        [0, 1, 2].map(|i| Stat::of(card.seeds.iter().filter_map(|seed| of(seed)[i]).collect()));
+    if card.seeds.len() > 1 {
+        rows.push(row("mean".into(), stats.each_ref().map(|stat| stat.as_ref().map(|s| s.mean))));
+        rows.push(row("standard deviation".into(), stats.map(|stat| stat.and_then(|s| s.std))));
+    }
+    let caption = "Accuracy on the images that judge, in percent. The teacher's are those of all its own trainings, \
+                   the best of which on the images to choose by taught all students.";
+    table(caption, &["", "teacher", "distilled student", "student on labels alone"], rows)
 }
 
 pub(super) fn classes(card: &Card) -> Table {

@@ -27,10 +27,10 @@ fn card() -> Card {
         notices: Vec::new(),
         teacher: shipped("big", [[9, 1], [0, 10]], 4_000_000),
         student: shipped("small", [[8, 2], [1, 9]], 1_000_000),
-        int8: Int8 { smaller: 3.7, same: 0.95, ..Int8::default() },
-        paired: vec![
-            Pair { seed: 0, distilled: 0.85, labels: 0.80 },
-            Pair { seed: 1, distilled: 0.90, labels: 0.83 },
+        int8: Int8 { smaller: 3.7, same: 0.95, lost_held_out: 0.01, ..Int8::default() },
+        seeds: vec![
+            Seed { seed: 0, teacher: Some(0.92), distilled: 0.85, labels: 0.80 },
+            Seed { seed: 1, teacher: Some(0.98), distilled: 0.90, labels: 0.83 },
         ],
         tried: vec![Tried {
             network: "small".into(),
@@ -58,7 +58,8 @@ fn the_card_says_how_good_it_is_what_it_lost_and_how_fast_it_is() {
         "lost/00003.png",
         "75.0\u{a0}%",
         "12.50",
-        "3.70 times smaller; not among the files",
+        "3.70 times smaller; not among the files, since it loses 1.0 points",
+        "| mean | 95.00 | 87.50 | 81.50 |",
     ] {
         assert!(text.contains(words), "{words} in {text}");
     }
@@ -73,6 +74,14 @@ fn the_card_says_how_good_it_is_what_it_lost_and_how_fast_it_is() {
 fn the_gain_is_paired_by_seed() {
     let words = card().gain();
     assert!(words.contains("+6.00 points") && words.contains("-6.71 to +18.71"), "{words}");
-    let one = Card { paired: card().paired[..1].to_vec(), ..card() };
+    let one = Card { seeds: card().seeds[..1].to_vec(), ..card() };
     assert!(one.gain().contains("+5.00 points (one seed: no interval"), "{}", one.gain());
+}
+
+/// 0.875 of 0.95 is 92.105 %. Relative standard errors 0.025 / 0.875 and 0.03 / 0.95: together 0.04258, and
+/// 12.706 of them are 54.11 % of the ratio.
+#[test]
+fn what_is_kept_has_the_uncertainty_of_both_means() {
+    let words = card().kept().unwrap();
+    assert!(words.contains("92.1\u{a0}%") && words.contains("42.3 to 141.9, 2 seeds"), "{words}");
 }
