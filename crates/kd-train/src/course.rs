@@ -83,7 +83,7 @@ impl<'a> Course<'a> {
         let n_steps = plan.n_steps(data.train.n_samples());
         let store = data.soft_targets.as_ref();
         let taps = cohort.teacher_taps();
-        let remember = |from| Teacher::new(from, data.train, plan.n_epochs, store, taps);
+        let remember = |from| Teacher::new(from, data.train, plan.n_epochs, store, &taps);
         let teacher = data.teacher.map(remember).transpose()?;
         let trunk = Trunk::of(cohort, data.train, plan.n_epochs)?;
         let see = |set: Option<&EvalSet>| match (&trunk, set) {

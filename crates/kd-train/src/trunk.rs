@@ -11,7 +11,7 @@ use kd_core::{Batch, BatchSource, Classifier, Error, Result, Stream};
 
 use crate::cohort::Cohort;
 use crate::evaluate::EvalSet;
-use crate::memory::{Memory, places};
+use crate::memory::{Known, Memory, places};
 
 /// Features that are kept in memory at most, 1 GiB.
 const MAX_KEPT: usize = 1 << 28;
@@ -53,7 +53,7 @@ impl<'a> Trunk<'a> {
         let dims = features.dims()[1..].to_vec();
         let width = dims.iter().product();
         let memory = match source.device().is_cpu() {
-            true => Memory::exact(source, n_epochs, (width, MAX_KEPT)),
+            true => Memory::exact(source, n_epochs, (&[width], MAX_KEPT)),
             false => None,
         };
         let labels = Mutex::new(vec![UNKNOWN; source.n_samples()]);
@@ -69,20 +69,20 @@ impl<'a> Trunk<'a> {
         }
         drop(labels);
         let places = places(self.source, epoch, &batch.indices);
-        let row = (&places[..], self.dims.iter().product());
-        let (rows, _) = memory.rows(row, &batch.images, |images| self.compute(images))?;
-        self.shaped(rows, places.len())
+        let compute = |images: &Tensor| Ok(vec![self.compute(images)?]);
+        let known = memory.rows(&places, &batch.images, compute)?;
+        self.shaped(known, places.len())
     }
 
     /// What it made of these images, which epoch `epoch` shows, with their labels, if it has seen all.
     pub(crate) fn recall(&self, epoch: u64, indices: &[u32]) -> Result<Option<(Tensor, Tensor)>> {
         let Some(memory) = &self.memory else { return Ok(None) };
-        let (places, width) = (places(self.source, epoch, indices), self.dims.iter().product());
-        let Some(rows) = memory.recall(&places, width)? else { return Ok(None) };
+        let places = places(self.source, epoch, indices);
+        let Some(known) = memory.recall(&places)? else { return Ok(None) };
         let labels = self.labels.lock().unwrap_or_else(PoisonError::into_inner);
         let labels: Vec<u32> = indices.iter().map(|&index| labels[index as usize]).collect();
         let labels = Tensor::from_vec(labels, indices.len(), &self.source.device())?;
-        Ok(Some((self.shaped(rows, indices.len())?, labels)))
+        Ok(Some((self.shaped(known, indices.len())?, labels)))
     }
 
     /// `set` as this part sees it.
@@ -102,14 +102,14 @@ impl<'a> Trunk<'a> {
         self.model.features(images)?.ok_or_else(lost)
     }
 
-    fn shaped(&self, rows: Vec<f32>, n: usize) -> Result<Tensor> {
+    fn shaped(&self, mut known: Known, n: usize) -> Result<Tensor> {
         let dims = [&[n], &self.dims[..]].concat();
-        Ok(Tensor::from_vec(rows, dims, &self.source.device())?)
+        Ok(Tensor::from_vec(known.outputs.swap_remove(0), dims, &self.source.device())?)
     }
 }
 
-/// Two images of noise, by which frozen parts are told apart.
-fn noise(source: &dyn BatchSource) -> Result<Tensor> {
+/// Two images of noise, by which parts of networks are told apart.
+pub(crate) fn noise(source: &dyn BatchSource) -> Result<Tensor> {
     let [channels, height, width] = source.image_shape();
     let mut rng = Stream::new(0).at("trunk").rng();
     let pixels: Vec<f32> = (0..2 * channels * height * width).map(|_| rng.uniform()).collect();

@@ -1,6 +1,7 @@
 //! Objectives of training, by name.
 
 mod distill;
+mod features;
 mod label_smoothing;
 mod labels;
 
@@ -143,10 +144,12 @@ registry! {
         "labels" => Labels(labels::Labels),
         "label-smoothing" => LabelSmoothing(label_smoothing::LabelSmoothing),
         "distill" => Distill(distill::Distill),
+        "features" => Features(features::Features),
     }
 }
 
 pub use distill::Distill;
+pub use features::Features;
 pub use label_smoothing::LabelSmoothing;
 pub use labels::Labels;
 

@@ -15,7 +15,7 @@ use std::sync::{Mutex, PoisonError};
 use kd_core::{BatchSource, Classifier, Error, Result, fsx};
 use serde::Serialize;
 
-use super::{Rows, SoftTargetStore, StoredAs};
+use super::{Rows, SoftTargetStore, SoftTargets, StoredAs};
 
 /// What the rows of a file depend on, in its first line.
 #[derive(Serialize)]
@@ -23,6 +23,8 @@ struct Header<'a> {
     format: &'static str,
     teacher: String,
     identity: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tap: Option<&'a str>,
     n_images: usize,
     n_views: usize,
     n_classes: usize,
@@ -52,24 +54,51 @@ impl TargetFile {
         source: &dyn BatchSource,
     ) -> Result<Self> {
         store.targets.check(teacher.n_classes())?;
+        Self::of(store, (teacher, source), (None, teacher.n_classes()))
+    }
+
+    /// The same for what the part `tap` of `teacher` makes of the images, `width` numbers of each, which
+    /// are stored as they are.
+    ///
+    /// # Errors
+    /// As [`TargetFile::open`]; [`Error::Config`] for a part of too many numbers.
+    pub(crate) fn open_tap(
+        store: &SoftTargetStore<'_>,
+        teacher: &dyn Classifier,
+        source: &dyn BatchSource,
+        (tap, width): (&str, usize),
+    ) -> Result<Self> {
+        let store = &SoftTargetStore { targets: SoftTargets::default(), ..*store };
+        if store.targets.check(width).is_err() {
+            let reason = format!(
+                "`{tap}` makes {width} numbers of each image, too many to store; choose a part behind \
+                 the pooling"
+            );
+            return Err(Error::config("soft_targets", reason));
+        }
+        Self::of(store, (teacher, source), (Some(tap), width))
+    }
+
+    fn of(
+        store: &SoftTargetStore<'_>,
+        (teacher, source): (&dyn Classifier, &dyn BatchSource),
+        (tap, width): (Option<&str>, usize),
+    ) -> Result<Self> {
         let n_views = store.targets.n_views(source)?;
         let header = Header {
             format: "kd soft targets 1",
             teacher: digest(teacher)?,
             identity: store.identity,
+            tap,
             n_images: source.n_samples(),
             n_views,
-            n_classes: teacher.n_classes(),
-            top_k: store.targets.n_stored(teacher.n_classes()),
+            n_classes: width,
+            top_k: store.targets.n_stored(width),
             stored_as: store.targets.stored_as,
         };
         let n_rows = source.n_samples().saturating_mul(n_views);
-        let n_bytes = store.targets.n_bytes(n_rows, teacher.n_classes());
-        Self::open_as(
-            store.folder,
-            &header.line()?,
-            (store.targets.rows(teacher.n_classes()), n_bytes),
-        )
+        let n_bytes = store.targets.n_bytes(n_rows, width);
+        Self::open_as(store.folder, &header.line()?, (store.targets.rows(width), n_bytes))
     }
 
     fn open_as(folder: &Path, header: &[u8], (rows, n_bytes): (Rows, u64)) -> Result<Self> {
@@ -158,7 +187,6 @@ fn digest(network: &dyn Classifier) -> Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::soft_targets::SoftTargets;
     use crate::testing::{Dots, Network};
 
     fn largest(top_k: usize) -> SoftTargets {
