@@ -35,6 +35,11 @@ class OnnxNet(nn.Module):
         """The parameters whose names in the file begin with `end`."""
         return [own for name, own in self.names.items() if name.startswith(end)]
 
+    def norms(self) -> list[str]:
+        """The parameters of its batch norms."""
+        norms = [node for node in self.nodes if node.op_type == "BatchNormalization"]
+        return [self.names[name] for node in norms for name in node.input[1:3]]
+
     def forward(self, images: Tensor) -> Tensor:
         values = {name: getattr(self, own) for name, own in self.names.items()}
         values[self.input] = images

@@ -9,8 +9,8 @@ contiguous and channels last, inference mode) and in onnxruntime; the three take
 rounds are printed with kd's by PyTorch's.
 
 tune: the teacher of a shipment, tuned in PyTorch from the same first weights (OUT/work/teacher.onnx) on the same
-images with the same schedule (OUT/work/teacher.toml): the new head alone, then all of it, Adam, a cosine by
-epochs, random crops and flips, the epoch that is best on a fifth of the training images; prints the accuracy on
+images with the same schedule (OUT/work/teacher.toml): the new head alone, then all but the batch norms, Adam, a
+cosine by epochs, random crops and flips, the epoch that is best on a fifth of the training images; prints the accuracy on
 `val` over seeds, and kd's from its records.
 
 Needs torch, torchvision, onnx and onnxruntime.
@@ -118,6 +118,19 @@ class Tuning:
         items = [folder[i] for i in (range(len(folder)) if rows is None else rows)]
         return torch.stack([image for image, _ in items]), torch.tensor([label for _, label in items])
 
+    def learning(self, freeze: list[str]) -> list[torch.nn.Parameter]:
+        """What learns where `!HEAD` or all batch norms are frozen, which then run in evaluation mode."""
+        match freeze:
+            case []:
+                names = set(dict(self.net.named_parameters()))
+            case ["op:batch-norm"]:
+                names = set(dict(self.net.named_parameters())) - set(self.net.norms())
+            case [pattern] if pattern.startswith("!"):
+                names = set(self.net.named(pattern[1:] + "."))
+            case _:
+                raise ValueError(f"freeze: {freeze}")
+        return [p for name, p in self.net.named_parameters() if name in names]
+
     @torch.no_grad()
     def top1(self, images: torch.Tensor, labels: torch.Tensor) -> tuple[float, float]:
         """Accuracy and negative log-likelihood."""
@@ -126,17 +139,17 @@ class Tuning:
         nll = torch.nn.functional.cross_entropy(logits, labels)
         return (logits.argmax(1) == labels).double().mean().item(), nll.item()
 
-    def run(self, plan: dict, head: list[str] | None) -> tuple[float, float]:
-        """Trains `head`, or all; ends with the best epoch; held-out accuracy and that on `val`."""
-        all_parameters = dict(self.net.named_parameters())
-        chosen = {name: p for name, p in all_parameters.items() if head is None or name in head}
-        adam = torch.optim.Adam(chosen.values(), lr=plan["learning_rate"])
+    def run(self, plan: dict, freeze: list[str]) -> tuple[float, float]:
+        """Trains what the patterns leave; ends with the best epoch; held-out accuracy and that on `val`."""
+        chosen = self.learning(freeze)
+        adam = torch.optim.Adam(chosen, lr=plan["learning_rate"])
         best, weights = (-1.0, -math.inf), None
-        fixed = self.load(self.plain, self.train) if head else None
+        heads_alone = any(pattern.startswith("!") for pattern in freeze)
+        fixed = self.load(self.plain, self.train) if heads_alone else None
         for epoch in range(plan["n_epochs"]):
             rate = plan["learning_rate"] / 2 * (1 + math.cos(math.pi * epoch / max(plan["n_epochs"] - 1, 1)))
             adam.param_groups[0]["lr"] = rate
-            self.net.train(head is None)
+            self.net.train(not freeze)
             order = torch.randperm(len(self.train), generator=self.generator)
             for rows in order.split(plan["batch_size"]):
                 if fixed is None:
@@ -175,9 +188,7 @@ def tune(args: argparse.Namespace) -> None:
     for seed in range(args.seeds):
         tuning = Tuning(args.out, suite, seed)
         for training in suite["training"]:
-            heads = training["freeze"]
-            head = tuning.net.named(heads[0].removeprefix("!") + ".") if heads else None
-            _, top1 = tuning.run(training.get("plan", suite["plan"]), head)
+            _, top1 = tuning.run(training.get("plan", suite["plan"]), training["freeze"])
             theirs.setdefault(training["name"], []).append(top1)
             print(f"seed {seed}, {training['name']}: {100 * top1:.2f} %", flush=True)
     for name, values in ours(args.out).items():
