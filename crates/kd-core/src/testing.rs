@@ -1,6 +1,7 @@
 //! Helpers with which every gradient is proven; for tests, here and in other crates.
 
 use std::sync::OnceLock;
+use std::time::Duration;
 
 use candle_core::{Device, Tensor, Var};
 
@@ -31,6 +32,16 @@ pub fn gpu() -> Option<Device> {
         Some(device::open("cuda", Precision::F32).expect("the GPU opens"))
     };
     GPU.get_or_init(first).clone()
+}
+
+/// Time of this thread on a processor, on Linux: for limits that hold on a busy machine, too.
+///
+/// # Panics
+/// When the system does not tell it.
+pub fn busy() -> Duration {
+    let text = std::fs::read_to_string("/proc/thread-self/schedstat").expect("Linux tells it");
+    let nanoseconds = text.split(' ').next().and_then(|n| n.parse().ok());
+    Duration::from_nanos(nanoseconds.expect("its first number is nanoseconds"))
 }
 
 /// `|got - want| / |want|`, in Euclidean norms; NaN is infinite.

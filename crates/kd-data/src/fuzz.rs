@@ -7,6 +7,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use kd_core::rng::Rng;
+use kd_core::testing::busy;
 use kd_core::{Stream, fsx};
 
 use crate::archive;
@@ -40,13 +41,6 @@ fn fuzz(name: &str, seeds: &[Vec<u8>], read: impl Fn(&[u8])) {
         let peak: u64 = peak.trim().trim_end_matches(" kB").parse().unwrap();
         assert!(slowest.0 < MOST && peak < MOST_KB, "{name}");
     }
-}
-
-/// Time of this thread on a processor: others may keep it waiting.
-fn busy() -> Duration {
-    let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap();
-    let nanoseconds = text.split(' ').next().and_then(|n| n.parse().ok());
-    Duration::from_nanos(nanoseconds.unwrap())
 }
 
 /// A copy of one of the seeds with a few changes.

@@ -7,6 +7,7 @@ mod int8;
 mod judge;
 mod latency;
 mod networks;
+mod objectives;
 mod order;
 mod pace;
 mod schedule;

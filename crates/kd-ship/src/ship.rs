@@ -19,9 +19,10 @@ use crate::choice::best;
 use crate::folder::Folder;
 use crate::images::{self, Images};
 use crate::networks::{self, Start};
+use crate::objectives::{self, LABELS};
 use crate::pace::Pace;
 use crate::schedule::{Schedule, Work};
-use crate::suites::{self, LABELS, N_CANDIDATES, Suites, objective};
+use crate::suites::{self, Suites};
 use crate::write::{Made, write};
 
 /// What an order depends on, by which an interrupted shipment is told from another one.
@@ -103,7 +104,8 @@ impl Ship<'_> {
         self.tell_images(&images);
         let schedule = self.schedule((&images, &raw), &start, &sizes)?;
         let normalize = raw.graph().normalization().cloned();
-        let suites = Suites { order: self.order, images: &images, schedule, normalize };
+        let (order, teacher) = (self.order, &start.graph);
+        let suites = Suites { order, images: &images, schedule, teacher, normalize };
         let teacher = match self.order.teacher.is_tuned {
             true => Some((self.folder.work("teacher.onnx"), BTreeMap::new())),
             false => self.tune(&suites, &start, &head)?,
@@ -169,7 +171,7 @@ impl Ship<'_> {
         let schedule = self.folder.once("schedule.toml", || {
             let pace = Pace::measure(raw, &images.train)?;
             let teacher = (!self.order.teacher.is_tuned).then_some(start);
-            let (seeds, n_candidates) = (self.order.seeds, N_CANDIDATES);
+            let (seeds, n_candidates) = (self.order.seeds, objectives::MOST);
             let work = Work { images, teacher, students, seeds, n_candidates };
             Schedule::of(&work, pace, seconds)
         })?;
@@ -218,7 +220,7 @@ impl Ship<'_> {
         students: &[(String, Start)],
         teacher: &Path,
     ) -> Result<Option<(Vec<FinalRecord>, FinalRecord)>> {
-        let suite = suites.candidates(students, teacher);
+        let suite = suites.candidates(students, teacher)?;
         let Some((_, finals)) = self.run_suite(&suite, 1)? else { return Ok(None) };
         let chosen = best(&finals, suites.images.held_out.len()).cloned().ok_or_else(nothing)?;
         eprintln!("chosen by held-out images: {}", chosen.id);
@@ -236,14 +238,13 @@ impl Ship<'_> {
     ) -> Result<Option<(Vec<FinalRecord>, Chosen)>> {
         let n_held_out = suites.images.held_out.len();
         let network = students.iter().find(|(name, _)| *name == chosen.id.training);
-        let (name, start) = network.ok_or_else(nothing)?;
-        let taught = finals.iter().filter(|r| r.id.training == *name && r.id.model != LABELS);
+        let network = network.ok_or_else(nothing)?;
+        let taught = finals.iter().filter(|r| r.id.training == network.0 && r.id.model != LABELS);
         let taught = match &*chosen.id.model {
             LABELS => best(taught, n_held_out).ok_or_else(nothing)?,
             _ => chosen,
         };
-        let loss = objective(&taught.id.model)?;
-        let suite = suites.last((name, start), (&taught.id.model, &loss), teacher);
+        let suite = suites.last(network, &taught.id.model, teacher)?;
         let Some((at, last)) = self.run_suite(&suite, self.order.seeds)? else { return Ok(None) };
         let shipped = self::chosen(&at, best(&last, n_held_out))?;
         Ok(Some((last, shipped)))

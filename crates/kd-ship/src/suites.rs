@@ -3,30 +3,23 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use kd_core::ops::{Normalize, Op, Reduction};
+use kd_core::ops::{Normalize, Op};
 use kd_core::{Error, Graph, Result, fsx};
 use kd_data::{Augment, ResizedCrop};
 use kd_models::ModelSpec;
 use kd_models::weights::Naming;
 use kd_suite::{Holdout, Student, Suite, TrainingFile};
-use kd_train::losses::{Distill, Labels};
-use kd_train::{Keep, LossSpec, Plan, Schedule as Rates, SoftTargets};
+use kd_train::{Keep, Plan, Schedule as Rates, SoftTargets};
 
 use crate::Order;
 use crate::images::{HELD_OUT, Images};
 use crate::networks::Start;
+use crate::objectives::{LABELS, Taps, tried};
 use crate::schedule::Schedule;
 
 /// Training of the head alone, and of the whole teacher.
 const PROBE: &str = "probe";
 const TUNED: &str = "tuned";
-/// The student that learns from labels alone.
-pub(crate) const LABELS: &str = "labels";
-/// Weights of the soft targets, and temperatures, that are tried.
-const ALPHAS: [f64; 2] = [0.5, 1.0];
-const TEMPERATURES: [f64; 2] = [2.0, 5.0];
-/// Students that are tried of each network.
-pub(crate) const N_CANDIDATES: usize = 1 + ALPHAS.len() * TEMPERATURES.len();
 /// Least share of a photograph's area that a training image shows: the sets are small, and a twelfth of
 /// a shirt is no shirt.
 const LEAST_AREA: f32 = 0.35;
@@ -44,6 +37,8 @@ pub(crate) struct Suites<'a> {
     pub(crate) order: &'a Order,
     pub(crate) images: &'a Images,
     pub(crate) schedule: Schedule,
+    /// The teacher with its head for these classes.
+    pub(crate) teacher: &'a Graph,
     /// The teacher's normalization, for students that are not cut from it.
     pub(crate) normalize: Option<Normalize>,
 }
@@ -51,7 +46,7 @@ pub(crate) struct Suites<'a> {
 impl Suites<'_> {
     /// The teacher: first the new head alone, then all of it from there.
     pub(crate) fn teacher(&self, start: &Start, head: &str) -> Suite {
-        let labels = || vec![student(LABELS, LossSpec::Labels(Labels::default()))];
+        let labels = || tried(None).into_iter().filter(|s| s.name == LABELS).collect();
         let probe = TrainingFile {
             plan: Some(self.plan(self.schedule.probe, HEAD_RATE)),
             augment: Some(Augment::default()),
@@ -67,40 +62,37 @@ impl Suites<'_> {
     }
 
     /// Every student with every objective, briefly.
-    pub(crate) fn candidates(&self, students: &[(String, Start)], teacher: &Path) -> Suite {
-        let mut all = vec![student(LABELS, LossSpec::Labels(Labels::default()))];
-        for alpha in ALPHAS {
-            all.extend(TEMPERATURES.map(|temperature| {
-                let name = format!("alpha{alpha}-t{temperature}");
-                student(&name, distill(alpha, temperature))
-            }));
-        }
+    pub(crate) fn candidates(&self, students: &[(String, Start)], teacher: &Path) -> Result<Suite> {
         let n_epochs = self.schedule.try_out;
-        let taught = |(name, start): &(String, Start)| {
-            self.taught((name, start), n_epochs, teacher, all.clone())
+        let taught = |network: &(String, Start)| {
+            let objectives = self.objectives(&network.1)?;
+            Ok(self.taught(network, n_epochs, teacher, objectives))
         };
-        self.suite("candidates", n_epochs, students.iter().map(taught).collect())
+        let training = students.iter().map(taught).collect::<Result<_>>()?;
+        Ok(self.suite("candidates", n_epochs, training))
     }
 
     /// The student that was chosen, and the same without a teacher.
     pub(crate) fn last(
         &self,
-        network: (&str, &Start),
-        (chosen, loss): (&str, &LossSpec),
+        network: &(String, Start),
+        chosen: &str,
         teacher: &Path,
-    ) -> Suite {
-        let students = vec![
-            student(LABELS, LossSpec::Labels(Labels::default())),
-            student(chosen, loss.clone()),
-        ];
+    ) -> Result<Suite> {
+        let objectives = self.objectives(&network.1)?.into_iter();
+        let students = objectives.filter(|s| s.name == LABELS || s.name == chosen).collect();
         let n_epochs = self.schedule.last;
         let training = self.taught(network, n_epochs, teacher, students);
-        self.suite("student", n_epochs, vec![training])
+        Ok(self.suite("student", n_epochs, vec![training]))
+    }
+
+    fn objectives(&self, start: &Start) -> Result<Vec<Student>> {
+        Ok(tried(Taps::of(&start.graph, self.teacher)?.as_ref()))
     }
 
     fn taught(
         &self,
-        (name, start): (&str, &Start),
+        (name, start): &(String, Start),
         n_epochs: u64,
         teacher: &Path,
         students: Vec<Student>,
@@ -153,19 +145,6 @@ impl Suites<'_> {
     }
 }
 
-/// The objective of a name in [`Suites::candidates`].
-pub(crate) fn objective(name: &str) -> Result<LossSpec> {
-    let distilled = name.strip_prefix("alpha").and_then(|rest| {
-        let (alpha, temperature) = rest.split_once("-t")?;
-        Some(distill(alpha.parse().ok()?, temperature.parse().ok()?))
-    });
-    match (name, distilled) {
-        (LABELS, _) => Ok(LossSpec::Labels(Labels::default())),
-        (_, Some(distilled)) => Ok(distilled),
-        _ => Err(Error::config("student", format!("`{name}` is none of those that were tried"))),
-    }
-}
-
 /// Writes `suite` as a file that `kd run` takes.
 pub(crate) fn write(suite: &Suite, path: &Path) -> Result<()> {
     let text = toml::to_string(suite).map_err(|e| Error::config("suite", e.to_string()))?;
@@ -177,14 +156,6 @@ pub(crate) fn write(suite: &Suite, path: &Path) -> Result<()> {
 fn norms(graph: &Graph) -> Vec<String> {
     let has_norms = graph.nodes.iter().any(|node| matches!(node.op, Op::BatchNorm(_)));
     if has_norms { vec!["op:batch-norm".into()] } else { Vec::new() }
-}
-
-fn distill(alpha: f64, temperature: f64) -> LossSpec {
-    LossSpec::Distill(Distill { alpha, temperature, reduction: Reduction::BatchMean })
-}
-
-fn student(name: &str, loss: LossSpec) -> Student {
-    Student { name: name.into(), loss, claim: None, perturb: None }
 }
 
 fn training(name: &str, model: &ModelSpec, student: Vec<Student>) -> TrainingFile {

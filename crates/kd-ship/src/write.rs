@@ -18,9 +18,9 @@ use crate::images::Images;
 use crate::int8::quantized;
 use crate::judge::{Judged, lost};
 use crate::latency::latencies;
+use crate::objectives::LABELS;
 use crate::schedule::Schedule;
 use crate::stress::{examples, stressed};
-use crate::suites::LABELS;
 
 /// What a file says of who wrote it.
 const VERSION: &str = concat!("kd ", env!("CARGO_PKG_VERSION"));
