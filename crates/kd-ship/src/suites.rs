@@ -29,6 +29,8 @@ const HEAD_RATE: f64 = 3e-3;
 const TUNE_RATE: f64 = 1e-4;
 const STUDENT_RATE: f64 = 3e-4;
 const FRESH_RATE: f64 = 1e-3;
+/// Steps of an epoch of few images: small batches, as no batch norm measures them.
+const STEPS_OF_EPOCH: usize = 8;
 /// Evaluations of a training, about.
 const N_EVALUATIONS: u64 = 15;
 
@@ -110,7 +112,7 @@ impl Suites<'_> {
     }
 
     fn plan(&self, n_epochs: u64, learning_rate: f64) -> Plan {
-        let batch_size = (self.images.train.len() / 4).clamp(2, 32);
+        let batch_size = (self.images.train.len() / STEPS_OF_EPOCH).clamp(2, 32);
         Plan {
             schedule: Rates::Cosine { warmup: 0 },
             eval_every: n_epochs.div_ceil(N_EVALUATIONS),
