@@ -1,9 +1,23 @@
 //! Objectives of training, by name.
 
+mod abkd;
+mod confidence_penalty;
+mod dist;
 mod distill;
+mod dkd;
 mod features;
 mod label_smoothing;
 mod labels;
+mod nkd;
+mod norm_kd;
+#[cfg(test)]
+mod reference;
+mod regression;
+mod rld;
+mod rows;
+mod standardized;
+mod teacher_free;
+mod ttm;
 
 use std::collections::BTreeMap;
 
@@ -145,13 +159,35 @@ registry! {
         "label-smoothing" => LabelSmoothing(label_smoothing::LabelSmoothing),
         "distill" => Distill(distill::Distill),
         "features" => Features(features::Features),
+        "regression" => Regression(regression::Regression),
+        "dkd" => Dkd(dkd::Dkd),
+        "nkd" => Nkd(nkd::Nkd),
+        "dist" => Dist(dist::Dist),
+        "standardized" => Standardized(standardized::Standardized),
+        "ttm" => Ttm(ttm::Ttm),
+        "norm-kd" => NormKd(norm_kd::NormKd),
+        "rld" => Rld(rld::Rld),
+        "abkd" => Abkd(abkd::Abkd),
+        "teacher-free" => TeacherFree(teacher_free::TeacherFree),
+        "confidence-penalty" => ConfidencePenalty(confidence_penalty::ConfidencePenalty),
     }
 }
 
+pub use abkd::Abkd;
+pub use confidence_penalty::ConfidencePenalty;
+pub use dist::Dist;
 pub use distill::Distill;
+pub use dkd::Dkd;
 pub use features::Features;
 pub use label_smoothing::LabelSmoothing;
 pub use labels::Labels;
+pub use nkd::Nkd;
+pub use norm_kd::NormKd;
+pub use regression::Regression;
+pub use rld::Rld;
+pub use standardized::Standardized;
+pub use teacher_free::TeacherFree;
+pub use ttm::Ttm;
 
 impl Loss for LossSpec {
     fn loss(&self, input: &LossInput<'_>) -> Result<Tensor> {
