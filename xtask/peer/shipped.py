@@ -3,6 +3,7 @@
     cargo build --release -p kd-ship --example latency
     python xtask/peer/shipped.py latency --example target/release/examples/latency OUT/model.onnx
     python xtask/peer/shipped.py tune OUT --seeds 3
+    python xtask/peer/shipped.py agree --kd target/release/kd OUT
 
 latency: milliseconds of one image of 32-bit floats, half of 200 below, in kd, in PyTorch (the faster of
 contiguous and channels last, inference mode) and in onnxruntime; the three take turns, the medians of the
@@ -13,7 +14,10 @@ images with the same schedule (OUT/work/teacher.toml): the new head alone, then 
 cosine by epochs, random crops and flips, the epoch that is best on a fifth of the training images; prints the accuracy on
 `val` over seeds, and kd's from its records.
 
-Needs torch, torchvision, onnx and onnxruntime.
+agree: on how many images of `val` onnxruntime and kd say the same class of model.onnx and of model.int8.onnx, from the
+very same pixels, and the two files in kd.
+
+Needs torch, torchvision, pillow, onnx and onnxruntime.
 """
 
 import argparse
@@ -22,6 +26,7 @@ import json
 import math
 import statistics
 import subprocess
+import tempfile
 import time
 import tomllib
 from pathlib import Path
@@ -29,6 +34,7 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 import torch
+from PIL import Image
 from torchvision.datasets import ImageFolder
 from torchvision.transforms import v2 as T
 
@@ -195,6 +201,46 @@ def tune(args: argparse.Namespace) -> None:
         print(f"{name}: kd {words(values)}, torch {words(theirs[name])}")
 
 
+def written(args: argparse.Namespace, data: dict, folder: Path) -> tuple[list[Path], np.ndarray]:
+    """The images of `val` and their pixels, as kd decodes them."""
+    for part in ("train", "val"):
+        (folder / part).symlink_to((Path(data["path"]) / "val").absolute())
+    listing, pixels = folder / "views.jsonl", folder / "pixels"
+    sizes = ["--resize", str(data["resize"]), "--crop", str(data["crop"])]
+    views = [args.kd, "data", "views", "--data", f"photos:{folder}", "--augment", "none", *sizes]
+    subprocess.run([*views, "--out", listing, "--pixels", pixels], check=True, stdout=subprocess.DEVNULL)
+    lines = [json.loads(line) for line in listing.read_text().splitlines()[1:]]
+    pictures = sorted(pixels.rglob("*.png"), key=lambda path: int(path.stem))
+    arrays = [np.asarray(Image.open(path).convert("RGB")) for path in pictures]
+    values = np.stack(arrays).astype(np.float32).transpose(0, 3, 1, 2) / 255
+    return [folder / "val" / line["file"] for line in lines], values
+
+
+def by_ort(model: Path, pixels: np.ndarray) -> np.ndarray:
+    session = onnxruntime.InferenceSession(str(model), providers=["CPUExecutionProvider"])
+    name = session.get_inputs()[0].name
+    return np.array([session.run(None, {name: image[None]})[0].argmax() for image in pixels])
+
+
+def by_kd(kd: str, model: Path, files: list[Path]) -> np.ndarray:
+    said = subprocess.run([kd, "predict", model, "--json", "--top", "1", *files], check=True, stdout=subprocess.PIPE)
+    return np.array([json.loads(line)["classes"][0]["label"] for line in said.stdout.splitlines()])
+
+
+def agree(args: argparse.Namespace) -> None:
+    data = tomllib.loads((args.out / "work" / "teacher.toml").read_text())["data"]
+    with tempfile.TemporaryDirectory() as folder:
+        files, pixels = written(args, data, Path(folder))
+        ours = {}
+        for model in [args.out / name for name in ("model.onnx", "model.int8.onnx") if (args.out / name).exists()]:
+            ours[model.name] = by_kd(args.kd, model, files)
+            n_same = (by_ort(model, pixels) == ours[model.name]).sum()
+            print(f"{model.name}: onnxruntime and kd say the same of {n_same} of {len(files)} images")
+        if len(ours) == 2:
+            n_same = (ours["model.onnx"] == ours["model.int8.onnx"]).sum()
+            print(f"f32 and int8 in kd: the same of {n_same} of {len(files)}")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(required=True)
@@ -207,6 +253,10 @@ def main() -> None:
     other.add_argument("out", type=Path, help="folder of a shipment")
     other.add_argument("--seeds", type=int, default=3)
     other.set_defaults(run=tune)
+    last = commands.add_parser("agree")
+    last.add_argument("out", type=Path, help="folder of a shipment")
+    last.add_argument("--kd", required=True, help="the built program")
+    last.set_defaults(run=agree)
     args = parser.parse_args()
     args.run(args)
 
