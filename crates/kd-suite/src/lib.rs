@@ -22,5 +22,5 @@ pub use run::{Progress, Setting, checkpoint_of, contents, run};
 pub use subject::{Evaluated, NetworkFile, Subject};
 pub use suite::{
     AttackFile, AuditFile, AverageOf, CensusFile, Class, EvaluationFile, Grid, Holdout, Preset,
-    Spec, Student, Suite, TeacherFile, TrainingFile, data, model, resolve,
+    Spec, Student, Suite, TeacherFile, TrainingFile, data, loss, model, resolve,
 };

@@ -32,6 +32,14 @@ pub(crate) struct Args {
     dropout: f32,
     #[command(flatten)]
     teacher: TeacherArgs,
+    /// Another objective, with its authors' settings or yours: `dkd`, or `dkd,beta=2`; `kd list` shows all
+    #[arg(
+        long,
+        value_name = "NAME[,X=..]",
+        value_parser = kd_suite::loss,
+        conflicts_with_all = ["label_smoothing", "alpha", "temperature"]
+    )]
+    loss: Option<LossSpec>,
     /// Smooth the labels by so much
     #[arg(long, value_name = "S", conflicts_with = "taught")]
     label_smoothing: Option<f64>,
@@ -219,6 +227,9 @@ fn suite(args: &Args) -> Result<Suite> {
 fn loss(args: &Args) -> LossSpec {
     let TeacherArgs { alpha, temperature, .. } = args.teacher;
     let reduction = Reduction::BatchMean;
+    if let Some(loss) = &args.loss {
+        return loss.clone();
+    }
     match (args.teacher.is_given(), args.label_smoothing) {
         (true, _) => LossSpec::Distill(Distill { alpha, temperature, reduction }),
         (false, Some(smoothing)) => LossSpec::LabelSmoothing(LabelSmoothing { smoothing }),

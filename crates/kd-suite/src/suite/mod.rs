@@ -15,7 +15,7 @@ pub use file::{
     TeacherFile, TrainingFile,
 };
 pub use holdout::Holdout;
-pub use names::{data, model};
+pub use names::{data, loss, model};
 pub use resolve::resolve;
 pub use spec::Spec;
 pub(crate) use spec::{

@@ -1,5 +1,5 @@
-//! Networks and data sets by their names; in a suite file, a network by a short name or as a table
-//! with all settings.
+//! Networks, objectives and data sets by their names; in a suite file, a network by a short name or as a
+//! table with all settings.
 
 use std::fmt;
 use std::path::Path;
@@ -7,6 +7,7 @@ use std::path::Path;
 use kd_core::{Error, Result};
 use kd_data::{Cifar100, Cifar100Labels, DataSpec, Folder, IdxFiles, PhotoFolder};
 use kd_models::ModelSpec;
+use kd_train::LossSpec;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{self, Deserialize, Deserializer, MapAccess, Visitor};
 
@@ -22,6 +23,29 @@ pub fn model(name: &str) -> Result<ModelSpec> {
         let reason = format!("`{name}` names no network; such names are {names} and PATH.onnx");
         Error::config("model", reason)
     })
+}
+
+/// An objective by its name and settings, such as `dkd` or `dkd,beta=2,temperature=1`; those that are not
+/// given are its authors'.
+///
+/// # Errors
+/// [`Error::Config`] with all names, or what is wrong with a setting.
+pub fn loss(text: &str) -> Result<LossSpec> {
+    let (kind, settings) = text.split_once(',').unwrap_or((text, ""));
+    if !LossSpec::NAMES.contains(&kind) {
+        let names = LossSpec::NAMES.join(", ");
+        return Err(Error::config("loss", format!("`{kind}` is no objective; there are {names}")));
+    }
+    let mut table = toml::Table::from_iter([("kind".to_owned(), kind.into())]);
+    for setting in settings.split(',').filter(|setting| !setting.is_empty()) {
+        let (name, value) = setting.split_once('=').ok_or_else(|| {
+            Error::config("loss", format!("`{setting}` sets nothing; write NAME=VALUE"))
+        })?;
+        let value = value.parse::<toml::Value>().unwrap_or_else(|_| value.into());
+        table.insert(name.trim().into(), value);
+    }
+    let invalid = |e: toml::de::Error| Error::config("loss", format!("`{text}`: {}", e.message()));
+    table.try_into().map_err(invalid)
 }
 
 /// A data set by its name, with its default settings; `folder:PATH` for class folders of images of

@@ -5,12 +5,13 @@ use kd_core::ops::Normalize;
 use kd_core::{Error, Result};
 use kd_data::{Affine, Augment, DataSpec, Elastic, Mixup, ResizedCrop};
 use kd_models::ModelSpec;
+use kd_train::losses::{Dkd, Ttm};
 use kd_train::{Average, LossSpec, OptimizerSpec, Plan, Schedule, SoftTargets};
 use serde::de::DeserializeOwned;
 
 use super::{
     AttackFile, AuditFile, CensusFile, Grid, Preset, Spec, Student, Suite, Teacher, TeacherFile,
-    TrainingFile, resolve,
+    TrainingFile, loss, resolve,
 };
 
 const FORMAT: &str = include_str!("../../FORMAT.md");
@@ -126,6 +127,23 @@ fn errors_name_line_key_and_choices() {
         let error = refused(old, new);
         assert!(words.iter().all(|word| error.contains(word)), "{new}: {error}");
         assert!(!error.contains('\n'), "{error}");
+    }
+}
+
+#[test]
+fn an_objective_is_a_name_with_settings() {
+    let dkd = Dkd { beta: 2.0, warmup: 5, ..Dkd::default() };
+    assert_eq!(loss("dkd,beta=2.0,warmup=5").unwrap(), dkd.into());
+    assert_eq!(loss("ttm").unwrap(), Ttm::default().into());
+    assert_eq!(loss("distill,alpha=1,temperature=4,reduction=li2018").unwrap().name(), "distill");
+    for (text, words) in [
+        ("kdk", "no objective; there are labels"),
+        ("dkd,beta", "write NAME=VALUE"),
+        ("dkd,gamma=1", "unknown field `gamma`"),
+        ("dkd,beta=large", "invalid type"),
+    ] {
+        let error = loss(text).unwrap_err().to_string();
+        assert!(error.contains(words) && !error.contains('\n'), "{error}");
     }
 }
 
