@@ -1,6 +1,7 @@
 //! Choices by held-out images; the images that judge the result are never asked.
 
 use kd_core::record::FinalRecord;
+use kd_train::accuracy_error;
 
 /// The model that held-out images like best. Of those whose accuracy is within one standard error of the
 /// best one, the one whose calibrated probabilities say most (least negative log-likelihood): with few
@@ -12,18 +13,11 @@ pub(crate) fn best<'a>(
     let models: Vec<&FinalRecord> = models.into_iter().collect();
     let top1 = |model: &FinalRecord| model.holdout_top1.unwrap_or(0.0);
     let highest = models.iter().map(|model| top1(model)).fold(0.0, f64::max);
-    let near = highest - error(highest, n_held_out);
+    let near = highest - accuracy_error(highest, n_held_out);
     let nll = |model: &FinalRecord| model.holdout_nll.unwrap_or(f64::INFINITY);
     let mut good = models.into_iter().filter(|model| top1(model) >= near);
     let first = good.next()?;
     Some(good.fold(first, |best, model| if nll(model) < nll(best) { model } else { best }))
-}
-
-/// The binomial standard error of an accuracy; that of one mistake where there is none.
-fn error(top1: f64, n: usize) -> f64 {
-    let n = n.max(1) as f64;
-    let p = top1.clamp(0.0, 1.0 - 1.0 / n).max(0.0);
-    (p * (1.0 - p) / n).sqrt()
 }
 
 #[cfg(test)]
@@ -48,10 +42,5 @@ mod tests {
         assert_eq!(best(&models, 50).unwrap().id.model, "b");
         assert_eq!(best(&models, 5000).unwrap().id.model, "a");
         assert!(best(&[], 50).is_none());
-    }
-
-    #[test]
-    fn no_mistake_is_no_certainty() {
-        assert!((error(1.0, 50) - (0.98f64 * 0.02 / 50.0).sqrt()).abs() < 1e-12);
     }
 }

@@ -116,7 +116,7 @@ impl Suites<'_> {
         Plan {
             schedule: Rates::Cosine { warmup: 0 },
             eval_every: n_epochs.div_ceil(N_EVALUATIONS),
-            keep: Keep::BestHeldOut,
+            keep: Keep::LastNearBest,
             ..Plan::new(n_epochs, batch_size, learning_rate)
         }
     }

@@ -17,8 +17,12 @@ pub enum Keep {
     /// Those of the last one.
     #[default]
     Last,
-    /// Those of the one that was best on the held-out images.
+    /// Those of the one that was best on the held-out images: the most accurate, of equals the one of least
+    /// negative log-likelihood, of equals the first.
     BestHeldOut,
+    /// Those of the last one whose accuracy on the held-out images is within a standard error of the best
+    /// so far. Few images cannot tell the epochs apart whose rates have fallen, but see when one goes wrong.
+    LastNearBest,
 }
 
 impl Keep {
@@ -28,8 +32,7 @@ impl Keep {
     }
 }
 
-/// The epoch that was best on the held-out images so far: the most accurate, of equals the one of
-/// least negative log-likelihood, of equals the first.
+/// The epoch that the held-out images have chosen so far.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Choice {
     pub(crate) seen: Seen,
@@ -40,9 +43,11 @@ pub(crate) struct Choice {
 /// What a [`Choice`] is made by.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Seen {
+    /// The highest accuracy.
     top1: f64,
+    /// Of the chosen epoch.
     nll: f64,
-    /// Counted from 1; 0 before the first evaluation.
+    /// The chosen one, counted from 1; 0 before the first evaluation.
     pub(crate) epoch: u64,
 }
 
@@ -55,13 +60,18 @@ impl Choice {
         (params, keep): (&Params, Keep),
     ) -> Result<()> {
         let Seen { top1, nll, epoch: best } = self.seen;
-        let is_better =
-            held_out.top1 > top1 || (held_out.top1.total_cmp(&top1).is_eq() && held_out.nll < nll);
-        if best > 0 && !is_better {
+        let is_chosen = match keep {
+            Keep::LastNearBest => held_out.top1 >= top1 - accuracy_error(top1, held_out.total),
+            _ => {
+                let is_equal = held_out.top1.total_cmp(&top1).is_eq();
+                held_out.top1 > top1 || (is_equal && held_out.nll < nll)
+            }
+        };
+        if best > 0 && !is_chosen {
             return Ok(());
         }
-        self.seen = Seen { top1: held_out.top1, nll: held_out.nll, epoch };
-        if keep == Keep::BestHeldOut {
+        self.seen = Seen { top1: top1.max(held_out.top1), nll: held_out.nll, epoch };
+        if keep != Keep::Last {
             let copy = |(name, value): (String, Tensor)| Ok((name, value.copy()?));
             self.weights = params.tensors().into_iter().map(copy).collect::<Result<_>>()?;
         }
@@ -76,5 +86,41 @@ impl Choice {
     /// Gives the network the weights that were kept, if any were.
     pub(crate) fn restore(&self, params: &Params) -> Result<()> {
         if self.weights.is_empty() { Ok(()) } else { params.load(&self.weights) }
+    }
+}
+
+/// The binomial standard error of an accuracy of `n` images; that of one mistake where there is none.
+pub fn accuracy_error(top1: f64, n: usize) -> f64 {
+    let n = n.max(1) as f64;
+    let p = top1.clamp(0.0, 1.0 - 1.0 / n).max(0.0);
+    (p * (1.0 - p) / n).sqrt()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn chosen(keep: Keep, accuracies: &[f64]) -> u64 {
+        let mut choice = Choice::default();
+        for (epoch, top1) in (1..).zip(accuracies) {
+            let held_out =
+                Evaluation { top1: *top1, total: 100, nll: 1.0, ..Evaluation::default() };
+            choice.note(&held_out, epoch, (&Params::default(), keep)).unwrap();
+        }
+        choice.seen.epoch
+    }
+
+    /// One standard error at 0.9 of 100 images is 3 points.
+    #[test]
+    fn the_best_epoch_is_kept_or_the_last_that_is_no_worse() {
+        let accuracies = [0.5, 0.9, 0.88, 0.875, 0.86];
+        assert_eq!(chosen(Keep::BestHeldOut, &accuracies), 2);
+        assert_eq!(chosen(Keep::LastNearBest, &accuracies), 4);
+        assert_eq!(chosen(Keep::LastNearBest, &[0.5, 0.9, 0.88, 0.95, 0.9]), 4);
+    }
+
+    #[test]
+    fn no_mistake_is_no_certainty() {
+        assert!((accuracy_error(1.0, 50) - (0.98f64 * 0.02 / 50.0).sqrt()).abs() < 1e-12);
     }
 }

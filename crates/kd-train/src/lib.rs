@@ -31,7 +31,7 @@ mod trunk;
 
 pub use average::{Average, Ensemble};
 pub use calibrate::{calibrated_temperature, probabilities};
-pub use choice::Keep;
+pub use choice::{Keep, accuracy_error};
 pub use cohort::{Cohort, check_mixed};
 pub use course::{Data, Outcome, Run};
 pub use evaluate::{EvalSet, logits};

@@ -85,7 +85,7 @@ impl Plan {
 
     /// Whether anything is chosen by held-out images.
     pub fn needs_holdout(&self) -> bool {
-        self.keep == Keep::BestHeldOut || self.patience.is_some()
+        self.keep != Keep::Last || self.patience.is_some()
     }
 
     /// The learning rate of step `step` of epoch `epoch`, both counted from 0, of `n_steps` an epoch.
