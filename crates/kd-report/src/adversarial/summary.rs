@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use kd_core::Norm;
 use kd_core::record::{
-    AttackRecord, CensusRecord, FinalRecord, ModelId, Norm, ObjectiveKind, TransferRecord,
+    AttackRecord, CensusRecord, FinalRecord, ModelId, ObjectiveKind, TransferRecord,
 };
 
 use crate::ordered::grouped;
