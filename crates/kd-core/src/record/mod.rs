@@ -24,7 +24,7 @@ pub use settings::{
 };
 pub use training::{
     BadImagesRecord, CorrectionMethod, CorrectionRecord, CurveRecord, EpochRecord, Evaluation,
-    EvaluationRecord, FinalRecord, SoftTargetsRecord, TeacherRecord,
+    EvaluationRecord, FinalRecord, SoftTargetsRecord, TeacherRecord, Trained,
 };
 
 /// One line of `metrics.jsonl`.
