@@ -34,6 +34,24 @@ impl<R, F: FnOnce() -> R> WithSimd for Loop<F> {
     }
 }
 
+/// Evaluates `$then` with `$n`, which is 1 to `$most`, as the constant `$N`; nothing is compiled for
+/// numbers above `$most`, which is at most 12.
+macro_rules! constant {
+    ($N:ident = $n:expr, $most:expr, $then:expr) => {
+        constant!($N = $n, $most, $then, 1 2 3 4 5 6 7 8 9 10 11 12)
+    };
+    ($N:ident = $n:expr, $most:expr, $then:expr, $($value:literal)*) => {
+        match $n {
+            $($value if const { $value <= $most } => {
+                const $N: usize = $value;
+                $then
+            })*
+            _ => {}
+        }
+    };
+}
+pub(crate) use constant;
+
 /// The same work on processors with other vectors.
 #[cfg(test)]
 pub(crate) mod testing {
