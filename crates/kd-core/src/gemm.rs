@@ -10,10 +10,10 @@
 
 use std::cell::Cell;
 
-use pulp::{Arch, Simd, WithSimd};
+use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
-use crate::simd::constant;
+use crate::simd::{constant, dispatch};
 
 /// A read-only matrix with arbitrary strides.
 #[derive(Clone, Copy)]
@@ -105,13 +105,12 @@ const MAX_HEIGHT: usize = 12;
 const BLOCK_FLOATS: usize = 1 << 18;
 
 fn run(a: Matrix<'_>, b: Matrix<'_>, out: Out) {
-    let arch = Arch::new();
-    let width = arch.dispatch(TileWidth);
+    let width = dispatch(TileWidth);
     let (all_rows, all_cols) = ((0, a.n_rows), (0, b.n_cols));
     if a.n_cols * a.n_rows * b.n_cols < PARALLEL_FROM {
         return with_packed(b, width, all_cols, |panels| {
-            arch.dispatch(Pack { b, cols: all_cols, panels });
-            arch.dispatch(Multiply { a, panels, rows: all_rows, cols: all_cols, out });
+            dispatch(Pack { b, cols: all_cols, panels });
+            dispatch(Multiply { a, panels, rows: all_rows, cols: all_cols, out });
         });
     }
     let n_panels = b.n_cols.div_ceil(width);
@@ -123,11 +122,11 @@ fn run(a: Matrix<'_>, b: Matrix<'_>, out: Out) {
         with_packed(b, width, all_cols, |panels| {
             panels.par_chunks_mut(a.n_cols * width).enumerate().for_each(|(i, panels)| {
                 let cols = (i * width, b.n_cols.min((i + 1) * width));
-                arch.dispatch(Pack { b, cols, panels });
+                dispatch(Pack { b, cols, panels });
             });
             (0..a.n_rows.div_ceil(row_step)).into_par_iter().for_each(|i| {
                 let rows = (i * row_step, a.n_rows.min((i + 1) * row_step));
-                arch.dispatch(Multiply { a, panels, rows, cols: all_cols, out });
+                dispatch(Multiply { a, panels, rows, cols: all_cols, out });
             });
         });
     } else {
@@ -137,8 +136,8 @@ fn run(a: Matrix<'_>, b: Matrix<'_>, out: Out) {
         (0..n_blocks).into_par_iter().for_each(|i| {
             let cols = (first_col(i), first_col(i + 1));
             with_packed(b, width, cols, |panels| {
-                arch.dispatch(Pack { b, cols, panels });
-                arch.dispatch(Multiply { a, panels, rows: all_rows, cols, out });
+                dispatch(Pack { b, cols, panels });
+                dispatch(Multiply { a, panels, rows: all_rows, cols, out });
             });
         });
     }

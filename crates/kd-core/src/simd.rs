@@ -13,14 +13,10 @@ pub(crate) fn vectorized<R>(f: impl FnOnce() -> R) -> R {
 
 /// Runs `work` with the vectors of the processor.
 pub(crate) fn dispatch<W: WithSimd>(work: W) -> W::Output {
+    let arch = Arch::new();
     #[cfg(test)]
-    match testing::chosen() {
-        testing::Vectors::Widest => {}
-        testing::Vectors::None => return work.with_simd(pulp::Scalar),
-        #[cfg(target_arch = "x86_64")]
-        testing::Vectors::Avx2(v3) => return Simd::vectorize(v3, work),
-    }
-    Arch::new().dispatch(work)
+    let arch = testing::chosen().unwrap_or(arch);
+    arch.dispatch(work)
 }
 
 struct Loop<F>(F);
@@ -57,31 +53,25 @@ pub(crate) use constant;
 pub(crate) mod testing {
     use std::cell::Cell;
 
-    #[derive(Debug, Clone, Copy)]
-    pub(crate) enum Vectors {
-        Widest,
-        None,
-        #[cfg(target_arch = "x86_64")]
-        Avx2(pulp::x86::V3),
-    }
+    use pulp::Arch;
 
     thread_local! {
-        static CHOSEN: Cell<Vectors> = const { Cell::new(Vectors::Widest) };
+        static CHOSEN: Cell<Option<Arch>> = const { Cell::new(None) };
     }
 
-    pub(crate) fn chosen() -> Vectors {
+    pub(crate) fn chosen() -> Option<Arch> {
         CHOSEN.get()
     }
 
     /// What `work` gives, on one thread, with each kind of vectors that this processor has.
     pub(crate) fn with_all_vectors<R: Send>(work: impl Fn() -> R + Sync) -> Vec<R> {
-        let mut kinds = vec![Vectors::Widest, Vectors::None];
+        let mut kinds = vec![Arch::new(), Arch::Scalar];
         #[cfg(target_arch = "x86_64")]
-        kinds.extend(pulp::x86::V3::try_new().map(Vectors::Avx2));
+        kinds.extend(pulp::x86::V3::try_new().map(Arch::V3));
         let run = |kind| {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
             pool.install(|| {
-                CHOSEN.set(kind);
+                CHOSEN.set(Some(kind));
                 work()
             })
         };
