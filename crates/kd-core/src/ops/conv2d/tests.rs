@@ -103,8 +103,15 @@ fn values(case: Case) -> [Vec<f32>; 3] {
         .map(|(s, n)| random(s, n))
 }
 
-/// Calls `f` with the places in `x`, `weight` and `y` of all products that the sums consist of.
-fn products(case: Case, mut f: impl FnMut(usize, usize, usize)) {
+/// The output, and the gradients of input and weights, product by product in f64.
+fn plain_sums(case: Case, [x, weight, grad]: [&[f32]; 3]) -> [Vec<f64>; 3] {
+    let [mut y, mut to_x, mut to_weight] = [grad, x, weight].map(|v| vec![0.0; v.len()]);
+    let mut add = |i: usize, j: usize, k: usize| {
+        let [x, weight, grad] = [x[i], weight[j], grad[k]].map(f64::from);
+        y[k] += x * weight;
+        to_x[i] += grad * weight;
+        to_weight[j] += grad * x;
+    };
     let ([_, height, width, n_in], [n_out, in_group, kh, kw], stride, padding, dilation, groups) =
         case;
     let [n, oh, ow, _] = geometry(case).out_dims();
@@ -120,7 +127,7 @@ fn products(case: Case, mut f: impl FnMut(usize, usize, usize)) {
             };
             for i in 0..in_group {
                 let channel = o / out_group * in_group + i;
-                f(
+                add(
                     ((image * height + y) * width + x) * n_in + channel,
                     ((o * in_group + i) * kh + ky) * kw + kx,
                     ((image * oh + oy) * ow + ox) * n_out + o,
@@ -128,6 +135,7 @@ fn products(case: Case, mut f: impl FnMut(usize, usize, usize)) {
             }
         }
     }
+    [y, to_x, to_weight]
 }
 
 fn grid([a, b, c]: [usize; 3]) -> impl Iterator<Item = (usize, usize, usize)> {
@@ -149,14 +157,7 @@ fn values_and_gradients_equal_the_plain_sums() {
     for case in CASES.into_iter().chain(LARGE) {
         let geometry = geometry(case);
         let [x, weight, grad] = values(case);
-        let sums = [&grad, &x, &weight].map(|values| vec![0.0f64; values.len()]);
-        let [mut y, mut to_x, mut to_weight] = sums;
-        products(case, |i, j, k| {
-            let [x, weight, grad] = [x[i], weight[j], grad[k]].map(f64::from);
-            y[k] += x * weight;
-            to_x[i] += grad * weight;
-            to_weight[j] += grad * x;
-        });
+        let [y, to_x, to_weight] = plain_sums(case, [&x, &weight, &grad]);
         let [source, grads] = [&x, &grad].map(|values| Source::Plain(values, Clamp::NONE));
         let none = |_: usize, _: &mut [f32]| {};
         compare(case, "y", &forward(None, &source, &weight, &geometry, none), &y);
@@ -287,14 +288,7 @@ fn errors(case: Case, sums: ConvSums) -> [f64; 3] {
     let geometry = Geometry { sums, ..geometry(case) };
     let [mut x, weight, grad] = values(case);
     x.iter_mut().for_each(|x| *x = x.max(0.0));
-    let wide = [&grad, &x, &weight].map(|values| vec![0.0f64; values.len()]);
-    let [mut y, mut to_x, mut to_weight] = wide;
-    products(case, |i, j, k| {
-        let [x, weight, grad] = [x[i], weight[j], grad[k]].map(f64::from);
-        y[k] += x * weight;
-        to_x[i] += grad * weight;
-        to_weight[j] += grad * x;
-    });
+    let [y, to_x, to_weight] = plain_sums(case, [&x, &weight, &grad]);
     let [source, grads] = [&x, &grad].map(|values| Source::Plain(values, Clamp::NONE));
     let got = forward(None, &source, &weight, &geometry, |_, _| {});
     let (got_weight, got_x) = gradients(&source, &grads, &weight, &geometry, |_, _| {});
