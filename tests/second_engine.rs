@@ -7,7 +7,7 @@ mod tests {
 
     use candle_core::{Device, Tensor};
     use kd_core::testing::random;
-    use kd_core::{Classifier, Mode, Net, Stream};
+    use kd_core::{Classifier, Mode, Net, Result, Stream};
     use kd_models::ModelSpec;
     use kd_models::onnx::{ExportInfo, save, save_quantized};
     use kd_models::quantize::{Range, quantize};
@@ -49,10 +49,6 @@ mod tests {
         ((images + 1.0).unwrap() / 2.0).unwrap()
     }
 
-    fn ours(net: &Net, images: &Tensor) -> Vec<f32> {
-        net.forward(images, Mode::Eval).unwrap().flatten_all().unwrap().to_vec1().unwrap()
-    }
-
     fn theirs(path: &Path, images: &Tensor) -> Vec<f32> {
         let model = rten::Model::load_file(path).unwrap();
         let pixels: Vec<f32> = images.flatten_all().unwrap().to_vec1().unwrap();
@@ -61,22 +57,25 @@ mod tests {
         logits.into_shape_vec::<f32, 2>().unwrap().1
     }
 
-    /// The largest difference, as part of the largest number.
-    fn difference(got: &[f32], want: &[f32]) -> f32 {
+    /// The largest difference between the logits of `net` and of the file that `save` makes of it, as
+    /// part of the largest logit.
+    fn difference(net: &Net, save: impl FnOnce(&Path) -> Result<()>) -> f32 {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, images) = (folder.path().join("it.onnx"), images(20, net.graph().image_shape));
+        save(&path).unwrap();
+        let want = net.forward(&images, Mode::Eval).unwrap().flatten_all().unwrap();
+        let (got, want) = (theirs(&path, &images), want.to_vec1::<f32>().unwrap());
         assert_eq!(got.len(), want.len());
         let largest = want.iter().fold(0.0f32, |a, b| a.max(b.abs()));
-        got.iter().zip(want).fold(0.0f32, |a, (g, w)| a.max((g - w).abs())) / largest
+        got.iter().zip(&want).fold(0.0f32, |a, (g, w)| a.max((g - w).abs())) / largest
     }
 
     #[test]
     fn logits_agree_to_four_digits() {
-        let folder = tempfile::tempdir().unwrap();
         for (name, shape) in NETWORKS {
-            let (net, path) = (network(name, shape), folder.path().join(format!("{name}.onnx")));
-            save(&path, net.graph(), &net.params().tensors(), &ExportInfo::default()).unwrap();
-            let images = images(20, shape);
-            let far = difference(&theirs(&path, &images), &ours(&net, &images));
-            println!("{name}: {far:.1e}");
+            let net = network(name, shape);
+            let (graph, weights) = (net.graph(), net.params().tensors());
+            let far = difference(&net, |path| save(path, graph, &weights, &ExportInfo::default()));
             assert!(far < 1e-4, "{name}: {far}");
         }
     }
@@ -84,16 +83,14 @@ mod tests {
     /// Activations that lie between two levels to the last bit may be rounded to another one there.
     #[test]
     fn networks_in_integers_agree_within_a_few_levels() {
-        let folder = tempfile::tempdir().unwrap();
         for (name, shape) in [("resnet8", [3, 32, 32]), ("mobilenet-v2-w0.5", [3, 64, 64])] {
-            let (net, path) = (network(name, shape), folder.path().join(format!("{name}.onnx")));
-            let (weights, calibration) = (net.params().tensors(), [images(10, shape)]);
+            let (net, calibration) = (network(name, shape), [images(10, shape)]);
+            let weights = net.params().tensors();
             let quantized = quantize(net.graph(), &weights, &calibration, Range::MinMax).unwrap();
-            save_quantized(&path, &quantized, &ExportInfo::default()).unwrap();
-            let own = Net::with_weights(quantized.graph, &quantized.weights, &Device::Cpu).unwrap();
-            let images = images(20, shape);
-            let far = difference(&theirs(&path, &images), &ours(&own, &images));
-            println!("{name} in integers: {far:.1e}");
+            let (graph, weights) = (quantized.graph.clone(), &quantized.weights);
+            let own = Net::with_weights(graph, weights, &Device::Cpu).unwrap();
+            let info = ExportInfo::default();
+            let far = difference(&own, |path| save_quantized(path, &quantized, &info));
             assert!(far < 0.05, "{name}: {far}");
         }
     }

@@ -3,7 +3,6 @@
 use kd_core::Stream;
 
 use crate::attacks::*;
-use crate::norm::sign;
 use crate::testing::{Mlp, N_PIXELS, examples, successes, victim};
 use crate::{AttackSpec, Examples, Norm, Victim, attack};
 
@@ -25,7 +24,7 @@ fn optima(model: &Mlp, examples: &Examples) -> Vec<f32> {
     let best = |(at, x): (usize, &f32)| {
         let label = examples.labels[at / N_PIXELS] as usize;
         let toward = rows[1 - label][at % N_PIXELS] - rows[label][at % N_PIXELS];
-        (x + EPS * sign(toward)).clamp(0.0, 1.0)
+        (x + EPS * toward.signum()).clamp(0.0, 1.0)
     };
     examples.pixels.iter().enumerate().map(best).collect()
 }

@@ -10,7 +10,6 @@ mod closed_form;
 mod conformance;
 mod evaluation;
 mod examples;
-mod norm;
 mod objective;
 mod pictures;
 mod runner;
@@ -27,7 +26,7 @@ pub use evaluation::{
     Outcome, at_radii, census, correct_rows, count, observe, summarize, transfer, worst_cases,
 };
 pub use examples::Examples;
-pub use norm::Norm;
+pub use kd_core::Norm;
 pub use objective::{Objective, ObjectiveKind};
 pub use pictures::{encode_png, picture_grid};
 pub use runner::{Attacked, attack};

@@ -10,8 +10,10 @@
 
 use std::cell::Cell;
 
-use pulp::{Arch, Simd, WithSimd};
+use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
+
+use crate::simd::{constant, dispatch};
 
 /// A read-only matrix with arbitrary strides.
 #[derive(Clone, Copy)]
@@ -103,13 +105,12 @@ const MAX_HEIGHT: usize = 12;
 const BLOCK_FLOATS: usize = 1 << 18;
 
 fn run(a: Matrix<'_>, b: Matrix<'_>, out: Out) {
-    let arch = Arch::new();
-    let width = arch.dispatch(TileWidth);
+    let width = dispatch(TileWidth);
     let (all_rows, all_cols) = ((0, a.n_rows), (0, b.n_cols));
     if a.n_cols * a.n_rows * b.n_cols < PARALLEL_FROM {
         return with_packed(b, width, all_cols, |panels| {
-            arch.dispatch(Pack { b, cols: all_cols, panels });
-            arch.dispatch(Multiply { a, panels, rows: all_rows, cols: all_cols, out });
+            dispatch(Pack { b, cols: all_cols, panels });
+            dispatch(Multiply { a, panels, rows: all_rows, cols: all_cols, out });
         });
     }
     let n_panels = b.n_cols.div_ceil(width);
@@ -121,11 +122,11 @@ fn run(a: Matrix<'_>, b: Matrix<'_>, out: Out) {
         with_packed(b, width, all_cols, |panels| {
             panels.par_chunks_mut(a.n_cols * width).enumerate().for_each(|(i, panels)| {
                 let cols = (i * width, b.n_cols.min((i + 1) * width));
-                arch.dispatch(Pack { b, cols, panels });
+                dispatch(Pack { b, cols, panels });
             });
             (0..a.n_rows.div_ceil(row_step)).into_par_iter().for_each(|i| {
                 let rows = (i * row_step, a.n_rows.min((i + 1) * row_step));
-                arch.dispatch(Multiply { a, panels, rows, cols: all_cols, out });
+                dispatch(Multiply { a, panels, rows, cols: all_cols, out });
             });
         });
     } else {
@@ -135,8 +136,8 @@ fn run(a: Matrix<'_>, b: Matrix<'_>, out: Out) {
         (0..n_blocks).into_par_iter().for_each(|i| {
             let cols = (first_col(i), first_col(i + 1));
             with_packed(b, width, cols, |panels| {
-                arch.dispatch(Pack { b, cols, panels });
-                arch.dispatch(Multiply { a, panels, rows: all_rows, cols, out });
+                dispatch(Pack { b, cols, panels });
+                dispatch(Multiply { a, panels, rows: all_rows, cols, out });
             });
         });
     }
@@ -189,15 +190,16 @@ impl WithSimd for Multiply<'_> {
         let width = 2 * S::F32_LANES;
         let panel_len = self.a.n_cols * width;
         let mut tile_of_a = TILE.take();
-        // Many registers (AVX-512) take tiles of 12 rows, few (AVX2) of 6.
-        let height = if S::REGISTER_COUNT >= 32 { MAX_HEIGHT } else { MAX_HEIGHT / 2 };
-        for row in (self.rows.0..self.rows.1).step_by(height) {
-            let n_rows = height.min(self.rows.1 - row);
+        let step = height::<S>();
+        for row in (self.rows.0..self.rows.1).step_by(step) {
+            let n_rows = step.min(self.rows.1 - row);
             let a = rows_of(self.a, (row, n_rows), &mut tile_of_a);
             for (i, col) in (self.cols.0..self.cols.1).step_by(width).enumerate() {
                 let panel = &self.panels[i * panel_len..][..panel_len];
                 let n_cols = width.min(self.cols.1 - col);
-                any_height(simd, a, panel, self.out, row, (col, n_cols));
+                constant!(R = n_rows, height::<S>(), {
+                    tile::<S, R>(simd, a, panel, self.out, row, (col, n_cols));
+                });
             }
         }
         TILE.set(tile_of_a);
@@ -315,21 +317,9 @@ fn transpose_square(from: &[f32], from_stride: usize, to: &mut [f32], to_stride:
     }
 }
 
-#[inline(always)]
-fn any_height<S: Simd>(
-    simd: S,
-    a: Matrix<'_>,
-    panel: &[f32],
-    out: Out,
-    row: usize,
-    cols: (usize, usize),
-) {
-    macro_rules! heights {
-        ($($n:literal)*) => {
-            match a.n_rows { $($n => tile::<S, $n>(simd, a, panel, out, row, cols),)* _ => {} }
-        };
-    }
-    heights!(1 2 3 4 5 6 7 8 9 10 11 12)
+/// Rows of a tile: many registers (AVX-512) take 12, few (AVX2) half of it.
+const fn height<S: Simd>() -> usize {
+    if S::REGISTER_COUNT >= 32 { MAX_HEIGHT } else { MAX_HEIGHT / 2 }
 }
 
 /// A tile of `R` rows and two vectors of columns, written to rows `row..` and columns `cols`.

@@ -18,6 +18,7 @@ mod interval;
 pub mod math;
 mod mode;
 pub mod nn;
+mod norm;
 pub mod ops;
 mod param;
 mod precision;
@@ -34,6 +35,7 @@ pub use exec::{Net, apply};
 pub use graph::Graph;
 pub use interval::wilson;
 pub use mode::Mode;
+pub use norm::Norm;
 pub use param::{Grad, Param, Params};
 pub use rng::Stream;
 

@@ -13,14 +13,10 @@ pub(crate) fn vectorized<R>(f: impl FnOnce() -> R) -> R {
 
 /// Runs `work` with the vectors of the processor.
 pub(crate) fn dispatch<W: WithSimd>(work: W) -> W::Output {
+    let arch = Arch::new();
     #[cfg(test)]
-    match testing::chosen() {
-        testing::Vectors::Widest => {}
-        testing::Vectors::None => return work.with_simd(pulp::Scalar),
-        #[cfg(target_arch = "x86_64")]
-        testing::Vectors::Avx2(v3) => return Simd::vectorize(v3, work),
-    }
-    Arch::new().dispatch(work)
+    let arch = testing::chosen().unwrap_or(arch);
+    arch.dispatch(work)
 }
 
 struct Loop<F>(F);
@@ -34,36 +30,48 @@ impl<R, F: FnOnce() -> R> WithSimd for Loop<F> {
     }
 }
 
+/// Evaluates `$then` with `$n`, which is 1 to `$most`, as the constant `$N`; nothing is compiled for
+/// numbers above `$most`, which is at most 12.
+macro_rules! constant {
+    ($N:ident = $n:expr, $most:expr, $then:expr) => {
+        constant!($N = $n, $most, $then, 1 2 3 4 5 6 7 8 9 10 11 12)
+    };
+    ($N:ident = $n:expr, $most:expr, $then:expr, $($value:literal)*) => {
+        match $n {
+            $($value if const { $value <= $most } => {
+                const $N: usize = $value;
+                $then
+            })*
+            _ => {}
+        }
+    };
+}
+pub(crate) use constant;
+
 /// The same work on processors with other vectors.
 #[cfg(test)]
 pub(crate) mod testing {
     use std::cell::Cell;
 
-    #[derive(Debug, Clone, Copy)]
-    pub(crate) enum Vectors {
-        Widest,
-        None,
-        #[cfg(target_arch = "x86_64")]
-        Avx2(pulp::x86::V3),
-    }
+    use pulp::Arch;
 
     thread_local! {
-        static CHOSEN: Cell<Vectors> = const { Cell::new(Vectors::Widest) };
+        static CHOSEN: Cell<Option<Arch>> = const { Cell::new(None) };
     }
 
-    pub(crate) fn chosen() -> Vectors {
+    pub(crate) fn chosen() -> Option<Arch> {
         CHOSEN.get()
     }
 
     /// What `work` gives, on one thread, with each kind of vectors that this processor has.
     pub(crate) fn with_all_vectors<R: Send>(work: impl Fn() -> R + Sync) -> Vec<R> {
-        let mut kinds = vec![Vectors::Widest, Vectors::None];
+        let mut kinds = vec![Arch::new(), Arch::Scalar];
         #[cfg(target_arch = "x86_64")]
-        kinds.extend(pulp::x86::V3::try_new().map(Vectors::Avx2));
+        kinds.extend(pulp::x86::V3::try_new().map(Arch::V3));
         let run = |kind| {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
             pool.install(|| {
-                CHOSEN.set(kind);
+                CHOSEN.set(Some(kind));
                 work()
             })
         };

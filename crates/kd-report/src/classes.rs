@@ -133,7 +133,7 @@ fn mistakes_of(report: &Report, evaluation: &EvaluationSummary) -> Vec<Row> {
 pub(crate) fn unseen(report: &Report) -> Result<Option<Section>> {
     let mut blocks = Vec::new();
     for models in trainings(report) {
-        if let Some(class) = models.iter().find_map(|model| model.omitted_class) {
+        if let Some(class) = models.iter().find_map(|model| model.how.omitted_class) {
             let name = report.provenance.class(class as usize);
             blocks.extend(bar_chart(&models, &name)?.map(Block::Figure));
             blocks.push(Block::Table(class_table(report, &models, &name)));
@@ -146,7 +146,7 @@ pub(crate) fn unseen(report: &Report) -> Result<Option<Section>> {
 /// distilled), and its corrections.
 fn shown_in_bars<'a>(models: &[&'a ModelSummary]) -> Vec<(String, &'a EvaluationSummary)> {
     let distilled = || models.iter().filter(|model| model.is_distilled());
-    let chosen = distilled().find(|model| model.claim.is_some()).or(distilled().next());
+    let chosen = distilled().find(|model| model.how.claim.is_some()).or(distilled().next());
     let baseline = models.iter().find(|model| model.is_baseline());
     let both = [baseline, chosen].into_iter().flatten();
     let mut shown: Vec<_> = both.map(|model| (model.id.model.clone(), &model.evaluation)).collect();

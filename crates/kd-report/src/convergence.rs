@@ -102,7 +102,7 @@ fn by_temperature(report: &Report, all: &[&ModelSummary], known: bool) -> Result
 /// Where a class is missing, models without a teacher cannot come near the others: their lines
 /// would flatten all differences, and are told in words instead.
 fn without_those_far_below<'a>(models: &[&'a ModelSummary]) -> (Vec<&'a ModelSummary>, String) {
-    let far = |m: &&&ModelSummary| m.omitted_class.is_some() && !m.is_distilled();
+    let far = |m: &&&ModelSummary| m.how.omitted_class.is_some() && !m.is_distilled();
     let shown = models.iter().filter(|m| !far(m)).copied().collect();
     let told = models.iter().filter(far);
     let told = told.map(|m| {

@@ -3,7 +3,7 @@
 use kd_core::Stream;
 use kd_core::record::{
     CorrectionMethod, CorrectionRecord, DataFile, EpochRecord, Evaluation, FinalRecord, ModelId,
-    Objective, ObjectiveKind, Record, RunRecord,
+    Objective, ObjectiveKind, Record, RunRecord, Trained,
 };
 use kd_core::rng::Rng;
 use serde_json::{Value, json};
@@ -152,14 +152,16 @@ fn finals(spec: &Spec, seed: u64, n_epochs: u64, shift: f64) -> Vec<Record> {
     let mut records = vec![Record::Final(Box::new(FinalRecord {
         seed,
         id: ModelId::new(spec.training, &spec.model),
-        claim: spec.claim.clone(),
-        network: "mlp".into(),
-        n_parameters: 24_790,
-        loss: spec.loss.clone(),
-        perturb: None,
-        n_epochs,
-        n_train: if spec.omitted { 53_869 } else { 60_000 },
-        omitted_class: spec.omitted.then_some(3),
+        how: Trained {
+            claim: spec.claim.clone(),
+            network: "mlp".into(),
+            n_parameters: 24_790,
+            loss: spec.loss.clone(),
+            perturb: None,
+            n_epochs,
+            n_train: if spec.omitted { 53_869 } else { 60_000 },
+            omitted_class: spec.omitted.then_some(3),
+        },
         best_top1: last.top1 + 0.0007,
         best_epoch: n_epochs * 9 / 10,
         last,

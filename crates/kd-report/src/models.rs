@@ -120,10 +120,10 @@ fn training_line(model: &ModelSummary) -> String {
     format!(
         "{}: {}, {}, {}, {}",
         model.id.training,
-        model.network,
-        counted(model.n_parameters, "parameter"),
-        counted(model.n_epochs as usize, "epoch"),
-        counted(model.n_train, "training image")
+        model.how.network,
+        counted(model.how.n_parameters, "parameter"),
+        counted(model.how.n_epochs as usize, "epoch"),
+        counted(model.how.n_train, "training image")
     )
 }
 

@@ -3,8 +3,8 @@
 use kd_core::Result;
 use kd_core::ops::Reduction;
 use kd_core::record::{
-    AttackSettings, CorrectionMethod, EpochRecord, FinalRecord, ModelId, Objective, ObjectiveKind,
-    RunRecord,
+    CorrectionMethod, EpochRecord, FinalRecord, ModelId, Objective, ObjectiveKind, RunRecord,
+    Trained,
 };
 use serde::Serialize;
 
@@ -70,23 +70,9 @@ pub struct ModelSummary {
     /// The model.
     #[serde(flatten)]
     pub id: ModelId,
-    /// Id of the paper's number that it answers.
-    pub claim: Option<String>,
-    /// Name of the network.
-    pub network: String,
-    /// Number of trainable parameters.
-    pub n_parameters: usize,
-    /// What it learned from.
-    pub loss: Objective,
-    /// Attack that its training batches went through.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub perturb: Option<AttackSettings>,
-    /// Number of epochs.
-    pub n_epochs: u64,
-    /// Number of training images.
-    pub n_train: usize,
-    /// Class that the training set lacks.
-    pub omitted_class: Option<u32>,
+    /// What it is, and how it was trained.
+    #[serde(flatten)]
+    pub how: Trained,
     /// Seeds that ended.
     pub seeds: Vec<u64>,
     /// The epoch whose weights were kept, where held-out images chose it.
@@ -195,26 +181,31 @@ impl ModelSummary {
 
     /// Whether it learned from labels alone.
     pub fn is_baseline(&self) -> bool {
-        self.loss.kind == ObjectiveKind::Labels
+        self.how.loss.kind == ObjectiveKind::Labels
     }
 
     /// Whether it learned from a teacher.
     pub fn is_distilled(&self) -> bool {
-        self.loss.kind == ObjectiveKind::Distill
+        self.how.loss.kind == ObjectiveKind::Distill
     }
 
     /// Alpha and temperature of a distilled model.
     pub fn cell(&self) -> Option<(f64, f64)> {
-        self.loss.alpha.zip(self.loss.temperature).filter(|_| self.is_distilled())
+        self.how.loss.alpha.zip(self.how.loss.temperature).filter(|_| self.is_distilled())
     }
 
     /// The objective in a few words, without what is usual.
     pub fn objective(&self) -> String {
-        let attack = self.perturb.as_ref();
+        let attack = self.how.perturb.as_ref();
         let attack = attack.map(|attack| format!("on images of {}", attack.kind.name()));
         let chosen = self.chosen_epoch.as_ref();
         let chosen = chosen.map(|at| format!("epoch {} by held-out images", at.mean));
-        objective(&self.loss).into_iter().chain(attack).chain(chosen).collect::<Vec<_>>().join(", ")
+        objective(&self.how.loss)
+            .into_iter()
+            .chain(attack)
+            .chain(chosen)
+            .collect::<Vec<_>>()
+            .join(", ")
     }
 }
 
@@ -241,14 +232,7 @@ fn summary(model: &ModelRuns) -> Option<ModelSummary> {
     let stat = |value: &dyn Fn(&FinalRecord) -> f64| over(model.finals.values(), value);
     Some(ModelSummary {
         id: model.id.clone(),
-        claim: first.claim.clone(),
-        network: first.network.clone(),
-        n_parameters: first.n_parameters,
-        loss: first.loss.clone(),
-        perturb: first.perturb.clone(),
-        n_epochs: first.n_epochs,
-        n_train: first.n_train,
-        omitted_class: first.omitted_class,
+        how: first.how.clone(),
         seeds: model.finals.keys().copied().collect(),
         chosen_epoch: over_some(model.finals.values().map(|f| f.chosen_epoch.map(|e| e as f64))),
         last: stat(&|f| f.last.top1)?,

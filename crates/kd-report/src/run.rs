@@ -98,7 +98,7 @@ impl Run {
 impl ModelRuns {
     /// Id of the paper's number that it answers.
     pub(crate) fn claim(&self) -> Option<&String> {
-        self.finals.values().find_map(|last| last.claim.as_ref())
+        self.finals.values().find_map(|last| last.how.claim.as_ref())
     }
 }
 

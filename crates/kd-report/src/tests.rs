@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use kd_core::record::{EpochRecord, Evaluation, FinalRecord, ModelId, Record};
+use kd_core::record::{EpochRecord, Evaluation, FinalRecord, ModelId, Record, Trained};
 use serde_json::{Value, json};
 
 use crate::{Claims, Report, Verdict, fixture, results_table, write_report};
@@ -124,8 +124,8 @@ fn cifar10() -> Vec<Record> {
                 run.data[0].sha256 = test_batch.into();
             }
             Record::Final(last) => {
-                let claim = last.claim.take();
-                last.claim = claim.map(|id| match id.strip_prefix("mnist/student30") {
+                let claim = last.how.claim.take();
+                last.how.claim = claim.map(|id| match id.strip_prefix("mnist/student30") {
                     Some(rest) => format!("cifar10/resnet18{rest}"),
                     None => "cifar10/resnet101/baseline".into(),
                 });
@@ -156,7 +156,7 @@ fn models_that_answer_nothing_are_listed_with_their_accuracies() {
     let mut records = cifar10();
     for record in &mut records {
         if let Record::Final(last) = record {
-            last.claim = None;
+            last.how.claim = None;
         }
     }
     let Record::Run(run) = &mut records[0] else { unreachable!() };
@@ -181,7 +181,7 @@ fn a_single_class_and_a_single_epoch_are_told() {
             let only = last.last.confusion[0].clone();
             last.last.confusion = vec![vec![0; 10]; 10];
             last.last.confusion[0] = only;
-            last.n_epochs = 1;
+            last.how.n_epochs = 1;
         }
     }
     let Written { html, .. } = write(&records);
@@ -254,7 +254,8 @@ fn missing_metrics_and_unknown_claims_are_clear_errors() {
     let missing = write_report(Path::new("no/such/run")).unwrap_err();
     assert!(missing.to_string().contains("metrics.jsonl: not found"));
     let folder = tempfile::tempdir().unwrap();
-    let last = FinalRecord { claim: Some("mnist/techer".into()), ..FinalRecord::default() };
+    let how = Trained { claim: Some("mnist/techer".into()), ..Trained::default() };
+    let last = FinalRecord { how, ..FinalRecord::default() };
     let records = [fixture::records(1, 1, false).swap_remove(0), Record::Final(last.into())];
     let lines = records.iter().map(|record| serde_json::to_string(record).unwrap() + "\n");
     std::fs::write(folder.path().join("metrics.jsonl"), lines.collect::<String>()).unwrap();
@@ -287,7 +288,7 @@ fn json_of_a_small_run() {
         records.push(Record::Final(Box::new(FinalRecord {
             seed,
             id: ModelId::new("t", ""),
-            claim: Some("mnist/teacher".into()),
+            how: Trained { claim: Some("mnist/teacher".into()), ..Trained::default() },
             last,
             best_top1: 0.9937,
             best_epoch: 3,

@@ -90,11 +90,17 @@ impl Part {
     }
 }
 
-/// A share as `1/3` or `0.25`.
-fn share(text: &str) -> Option<f64> {
-    let (part, whole) = text.split_once('/').unwrap_or((text, "1"));
-    let share = part.parse::<f64>().ok()? / whole.parse::<f64>().ok()?;
-    (share > 0.0 && share <= 1.0).then_some(share)
+impl Cut {
+    /// At a share as `1/3` or `0.25`.
+    ///
+    /// # Errors
+    /// What is needed in place of other words and of numbers outside (0, 1].
+    pub fn share(text: &str) -> std::result::Result<Self, &'static str> {
+        let (part, whole) = text.split_once('/').unwrap_or((text, "1"));
+        let share = part.parse::<f64>().and_then(|part| Ok(part / whole.parse::<f64>()?));
+        let share = share.ok().filter(|share| *share > 0.0 && *share <= 1.0);
+        share.map(Self::Share).ok_or("a share in (0, 1] is needed, as in 1/3 or 0.25")
+    }
 }
 
 impl FromStr for StudentKind {
@@ -111,7 +117,7 @@ impl FromStr for StudentKind {
                     part.shrink = Some(factor.parse().map_err(reason)?);
                 }
                 (_, Some(at)) => {
-                    part.cut = Some(share(at).map_or(Cut::Node(at.into()), Cut::Share))
+                    part.cut = Some(Cut::share(at).unwrap_or_else(|_| Cut::Node(at.into())))
                 }
                 (None, None) => return kd_suite::model(text).map(Self::Network),
             }

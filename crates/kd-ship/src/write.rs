@@ -178,7 +178,7 @@ fn facts(made: &Made<'_>) -> Vec<(&'static str, String)> {
             format!(
                 "{}, {} epochs, objective {}, seed {}, {}; Adam, cosine, {} seeded views of each image",
                 shipped.id.training,
-                shipped.n_epochs,
+                shipped.how.n_epochs,
                 shipped.id.model,
                 shipped.seed,
                 kd_report::duration(seconds),

@@ -81,7 +81,7 @@ mod tests {
         let images = fgsm.run(&victim, &examples, Stream::new(0)).unwrap();
         for (at, (got, x)) in images.iter().zip(&examples.pixels).enumerate() {
             let toward = if examples.labels[at / N_PIXELS] == 0 { 1.0 } else { -1.0 };
-            let want = x + 0.125 * toward * crate::norm::sign(w[at % N_PIXELS]);
+            let want = x + 0.125 * toward * [-1.0, 0.0, 1.0][at % N_PIXELS % 3];
             assert!((got - want).abs() < 1e-7, "value {at}: {got}, want {want}");
         }
     }

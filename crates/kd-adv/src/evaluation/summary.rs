@@ -84,7 +84,7 @@ fn counts(norm: Norm, eps: Option<f32>, outcomes: &[Outcome]) -> AttackRecord {
         outcomes.iter().filter(|o| o.succeeded).map(|o| o.distance).collect();
     distances.sort_by(f64::total_cmp);
     AttackRecord {
-        norm: norm.into(),
+        norm,
         eps: eps.map(decimal),
         total: outcomes.len(),
         correct: count(Outcome::is_correct),
@@ -162,7 +162,7 @@ mod tests {
             outcome(0, 1, 1, 0.2),
         ];
         let record = summarize(&pgd(0.1), &outcomes);
-        assert_eq!((record.attack.as_str(), record.norm), ("pgd", Norm::Linf.into()));
+        assert_eq!((record.attack.as_str(), record.norm), ("pgd", Norm::Linf));
         assert_eq!((record.total, record.correct, record.robust), (6, 4, 1));
         assert_eq!(record.robust_rounded, 2);
         assert!((record.mean_distance.unwrap() - 0.7 / 3.0).abs() < 1e-12);

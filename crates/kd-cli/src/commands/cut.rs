@@ -24,8 +24,8 @@ pub(crate) struct Args {
     #[arg(long, value_name = "NODE", conflicts_with = "macs", requires = "out")]
     at: Option<String>,
     /// Keep as many layers as have this share of the teacher's multiply-adds, such as 1/3 or 0.125
-    #[arg(long, value_parser = share, value_name = "SHARE", requires = "out")]
-    macs: Option<f64>,
+    #[arg(long, value_parser = Cut::share, value_name = "SHARE", requires = "out")]
+    macs: Option<Cut>,
     /// Make the images so many times smaller first: the teacher with all its layers on small images
     #[arg(long, value_name = "K", requires = "out")]
     shrink: Option<usize>,
@@ -43,13 +43,6 @@ pub(crate) struct Args {
     force: bool,
 }
 
-/// `1/3` or `0.25`.
-fn share(text: &str) -> std::result::Result<f64, String> {
-    let (part, whole) = text.split_once('/').unwrap_or((text, "1"));
-    let share = part.parse::<f64>().and_then(|part| Ok(part / whole.parse::<f64>()?));
-    share.map_err(|_| "a share is needed, as in 1/3 or 0.25".into())
-}
-
 /// Cuts and writes, or prints where the network can be cut.
 pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     if args.file.is_dry() {
@@ -58,11 +51,8 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let teacher = args.file.load()?;
     let n_classes = args.student_classes.unwrap_or(teacher.network.n_classes());
     let graph = teacher.network.graph();
-    let end = match (&args.at, args.macs) {
-        (Some(node), _) => Some(Cut::Node(node.clone())),
-        (None, share) => share.map(Cut::Share),
-    };
-    let part = Part { shrink: args.shrink, cut: end };
+    let node = args.at.clone().map(Cut::Node);
+    let part = Part { shrink: args.shrink, cut: node.or_else(|| args.macs.clone()) };
     if part == Part::default() {
         print(graph, n_classes)?;
         return Ok(ExitCode::SUCCESS);

@@ -70,9 +70,9 @@ pub trait Operation {
         None
     }
 
-    /// Which values [`Operation::backward`] reads.
+    /// Which values [`Operation::backward`] reads; it has no others.
     fn reads(&self) -> Reads {
-        Reads { inputs: true, output: false }
+        Reads { inputs: false, output: false }
     }
 
     /// The operation as a clamp, if it is one: then other operations do it on their way.

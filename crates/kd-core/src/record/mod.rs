@@ -3,7 +3,6 @@
 //! One JSON object a line, tagged by `event`. Accuracies are fractions, losses nats, times
 //! seconds; epochs count from 1. A torn last line, left by a killed process, is dropped on read.
 
-mod norm;
 mod robustness;
 mod settings;
 mod training;
@@ -15,7 +14,6 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Error, Result, fsx};
 
-pub use norm::Norm;
 pub use robustness::{
     AttackRecord, AuditRecord, AuditVerdict, CensusRecord, CheckRecord, PicturesRecord,
     TransferRecord,
@@ -26,7 +24,7 @@ pub use settings::{
 };
 pub use training::{
     BadImagesRecord, CorrectionMethod, CorrectionRecord, CurveRecord, EpochRecord, Evaluation,
-    EvaluationRecord, FinalRecord, SoftTargetsRecord, TeacherRecord,
+    EvaluationRecord, FinalRecord, SoftTargetsRecord, TeacherRecord, Trained,
 };
 
 /// One line of `metrics.jsonl`.

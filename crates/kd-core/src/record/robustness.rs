@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{AttackSettings, ModelId, Norm};
+use super::{AttackSettings, ModelId};
+use crate::Norm;
 
 /// One attack on one model.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]

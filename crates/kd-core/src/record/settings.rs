@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use super::norm::Norm;
+use crate::Norm;
 use crate::ops::Reduction;
 use crate::{Error, Result};
 

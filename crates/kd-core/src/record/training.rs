@@ -66,14 +66,9 @@ pub struct CurveRecord {
     pub test_nll: f64,
 }
 
-/// One model at the end of its training.
+/// A model, and how it was trained, whatever the seed.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct FinalRecord {
-    /// Seed of this repetition.
-    pub seed: u64,
-    /// The model.
-    #[serde(flatten)]
-    pub id: ModelId,
+pub struct Trained {
     /// Id of the paper's number that this model answers to, if any.
     pub claim: Option<String>,
     /// Name of the network, such as `mlp`.
@@ -91,6 +86,19 @@ pub struct FinalRecord {
     pub n_train: usize,
     /// Class that the training set lacks.
     pub omitted_class: Option<u32>,
+}
+
+/// One model at the end of its training.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct FinalRecord {
+    /// Seed of this repetition.
+    pub seed: u64,
+    /// The model.
+    #[serde(flatten)]
+    pub id: ModelId,
+    /// What it is, and how it was trained.
+    #[serde(flatten)]
+    pub how: Trained,
     /// Evaluation on the test set after the last epoch.
     pub last: Evaluation,
     /// Best accuracy on the test set over all epochs (what papers print; chosen on the test set).

@@ -166,18 +166,7 @@ mod tests {
     use tar::EntryType;
 
     use super::*;
-
-    /// An entry whose name is written as it is, also where it is a bad one.
-    fn entry(name: &str, kind: EntryType, content: &[u8]) -> Vec<u8> {
-        let mut header = tar::Header::new_gnu();
-        header.as_old_mut().name[..name.len()].copy_from_slice(name.as_bytes());
-        header.set_entry_type(kind);
-        header.set_mode(0o644);
-        header.set_size(content.len() as u64);
-        header.set_cksum();
-        let padding = vec![0; content.len().next_multiple_of(512) - content.len()];
-        [header.as_bytes(), content, &padding].concat()
-    }
+    use crate::archive::tests::entry;
 
     fn list(bytes: &[u8]) -> Result<Tarball<u32>> {
         let folder = tempfile::tempdir().unwrap();

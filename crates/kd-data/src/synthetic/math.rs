@@ -55,10 +55,10 @@ pub(super) fn triangle(word: u32) -> f32 {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
-    fn close(got: f32, want: f32) {
+    pub(in crate::synthetic) fn close(got: f32, want: f32) {
         assert!((got - want).abs() < 1e-6, "got {got}, want {want}");
     }
 

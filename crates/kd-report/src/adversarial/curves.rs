@@ -1,7 +1,7 @@
 //! Accuracy against the attack's radius.
 
+use kd_core::Norm;
 use kd_core::Result;
-use kd_core::record::Norm;
 
 use crate::chart::{Hue, Lines, Series, XAxis, hue};
 use crate::document::{Block, Figure, Legend, Plot, Section};

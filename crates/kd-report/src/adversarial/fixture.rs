@@ -1,9 +1,10 @@
 //! A made-up run of the suite on defensive distillation: a teacher, its students at T = 1 and
 //! T = 100, and an adversarially trained control. The student at T = 100 hides its gradients.
 
+use kd_core::Norm;
 use kd_core::record::{
     AttackRecord, AttackSettings, AuditRecord, AuditVerdict, CensusRecord, CheckRecord, DataFile,
-    Evaluation, FinalRecord, ModelId, Norm, Objective, PicturesRecord, Record, RunRecord,
+    Evaluation, FinalRecord, ModelId, Objective, PicturesRecord, Record, RunRecord, Trained,
     TransferRecord,
 };
 use serde_json::{Value, json};
@@ -85,16 +86,19 @@ fn last(seed: u64, model: usize) -> FinalRecord {
     FinalRecord {
         seed,
         id: ModelId::new(training, name),
-        claim: (training != "adversarial").then(|| "defensive/mnist".into()),
-        network: "papernot".into(),
-        n_parameters: 312_202,
-        loss: match distilled {
-            true => distill(0.5, temperature),
-            false => Objective::default(),
+        how: Trained {
+            claim: (training != "adversarial").then(|| "defensive/mnist".into()),
+            network: "papernot".into(),
+            n_parameters: 312_202,
+            loss: match distilled {
+                true => distill(0.5, temperature),
+                false => Objective::default(),
+            },
+            perturb: (training == "adversarial").then(|| settings(json!({"kind": "pgd"}))),
+            n_epochs: 50,
+            n_train: 60_000,
+            ..Trained::default()
         },
-        perturb: (training == "adversarial").then(|| settings(json!({"kind": "pgd"}))),
-        n_epochs: 50,
-        n_train: 60_000,
         last: Evaluation {
             total: 10_000,
             correct: 10 * correct,

@@ -15,8 +15,9 @@ mod tests;
 mod transfer;
 mod yardstick;
 
+use kd_core::Norm;
 use kd_core::Result;
-use kd_core::record::{AttackSettings, AuditRecord, ModelId, Norm, PicturesRecord};
+use kd_core::record::{AttackSettings, AuditRecord, ModelId, PicturesRecord};
 use serde::Serialize;
 
 use crate::claims::Claims;

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use kd_core::record::{AttackRecord, AuditRecord, CensusRecord, Norm, PicturesRecord};
+use kd_core::Norm;
+use kd_core::record::{AttackRecord, AuditRecord, CensusRecord, PicturesRecord};
 
 use crate::ordered::{Ordered, grouped};
 

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use kd_core::Norm;
 use kd_core::record::{
-    AttackRecord, CensusRecord, FinalRecord, ModelId, Norm, ObjectiveKind, TransferRecord,
+    AttackRecord, CensusRecord, FinalRecord, ModelId, ObjectiveKind, TransferRecord,
 };
 
 use crate::ordered::grouped;
@@ -21,7 +22,7 @@ pub(super) fn models(runs: &[ModelRuns]) -> Vec<AttackedModel> {
 
 fn model(run: &ModelRuns, known: Known<'_>) -> AttackedModel {
     let last = run.finals.values().next();
-    let temperature = last.and_then(|last| last.loss.temperature);
+    let temperature = last.and_then(|last| last.how.loss.temperature);
     let of_attack = |records: &Vec<&AttackRecord>| attack(records, known);
     let mut attacks: Vec<_> = run.attacked.attacks().iter().filter_map(of_attack).collect();
     mark_main(&mut attacks);
@@ -33,12 +34,12 @@ fn model(run: &ModelRuns, known: Known<'_>) -> AttackedModel {
         name: known.name(&run.id),
         distilled: last.is_some_and(is_distilled),
         temperature: temperature.unwrap_or(1.0),
-        perturb: last.and_then(|last| last.perturb.clone()),
+        perturb: last.and_then(|last| last.how.perturb.clone()),
         attacks,
         audits: audits.collect(),
         census,
         pictures: run.attacked.pictures().to_vec(),
-        claim: last.and_then(|last| last.claim.clone()),
+        claim: last.and_then(|last| last.how.claim.clone()),
     }
 }
 
@@ -100,13 +101,13 @@ fn tested(target: &[&TransferRecord], known: Known<'_>) -> TransferSummary {
         name: known.name(id),
         defended: Share::of(target.iter().map(|t| (t.robust, t.correct))),
         transfer_rate: Share::of(target.iter().map(|t| (t.fooled_both, t.fooled_source))),
-        claim: last.and_then(|last| last.claim.clone()),
-        plain: last.is_some_and(|last| !is_distilled(last) && last.perturb.is_none()),
+        claim: last.and_then(|last| last.how.claim.clone()),
+        plain: last.is_some_and(|last| !is_distilled(last) && last.how.perturb.is_none()),
     }
 }
 
 fn is_distilled(last: &FinalRecord) -> bool {
-    last.loss.kind == ObjectiveKind::Distill
+    last.how.loss.kind == ObjectiveKind::Distill
 }
 
 fn census<'a>(records: impl Iterator<Item = &'a CensusRecord> + Clone) -> Option<CensusSummary> {

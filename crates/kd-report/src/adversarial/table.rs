@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use kd_core::record::{AttackSettings, Norm};
+use kd_core::Norm;
+use kd_core::record::AttackSettings;
 
 use crate::document::{Block, Cell, Column, Grid, Row, Section, Shaded, Table};
 use crate::format::{self, duration, number_cell, percent, percent_cell, thousands};

@@ -2,7 +2,7 @@
 
 use kd_core::record::{
     BadImagesRecord, CurveRecord, EpochRecord, Evaluation, FinalRecord, ModelId, Objective, Record,
-    RunRecord, SoftTargetsRecord, TeacherRecord,
+    RunRecord, SoftTargetsRecord, TeacherRecord, Trained,
 };
 
 use crate::fixture::distill;
@@ -113,12 +113,15 @@ impl Student {
         records.push(Record::Final(Box::new(FinalRecord {
             seed,
             id: ModelId::new("resnet18", self.name),
-            claim: Some(format!("imagenet/resnet18/{}", self.name)),
-            network: "resnet18".into(),
-            n_parameters: 11_689_512,
-            loss: self.loss.clone(),
-            n_epochs: made.n_epochs,
-            n_train: N_TRAIN,
+            how: Trained {
+                claim: Some(format!("imagenet/resnet18/{}", self.name)),
+                network: "resnet18".into(),
+                n_parameters: 11_689_512,
+                loss: self.loss.clone(),
+                n_epochs: made.n_epochs,
+                n_train: N_TRAIN,
+                ..Trained::default()
+            },
             last: evaluation(top1, top1 / 3.0),
             best_top1: 1.0 - top1,
             best_epoch: made.n_epochs,

@@ -21,7 +21,7 @@ pub(super) fn weights(models: &[ModelRuns]) -> Option<String> {
 
 /// Of a student with the equation's own scaling.
 fn weight(model: &ModelRuns) -> Option<String> {
-    let loss = &model.finals.values().next()?.loss;
+    let loss = &model.finals.values().next()?.how.loss;
     let plain = loss.reduction.unwrap_or_default() == Reduction::BatchMean;
     let (alpha, t) = loss.alpha.zip(loss.temperature)?;
     let number = |value: f64| ((1e4 * value).round() / 1e4).to_string();

@@ -71,7 +71,7 @@ fn wrong(model: &ModelRuns, last: &FinalRecord, measure: Measure) -> Option<(usi
 /// Number of images that the run has of the kind that `measure` looks at.
 fn n_images(last: &FinalRecord, measure: Measure) -> Option<usize> {
     match measure {
-        Measure::TrainTop1Order | Measure::TrainTop5Order => Some(last.n_train),
+        Measure::TrainTop1Order | Measure::TrainTop5Order => Some(last.how.n_train),
         Measure::Top1Order | Measure::Top5Order => Some(last.last.total),
         _ => None,
     }

@@ -81,7 +81,7 @@ fn other_images_than_the_papers_never_decide_an_order() {
     for record in &mut fewer {
         if let Record::Final(last) = record {
             last.last.total -= 1;
-            last.n_train -= 1;
+            last.how.n_train -= 1;
         }
     }
     assert!(none(&fewer).html.contains("not the official ones"));
@@ -105,7 +105,7 @@ fn of_few_classes_the_five_largest_logits_say_nothing() {
     for record in &mut records {
         if let Record::Final(last) = record {
             last.last.classes.truncate(2);
-            last.claim = None;
+            last.how.claim = None;
         }
     }
     let Written { html, .. } = write(&records);

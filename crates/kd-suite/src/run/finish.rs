@@ -5,7 +5,7 @@ use std::path::Path;
 use kd_core::checkpoint::{self, Description};
 use kd_core::record::{
     AttackSettings, BadImagesRecord, CorrectionMethod, CorrectionRecord, Evaluation, FinalRecord,
-    ModelId, Objective, Record, SoftTargetsRecord, TeacherRecord,
+    ModelId, Objective, Record, SoftTargetsRecord, TeacherRecord, Trained,
 };
 use kd_core::{Classifier, Result};
 use kd_data::DataSpec;
@@ -72,14 +72,16 @@ fn students(
         let record = FinalRecord {
             seed: cohort.seed,
             id: ModelId::new(&training.name, &student.name),
-            claim: spec.claim.clone(),
-            network: training.model.short_name(),
-            n_parameters: student.model.params().n_elements(),
-            loss: Objective::of(&spec.loss)?,
-            perturb: spec.perturb.as_ref().map(AttackSettings::of).transpose()?,
-            n_epochs: training.plan.n_epochs,
-            n_train: data.train.n_samples(),
-            omitted_class: context.sets.omitted(training)?,
+            how: Trained {
+                claim: spec.claim.clone(),
+                network: training.model.short_name(),
+                n_parameters: student.model.params().n_elements(),
+                loss: Objective::of(&spec.loss)?,
+                perturb: spec.perturb.as_ref().map(AttackSettings::of).transpose()?,
+                n_epochs: training.plan.n_epochs,
+                n_train: data.train.n_samples(),
+                omitted_class: context.sets.omitted(training)?,
+            },
             last: data.test.evaluate(&*student.model, teacher)?,
             best_top1,
             best_epoch,

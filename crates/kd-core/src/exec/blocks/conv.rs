@@ -11,9 +11,8 @@ use super::norm::{backward as norm_backward, learn, running_affine};
 use crate::act::{Act, Buffer, Clamp, Made};
 use crate::ops::affine::Affine;
 use crate::ops::batch_norm::cpu::{Moments, join_all};
-use crate::ops::conv2d::cpu;
 use crate::ops::conv2d::geometry::Geometry;
-use crate::ops::conv2d::kept::Kept;
+use crate::ops::conv2d::kept::{self, Kept};
 use crate::ops::conv2d::weights::{grad_weight, gradients};
 use crate::ops::deposit::deposit;
 use crate::ops::source::Source;
@@ -151,10 +150,7 @@ impl ConvBlock {
             }
         };
         let source = step.input(0).made().source();
-        match &self.kept {
-            Some(kept) => kept.forward(&source, weight, geometry, finish),
-            None => cpu::forward(&source, weight, geometry, finish),
-        }
+        kept::forward(self.kept.as_ref(), &source, weight, geometry, finish)
     }
 
     /// Deposits the weights' gradient, where they are trained, and adds the gradient of the input, if
@@ -185,10 +181,7 @@ impl ConvBlock {
             }
         };
         let to_x = match trained {
-            None => match &self.kept {
-                Some(kept) => kept.grad_input(grad, weight, geometry, finish),
-                None => cpu::grad_input(grad, weight, geometry, finish),
-            },
+            None => kept::grad_input(self.kept.as_ref(), grad, weight, geometry, finish),
             Some((sink, source)) => {
                 let (to_weight, to_x) = gradients(source, grad, weight, geometry, finish);
                 deposit(sink, &to_weight)?;
@@ -203,7 +196,7 @@ impl ConvBlock {
 fn convolve_and_measure(x: &Source, weight: &[f32], geometry: &Geometry) -> (Buffer, BatchStats) {
     let n_channels = geometry.out_channels;
     let parts = Mutex::new(Vec::new());
-    let y = cpu::forward(x, weight, geometry, |first, rows| {
+    let y = kept::forward(None, x, weight, geometry, |first, rows| {
         let moments = Moments::of(rows, n_channels);
         parts.lock().unwrap_or_else(PoisonError::into_inner).push((first, moments));
     });

@@ -7,7 +7,7 @@ use crate::Result;
 use crate::act::{Buffer, Clamp, Made};
 use crate::ops::onnx::Operator;
 use crate::ops::operation::{Checked, Operation, same_shape};
-use crate::ops::step::{Backward, Forward, Reads};
+use crate::ops::step::{Backward, Forward};
 
 /// `min(max(x, low), high)`, with derivative 0 at and beyond both ends, as `hardtanh` in PyTorch:
 /// with 0 and 6, ReLU6.
@@ -42,10 +42,6 @@ impl Operation for Clip {
 
     fn backward(&self, grad: Buffer, step: &mut Backward<'_>) -> Result<()> {
         step.add(0, grad)
-    }
-
-    fn reads(&self) -> Reads {
-        Reads { inputs: false, output: false }
     }
 
     fn clamp(&self) -> Option<Clamp> {

@@ -7,7 +7,7 @@ use crate::Result;
 use crate::act::{Buffer, Clamp, Made};
 use crate::ops::onnx::Operator;
 use crate::ops::operation::{Checked, Operation, same_shape};
-use crate::ops::step::{Backward, Forward, Reads};
+use crate::ops::step::{Backward, Forward};
 
 /// `max(0, x)`, with derivative 0 at 0, as in PyTorch (candle has 1 there).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
@@ -34,10 +34,6 @@ impl Operation for Relu {
     #[cfg(feature = "cuda")]
     fn on_gpu(&self) -> Option<&dyn crate::ops::step::OnGpu> {
         Some(self)
-    }
-
-    fn reads(&self) -> Reads {
-        Reads { inputs: false, output: false }
     }
 
     fn clamp(&self) -> Option<Clamp> {

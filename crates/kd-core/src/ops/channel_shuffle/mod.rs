@@ -6,7 +6,7 @@ use crate::Result;
 use crate::act::{Buffer, Made};
 use crate::ops::onnx::Operator;
 use crate::ops::operation::{Checked, Operation, chw};
-use crate::ops::step::{Backward, Forward, Reads};
+use crate::ops::step::{Backward, Forward};
 use crate::ops::transpose::transposed;
 
 /// The channels as a matrix of `groups` rows, transposed (Zhang et al. 2018, ShuffleNet):
@@ -54,9 +54,5 @@ impl Operation for ChannelShuffle {
     fn backward(&self, grad: Buffer, step: &mut Backward<'_>) -> Result<()> {
         let n_in_group = step.input(0).n_channels() / self.groups;
         step.add(0, transposed(&grad, [n_in_group, self.groups]))
-    }
-
-    fn reads(&self) -> Reads {
-        Reads { inputs: false, output: false }
     }
 }

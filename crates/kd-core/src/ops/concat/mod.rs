@@ -8,7 +8,7 @@ use crate::act::{Act, Buffer, Made};
 use crate::ops::channels::task_len;
 use crate::ops::onnx::{Operand, Operator};
 use crate::ops::operation::{Checked, Operation};
-use crate::ops::step::{Backward, Forward, Reads};
+use crate::ops::step::{Backward, Forward};
 use crate::ops::strips::Strip;
 
 /// The channels of all inputs in their order (the values, for vectors).
@@ -58,10 +58,6 @@ impl Operation for Concat {
             }
         }
         Ok(())
-    }
-
-    fn reads(&self) -> Reads {
-        Reads { inputs: false, output: false }
     }
 }
 

@@ -1,4 +1,4 @@
-//! A convolution and its input gradient on the CPU, image block by image block.
+//! The sums of a convolution and of its input gradient on the CPU, image block by image block.
 //!
 //! Key decision: activations are NHWC. A kernel's row is then one run of memory, margins are the
 //! only copy, and batch norm, bias and ReLU run along contiguous channels. PyTorch on the same
@@ -18,35 +18,9 @@ use super::blocks::{BLOCK, Block, Blocks, SMALL_BLOCK, with_block};
 use super::geometry::{Gather, Geometry, Padded, Run};
 use super::lanes::LaneSum;
 use super::pack::{Direction, pack};
-use super::scatter;
 use super::spread::Spread;
 use super::tile::GatherSum;
 use super::winograd::Winograd;
-
-/// `(N, H, W, C)` -> `(N, OH, OW, O)`; `finish` is called on each finished block of output pixels
-/// with the place of its first value in the output, while it is still in the cache.
-pub(crate) fn forward(
-    x: &Source,
-    weight: &[f32],
-    geometry: &Geometry,
-    finish: impl Fn(usize, &mut [f32]) + Sync,
-) -> Buffer {
-    run(&[Sum::forward(geometry, weight)], x, geometry.output(), finish)
-}
-
-/// Gradient of the input, `(N, H, W, C)`, from that of the output; `finish` as in [`forward`].
-pub(crate) fn grad_input(
-    grad: &Source,
-    weight: &[f32],
-    geometry: &Geometry,
-    finish: impl Fn(usize, &mut [f32]) + Sync,
-) -> Buffer {
-    if scatter::suits(geometry) {
-        return scatter::grad_input(grad, weight, geometry, finish);
-    }
-    let sums = Sum::backward(geometry, weight);
-    run(&sums, grad, geometry.input(), finish)
-}
 
 /// A gathering sum with its packed weights.
 #[derive(Debug)]
@@ -131,15 +105,14 @@ impl Sum {
         Self { gather, n_channels, weights }
     }
 
-    /// The sum that makes the output.
-    pub(super) fn forward(geometry: &Geometry, weight: &[f32]) -> Self {
-        Self::new(geometry, geometry.forward(), weight, Direction::Forward)
-    }
-
-    /// The sums that make the input gradient together.
-    pub(super) fn backward(geometry: &Geometry, weight: &[f32]) -> Vec<Self> {
-        let gathers = geometry.backward().into_iter();
-        gathers.map(|gather| Self::new(geometry, gather, weight, Direction::Backward)).collect()
+    /// The sums that make the output, or the input gradient, together.
+    pub(super) fn all(geometry: &Geometry, weight: &[f32], direction: Direction) -> Vec<Self> {
+        let gathers = match direction {
+            Direction::Forward => vec![geometry.forward()],
+            Direction::Backward => geometry.backward(),
+        };
+        let sum = |gather| Self::new(geometry, gather, weight, direction);
+        gathers.into_iter().map(sum).collect()
     }
 
     /// Where the pixels of `n_images` images lie; a transformed sum does not ask.

@@ -1,4 +1,5 @@
-//! Weights as sums use them, kept for networks that learn no more.
+//! A convolution and its input gradient on the CPU, and the weights as their sums use them, kept for
+//! networks that learn no more.
 //!
 //! Key decision: nobody has to say that a weight has changed. Comparing it with a copy takes a small
 //! part of the time in which it is transformed.
@@ -15,8 +16,8 @@ use crate::ops::source::Source;
 /// What a convolution and its input gradient last made of their weights.
 #[derive(Debug, Default)]
 pub(crate) struct Kept {
-    forward: Mutex<Option<Arc<Prepared>>>,
-    backward: Mutex<Option<Arc<Prepared>>>,
+    forward: Mutex<Option<Prepared>>,
+    backward: Mutex<Option<Prepared>>,
 }
 
 /// Weights, and what was made of them.
@@ -24,59 +25,56 @@ pub(crate) struct Kept {
 struct Prepared {
     geometry: Geometry,
     weight: Vec<f32>,
-    sums: Vec<Sum>,
+    sums: Arc<Vec<Sum>>,
 }
 
-impl Kept {
-    /// As [`super::cpu::forward`].
-    pub(crate) fn forward(
-        &self,
-        x: &Source,
-        weight: &[f32],
-        geometry: &Geometry,
-        finish: impl Fn(usize, &mut [f32]) + Sync,
-    ) -> Buffer {
-        let prepared = prepared(&self.forward, geometry, weight, Direction::Forward);
-        run(&prepared.sums, x, geometry.output(), finish)
-    }
+/// `(N, H, W, C)` -> `(N, OH, OW, O)`; `finish` is called on each finished block of output pixels
+/// with the place of its first value in the output, while it is still in the cache.
+pub(crate) fn forward(
+    kept: Option<&Kept>,
+    x: &Source,
+    weight: &[f32],
+    geometry: &Geometry,
+    finish: impl Fn(usize, &mut [f32]) + Sync,
+) -> Buffer {
+    let kept = kept.map(|kept| &kept.forward);
+    run(&sums(kept, geometry, weight, Direction::Forward), x, geometry.output(), finish)
+}
 
-    /// As [`super::cpu::grad_input`].
-    pub(crate) fn grad_input(
-        &self,
-        grad: &Source,
-        weight: &[f32],
-        geometry: &Geometry,
-        finish: impl Fn(usize, &mut [f32]) + Sync,
-    ) -> Buffer {
-        if scatter::suits(geometry) {
-            return scatter::grad_input(grad, weight, geometry, finish);
-        }
-        let prepared = prepared(&self.backward, geometry, weight, Direction::Backward);
-        run(&prepared.sums, grad, geometry.input(), finish)
+/// Gradient of the input, `(N, H, W, C)`, from that of the output; `finish` as in [`forward`].
+pub(crate) fn grad_input(
+    kept: Option<&Kept>,
+    grad: &Source,
+    weight: &[f32],
+    geometry: &Geometry,
+    finish: impl Fn(usize, &mut [f32]) + Sync,
+) -> Buffer {
+    if scatter::suits(geometry) {
+        return scatter::grad_input(grad, weight, geometry, finish);
     }
+    let kept = kept.map(|kept| &kept.backward);
+    run(&sums(kept, geometry, weight, Direction::Backward), grad, geometry.input(), finish)
 }
 
 /// What is kept, if it was made of these weights.
-fn prepared(
-    kept: &Mutex<Option<Arc<Prepared>>>,
+fn sums(
+    kept: Option<&Mutex<Option<Prepared>>>,
     geometry: &Geometry,
     weight: &[f32],
     direction: Direction,
-) -> Arc<Prepared> {
+) -> Arc<Vec<Sum>> {
+    let make = || Arc::new(Sum::all(geometry, weight, direction));
+    let Some(kept) = kept else { return make() };
     let lock = || kept.lock().unwrap_or_else(PoisonError::into_inner);
-    let known = lock().clone().filter(|prepared| prepared.is_of(geometry, weight));
-    if let Some(prepared) = known {
-        return prepared;
-    }
+    let of_these = |prepared: &&Prepared| prepared.is_of(geometry, weight);
+    let known = lock().as_ref().filter(of_these).map(|prepared| prepared.sums.clone());
     // Not locked meanwhile: a thread that waits for others may begin another run of the network.
-    let sums = match direction {
-        Direction::Forward => vec![Sum::forward(geometry, weight)],
-        Direction::Backward => Sum::backward(geometry, weight),
-    };
-    let made = Prepared { geometry: *geometry, weight: weight.to_vec(), sums };
-    let made = Arc::new(made);
-    *lock() = Some(made.clone());
-    made
+    known.unwrap_or_else(|| {
+        let sums = make();
+        let (weight, geometry) = (weight.to_vec(), *geometry);
+        *lock() = Some(Prepared { geometry, weight, sums: sums.clone() });
+        sums
+    })
 }
 
 impl Prepared {

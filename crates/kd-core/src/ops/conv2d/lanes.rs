@@ -7,6 +7,8 @@
 
 use pulp::{Simd, WithSimd};
 
+use crate::simd::constant;
+
 /// Pixels of a tile; with two vectors of channels for each.
 const HEIGHT: usize = 6;
 /// Taps of a weight gradient that are summed together, with two vectors of channels for each.
@@ -38,19 +40,12 @@ impl WithSimd for LaneSum<'_> {
         for channels in chunks(n, CHUNK) {
             let (from, to) = (self.in_offsets, self.out_offsets);
             for (from, to) in from.chunks(HEIGHT).zip(to.chunks(HEIGHT)) {
-                macro_rules! heights {
-                    ($($n:literal)*) => {
-                        match from.len() {
-                            $($n => {
-                                let (from, to) = (from.first_chunk(), to.first_chunk());
-                                let (Some(from), Some(to)) = (from, to) else { return };
-                                self.tile::<S, $n>(simd, from, to, channels);
-                            })*
-                            _ => {}
-                        }
+                constant!(R = from.len(), HEIGHT, {
+                    let (Some(from), Some(to)) = (from.first_chunk(), to.first_chunk()) else {
+                        return;
                     };
-                }
-                heights!(1 2 3 4 5 6);
+                    self.tile::<S, R>(simd, from, to, channels);
+                });
             }
         }
     }
@@ -183,15 +178,9 @@ impl LaneWeightSum<'_> {
         let n_taps = self.taps.len().div_ceil(self.taps.len().div_ceil(TAPS).max(1)).max(1);
         for first in (0..self.taps.len()).step_by(n_taps) {
             let count = n_taps.min(self.taps.len() - first);
-            macro_rules! counts {
-                ($($n:literal)*) => {
-                    match count {
-                        $($n => self.taps::<S, $n>(simd, first, pixels, channels),)*
-                        _ => {}
-                    }
-                };
-            }
-            counts!(1 2 3 4 5 6);
+            constant!(T = count, TAPS, {
+                self.taps::<S, T>(simd, first, pixels, channels);
+            });
         }
     }
 

@@ -1,7 +1,7 @@
 //! Two-dimensional convolution: `y = conv(x, w) + b`.
 
 mod blocks;
-pub(crate) mod cpu;
+mod cpu;
 #[cfg(feature = "cuda")]
 pub(crate) mod cuda;
 pub(crate) mod geometry;

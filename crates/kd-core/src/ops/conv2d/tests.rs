@@ -1,4 +1,5 @@
 use super::geometry::Geometry;
+use super::kept::{forward, grad_input};
 use super::weights::{grad_weight, gradients};
 use super::*;
 use crate::Stream;
@@ -102,8 +103,15 @@ fn values(case: Case) -> [Vec<f32>; 3] {
         .map(|(s, n)| random(s, n))
 }
 
-/// Calls `f` with the places in `x`, `weight` and `y` of all products that the sums consist of.
-fn products(case: Case, mut f: impl FnMut(usize, usize, usize)) {
+/// The output, and the gradients of input and weights, product by product in f64.
+fn plain_sums(case: Case, [x, weight, grad]: [&[f32]; 3]) -> [Vec<f64>; 3] {
+    let [mut y, mut to_x, mut to_weight] = [grad, x, weight].map(|v| vec![0.0; v.len()]);
+    let mut add = |i: usize, j: usize, k: usize| {
+        let [x, weight, grad] = [x[i], weight[j], grad[k]].map(f64::from);
+        y[k] += x * weight;
+        to_x[i] += grad * weight;
+        to_weight[j] += grad * x;
+    };
     let ([_, height, width, n_in], [n_out, in_group, kh, kw], stride, padding, dilation, groups) =
         case;
     let [n, oh, ow, _] = geometry(case).out_dims();
@@ -119,7 +127,7 @@ fn products(case: Case, mut f: impl FnMut(usize, usize, usize)) {
             };
             for i in 0..in_group {
                 let channel = o / out_group * in_group + i;
-                f(
+                add(
                     ((image * height + y) * width + x) * n_in + channel,
                     ((o * in_group + i) * kh + ky) * kw + kx,
                     ((image * oh + oy) * ow + ox) * n_out + o,
@@ -127,6 +135,7 @@ fn products(case: Case, mut f: impl FnMut(usize, usize, usize)) {
             }
         }
     }
+    [y, to_x, to_weight]
 }
 
 fn grid([a, b, c]: [usize; 3]) -> impl Iterator<Item = (usize, usize, usize)> {
@@ -148,18 +157,11 @@ fn values_and_gradients_equal_the_plain_sums() {
     for case in CASES.into_iter().chain(LARGE) {
         let geometry = geometry(case);
         let [x, weight, grad] = values(case);
-        let sums = [&grad, &x, &weight].map(|values| vec![0.0f64; values.len()]);
-        let [mut y, mut to_x, mut to_weight] = sums;
-        products(case, |i, j, k| {
-            let [x, weight, grad] = [x[i], weight[j], grad[k]].map(f64::from);
-            y[k] += x * weight;
-            to_x[i] += grad * weight;
-            to_weight[j] += grad * x;
-        });
+        let [y, to_x, to_weight] = plain_sums(case, [&x, &weight, &grad]);
         let [source, grads] = [&x, &grad].map(|values| Source::Plain(values, Clamp::NONE));
         let none = |_: usize, _: &mut [f32]| {};
-        compare(case, "y", &cpu::forward(&source, &weight, &geometry, none), &y);
-        compare(case, "grad_x", &cpu::grad_input(&grads, &weight, &geometry, none), &to_x);
+        compare(case, "y", &forward(None, &source, &weight, &geometry, none), &y);
+        compare(case, "grad_x", &grad_input(None, &grads, &weight, &geometry, none), &to_x);
         let alone = grad_weight(&source, &grads, &geometry);
         compare(case, "grad_weight", &alone, &to_weight);
         let (both, to_x_too) = gradients(&source, &grads, &weight, &geometry, none);
@@ -180,8 +182,8 @@ fn every_finished_block_is_where_it_says() {
         let is_numbered = |values: &[f32]| {
             values == (0..values.len()).map(|place| place as f32).collect::<Vec<_>>()
         };
-        assert!(is_numbered(&cpu::forward(&source, &weight, &geometry, number)), "{case:?}");
-        assert!(is_numbered(&cpu::grad_input(&grads, &weight, &geometry, number)), "{case:?}");
+        assert!(is_numbered(&forward(None, &source, &weight, &geometry, number)), "{case:?}");
+        assert!(is_numbered(&grad_input(None, &grads, &weight, &geometry, number)), "{case:?}");
         let (_, to_x) = gradients(&source, &grads, &weight, &geometry, number);
         assert!(is_numbered(&to_x), "{case:?}");
     }
@@ -200,7 +202,7 @@ fn a_source_that_is_computed_on_the_way_gives_the_same_bits() {
         let plain = Source::Plain(&values, Clamp::RELU);
         let grads = Source::Plain(&grad, Clamp::NONE);
         let all = |source: &Source| {
-            let y = cpu::forward(source, &weight, &geometry, |_, _| {});
+            let y = forward(None, source, &weight, &geometry, |_, _| {});
             (y.to_vec(), gradients(source, &grads, &weight, &geometry, |_, _| {}).0)
         };
         assert!(all(&norm) == all(&plain), "{case:?}");
@@ -221,7 +223,7 @@ fn neither_threads_nor_the_rest_of_the_batch_change_the_bits() {
         let all = |n_threads: usize| {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(n_threads).build().unwrap();
             pool.install(|| {
-                let y = cpu::forward(&source, &weight, &geometry, |_, _| {});
+                let y = forward(None, &source, &weight, &geometry, |_, _| {});
                 let (to_weight, to_x) = gradients(&source, &grads, &weight, &geometry, |_, _| {});
                 [y.to_vec(), to_weight, to_x.to_vec()]
             })
@@ -231,7 +233,7 @@ fn neither_threads_nor_the_rest_of_the_batch_change_the_bits() {
         let (n_in, n_out) = (x.len() / geometry.n, whole.len() / geometry.n);
         let last = Geometry { n: 1, ..geometry };
         let source = Source::Plain(&x[x.len() - n_in..], Clamp::NONE);
-        let alone = cpu::forward(&source, &weight, &last, |_, _| {});
+        let alone = forward(None, &source, &weight, &last, |_, _| {});
         assert!(alone[..] == whole[whole.len() - n_out..], "{case:?}");
     }
 }
@@ -243,7 +245,7 @@ fn vectors_of_any_width_give_the_same_bits() {
         let [x, weight, grad] = values(case);
         let [source, grads] = [&x, &grad].map(|values| Source::Plain(values, Clamp::NONE));
         let of_all = with_all_vectors(|| {
-            let y = cpu::forward(&source, &weight, &geometry, |_, _| {});
+            let y = forward(None, &source, &weight, &geometry, |_, _| {});
             let (to_weight, to_x) = gradients(&source, &grads, &weight, &geometry, |_, _| {});
             [y.to_vec(), to_weight, to_x.to_vec()]
         });
@@ -259,7 +261,7 @@ fn a_batch_of_none_and_wrong_shapes() {
     assert_eq!(none.out_dims(), [0, 3, 3, 4]);
     let weight = random(2, 4 * 27);
     let source = Source::Plain(&[], Clamp::NONE);
-    assert!(cpu::forward(&source, &weight, &none, |_, _| {}).is_empty());
+    assert!(forward(None, &source, &weight, &none, |_, _| {}).is_empty());
     let (to_weight, to_x) = gradients(&source, &source, &weight, &none, |_, _| {});
     assert!(to_weight == [0.0; 4 * 27] && to_x.is_empty());
     let refused = |x: &[usize], conv| of(x, conv).unwrap_err().to_string();
@@ -286,16 +288,9 @@ fn errors(case: Case, sums: ConvSums) -> [f64; 3] {
     let geometry = Geometry { sums, ..geometry(case) };
     let [mut x, weight, grad] = values(case);
     x.iter_mut().for_each(|x| *x = x.max(0.0));
-    let wide = [&grad, &x, &weight].map(|values| vec![0.0f64; values.len()]);
-    let [mut y, mut to_x, mut to_weight] = wide;
-    products(case, |i, j, k| {
-        let [x, weight, grad] = [x[i], weight[j], grad[k]].map(f64::from);
-        y[k] += x * weight;
-        to_x[i] += grad * weight;
-        to_weight[j] += grad * x;
-    });
+    let [y, to_x, to_weight] = plain_sums(case, [&x, &weight, &grad]);
     let [source, grads] = [&x, &grad].map(|values| Source::Plain(values, Clamp::NONE));
-    let got = cpu::forward(&source, &weight, &geometry, |_, _| {});
+    let got = forward(None, &source, &weight, &geometry, |_, _| {});
     let (got_weight, got_x) = gradients(&source, &grads, &weight, &geometry, |_, _| {});
     [error(&got, &y), error(&got_x, &to_x), error(&got_weight, &to_weight)]
 }
@@ -354,7 +349,7 @@ fn general_convolutions_equal_pytorchs() {
         let geometry = Geometry::new(&dims, &shape, conv).unwrap();
         let grad = image(&case["grad_y"]).1;
         let [source, grads] = [&x, &grad].map(|values| Source::Plain(values, Clamp::NONE));
-        let y = cpu::forward(&source, &weight, &geometry, |_, _| {});
+        let y = forward(None, &source, &weight, &geometry, |_, _| {});
         let (to_weight, to_x) = gradients(&source, &grads, &weight, &geometry, |_, _| {});
         let check = |what: &str, got: &[f32], want: &[f32]| {
             assert_eq!(got.len(), want.len(), "{}: {what}", case["name"]);

@@ -7,13 +7,14 @@
 use pulp::{Simd, WithSimd};
 
 use super::geometry::Run;
+use crate::simd::constant;
 
 /// Pixels of the largest tile.
 pub(super) const MAX_HEIGHT: usize = 12;
 
 /// Rows of a tile of `V` vectors: many registers (AVX-512) take 12, few (AVX2) half of it, unless a
 /// row is a single vector.
-fn height<S: Simd, const V: usize>() -> usize {
+const fn height<S: Simd, const V: usize>() -> usize {
     if S::REGISTER_COUNT >= 32 || V == 1 { MAX_HEIGHT } else { MAX_HEIGHT / 2 }
 }
 
@@ -81,23 +82,14 @@ impl GatherSum<'_> {
         panel: &[f32],
         (col, n_cols): (usize, usize),
     ) {
-        let height = height::<S, V>();
+        let step = height::<S, V>();
         let (in_offsets, out_offsets) = (self.in_offsets, self.out_offsets);
         let col = self.first_col + col;
-        for (from, to) in in_offsets.chunks(height).zip(out_offsets.chunks(height)) {
-            macro_rules! heights {
-                ($($n:literal)*) => {
-                    match from.len() {
-                        $($n => {
-                            let (from, to) = (from.first_chunk(), to.first_chunk());
-                            let (Some(from), Some(to)) = (from, to) else { return };
-                            self.tile::<S, $n, V>(simd, (from, to), panel, (col, n_cols));
-                        })*
-                        _ => {}
-                    }
-                };
-            }
-            heights!(1 2 3 4 5 6 7 8 9 10 11 12);
+        for (from, to) in in_offsets.chunks(step).zip(out_offsets.chunks(step)) {
+            constant!(R = from.len(), height::<S, V>(), {
+                let (Some(from), Some(to)) = (from.first_chunk(), to.first_chunk()) else { return };
+                self.tile::<S, R, V>(simd, (from, to), panel, (col, n_cols));
+            });
         }
     }
 
@@ -241,34 +233,25 @@ impl WeightSum<'_> {
         for run in self.runs {
             for start in (0..run.len).step_by(height::<S, V>()) {
                 let n_rows = height::<S, V>().min(run.len - start);
-                macro_rules! heights {
-                    ($($n:literal)*) => {
-                        match n_rows {
-                            $($n => {
-                                let at = (run.start + start, col, n_cols);
-                                let place = |r: usize| (first + start + r) * self.cols.1 + col;
-                                let mut sums = [[simd.splat_f32s(0.0); V]; $n];
-                                if let Some(so_far) = &so_far {
-                                    for r in 0..$n {
-                                        sums[r] = load::<S, V>(simd, &so_far[place(r)..][..n_cols]);
-                                    }
-                                }
-                                let sums = self.sums::<S, $n, V>(simd, pixels, at, sums);
-                                for r in 0..$n {
-                                    match &mut so_far {
-                                        Some(to) => store::<S, V>(sums[r], &mut to[place(r)..][..n_cols]),
-                                        None => {
-                                            let to = place(r);
-                                            add::<S, V>(simd, sums[r], &mut self.out[to..][..n_cols]);
-                                        }
-                                    }
-                                }
-                            })*
-                            _ => {}
+                constant!(R = n_rows, height::<S, V>(), {
+                    let at = (run.start + start, col, n_cols);
+                    let place = |r: usize| (first + start + r) * self.cols.1 + col;
+                    let mut sums = [[simd.splat_f32s(0.0); V]; R];
+                    if let Some(so_far) = &so_far {
+                        for r in 0..R {
+                            sums[r] = load::<S, V>(simd, &so_far[place(r)..][..n_cols]);
                         }
-                    };
-                }
-                heights!(1 2 3 4 5 6 7 8 9 10 11 12);
+                    }
+                    let sums = self.sums::<S, R, V>(simd, pixels, at, sums);
+                    for r in 0..R {
+                        match &mut so_far {
+                            Some(to) => store::<S, V>(sums[r], &mut to[place(r)..][..n_cols]),
+                            None => {
+                                add::<S, V>(simd, sums[r], &mut self.out[place(r)..][..n_cols]);
+                            }
+                        }
+                    }
+                });
             }
             first += run.len;
         }

@@ -8,8 +8,9 @@ use rayon::prelude::*;
 use super::blocks::{
     BLOCK, Block, Blocks, images_per_block, with_block, with_buffer, with_margins, with_rows,
 };
-use super::cpu::{Sum, grad_input, places};
+use super::cpu::{Sum, places};
 use super::geometry::{Gather, Geometry, Run};
+use super::kept::grad_input;
 use super::lanes::LaneWeightSum;
 use super::pack::Direction;
 use super::scatter;
@@ -67,10 +68,10 @@ pub(crate) fn gradients(
     let is_alone = scatter::suits(geometry) || is_transformed;
     if is_divided || is_alone {
         let to_weight = grad_weight(x, grad, geometry);
-        return (to_weight, grad_input(grad, weight, geometry, finish));
+        return (to_weight, grad_input(None, grad, weight, geometry, finish));
     }
     let len = geometry.image_len();
-    let sums = Sum::backward(geometry, weight);
+    let sums = Sum::all(geometry, weight, Direction::Backward);
     let places: Vec<_> = sums.iter().map(|sum| sum.places(division.block, len)).collect();
     let task = |(chunk, to_x): (usize, &mut [f32])| {
         let mut partial = Partial::new(&division, division.part(0));

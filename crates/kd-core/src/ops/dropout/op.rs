@@ -6,7 +6,7 @@ use super::cpu::Mask;
 use crate::act::{Buffer, Made};
 use crate::ops::onnx::Operator;
 use crate::ops::operation::{Checked, Operation};
-use crate::ops::step::{Backward, Forward, Reads};
+use crate::ops::step::{Backward, Forward};
 use crate::{Mode, Result, Stream};
 
 /// Inverted dropout: in training each value is kept with probability `1 - p` and then divided by it;
@@ -54,10 +54,6 @@ impl Operation for Dropout {
     #[cfg(feature = "cuda")]
     fn on_gpu(&self) -> Option<&dyn crate::ops::step::OnGpu> {
         Some(self)
-    }
-
-    fn reads(&self) -> Reads {
-        Reads { inputs: false, output: false }
     }
 }
 

@@ -9,7 +9,7 @@ use crate::Result;
 use crate::act::{Act, Buffer, Made};
 use crate::ops::onnx::Operator;
 use crate::ops::operation::{Checked, Operation};
-use crate::ops::step::{Backward, Forward, Reads};
+use crate::ops::step::{Backward, Forward};
 use crate::ops::transpose::transposed;
 
 /// `[C, H, W]` -> `[C H W]`, in PyTorch's order: channel by channel.
@@ -43,10 +43,6 @@ impl Operation for Flatten {
     #[cfg(feature = "cuda")]
     fn on_gpu(&self) -> Option<&dyn crate::ops::step::OnGpu> {
         Some(self)
-    }
-
-    fn reads(&self) -> Reads {
-        Reads { inputs: false, output: false }
     }
 }
 

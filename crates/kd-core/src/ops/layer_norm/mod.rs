@@ -10,7 +10,7 @@ use crate::ops::deposit::deposit;
 use crate::ops::onnx::{Operand, Operator};
 use crate::ops::operation::{Checked, Init, Operation, ParamSpec};
 use crate::ops::slices;
-use crate::ops::step::{Backward, Forward};
+use crate::ops::step::{Backward, Forward, Reads};
 
 /// `y = weight (x - mean) / sqrt(variance + eps) + bias`, with mean and (biased) variance over the
 /// channels of each pixel (Ba et al. 2016), as PyTorch's `LayerNorm` over the last axis of NHWC.
@@ -77,5 +77,9 @@ impl Operation for LayerNorm {
             }
         }
         step.add(0, grad)
+    }
+
+    fn reads(&self) -> Reads {
+        Reads { inputs: true, output: false }
     }
 }

@@ -8,7 +8,7 @@ use crate::Result;
 use crate::act::{Buffer, Made};
 use crate::ops::onnx::{Operand, Operator};
 use crate::ops::operation::{Checked, Operation};
-use crate::ops::step::{Backward, Forward};
+use crate::ops::step::{Backward, Forward, Reads};
 
 /// `x y`, value by value; with `y` of shape `[C, 1, 1]` or `[C]`, one factor for each channel of
 /// `x`, as in squeeze-and-excitation.
@@ -59,5 +59,9 @@ impl Operation for Mul {
         let to_y = cpu::scaled_backward(&mut grad, x.values(), y.values(), x.n_channels());
         step.add(1, to_y)?;
         step.add(0, grad)
+    }
+
+    fn reads(&self) -> Reads {
+        Reads { inputs: true, output: false }
     }
 }

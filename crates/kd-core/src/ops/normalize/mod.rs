@@ -11,7 +11,7 @@ use crate::act::{Buffer, Made};
 use crate::ops::channels::{task_len, widened};
 use crate::ops::onnx::Operator;
 use crate::ops::operation::{Checked, Operation, chw};
-use crate::ops::step::{Backward, Forward, Reads};
+use crate::ops::step::{Backward, Forward};
 use crate::simd::vectorized;
 
 /// `(x - mean) / std`, one of each for every channel, in units of `[0, 1]` pixels.
@@ -63,10 +63,6 @@ impl Operation for Normalize {
     #[cfg(feature = "cuda")]
     fn on_gpu(&self) -> Option<&dyn crate::ops::step::OnGpu> {
         Some(self)
-    }
-
-    fn reads(&self) -> Reads {
-        Reads { inputs: false, output: false }
     }
 }
 

@@ -7,7 +7,7 @@ use crate::Result;
 use crate::act::{Buffer, Made};
 use crate::ops::onnx::Operator;
 use crate::ops::operation::{Checked, Operation, chw, n_windows};
-use crate::ops::step::{Backward, Forward, Reads};
+use crate::ops::step::{Backward, Forward};
 
 /// The largest value of each window.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -70,10 +70,6 @@ impl Operation for MaxPool {
     fn on_gpu(&self) -> Option<&dyn crate::ops::step::OnGpu> {
         Some(self)
     }
-
-    fn reads(&self) -> Reads {
-        Reads { inputs: false, output: false }
-    }
 }
 
 /// The mean of each window.
@@ -127,10 +123,6 @@ impl Operation for AvgPool {
         let windows = self.windows(step.input(0).dims());
         step.add(0, windows.mean_backward(grad, self.count_padding))
     }
-
-    fn reads(&self) -> Reads {
-        Reads { inputs: false, output: false }
-    }
 }
 
 /// The mean over all pixels: `[C, H, W]` -> `[C, 1, 1]`.
@@ -161,10 +153,6 @@ impl Operation for GlobalAvgPool {
     #[cfg(feature = "cuda")]
     fn on_gpu(&self) -> Option<&dyn crate::ops::step::OnGpu> {
         Some(self)
-    }
-
-    fn reads(&self) -> Reads {
-        Reads { inputs: false, output: false }
     }
 }
 

@@ -6,7 +6,7 @@ use crate::Result;
 use crate::act::{Buffer, Made};
 use crate::ops::onnx::Operator;
 use crate::ops::operation::{Checked, Operation};
-use crate::ops::step::{Backward, Forward, Reads};
+use crate::ops::step::{Backward, Forward};
 use crate::ops::strips::Strip;
 
 /// The channels `first..first + count` (the values, for vectors).
@@ -50,10 +50,6 @@ impl Operation for SliceChannels {
     fn backward(&self, grad: Buffer, step: &mut Backward<'_>) -> Result<()> {
         let strip = self.strip(step.input(0).n_channels());
         step.add(0, strip.among_zeros(&grad))
-    }
-
-    fn reads(&self) -> Reads {
-        Reads { inputs: false, output: false }
     }
 }
 

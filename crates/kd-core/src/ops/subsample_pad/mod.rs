@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::act::{Act, Buffer, Made};
 use crate::ops::onnx::Operator;
 use crate::ops::operation::{Checked, Operation, chw};
-use crate::ops::step::{Backward, Forward, Reads};
+use crate::ops::step::{Backward, Forward};
 use crate::{Error, Result};
 
 /// Every `stride`-th pixel, with `n_zeros` zero channels before and after: `x[:, ::s, ::s]`.
@@ -92,10 +92,6 @@ impl Operation for SubsamplePad {
     #[cfg(feature = "cuda")]
     fn on_gpu(&self) -> Option<&dyn crate::ops::step::OnGpu> {
         Some(self)
-    }
-
-    fn reads(&self) -> Reads {
-        Reads { inputs: false, output: false }
     }
 }
 

@@ -204,10 +204,7 @@ fn center(i: usize) -> f32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn close(got: f32, want: f32) {
-        assert!((got - want).abs() < 1e-6, "got {got}, want {want}");
-    }
+    use crate::synthetic::math::tests::close;
 
     #[test]
     fn the_curve_passes_its_points() {

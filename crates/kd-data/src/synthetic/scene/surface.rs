@@ -113,10 +113,7 @@ impl Lattice {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn close(got: f32, want: f32) {
-        assert!((got - want).abs() < 1e-6, "got {got}, want {want}");
-    }
+    use crate::synthetic::math::tests::close;
 
     #[test]
     fn patterns_by_hand() {

@@ -1,11 +1,13 @@
-//! Balls around an image, in units of `[0, 1]` pixels.
+//! Distances between images and balls around them, in units of `[0, 1]` pixels.
 
-use kd_core::record;
-use kd_core::rng::Rng;
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
+use crate::rng::Rng;
+
 /// How far two images are apart.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Norm {
     /// The largest change of a pixel.
@@ -17,13 +19,14 @@ pub enum Norm {
     L0,
 }
 
-impl From<Norm> for record::Norm {
-    fn from(norm: Norm) -> Self {
-        match norm {
-            Norm::Linf => Self::Linf,
-            Norm::L2 => Self::L2,
-            Norm::L0 => Self::L0,
-        }
+impl fmt::Display for Norm {
+    /// As in suite files.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Linf => "linf",
+            Self::L2 => "l2",
+            Self::L0 => "l0",
+        })
     }
 }
 
@@ -115,17 +118,20 @@ impl Norm {
 }
 
 /// -1, 0 or 1; 0 for 0 and NaN (`f32::signum` gives 1 for +0).
-pub(crate) fn sign(x: f32) -> f32 {
+fn sign(x: f32) -> f32 {
     f32::from(i8::from(x > 0.0) - i8::from(x < 0.0))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::bits;
-    use kd_core::Stream;
+    use crate::Stream;
 
     const CENTER: [f32; 3] = [0.5, 0.0, 1.0];
+
+    fn bits(values: &[f32]) -> Vec<u32> {
+        values.iter().map(|v| v.to_bits()).collect()
+    }
 
     #[test]
     fn distances_by_hand() {
