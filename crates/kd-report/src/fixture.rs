@@ -157,6 +157,7 @@ fn finals(spec: &Spec, seed: u64, n_epochs: u64, shift: f64) -> Vec<Record> {
             network: "mlp".into(),
             n_parameters: 24_790,
             loss: spec.loss.clone(),
+            taught: false,
             perturb: None,
             n_epochs,
             n_train: if spec.omitted { 53_869 } else { 60_000 },

@@ -186,12 +186,13 @@ impl ModelSummary {
 
     /// Whether it learned from a teacher.
     pub fn is_distilled(&self) -> bool {
-        self.how.loss.kind == ObjectiveKind::Distill
+        self.how.is_distilled()
     }
 
     /// Alpha and temperature of a distilled model.
     pub fn cell(&self) -> Option<(f64, f64)> {
-        self.how.loss.alpha.zip(self.how.loss.temperature).filter(|_| self.is_distilled())
+        let Objective { kind, alpha, temperature, .. } = &self.how.loss;
+        alpha.zip(*temperature).filter(|_| *kind == ObjectiveKind::Distill)
     }
 
     /// The objective in a few words, without what is usual.

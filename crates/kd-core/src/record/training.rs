@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{AttackSettings, ModelId, Objective};
+use super::{AttackSettings, ModelId, Objective, ObjectiveKind};
 
 /// One model after one epoch.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -77,6 +77,9 @@ pub struct Trained {
     pub n_parameters: usize,
     /// What it learned from.
     pub loss: Objective,
+    /// Whether a teacher is a part of that.
+    #[serde(default)]
+    pub taught: bool,
     /// Attack that every training batch went through; none without one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub perturb: Option<AttackSettings>,
@@ -86,6 +89,13 @@ pub struct Trained {
     pub n_train: usize,
     /// Class that the training set lacks.
     pub omitted_class: Option<u32>,
+}
+
+impl Trained {
+    /// Whether it learned from a teacher. Older records say so of the objective `distill` alone.
+    pub fn is_distilled(&self) -> bool {
+        self.taught || self.loss.kind == ObjectiveKind::Distill
+    }
 }
 
 /// One model at the end of its training.
@@ -285,5 +295,21 @@ impl Evaluation {
             Some(row) => [row.iter().sum(), row.get(class).copied().unwrap_or(0)],
             None => self.classes.get(class).copied().unwrap_or_default(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn any_objective_with_a_teacher_is_distillation() {
+        let of = |kind, taught| {
+            let loss = Objective { kind, ..Objective::default() };
+            Trained { loss, taught, ..Trained::default() }.is_distilled()
+        };
+        assert!(of(ObjectiveKind::Distill, false) && of(ObjectiveKind::Other("dkd".into()), true));
+        assert!(!of(ObjectiveKind::Labels, false));
+        assert!(!of(ObjectiveKind::Other("label-smoothing".into()), false));
     }
 }

@@ -3,9 +3,7 @@
 use std::collections::BTreeMap;
 
 use kd_core::Norm;
-use kd_core::record::{
-    AttackRecord, CensusRecord, FinalRecord, ModelId, ObjectiveKind, TransferRecord,
-};
+use kd_core::record::{AttackRecord, CensusRecord, FinalRecord, ModelId, TransferRecord};
 
 use crate::ordered::grouped;
 use crate::run::ModelRuns;
@@ -32,7 +30,7 @@ fn model(run: &ModelRuns, known: Known<'_>) -> AttackedModel {
     AttackedModel {
         id: run.id.clone(),
         name: known.name(&run.id),
-        distilled: last.is_some_and(is_distilled),
+        distilled: last.is_some_and(|last| last.how.is_distilled()),
         temperature: temperature.unwrap_or(1.0),
         perturb: last.and_then(|last| last.how.perturb.clone()),
         attacks,
@@ -102,12 +100,8 @@ fn tested(target: &[&TransferRecord], known: Known<'_>) -> TransferSummary {
         defended: Share::of(target.iter().map(|t| (t.robust, t.correct))),
         transfer_rate: Share::of(target.iter().map(|t| (t.fooled_both, t.fooled_source))),
         claim: last.and_then(|last| last.how.claim.clone()),
-        plain: last.is_some_and(|last| !is_distilled(last) && last.how.perturb.is_none()),
+        plain: last.is_some_and(|last| !last.how.is_distilled() && last.how.perturb.is_none()),
     }
-}
-
-fn is_distilled(last: &FinalRecord) -> bool {
-    last.how.loss.kind == ObjectiveKind::Distill
 }
 
 fn census<'a>(records: impl Iterator<Item = &'a CensusRecord> + Clone) -> Option<CensusSummary> {

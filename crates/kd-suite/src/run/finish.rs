@@ -77,6 +77,7 @@ fn students(
                 network: training.model.short_name(),
                 n_parameters: student.model.params().n_elements(),
                 loss: Objective::of(&spec.loss)?,
+                taught: spec.loss.as_dyn().needs_teacher(),
                 perturb: spec.perturb.as_ref().map(AttackSettings::of).transpose()?,
                 n_epochs: training.plan.n_epochs,
                 n_train: data.train.n_samples(),
