@@ -11,9 +11,9 @@
 use std::cell::Cell;
 
 use pulp::{Simd, WithSimd};
-use rayon::prelude::*;
 
 use crate::simd::{constant, dispatch};
+use crate::tasks::each;
 
 /// A read-only matrix with arbitrary strides.
 #[derive(Clone, Copy)]
@@ -120,11 +120,11 @@ fn run(a: Matrix<'_>, b: Matrix<'_>, out: Out) {
         let row_step = a.n_rows.div_ceil(4 * rayon::current_num_threads());
         let row_step = row_step.next_multiple_of(MAX_HEIGHT);
         with_packed(b, width, all_cols, |panels| {
-            panels.par_chunks_mut(a.n_cols * width).enumerate().for_each(|(i, panels)| {
+            each(panels.chunks_mut(a.n_cols * width).enumerate(), |(i, panels)| {
                 let cols = (i * width, b.n_cols.min((i + 1) * width));
                 dispatch(Pack { b, cols, panels });
             });
-            (0..a.n_rows.div_ceil(row_step)).into_par_iter().for_each(|i| {
+            each(0..a.n_rows.div_ceil(row_step), |i| {
                 let rows = (i * row_step, a.n_rows.min((i + 1) * row_step));
                 dispatch(Multiply { a, panels, rows, cols: all_cols, out });
             });
@@ -133,7 +133,7 @@ fn run(a: Matrix<'_>, b: Matrix<'_>, out: Out) {
         // Blocks of equal size, as many for each thread; each is packed and used by one thread.
         let n_blocks = n_blocks.next_multiple_of(rayon::current_num_threads()).min(n_panels);
         let first_col = |block: usize| b.n_cols.min(block * n_panels / n_blocks * width);
-        (0..n_blocks).into_par_iter().for_each(|i| {
+        each(0..n_blocks, |i| {
             let cols = (first_col(i), first_col(i + 1));
             with_packed(b, width, cols, |panels| {
                 dispatch(Pack { b, cols, panels });

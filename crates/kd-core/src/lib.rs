@@ -26,6 +26,7 @@ pub mod record;
 mod registry;
 pub mod rng;
 mod simd;
+mod tasks;
 pub mod testing;
 
 pub use argmax::argmax;

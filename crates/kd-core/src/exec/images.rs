@@ -4,11 +4,11 @@
 //! no copy of the images stays in memory between them.
 
 use candle_core::Tensor;
-use rayon::prelude::*;
 
 use crate::act::{Buffer, Values};
 use crate::ops::layout::{to_nchw, to_nhwc, transpose};
 use crate::ops::{Normalize, slices};
+use crate::tasks::each;
 use crate::{Error, Result};
 
 /// `(N, C, H, W)` -> `(N, H, W, C)`, normalized.
@@ -23,7 +23,7 @@ pub(super) fn values(pixels: &Tensor, normalize: Option<&Normalize>) -> Result<V
     let mut values = Buffer::take(pixels.elem_count());
     let len = (channels * height * width).max(1);
     slices::with(&pixels, |pixels| {
-        values.par_chunks_mut(len).zip(pixels.par_chunks(len)).for_each(|(values, pixels)| {
+        each(values.chunks_mut(len).zip(pixels.chunks(len)), |(values, pixels)| {
             transpose(pixels, [channels, height * width], values);
             if let Some(normalize) = normalize {
                 normalize.in_place(values);

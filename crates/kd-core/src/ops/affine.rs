@@ -1,10 +1,9 @@
 //! Batch norm's two maps of each channel, forward and backward.
 
-use rayon::prelude::*;
-
 use crate::act::{Buffer, Clamp};
 use crate::ops::channels::{task_len, widened};
 use crate::simd::vectorized;
+use crate::tasks::each;
 
 /// What multiplies and what is added to each channel.
 #[derive(Debug, Clone)]
@@ -28,7 +27,7 @@ impl Affine {
 
     /// `values` times the scale of their channel, in place: the gradient of the map.
     pub(crate) fn scale(&self, rows: &mut [f32]) {
-        rows.par_chunks_mut(task_len(self.scale.len())).for_each(|rows| {
+        each(rows.chunks_mut(task_len(self.scale.len())), |rows| {
             for row in rows.chunks_exact_mut(self.scale.len()) {
                 row.iter_mut().zip(&self.scale).for_each(|(value, scale)| *value *= scale);
             }
@@ -40,8 +39,8 @@ impl Affine {
         let len = task_len(self.scale.len());
         let mut out = Buffer::take(rows.len());
         let wide = [&self.scale, &self.shift].map(|values| widened(values));
-        let inputs = rows.par_chunks(len).zip(residual.par_chunks(len));
-        out.par_chunks_mut(len).zip(inputs).for_each(|(out, inputs)| {
+        let inputs = rows.chunks(len).zip(residual.chunks(len));
+        each(out.chunks_mut(len).zip(inputs), |(out, inputs)| {
             vectorized(
                 #[inline(always)]
                 || add_task(&wide, inputs, clamp, out),

@@ -10,6 +10,7 @@ use rayon::prelude::*;
 
 use crate::act::Clamp;
 use crate::simd::vectorized;
+use crate::tasks::each;
 
 /// Values that one task takes.
 pub(crate) const TASK: usize = 1 << 16;
@@ -70,7 +71,7 @@ pub(crate) fn add(sum: &mut [f32], values: &[f32]) {
 
 /// `sum = clamp(sum + values)`.
 pub(crate) fn add_and_clamp(sum: &mut [f32], values: &[f32], clamp: Clamp) {
-    sum.par_chunks_mut(TASK).zip(values.par_chunks(TASK)).for_each(|(sum, values)| {
+    each(sum.chunks_mut(TASK).zip(values.chunks(TASK)), |(sum, values)| {
         finish(sum, None, Some(values), clamp);
     });
 }

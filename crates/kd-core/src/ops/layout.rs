@@ -4,9 +4,9 @@
 pub(crate) mod cuda;
 
 use candle_core::{Device, Tensor};
-use rayon::prelude::*;
 
 use super::slices;
+use crate::tasks::each;
 use crate::{Error, Result};
 
 /// `(N, C, H, W)` -> `(N, H, W, C)`, without gradient.
@@ -55,7 +55,7 @@ pub(crate) fn transpose(x: &[f32], [n_rows, n_cols]: [usize; 2], y: &mut [f32]) 
         return y.copy_from_slice(x);
     }
     let len = (n_rows * n_cols).max(1);
-    y.par_chunks_mut(len).zip(x.par_chunks(len)).for_each(|(y, x)| {
+    each(y.chunks_mut(len).zip(x.chunks(len)), |(y, x)| {
         for (j, y) in y.chunks_exact_mut(n_rows).enumerate() {
             y.iter_mut().zip(x.iter().skip(j).step_by(n_cols)).for_each(|(y, x)| *y = *x);
         }

@@ -4,12 +4,11 @@
 //! `a g + b v + c` in the backward, write nothing of their own. The convolution that reads their
 //! result copies each block of images into the cache anyway, with margins, and computes them then.
 
-use rayon::prelude::*;
-
 use crate::act::{Buffer, Clamp};
 use crate::ops::affine::{Affine, Slope};
 use crate::ops::channels::{task_len, widened};
 use crate::simd::vectorized;
+use crate::tasks::each;
 
 /// Values of images, `(N, H, W, C)`.
 pub(crate) enum Source<'a> {
@@ -45,7 +44,7 @@ impl<'a> Source<'a> {
     pub(crate) fn to_buffer(&self, n_channels: usize) -> Buffer {
         let mut out = Buffer::take(self.len());
         let len = task_len(n_channels);
-        out.par_chunks_mut(len).enumerate().for_each(|(i, out)| {
+        each(out.chunks_mut(len).enumerate(), |(i, out)| {
             vectorized(
                 #[inline(always)]
                 || self.copy(i * len, out),
@@ -73,8 +72,8 @@ impl<'a> Source<'a> {
     /// [`Source::mask`] for all values, of `n_channels` channels.
     pub(crate) fn mask_all(&self, grad: &mut [f32], n_channels: usize) {
         let len = task_len(n_channels);
-        let tasks = grad.par_chunks_mut(len).enumerate();
-        tasks.for_each(|(i, grad)| self.mask(i * len, grad));
+        let tasks = grad.chunks_mut(len).enumerate();
+        each(tasks, |(i, grad)| self.mask(i * len, grad));
     }
 
     /// Writes the values from `first` on, which begins a pixel, to `to`; for loops that are

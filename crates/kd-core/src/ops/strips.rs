@@ -1,9 +1,8 @@
 //! Some of the channels of every pixel, copied to other channels.
 
-use rayon::prelude::*;
-
 use super::channels::task_len;
 use crate::act::Buffer;
+use crate::tasks::each;
 
 /// The channels `first..first + count` of pixels that have `of` channels.
 #[derive(Debug, Clone, Copy)]
@@ -17,8 +16,8 @@ impl Strip {
     /// The strip of `pixels`, alone.
     pub(crate) fn read(self, pixels: &[f32]) -> Buffer {
         let mut strip = Buffer::take(pixels.len() / self.of * self.count);
-        let tasks = strip.par_chunks_mut(self.task_len(self.count));
-        tasks.zip(pixels.par_chunks(self.task_len(self.of))).for_each(|(strip, pixels)| {
+        let tasks = strip.chunks_mut(self.task_len(self.count));
+        each(tasks.zip(pixels.chunks(self.task_len(self.of))), |(strip, pixels)| {
             for (to, from) in strip.chunks_exact_mut(self.count).zip(pixels.chunks_exact(self.of)) {
                 to.copy_from_slice(&from[self.first..][..self.count]);
             }
@@ -29,8 +28,8 @@ impl Strip {
     /// Pixels that are 0 but for the strip.
     pub(crate) fn among_zeros(self, strip: &[f32]) -> Buffer {
         let mut pixels = Buffer::take(strip.len() / self.count * self.of);
-        let tasks = pixels.par_chunks_mut(self.task_len(self.of));
-        tasks.zip(strip.par_chunks(self.task_len(self.count))).for_each(|(pixels, strip)| {
+        let tasks = pixels.chunks_mut(self.task_len(self.of));
+        each(tasks.zip(strip.chunks(self.task_len(self.count))), |(pixels, strip)| {
             pixels.fill(0.0);
             self.write(strip, pixels);
         });

@@ -1,10 +1,9 @@
 //! Matrices that are transposed: each image's, or each pixel's channels.
 
-use rayon::prelude::*;
-
 use super::channels::task_len;
 use crate::act::Buffer;
 use crate::simd::vectorized;
+use crate::tasks::each;
 
 /// Rows and columns that are copied together, so that no line of the cache is fetched twice.
 const TILE: usize = 16;
@@ -17,7 +16,7 @@ pub(crate) fn transposed(matrices: &[f32], [n_rows, n_cols]: [usize; 2]) -> Buff
     }
     let mut out = Buffer::take(matrices.len());
     let (size, len) = (n_rows * n_cols, task_len(n_rows * n_cols));
-    out.par_chunks_mut(len).zip(matrices.par_chunks(len)).for_each(|(out, matrices)| {
+    each(out.chunks_mut(len).zip(matrices.chunks(len)), |(out, matrices)| {
         vectorized(
             #[inline(always)]
             || {

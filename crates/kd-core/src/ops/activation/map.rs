@@ -1,7 +1,5 @@
 //! A function applied value by value, forward and backward.
 
-use rayon::prelude::*;
-
 use crate::Result;
 use crate::act::{Buffer, Made};
 use crate::ops::channels::TASK;
@@ -9,6 +7,7 @@ use crate::ops::onnx::Operator;
 use crate::ops::operation::{Checked, Operation, same_shape};
 use crate::ops::step::{Backward, Forward, Reads};
 use crate::simd::vectorized;
+use crate::tasks::each;
 
 /// A function of one number. Its methods are inlined into loops that are vectorized, so they have
 /// no branches.
@@ -44,7 +43,7 @@ impl<F: Function> Operation for F {
     fn forward(&self, step: &mut Forward<'_>) -> Result<Made> {
         let x = step.input(0).values();
         let mut y = Buffer::take(x.len());
-        y.par_chunks_mut(TASK).zip(x.par_chunks(TASK)).for_each(|(y, x)| {
+        each(y.chunks_mut(TASK).zip(x.chunks(TASK)), |(y, x)| {
             for (y, x) in y.chunks_mut(BLOCK).zip(x.chunks(BLOCK)) {
                 y.copy_from_slice(x);
                 self.map(y);
@@ -55,8 +54,8 @@ impl<F: Function> Operation for F {
 
     fn backward(&self, mut grad: Buffer, step: &mut Backward<'_>) -> Result<()> {
         let read = if F::READS_OUTPUT { step.output } else { step.input(0) };
-        let tasks = grad.par_chunks_mut(TASK).zip(read.values().par_chunks(TASK));
-        tasks.for_each(|(grad, read)| {
+        let tasks = grad.chunks_mut(TASK).zip(read.values().chunks(TASK));
+        each(tasks, |(grad, read)| {
             vectorized(
                 #[inline(always)]
                 || {

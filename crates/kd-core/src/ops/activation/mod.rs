@@ -23,15 +23,14 @@ pub use relu::Relu;
 pub use sigmoid::Sigmoid;
 pub use silu::Silu;
 
-use rayon::prelude::*;
-
 use crate::act::{Buffer, Clamp, Made};
 use crate::ops::channels::{TASK, finish};
 use crate::ops::step::Forward;
+use crate::tasks::each;
 
 /// The step's input, clamped; its backward finds the gradient clamped too.
 fn clamped(step: &Forward<'_>, clamp: Clamp) -> Made {
     let mut values = Buffer::copy_of(step.input(0).values());
-    values.par_chunks_mut(TASK).for_each(|values| finish(values, None, None, clamp));
+    each(values.chunks_mut(TASK), |values| finish(values, None, None, clamp));
     Made::after(values, clamp)
 }

@@ -1,6 +1,5 @@
 //! Channels of several activations, one after the other.
 
-use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::Result;
@@ -10,6 +9,7 @@ use crate::ops::onnx::{Operand, Operator};
 use crate::ops::operation::{Checked, Operation};
 use crate::ops::step::{Backward, Forward};
 use crate::ops::strips::Strip;
+use crate::tasks::each;
 
 /// The channels of all inputs in their order (the values, for vectors).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
@@ -42,7 +42,7 @@ impl Operation for Concat {
         let n_values = step.inputs.iter().map(|input| input.values().len()).sum();
         let mut out = Buffer::take(n_values);
         let of = strips.last().map_or(1, |last| last.of);
-        out.par_chunks_mut(task_len(of)).enumerate().for_each(|(i, out)| {
+        each(out.chunks_mut(task_len(of)).enumerate(), |(i, out)| {
             for (strip, input) in strips.iter().zip(step.inputs) {
                 let first = i * strip.task_len(strip.count);
                 strip.write(&input.values()[first..], out);

@@ -8,11 +8,10 @@
 //! buffer of the thread's own (and computes it there, see `source.rs`), and writes its own part of
 //! the output; nothing depends on which thread does it.
 
-use rayon::prelude::*;
-
 use crate::act::Buffer;
 use crate::ops::source::Source;
 use crate::simd::dispatch;
+use crate::tasks::each;
 
 use super::blocks::{BLOCK, Block, Blocks, SMALL_BLOCK, with_block};
 use super::geometry::{Gather, Geometry, Padded, Run};
@@ -182,7 +181,7 @@ pub(super) fn run(
         sums.iter().map(|sum| sum.places(blocks.n_images().min(n_images), out_len)).collect();
     let gathers = gathers(sums);
     let mut out = Buffer::take(n_images * out_len);
-    blocks.split(&mut out).into_par_iter().for_each(|mut block| {
+    each(blocks.split(&mut out).into_iter(), |mut block| {
         with_block(&gathers, source, block.images, block.rows, |x| {
             for (sum, places) in sums.iter().zip(&places) {
                 sum.apply(x, places, &mut block);

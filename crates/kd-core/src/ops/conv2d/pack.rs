@@ -1,10 +1,9 @@
 //! Weights in the order in which a gathering sum uses them.
 
-use rayon::prelude::*;
-
 use super::geometry::{Gather, Geometry};
 use super::tile::PanelWidth;
 use crate::simd::{dispatch, vectorized};
+use crate::tasks::each;
 
 /// Which sum the weights are for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,7 +44,7 @@ pub(super) fn pack(
         panels.push((col, width, panel));
         rest = after;
     }
-    panels.into_par_iter().for_each(|(col, width, panel)| {
+    each(panels.into_iter(), |(col, width, panel)| {
         for (tap, to) in gather.taps.iter().zip(panel.chunks_exact_mut(n_rows * width)) {
             let position = tap.position[0] * geometry.kernel[1] + tap.position[1];
             let from = &of_group[position + col * col_stride..];

@@ -7,9 +7,8 @@
 
 use std::cell::Cell;
 
-use rayon::prelude::*;
-
 use crate::act::Buffer;
+use crate::tasks::each;
 
 use super::blocks::with_margins;
 use super::geometry::{Geometry, Padded, Run};
@@ -40,7 +39,7 @@ pub(super) fn grad_input(
     let windows = Windows::new(geometry, weight);
     let len = geometry.image_len();
     let mut out = Buffer::take(geometry.n * len);
-    out.par_chunks_exact_mut(len.max(1)).enumerate().for_each(|(image, out)| {
+    each(out.chunks_exact_mut(len.max(1)).enumerate(), |(image, out)| {
         with_margins(geometry.output(), grad, (image, 1), |grad| windows.add(grad, out));
         finish(image * len, out);
     });

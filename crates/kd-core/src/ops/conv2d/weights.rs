@@ -20,6 +20,7 @@ use super::winograd;
 use crate::act::{Buffer, Clamp};
 use crate::ops::source::Source;
 use crate::simd::dispatch;
+use crate::tasks::each;
 
 /// Values of all partial weight gradients of a chunk of images together.
 const PARTIALS: usize = 1 << 21;
@@ -181,7 +182,7 @@ impl<'a> Division<'a> {
     fn join(&self, mut partials: Vec<Buffer>) -> Vec<f32> {
         let (sums, rest) = partials.split_at_mut(self.n_parts());
         for (part, sums) in sums.iter_mut().enumerate() {
-            sums.par_chunks_mut(JOINED).enumerate().for_each(|(i, sums)| {
+            each(sums.chunks_mut(JOINED).enumerate(), |(i, sums)| {
                 for chunk in rest.chunks_exact(self.n_parts()) {
                     let values = &chunk[part][i * JOINED..][..sums.len()];
                     sums.iter_mut().zip(values).for_each(|(sum, value)| *sum += value);
@@ -199,7 +200,7 @@ impl<'a> Division<'a> {
             return weight;
         }
         let of_group = geometry.out_channels / geometry.conv.groups;
-        weight.par_chunks_mut(n_values).enumerate().for_each(|(o, weight)| {
+        each(weight.chunks_mut(n_values).enumerate(), |(o, weight)| {
             let (sums, col) = (&sums[o / self.width], o % self.width);
             let n_cols = (sums.len() / n_values).min(of_group);
             let group = &sums[col / n_cols * n_cols * n_values..][..n_cols * n_values];

@@ -1,9 +1,8 @@
 //! The mask of dropout, drawn from a counter-based stream.
 
-use rayon::prelude::*;
-
 use crate::Stream;
 use crate::simd::vectorized;
+use crate::tasks::each;
 
 /// Values per call of the mask; a multiple of the 128 that one wide block covers.
 const BLOCK: usize = 1 << 14;
@@ -27,7 +26,7 @@ impl Mask {
 
     /// Multiplies `values` by the mask, in parallel.
     pub(crate) fn apply(&self, values: &mut [f32]) {
-        values.par_chunks_mut(BLOCK).enumerate().for_each(|(i, block)| {
+        each(values.chunks_mut(BLOCK).enumerate(), |(i, block)| {
             vectorized(
                 #[inline(always)]
                 || self.apply_block(i * BLOCK, block),

@@ -6,6 +6,7 @@ use crate::act::Buffer;
 use crate::ops::channels::task_len;
 use crate::ops::lanes;
 use crate::simd::vectorized;
+use crate::tasks::each;
 
 /// Of each pixel the mean, and 1 over the standard deviation.
 pub(super) type Statistics = Vec<[f32; 2]>;
@@ -20,8 +21,8 @@ pub(super) fn forward(
     let mut y = Buffer::take(x.len());
     let mut statistics = vec![[0.0; 2]; x.len() / n_channels];
     let len = task_len(n_channels);
-    let tasks = y.par_chunks_mut(len).zip(statistics.par_chunks_mut(len / n_channels));
-    tasks.zip(x.par_chunks(len)).for_each(|((y, statistics), x)| {
+    let tasks = y.chunks_mut(len).zip(statistics.chunks_mut(len / n_channels));
+    each(tasks.zip(x.chunks(len)), |((y, statistics), x)| {
         vectorized(
             #[inline(always)]
             || {

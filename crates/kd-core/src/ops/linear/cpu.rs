@@ -1,8 +1,7 @@
 //! Bias, ReLU and dropout after the matrix product, and their backward.
 
-use rayon::prelude::*;
-
 use crate::simd::vectorized;
+use crate::tasks::each;
 
 use super::Activation;
 use crate::ops::dropout::cpu::Mask;
@@ -15,7 +14,7 @@ pub(crate) fn finish(y: &mut [f32], bias: &[f32], activation: Activation) {
     let n_out = bias.len().max(1);
     let rows = y.len() / n_out;
     let min_rows = if y.len() < PARALLEL_FROM { rows.max(1) } else { rows.div_ceil(8) };
-    y.par_chunks_mut(n_out * min_rows).for_each(|rows| {
+    each(y.chunks_mut(n_out * min_rows), |rows| {
         vectorized(
             #[inline(always)]
             || {

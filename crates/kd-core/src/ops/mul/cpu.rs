@@ -5,6 +5,7 @@ use rayon::prelude::*;
 use crate::act::Buffer;
 use crate::ops::channels::{TASK, narrowed, task_len, widened};
 use crate::simd::vectorized;
+use crate::tasks::each;
 
 /// `x y`, value by value.
 pub(super) fn product(x: &[f32], y: &[f32]) -> Buffer {
@@ -15,7 +16,7 @@ pub(super) fn product(x: &[f32], y: &[f32]) -> Buffer {
 
 /// `values *= factors`.
 pub(super) fn multiply(values: &mut [f32], factors: &[f32]) {
-    values.par_chunks_mut(TASK).zip(factors.par_chunks(TASK)).for_each(|(values, factors)| {
+    each(values.chunks_mut(TASK).zip(factors.chunks(TASK)), |(values, factors)| {
         vectorized(
             #[inline(always)]
             || {
@@ -31,10 +32,10 @@ pub(super) fn multiply(values: &mut [f32], factors: &[f32]) {
 pub(super) fn scaled(x: &[f32], factors: &[f32], n_channels: usize) -> Buffer {
     let mut out = Buffer::take(x.len());
     let (image_len, len) = (image_len(x, factors, n_channels), task_len(n_channels));
-    let images = out.par_chunks_mut(image_len).zip(x.par_chunks(image_len));
-    images.zip(factors.par_chunks(n_channels)).for_each(|((out, x), factors)| {
+    let images = out.chunks_mut(image_len).zip(x.chunks(image_len));
+    each(images.zip(factors.chunks(n_channels)), |((out, x), factors)| {
         let factors = widened(factors);
-        out.par_chunks_mut(len).zip(x.par_chunks(len)).for_each(|(out, x)| {
+        each(out.chunks_mut(len).zip(x.chunks(len)), |(out, x)| {
             vectorized(
                 #[inline(always)]
                 || {
@@ -61,9 +62,9 @@ pub(super) fn scaled_backward(
 ) -> Buffer {
     let mut to_factors = Buffer::zeros(factors.len());
     let (image_len, len) = (image_len(x, factors, n_channels), task_len(n_channels));
-    let images = grad.par_chunks_mut(image_len).zip(x.par_chunks(image_len));
-    let factors = factors.par_chunks(n_channels).zip(to_factors.par_chunks_mut(n_channels));
-    images.zip(factors).for_each(|((grad, x), (factors, to_factors))| {
+    let images = grad.chunks_mut(image_len).zip(x.chunks(image_len));
+    let factors = factors.chunks(n_channels).zip(to_factors.chunks_mut(n_channels));
+    each(images.zip(factors), |((grad, x), (factors, to_factors))| {
         let factors = widened(factors);
         let tasks = grad.par_chunks_mut(len).zip(x.par_chunks(len));
         let parts = tasks.map(|(grad, x)| task_backward(grad, x, &factors, n_channels));

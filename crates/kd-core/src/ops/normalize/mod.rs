@@ -3,7 +3,6 @@
 #[cfg(feature = "cuda")]
 mod cuda;
 
-use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::Result;
@@ -13,6 +12,7 @@ use crate::ops::onnx::Operator;
 use crate::ops::operation::{Checked, Operation, chw};
 use crate::ops::step::{Backward, Forward};
 use crate::simd::vectorized;
+use crate::tasks::each;
 
 /// `(x - mean) / std`, one of each for every channel, in units of `[0, 1]` pixels.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -81,7 +81,7 @@ impl Normalize {
     /// Applies `f` to each value with the mean and the standard deviation of its channel.
     fn each(&self, values: &mut [f32], f: impl Fn(f32, f32, f32) -> f32 + Sync) {
         let (mean, std) = (widened(&self.mean), widened(&self.std));
-        values.par_chunks_mut(task_len(self.std.len())).for_each(|values| {
+        each(values.chunks_mut(task_len(self.std.len())), |values| {
             vectorized(
                 #[inline(always)]
                 || {

@@ -1,11 +1,11 @@
 //! Adam.
 
-use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::{BLOCK, LEAST_MOMENT, Rule, check_fraction, check_size, flushed};
 use crate::Result;
 use crate::simd::vectorized;
+use crate::tasks::each;
 
 /// Gradients below this have no square that is a normal number.
 const LEAST_GRAD: f32 = 1e-17;
@@ -84,9 +84,9 @@ impl Rule for Adam {
     ) {
         let [first, second] = state else { unreachable!("invariant: a part each") };
         let rates = &self.at(learning_rate, step);
-        let blocks = param.par_chunks_mut(BLOCK).zip(grad.par_chunks(BLOCK));
-        let states = first.par_chunks_mut(BLOCK).zip(second.par_chunks_mut(BLOCK));
-        blocks.zip(states).for_each(|((param, grad), (first, second))| {
+        let blocks = param.chunks_mut(BLOCK).zip(grad.chunks(BLOCK));
+        let states = first.chunks_mut(BLOCK).zip(second.chunks_mut(BLOCK));
+        each(blocks.zip(states), |((param, grad), (first, second))| {
             vectorized(
                 #[inline(always)]
                 || {

@@ -1,11 +1,11 @@
 //! Stochastic gradient descent.
 
-use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::{BLOCK, LEAST_MOMENT, Rule, check_fraction, check_size, flushed};
 use crate::Result;
 use crate::simd::vectorized;
+use crate::tasks::each;
 
 /// Stochastic gradient descent with momentum as in PyTorch (no dampening; the buffer starts as
 /// the first gradient): `u = momentum * u + g; p -= learning_rate * u`, or with Nesterov
@@ -65,8 +65,8 @@ impl Rule for Sgd {
     ) {
         let [velocity] = state else { unreachable!("invariant: a part each") };
         let rates = &self.at(learning_rate, step);
-        let blocks = param.par_chunks_mut(BLOCK).zip(grad.par_chunks(BLOCK));
-        blocks.zip(velocity.par_chunks_mut(BLOCK)).for_each(|((param, grad), velocity)| {
+        let blocks = param.chunks_mut(BLOCK).zip(grad.chunks(BLOCK));
+        each(blocks.zip(velocity.chunks_mut(BLOCK)), |((param, grad), velocity)| {
             vectorized(
                 #[inline(always)]
                 || {

@@ -1,9 +1,8 @@
 //! Pooling of images in NHWC order, one image a task.
 
-use rayon::prelude::*;
-
 use crate::act::Buffer;
 use crate::simd::vectorized;
+use crate::tasks::each;
 
 /// The windows of a pooling on images of one size.
 #[derive(Debug, Clone, Copy)]
@@ -67,8 +66,8 @@ impl Windows {
     pub(super) fn max(&self, x: &[f32]) -> (Buffer, Vec<u8>) {
         let n_values = self.n * self.out_len();
         let (mut y, mut winners) = (Buffer::take(n_values), vec![0; n_values]);
-        let out = y.par_chunks_mut(self.out_len()).zip(winners.par_chunks_mut(self.out_len()));
-        out.zip(x.par_chunks(self.image_len())).for_each(|((y, winners), x)| {
+        let out = y.chunks_mut(self.out_len()).zip(winners.chunks_mut(self.out_len()));
+        each(out.zip(x.chunks(self.image_len())), |((y, winners), x)| {
             vectorized(
                 #[inline(always)]
                 || self.max_of_image(x, y, winners),
@@ -92,8 +91,8 @@ impl Windows {
     /// Each output value's gradient goes to the pixel that it came from.
     pub(super) fn max_backward(&self, grad: &[f32], winners: &[u8]) -> Buffer {
         let mut to = Buffer::take(self.n * self.image_len());
-        let out = grad.par_chunks(self.out_len()).zip(winners.par_chunks(self.out_len()));
-        to.par_chunks_mut(self.image_len()).zip(out).for_each(|(to, (grad, winners))| {
+        let out = grad.chunks(self.out_len()).zip(winners.chunks(self.out_len()));
+        each(to.chunks_mut(self.image_len()).zip(out), |(to, (grad, winners))| {
             vectorized(
                 #[inline(always)]
                 || self.spread(to, grad, winners),
@@ -127,8 +126,8 @@ impl Windows {
     /// The mean of each window: of its pixels within the image, or with the padding as zeros.
     pub(super) fn mean(&self, x: &[f32], count_padding: bool) -> Buffer {
         let mut y = Buffer::zeros(self.n * self.out_len());
-        let images = y.par_chunks_mut(self.out_len()).zip(x.par_chunks(self.image_len()));
-        images.for_each(|(y, x)| {
+        let images = y.chunks_mut(self.out_len()).zip(x.chunks(self.image_len()));
+        each(images, |(y, x)| {
             vectorized(
                 #[inline(always)]
                 || {
@@ -147,8 +146,8 @@ impl Windows {
     /// Each output value's gradient is shared by the pixels of its window.
     pub(super) fn mean_backward(&self, mut grad: Buffer, count_padding: bool) -> Buffer {
         let mut to = Buffer::zeros(self.n * self.image_len());
-        let images = to.par_chunks_mut(self.image_len()).zip(grad.par_chunks_mut(self.out_len()));
-        images.for_each(|(to, grad)| {
+        let images = to.chunks_mut(self.image_len()).zip(grad.chunks_mut(self.out_len()));
+        each(images, |(to, grad)| {
             vectorized(
                 #[inline(always)]
                 || {

@@ -1,18 +1,17 @@
 //! Softmax of rows, and its gradient.
 
-use rayon::prelude::*;
-
 use crate::act::Buffer;
 use crate::math::exp;
 use crate::ops::channels::task_len;
 use crate::ops::lanes;
 use crate::simd::vectorized;
+use crate::tasks::each;
 
 /// `softmax(inverse * row)` of every row.
 pub(super) fn softmax(x: &[f32], n_classes: usize, inverse: f32) -> Buffer {
     let mut y = Buffer::take(x.len());
     let len = task_len(n_classes);
-    y.par_chunks_mut(len).zip(x.par_chunks(len)).for_each(|(y, x)| {
+    each(y.chunks_mut(len).zip(x.chunks(len)), |(y, x)| {
         vectorized(
             #[inline(always)]
             || {
@@ -41,7 +40,7 @@ fn row(x: &[f32], inverse: f32, y: &mut [f32]) {
 /// `inverse y (g - sum g y)`.
 pub(super) fn backward(grad: &mut [f32], y: &[f32], n_classes: usize, inverse: f32) {
     let len = task_len(n_classes);
-    grad.par_chunks_mut(len).zip(y.par_chunks(len)).for_each(|(grad, y)| {
+    each(grad.chunks_mut(len).zip(y.chunks(len)), |(grad, y)| {
         vectorized(
             #[inline(always)]
             || {

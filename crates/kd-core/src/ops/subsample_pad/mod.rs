@@ -3,13 +3,13 @@
 #[cfg(feature = "cuda")]
 mod cuda;
 
-use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::act::{Act, Buffer, Made};
 use crate::ops::onnx::Operator;
 use crate::ops::operation::{Checked, Operation, chw};
 use crate::ops::step::{Backward, Forward};
+use crate::tasks::each;
 use crate::{Error, Result};
 
 /// Every `stride`-th pixel, with `n_zeros` zero channels before and after: `x[:, ::s, ::s]`.
@@ -58,7 +58,7 @@ impl Operation for SubsamplePad {
         let [out_height, out_width] = [height, width].map(|side| side.div_ceil(self.stride));
         let mut y = Buffer::take(n * out_height * out_width * n_out);
         let x = x.values();
-        y.par_chunks_mut(out_width * n_out).enumerate().for_each(|(row, to)| {
+        each(y.chunks_mut(out_width * n_out).enumerate(), |(row, to)| {
             let from_row = row / out_height * height + row % out_height * self.stride;
             let pixels = x[from_row * width * channels..].chunks_exact(channels);
             to.fill(0.0);
@@ -75,7 +75,7 @@ impl Operation for SubsamplePad {
         let n_out = channels + 2 * self.n_zeros;
         let [out_height, out_width] = [height, width].map(|side| side.div_ceil(self.stride));
         let mut to_x = Buffer::take(n * height * width * channels);
-        to_x.par_chunks_mut(width * channels).enumerate().for_each(|(row, to)| {
+        each(to_x.chunks_mut(width * channels).enumerate(), |(row, to)| {
             to.fill(0.0);
             let (image, row) = (row / height, row % height);
             if row.is_multiple_of(self.stride) {

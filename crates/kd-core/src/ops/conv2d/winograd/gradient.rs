@@ -19,6 +19,7 @@ use crate::act::Buffer;
 use crate::ops::channels;
 use crate::ops::source::Source;
 use crate::simd::dispatch;
+use crate::tasks::each;
 
 /// Values at the points of a group of tiles, input and gradient together: they stay in the
 /// second-level cache.
@@ -83,7 +84,7 @@ pub(in super::super) fn gradients(
 fn weights(sums: &[f32], geometry: &Geometry) -> Vec<f32> {
     let (n_in, point_len) = (geometry.channels, sums_len(geometry.channels, geometry.out_channels));
     let mut weight = vec![0.0; geometry.out_channels * n_in * TAPS * TAPS];
-    weight.par_chunks_mut(LANES * n_in * TAPS * TAPS).enumerate().for_each(|(col, weight)| {
+    each(weight.chunks_mut(LANES * n_in * TAPS * TAPS).enumerate(), |(col, weight)| {
         let sums = &sums[col * n_in * LANES..];
         dispatch(WeightGradients { sums, point_len, n_in, weight });
     });
@@ -246,14 +247,14 @@ impl Groups {
         let (mut v, mut g) = (Buffer::take(round * len_in), Buffer::take(round * len_out));
         for first in (0..self.len()).step_by(round) {
             let n = round.min(self.len() - first);
-            let tasks = v[..n * len_in].par_chunks_mut(len_in).zip(g.par_chunks_mut(len_out));
-            tasks.enumerate().for_each(|(i, (v, g))| {
+            let tasks = v[..n * len_in].chunks_mut(len_in).zip(g.chunks_mut(len_out));
+            each(tasks.enumerate(), |(i, (v, g))| {
                 self.transform_input(first + i, x, v);
                 self.transform_gradient(first + i, grad, g);
             });
             let n_tiles: Vec<usize> = (first..first + n).map(|i| self.n_tiles(i)).collect();
             let len = self.sums_len();
-            sums[..POINTS * len].par_chunks_exact_mut(len).enumerate().for_each(|(point, sums)| {
+            each(sums[..POINTS * len].chunks_exact_mut(len).enumerate(), |(point, sums)| {
                 self.columns(sums).enumerate().for_each(|(col, sums)| {
                     self.sum(point, col, (&v, &g), &n_tiles, sums);
                 });

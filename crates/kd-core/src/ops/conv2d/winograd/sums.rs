@@ -1,7 +1,6 @@
 //! A convolution, or its input gradient, by transformed weights.
 
 use pulp::{Simd, WithSimd};
-use rayon::prelude::*;
 
 use super::super::blocks::{LINE, with_buffer};
 use super::super::geometry::{Gather, Geometry, Padded};
@@ -13,6 +12,7 @@ use super::transform::{IN, Inputs, OUT, Outputs, POINTS, TAPS, square};
 use super::{LANES, Tiling, at_points, suits};
 use crate::act::Buffer;
 use crate::simd::dispatch;
+use crate::tasks::each;
 
 /// Tiles that are transformed and multiplied together: whole tiles of the inner loop.
 const CHUNK: usize = 2 * MAX_HEIGHT;
@@ -79,7 +79,7 @@ impl Winograd {
             tasks.push(Weights { from, n_rows: n_in, width: panel.width, to });
             (rest, packed) = (after, after_from);
         }
-        tasks.into_par_iter().for_each(dispatch);
+        each(tasks.into_iter(), dispatch);
         let padded = tiling.padded(gather.source);
         Some(Self { n_in, n_out, tiling, padded, panels, weights, start })
     }
