@@ -1,6 +1,6 @@
 //! What holds for every network, objective and data set, the ones to come included.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
 use std::sync::Arc;
 
@@ -140,9 +140,13 @@ fn the_gradient_of_every_objective_flows_to_the_students_logits_alone() {
     for spec in LossSpec::all() {
         let var = |seed| Var::from_tensor(&random(Stream::new(seed), &[8, N_CLASSES])).unwrap();
         let (logits, teacher) = (var(1), var(2));
-        let labels = labels(8);
-        let input =
-            LossInput { teacher_logits: Some(&teacher), ..LossInput::new(&logits, &labels) };
+        let (labels, taps) = (labels(8), parts(&spec));
+        let input = LossInput {
+            teacher_logits: Some(&teacher),
+            taps: &taps,
+            teacher_taps: &taps,
+            ..LossInput::new(&logits, &labels)
+        };
         let loss = spec.as_dyn().loss(&input).unwrap();
         assert!(loss.to_scalar::<f32>().unwrap().is_finite(), "{}", spec.name());
         let grads = loss.backward().unwrap();
@@ -153,12 +157,20 @@ fn the_gradient_of_every_objective_flows_to_the_students_logits_alone() {
     }
 }
 
+/// Something for the parts of networks that an objective asks for.
+fn parts(spec: &LossSpec) -> BTreeMap<String, Tensor> {
+    let names = [spec.as_dyn().taps(), spec.as_dyn().teacher_taps()].concat();
+    names.into_iter().map(|name| (name, random(Stream::new(3), &[8, 4]))).collect()
+}
+
 #[test]
 fn an_objective_without_its_teacher_says_so() {
     let logits = random(Stream::new(1), &[8, N_CLASSES]);
     let labels = labels(8);
-    let input = LossInput::new(&logits, &labels);
     for spec in LossSpec::all() {
+        let taps = parts(&spec);
+        let input =
+            LossInput { taps: &taps, teacher_taps: &taps, ..LossInput::new(&logits, &labels) };
         let result = spec.as_dyn().loss(&input);
         match result {
             Ok(_) => assert!(!spec.as_dyn().needs_teacher(), "{}", spec.name()),
@@ -188,7 +200,7 @@ where
         let json = serde_json::to_value(entry).unwrap();
         assert_eq!(&serde_json::from_value::<T>(json.clone()).unwrap(), entry);
         assert_eq!(json["kind"], *name);
-        let error = toml::from_str::<T>(&format!("{text}\nno_such_key = 1\n")).unwrap_err();
+        let error = toml::from_str::<T>(&format!("no_such_key = 1\n{text}")).unwrap_err();
         let message = error.message();
         assert!(message.contains("no_such_key"), "{name}: {message}");
         let Value::Object(keys) = json else { panic!("{name} is no table") };
