@@ -13,6 +13,7 @@ pub mod losses;
 mod measure;
 mod memory;
 mod metrics_log;
+mod noise;
 mod optimizer;
 mod plan;
 mod prepared;

@@ -10,9 +10,9 @@ use candle_core::Tensor;
 use kd_core::{Batch, BatchSource, Classifier, Error, Mode, Result};
 
 use crate::memory::{Known, Memory, places};
+use crate::noise::noise;
 use crate::soft_targets::{SoftTargetStore, TargetFile};
 use crate::teacher_logits::TeacherLogits;
-use crate::trunk::noise;
 
 /// Numbers that are kept in memory at most, 256 MiB.
 const MAX_KEPT: usize = 1 << 26;

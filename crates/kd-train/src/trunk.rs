@@ -7,11 +7,12 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use candle_core::Tensor;
-use kd_core::{Batch, BatchSource, Classifier, Error, Result, Stream};
+use kd_core::{Batch, BatchSource, Classifier, Error, Result};
 
 use crate::cohort::Cohort;
 use crate::evaluate::EvalSet;
 use crate::memory::{Known, Memory, places};
+use crate::noise::noise;
 
 /// Features that are kept in memory at most, 1 GiB.
 const MAX_KEPT: usize = 1 << 28;
@@ -108,14 +109,6 @@ impl<'a> Trunk<'a> {
     }
 }
 
-/// Two images of noise, by which parts of networks are told apart.
-pub(crate) fn noise(source: &dyn BatchSource) -> Result<Tensor> {
-    let [channels, height, width] = source.image_shape();
-    let mut rng = Stream::new(0).at("trunk").rng();
-    let pixels: Vec<f32> = (0..2 * channels * height * width).map(|_| rng.uniform()).collect();
-    Ok(Tensor::from_vec(pixels, (2, channels, height, width), &source.device())?)
-}
-
 fn bits(features: &Tensor) -> Result<Vec<u32>> {
     let values = features.flatten_all()?.to_vec1::<f32>()?;
     Ok(values.into_iter().map(f32::to_bits).collect())
@@ -128,7 +121,7 @@ mod tests {
 
     use candle_core::Device;
     use kd_core::ops::{BatchNorm, Conv2d, Dropout, Flatten, Linear, Relu};
-    use kd_core::{Graph, Mode, Net, Params};
+    use kd_core::{Graph, Mode, Net, Params, Stream};
 
     use super::*;
     use crate::losses::Distill;
