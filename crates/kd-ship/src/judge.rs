@@ -3,7 +3,7 @@
 use kd_core::record::Evaluation;
 use kd_core::{Classifier, Net, Result, argmax};
 use kd_report::Lost;
-use kd_train::{EvalSet, score};
+use kd_train::{EvalSet, score, score_at};
 
 /// What a network says of a set of images.
 #[derive(Debug, Clone, Default)]
@@ -27,9 +27,8 @@ impl Judged {
 
     /// How good the probabilities at this temperature are.
     pub(crate) fn at(&self, temperature: f64) -> Evaluation {
-        let scaled = self.logits.iter().map(|z| (f64::from(*z) / temperature) as f32);
-        let scaled: Vec<f32> = scaled.collect();
-        score(&scaled, &self.labels, self.logits.len() / self.labels.len().max(1), None)
+        let n_classes = self.logits.len() / self.labels.len().max(1);
+        score_at(&self.logits, &self.labels, n_classes, temperature)
     }
 
     /// With how often it agrees with its teacher.

@@ -7,7 +7,7 @@ use kd_suite::Student;
 use kd_train::LossSpec;
 use kd_train::losses::{Distill, Features, Labels};
 
-/// The student that learns from labels alone.
+/// What [`labels`] is called.
 pub(crate) const LABELS: &str = "labels";
 /// Weights of the soft targets and temperatures.
 const SOFT: [(f64, f64); 4] = [(0.5, 2.0), (0.5, 5.0), (1.0, 2.0), (1.0, 5.0)];
@@ -42,9 +42,14 @@ fn features(graph: &Graph) -> Result<(String, Vec<usize>)> {
     Ok((name.clone(), graph.shapes()?.get(name).to_vec()))
 }
 
+/// The student that learns from labels alone.
+pub(crate) fn labels() -> Student {
+    student(LABELS, LossSpec::Labels(Labels::default()))
+}
+
 /// Every objective, the one of labels first.
 pub(crate) fn tried(taps: Option<&Taps>) -> Vec<Student> {
-    let mut all = vec![student(LABELS, LossSpec::Labels(Labels::default()))];
+    let mut all = vec![labels()];
     all.extend(SOFT.map(|(alpha, temperature)| {
         let reduction = Reduction::BatchMean;
         let loss = LossSpec::Distill(Distill { alpha, temperature, reduction });

@@ -14,7 +14,7 @@ use kd_train::{Keep, Plan, Schedule as Rates, SoftTargets};
 use crate::Order;
 use crate::images::{HELD_OUT, Images};
 use crate::networks::Start;
-use crate::objectives::{LABELS, Taps, tried};
+use crate::objectives::{LABELS, Taps, labels, tried};
 use crate::schedule::Schedule;
 
 /// Training of the head alone, and of the whole teacher.
@@ -48,17 +48,16 @@ pub(crate) struct Suites<'a> {
 impl Suites<'_> {
     /// The teacher: first the new head alone, then all of it from there.
     pub(crate) fn teacher(&self, start: &Start, head: &str) -> Suite {
-        let labels = || tried(None).into_iter().filter(|s| s.name == LABELS).collect();
         let probe = TrainingFile {
             plan: Some(self.plan(self.schedule.probe, HEAD_RATE)),
             augment: Some(Augment::default()),
             freeze: vec![format!("!{head}")],
-            ..training(PROBE, &start.model, labels())
+            ..training(PROBE, &start.model, vec![labels()])
         };
         let tuned = TrainingFile {
             init: Some(PROBE.into()),
             freeze: norms(&start.graph),
-            ..training(TUNED, &start.model, labels())
+            ..training(TUNED, &start.model, vec![labels()])
         };
         self.suite("teacher", self.schedule.tune, vec![probe, tuned])
     }

@@ -47,7 +47,7 @@ pub use plan::Plan;
 pub use prepared::{Prepared, prepare};
 pub use progress::Counters;
 pub use schedule::{Anneal, At, Schedule};
-pub use score::score;
+pub use score::{score, score_at};
 pub use soft_targets::{SoftTargetStore, SoftTargets, StoredAs};
 pub use step::train_step;
 pub use student::Student;

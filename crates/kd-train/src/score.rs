@@ -20,6 +20,12 @@ pub fn score(
     scores.evaluation()
 }
 
+/// [`score`] of the logits divided by `temperature`.
+pub fn score_at(logits: &[f32], labels: &[u32], n_classes: usize, temperature: f64) -> Evaluation {
+    let scaled = logits.iter().map(|z| (f64::from(*z) / temperature) as f32);
+    score(&scaled.collect::<Vec<f32>>(), labels, n_classes, None)
+}
+
 /// Sums over the images scored so far: those of a whole set, part by part.
 pub(crate) struct Scores<'a> {
     n_classes: usize,

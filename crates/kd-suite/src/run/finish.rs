@@ -11,6 +11,7 @@ use kd_core::{Classifier, Result};
 use kd_data::DataSpec;
 use kd_train::{
     Cohort, Data, MetricsLog, TeacherSource, calibrated_temperature, correction, logits, score,
+    score_at,
 };
 
 use super::context::Context;
@@ -64,9 +65,8 @@ fn students(
             .as_ref()
             .map(|(logits, labels)| calibrated_temperature(logits, labels, n_classes));
         save(context, training, (&*student.model, temperature), &path)?;
-        let holdout = held_out.zip(temperature).map(|((mut logits, labels), temperature)| {
-            logits.iter_mut().for_each(|z| *z = (f64::from(*z) / temperature) as f32);
-            score(&logits, &labels, n_classes, None)
+        let holdout = held_out.zip(temperature).map(|((logits, labels), temperature)| {
+            score_at(&logits, &labels, n_classes, temperature)
         });
         let (best_top1, best_epoch) = student.best();
         let record = FinalRecord {
