@@ -9,21 +9,26 @@
 
 use std::time::Instant;
 
-use candle_core::Device;
+use candle_core::{Device, Tensor};
 use kd_core::ops::Sgd;
 use kd_core::testing::random;
-use kd_core::{Batch, Classifier, Error, Net, Result, Stream};
+use kd_core::{Batch, Classifier, Error, Mode, Net, Result, Stream};
 use kd_train::{Cohort, Loss, LossSpec, OptimizerSpec, Prepared, Student, prepare, train_step};
 
 const N_IMAGES: usize = 128;
 const N_CLASSES: usize = 100;
 const N_WARMUP: usize = 2;
+const N_SETTLING: u64 = 20;
 
 fn main() -> Result<()> {
     kd_suite::quiet_candle();
     let rounds = std::env::args().nth(1).map_or(Ok(7), |text| text.parse());
     let rounds: usize = rounds.map_err(|_| Error::config("rounds", "give a whole number"))?;
     let teacher = network("resnet56")?;
+    // Running statistics that fit the images: without them its features grow from block to block.
+    for i in 0..N_SETTLING {
+        teacher.forward(&images(), Mode::Train(Stream::new(i)))?;
+    }
     let specs = LossSpec::all();
     let mut courses =
         specs.iter().map(|spec| course(spec, &*teacher)).collect::<Result<Vec<_>>>()?;
@@ -46,6 +51,10 @@ fn main() -> Result<()> {
     Ok(())
 }
 
+fn images() -> Tensor {
+    random(Stream::new(2), &[N_IMAGES, 3, 32, 32])
+}
+
 fn network(name: &str) -> Result<Box<dyn Classifier>> {
     let graph = kd_suite::model(name)?.as_dyn().graph([3, 32, 32], N_CLASSES)?;
     Ok(Net::new(graph, Stream::new(0), &Device::Cpu)?.into())
@@ -59,8 +68,8 @@ fn course(spec: &LossSpec, teacher: &dyn Classifier) -> Result<(Cohort, Prepared
     let mut rng = Stream::new(1).rng();
     let labels: Vec<u32> = (0..N_IMAGES).map(|_| rng.below(N_CLASSES as u32)).collect();
     let batch = Batch {
-        images: random(Stream::new(2), &[N_IMAGES, 3, 32, 32]),
-        labels: candle_core::Tensor::new(labels, &Device::Cpu)?,
+        images: images(),
+        labels: Tensor::new(labels, &Device::Cpu)?,
         indices: (0..N_IMAGES as u32).map(|i| i * 390).collect(),
     };
     let mut prepared = prepare(batch.clone(), Some(teacher), &spec.teacher_taps())?;
