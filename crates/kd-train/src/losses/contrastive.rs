@@ -2,9 +2,10 @@
 
 use candle_core::{DType, Tensor, Var};
 use kd_core::{Error, Params, Result};
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use super::maps::{begin, linear, normalized, own, pooled};
+use super::maps::{self, begin, given, linear, normalized, own, pooled, values};
 use super::pair::Pair;
 use super::rows::{check, with_labels};
 use super::{Loss, LossInput};
@@ -56,17 +57,10 @@ impl Default for Contrastive {
 impl Loss for Contrastive {
     fn loss(&self, input: &LossInput<'_>) -> Result<Tensor> {
         let embeddings = self.embeddings(input)?;
-        let rows = Tensor::new(input.indices, input.labels.device())?;
-        let negatives = self.negatives(input)?;
-        let apart = apart(input, &negatives)?;
+        let negatives = self.negatives(input);
         let [own, theirs] = &embeddings;
-        let contrast = |embedding: &Tensor, of: usize| {
-            let memory = buffer(input.own, SIDES[of])?.as_detached_tensor();
-            let positive = (embedding * memory.index_select(&rows, 0)?)?.sum_keepdim(1)?;
-            let negative = embedding.matmul(&memory.index_select(&negatives, 0)?.t()?)?;
-            self.contrast((&positive, &negative), &apart, (input, of))
-        };
-        let both = (contrast(own, 1)? + contrast(theirs, 0)?)?;
+        let both = (self.contrast(input, (own, 1), &negatives)?
+            + self.contrast(input, (theirs, 0), &negatives)?)?;
         self.remember(input, &embeddings)?;
         with_labels(input, self.hard, (both * self.weight)?)
     }
@@ -125,32 +119,61 @@ impl Contrastive {
     }
 
     /// Images that all of the batch are told from.
-    fn negatives(&self, input: &LossInput<'_>) -> Result<Tensor> {
+    fn negatives(&self, input: &LossInput<'_>) -> Vec<u32> {
         let mut rng = input.stream.at("negatives").rng();
         let n = self.n_negatives.min(input.n_samples);
-        let drawn: Vec<u32> = (0..n).map(|_| rng.below(input.n_samples as u32)).collect();
-        Ok(Tensor::from_vec(drawn, n, input.labels.device())?)
+        (0..n).map(|_| rng.below(input.n_samples as u32)).collect()
     }
 
-    /// C of products `(N, 1)` with the own image's memory and `(N, n)` with others', of which those at 1 in
-    /// `apart` count.
+    /// C of the rows `embedding` in the memory of side `of`, with its gradient.
     fn contrast(
         &self,
-        (positive, negative): (&Tensor, &Tensor),
-        apart: &Tensor,
-        (input, of): (&LossInput<'_>, usize),
+        input: &LossInput<'_>,
+        (embedding, of): (&Tensor, usize),
+        negatives: &[u32],
     ) -> Result<Tensor> {
-        let positive = (positive / self.temperature)?.exp()?;
-        let negative = (negative / self.temperature)?.exp()?;
-        let norm = norm(input, &format!("{}.norm", SIDES[of]), [&positive, &negative])?;
-        let (n_images, n) = negative.dims2()?;
-        let noise = n as f64 / input.n_samples as f64;
-        let likely = |products: Tensor| products.to_dtype(DType::F64)? / norm;
-        let positive = likely(positive)?;
-        let found = (&positive / (&positive + noise)?)?.log()?.sum_all()?;
-        let others = ((likely(negative)? / noise)? + 1.0)?.log()?;
-        let others = (others * apart)?.sum_all()?;
-        Ok(((others - found)? / n_images as f64)?)
+        let memory = buffer(input.own, SIDES[of])?.as_detached_tensor();
+        let rows = |indices: &[u32]| {
+            Result::Ok(memory.index_select(&Tensor::new(indices, memory.device())?, 0)?)
+        };
+        let (own, others) = (rows(input.indices)?, rows(negatives)?);
+        let constant = embedding.detach();
+        let positive = values(&(&constant * &own)?.sum_keepdim(1)?)?;
+        let products = values(&maps::products(&constant, &others)?)?;
+        let labels = buffer(input.own, "labels")?.flatten_all()?.to_vec1::<f32>()?;
+        let label_of: Vec<f32> = negatives.iter().map(|&i| labels[i as usize]).collect();
+        let norm = self.norm(input, of, [&positive, &products])?;
+        let noise = negatives.len() as f64 / input.n_samples as f64;
+        let told = Told { temperature: self.temperature, norm, noise };
+        let images = input.labels.to_vec1::<u32>()?;
+        let images = images.par_iter().zip(&positive).zip(products.par_chunks(negatives.len()));
+        let parts: Vec<Part> =
+            images.map(|((&label, own), row)| told.image(label, *own, (row, &label_of))).collect();
+        let n = parts.len() as f64;
+        let value = parts.iter().map(|part| part.value).sum::<f64>() / n;
+        let slopes: Vec<f64> =
+            parts.iter().flat_map(|part| &part.of_others).map(|g| g / n).collect();
+        let slopes = Tensor::from_vec(slopes, (parts.len(), negatives.len()), memory.device())?;
+        let of_own: Vec<f64> = parts.iter().map(|part| part.of_own / n).collect();
+        let of_own = Tensor::from_vec(of_own, (parts.len(), 1), memory.device())?;
+        let grad = maps::products(&slopes, &others.t()?)?.to_dtype(DType::F64)?;
+        let grad = (grad + own.to_dtype(DType::F64)?.broadcast_mul(&of_own)?)?;
+        given(embedding, value, values(&grad)?)
+    }
+
+    /// Z of the memory of side `of`, which the first batch sets to the mean of what it sees, times the number
+    /// of images.
+    fn norm(&self, input: &LossInput<'_>, of: usize, seen: [&[f64]; 2]) -> Result<f64> {
+        let kept = buffer(input.own, &format!("{}.norm", SIDES[of]))?;
+        let known = kept.to_vec1::<f32>()?[0];
+        if known > 0.0 {
+            return Ok(f64::from(known));
+        }
+        let likely = seen.concat().into_iter().map(|product| (product / self.temperature).exp());
+        let n = seen[0].len() + seen[1].len();
+        let norm = (likely.sum::<f64>() / n as f64 * input.n_samples as f64) as f32;
+        kept.set(&Tensor::new(&[norm], kept.device())?)?;
+        Ok(f64::from(norm))
     }
 
     /// Moves the batch's images in both memories to where they are now.
@@ -167,26 +190,37 @@ impl Contrastive {
     }
 }
 
-/// 1 where an image and one of `negatives` are of two classes, as far as is known, `(N, n)` in f64.
-fn apart(input: &LossInput<'_>, negatives: &Tensor) -> Result<Tensor> {
-    let theirs = buffer(input.own, "labels")?.as_detached_tensor().index_select(negatives, 0)?;
-    let own = input.labels.to_dtype(DType::F32)?.unsqueeze(1)?;
-    let dims = (own.dims()[0], theirs.dims()[0]);
-    let theirs = theirs.t()?.broadcast_as(dims)?;
-    Ok(own.broadcast_as(dims)?.ne(&theirs)?.to_dtype(DType::F64)?)
+/// How an image's own embedding is told from others.
+struct Told {
+    temperature: f64,
+    norm: f64,
+    noise: f64,
 }
 
-/// Z, which the first batch sets to the mean of what it sees, times the number of images.
-fn norm(input: &LossInput<'_>, name: &str, seen: [&Tensor; 2]) -> Result<f64> {
-    let kept = buffer(input.own, name)?;
-    let known = kept.to_vec1::<f32>()?[0];
-    if known > 0.0 {
-        return Ok(f64::from(known));
+/// What one image adds, and its slopes by the products with its own memory and with the others'.
+struct Part {
+    value: f64,
+    of_own: f64,
+    of_others: Vec<f64>,
+}
+
+impl Told {
+    fn image(&self, label: u32, own: f64, (others, labels): (&[f64], &[f32])) -> Part {
+        let likely = |product: f64| (product / self.temperature).exp() / self.norm;
+        let own = likely(own);
+        let mut value = (self.noise / own).ln_1p();
+        let of_own = -self.noise / (own + self.noise) / self.temperature;
+        let of_others = others.iter().zip(labels).map(|(product, other)| {
+            if *other == label as f32 {
+                return 0.0;
+            }
+            let other = likely(*product);
+            value += (other / self.noise).ln_1p();
+            other / (other + self.noise) / self.temperature
+        });
+        let of_others = of_others.collect();
+        Part { value, of_own, of_others }
     }
-    let mean = Tensor::cat(&seen, 1)?.detach().to_dtype(DType::F64)?.mean_all()?;
-    let norm = mean.to_scalar::<f64>()? * input.n_samples as f64;
-    kept.set(&Tensor::new(&[norm as f32], kept.device())?)?;
-    Ok(f64::from(norm as f32))
 }
 
 fn buffer<'p>(own: &'p Params, name: &str) -> Result<&'p Var> {

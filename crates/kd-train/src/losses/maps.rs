@@ -2,7 +2,8 @@
 //! `(N, F)`, through which gradients flow.
 
 use candle_core::{D, DType, Tensor};
-use kd_core::{Error, Params, Result, Stream, init};
+use kd_core::ops::Linear;
+use kd_core::{Error, Mode, Params, Result, Stream, apply, init};
 
 /// As maps `(N, H, W, C)`: a vector is a map of one place.
 pub(super) fn map(part: &Tensor) -> Result<Tensor> {
@@ -97,11 +98,31 @@ pub(super) fn own<'p>(params: &'p Params, name: &str) -> Result<&'p Tensor> {
     Ok(param.var().as_tensor())
 }
 
+/// `a b^T` of rows `(N, F)` and `(M, F)`, in f32.
+pub(super) fn products(a: &Tensor, b: &Tensor) -> Result<Tensor> {
+    let rows = |rows: &Tensor| Result::Ok(rows.to_dtype(DType::F32)?.contiguous()?);
+    let op = Linear { bias: false, ..Linear::new(b.dims()[0]) };
+    // No number is drawn for it.
+    apply(op, &[&rows(a)?], &[&rows(b)?], Mode::Train(Stream::new(0)))
+}
+
 /// `x w^T` along the channels, w being `(out, in)`: a linear layer, and on maps a 1x1 convolution.
 pub(super) fn linear(x: &Tensor, weight: &Tensor) -> Result<Tensor> {
     let (n_out, n_in) = weight.dims2()?;
     let mut dims = x.dims().to_vec();
-    let rows = x.reshape(((), n_in))?.matmul(&weight.t()?)?;
     *dims.last_mut().expect("invariant: a part has channels") = n_out;
-    Ok(rows.reshape(dims)?)
+    Ok(products(&x.reshape(((), n_in))?, weight)?.reshape(dims)?)
+}
+
+/// A scalar of this value, in f64, whose gradient for `of` is `grad`, `of`'s values in their order: for what is
+/// quicker computed than written in candle's operations.
+pub(super) fn given(of: &Tensor, value: f64, grad: Vec<f64>) -> Result<Tensor> {
+    let grad = Tensor::from_vec(grad, of.dims(), of.device())?;
+    let linear = (of.to_dtype(DType::F64)? * grad)?.sum_all()?;
+    Ok(((&linear - linear.detach())? + value)?)
+}
+
+/// All values, in f64.
+pub(super) fn values(tensor: &Tensor) -> Result<Vec<f64>> {
+    Ok(tensor.detach().to_dtype(DType::F64)?.flatten_all()?.to_vec1()?)
 }

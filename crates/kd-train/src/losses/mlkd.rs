@@ -1,9 +1,10 @@
 //! Multi-level logit distillation.
 
-use candle_core::{D, Tensor};
+use candle_core::{D, DType, Tensor};
 use kd_core::{Error, Result};
 use serde::{Deserialize, Serialize};
 
+use super::maps::products;
 use super::rows::{check, kl, log_softmax, student, teacher, with_labels};
 use super::{Loss, LossInput};
 
@@ -69,14 +70,16 @@ fn level(own: &Tensor, theirs: &Tensor, temperature: f64) -> Result<Tensor> {
     let (log_p, log_q) = (at(own)?, at(theirs)?);
     let of_images = (kl(&log_q, &log_p)?.mean_all()? * temperature.powi(2))?;
     let (p, q) = (log_p.exp()?, log_q.exp()?);
-    let between_images = apart(&p.matmul(&p.t()?)?, &q.matmul(&q.t()?)?)?;
-    let between_classes = apart(&p.t()?.matmul(&p)?, &q.t()?.matmul(&q)?)?;
+    let (by_class, theirs_by_class) = (p.t()?, q.t()?);
+    let between_images = apart(&products(&p, &p)?, &products(&q, &q)?)?;
+    let between_classes =
+        apart(&products(&by_class, &by_class)?, &products(&theirs_by_class, &theirs_by_class)?)?;
     Ok(((of_images + between_images)? + between_classes)?)
 }
 
 /// `|a - b|^2 / n` of matrices of n rows.
 fn apart(a: &Tensor, b: &Tensor) -> Result<Tensor> {
-    Ok(((a - b)?.sqr()?.sum_all()? / a.dim(D::Minus1)? as f64)?)
+    Ok(((a - b)?.to_dtype(DType::F64)?.sqr()?.sum_all()? / a.dim(D::Minus1)? as f64)?)
 }
 
 /// The sum of scalars, of which there is one at least.

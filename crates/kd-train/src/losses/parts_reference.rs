@@ -598,7 +598,7 @@ fn values_and_gradients_are_those_of_the_papers() {
             let scale = want.iter().fold(1.0f64, |scale, g| scale.max(g.abs()));
             for (got, want) in grad.values.iter().zip(&want) {
                 let error = (got - want).abs();
-                assert!(error < 2e-6 * scale, "{} {name}: {got}, want {want}", spec.name());
+                assert!(error < 1e-6 * scale, "{} {name}: {got}, want {want}", spec.name());
             }
         }
         let own_taps = spec.taps().into_iter().map(|tap| format!("s/{tap}"));

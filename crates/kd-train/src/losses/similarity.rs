@@ -1,10 +1,10 @@
 //! Similarity-preserving distillation.
 
-use candle_core::Tensor;
+use candle_core::{DType, Tensor};
 use kd_core::Result;
 use serde::{Deserialize, Serialize};
 
-use super::maps::{normalized, vectors};
+use super::maps::{self, normalized};
 use super::pair::Pair;
 use super::rows::{check, with_labels};
 use super::{Loss, LossInput};
@@ -58,6 +58,6 @@ impl Loss for Similarity {
 
 /// `(N, N)`, its rows of length 1.
 fn products(part: &Tensor) -> Result<Tensor> {
-    let rows = vectors(part)?;
-    normalized(&rows.matmul(&rows.t()?)?)
+    let rows = part.flatten_from(1)?;
+    normalized(&maps::products(&rows, &rows)?.to_dtype(DType::F64)?)
 }

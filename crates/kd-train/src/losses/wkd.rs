@@ -2,9 +2,10 @@
 
 use candle_core::{DType, Tensor, Var};
 use kd_core::{Error, Params, Result};
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use super::maps::{normalized, pooled};
+use super::maps::{given, normalized, pooled, products, values};
 use super::rows::{at, check, log_softmax, one_hot, student, teacher, with_labels, without};
 use super::{Loss, LossInput};
 
@@ -69,8 +70,8 @@ impl Loss for Wkd {
             let others = (without(z, &target)? / self.temperature)?;
             Result::Ok(log_softmax(&others)?.exp()?)
         };
-        let cost = self.cost(input, &target)?;
-        let distance = self.distance([&among(&own)?, &among(&theirs)?], &cost, &target)?;
+        let (p, q) = (among(&own)?, among(&theirs)?);
+        let distance = self.distance(&p, &q, &self.cost(input, &target)?)?;
         with_labels(input, self.hard, (of_target + (distance * self.weight(input.epoch))?)?)
     }
 
@@ -113,7 +114,7 @@ impl Wkd {
         let sums = input.own.buffer(SUMS).ok_or_else(|| Error::config(SUMS, reason))?;
         let features = pooled(input.teacher_tap(&self.teacher_tap)?)?.detach();
         let counted = Tensor::cat(&[&features, &features.ones_like()?.narrow(1, 0, 1)?], 1)?;
-        add(sums, &target.to_dtype(DType::F32)?.t()?.matmul(&counted)?)?;
+        add(sums, &products(&target.t()?, &counted.t()?)?)?;
         let width = features.dims()[1];
         let sums = sums.as_detached_tensor().to_dtype(DType::F64)?;
         let numbers = sums.narrow(1, width, 1)?.clamp(1.0, f64::MAX)?;
@@ -122,19 +123,80 @@ impl Wkd {
         Ok((1.0 - (distance * -self.sharpness)?.exp()?)?)
     }
 
-    /// The mean price over the images. Sinkhorn's scalings start equal for all classes but the label.
-    fn distance(&self, [p, q]: [&Tensor; 2], cost: &Tensor, target: &Tensor) -> Result<Tensor> {
-        let cost = (cost + EPS)?;
-        let kernel = (&cost / -self.regularization)?.exp()?;
-        let n_others = target.dims()[1].saturating_sub(1).max(1) as f64;
-        let (mut u, mut v) = (((1.0 - target)? / n_others)?, q.clone());
-        for _ in 0..self.n_iterations {
-            v = (q / (u.matmul(&kernel)? + EPS)?)?;
-            u = (p / (v.matmul(&kernel.t()?)? + EPS)?)?;
-        }
-        let prices = v.matmul(&(kernel * cost)?.t()?)?;
-        Ok((u * prices)?.sum(1)?.mean_all()?)
+    /// The mean price over the images of moving rows of p to rows of q, with its gradient for p.
+    fn distance(&self, p: &Tensor, q: &Tensor, cost: &Tensor) -> Result<Tensor> {
+        let n_classes = cost.dims()[0];
+        let cost: Vec<f64> = values(cost)?.into_iter().map(|price| price + EPS).collect();
+        let kernel: Vec<f64> = cost.iter().map(|c| (-c / self.regularization).exp()).collect();
+        let prices = kernel.iter().zip(&cost).map(|(k, c)| k * c).collect();
+        let transport = Transport { kernel, prices, n_iterations: self.n_iterations };
+        let (own, theirs) = (values(p)?, values(q)?);
+        let rows = own.par_chunks(n_classes).zip(theirs.par_chunks(n_classes));
+        let images: Vec<(f64, Vec<f64>)> = rows.map(|(p, q)| transport.price(p, q)).collect();
+        let n = images.len() as f64;
+        let value = images.iter().map(|(price, _)| price).sum::<f64>() / n;
+        given(p, value, images.into_iter().flat_map(|(_, grad)| grad).map(|g| g / n).collect())
     }
+}
+
+/// Sinkhorn's iterations: `v = q / K u`, `u = p / K v`, with symmetric matrices, row by row.
+struct Transport {
+    kernel: Vec<f64>,
+    /// The kernel times the costs.
+    prices: Vec<f64>,
+    n_iterations: u64,
+}
+
+impl Transport {
+    /// `u' (K C) v` in the end, and its gradient for p. Classes of which p has nothing, the label, take no
+    /// part: u is equal for all others at first.
+    fn price(&self, p: &[f64], q: &[f64]) -> (f64, Vec<f64>) {
+        let takes_part: Vec<f64> = p.iter().map(|p| f64::from(u8::from(*p > 0.0))).collect();
+        let n = takes_part.iter().sum::<f64>().max(1.0);
+        let mut u: Vec<f64> = takes_part.iter().map(|one| one / n).collect();
+        let mut steps = Vec::new();
+        for _ in 0..self.n_iterations {
+            let below_q = plus(times(&self.kernel, &u));
+            let v = over(q, &below_q);
+            let below_p = plus(times(&self.kernel, &v));
+            u = over(p, &below_p);
+            steps.push((below_q, v, below_p, u.clone()));
+        }
+        let Some((_, v, _, u)) = steps.last() else { return (0.0, vec![0.0; p.len()]) };
+        let (mut of_u, mut of_v) = (times(&self.prices, v), times(&self.prices, u));
+        let price = u.iter().zip(&of_u).map(|(u, price)| u * price).sum();
+        let mut of_p = vec![0.0; p.len()];
+        for (below_q, v, below_p, u) in steps.iter().rev() {
+            let of_quotient = over(&of_u, below_p);
+            of_p.iter_mut().zip(&of_quotient).for_each(|(g, more)| *g += more);
+            let of_below = of_quotient.iter().zip(u).map(|(g, u)| -g * u).collect::<Vec<_>>();
+            let more = times(&self.kernel, &of_below);
+            of_v.iter_mut().zip(more).for_each(|(g, more)| *g += more);
+            let of_below =
+                over(&of_v, below_q).iter().zip(v).map(|(g, v)| -g * v).collect::<Vec<_>>();
+            of_u = times(&self.kernel, &of_below);
+            of_v.fill(0.0);
+        }
+        (price, of_p)
+    }
+}
+
+/// `m x` for a symmetric m.
+fn times(m: &[f64], x: &[f64]) -> Vec<f64> {
+    let mut sum = vec![0.0; x.len()];
+    for (row, x) in m.chunks_exact(x.len()).zip(x) {
+        sum.iter_mut().zip(row).for_each(|(sum, m)| *sum += m * x);
+    }
+    sum
+}
+
+fn plus(mut x: Vec<f64>) -> Vec<f64> {
+    x.iter_mut().for_each(|x| *x += EPS);
+    x
+}
+
+fn over(a: &[f64], b: &[f64]) -> Vec<f64> {
+    a.iter().zip(b).map(|(a, b)| a / b).collect()
 }
 
 fn add(sums: &Var, more: &Tensor) -> Result<()> {
