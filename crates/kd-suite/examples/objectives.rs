@@ -1,9 +1,9 @@
 //! What each objective costs: a training step of ResNet-20 on 128 images of 100 classes, its teacher's ResNet-56
 //! forward excluded, beside that of plain distillation. The objectives take turns; medians and their
-//! ratios are printed.
+//! ratios are printed. Takes the number of rounds, and names of objectives: all where there are none.
 //!
 //! ```sh
-//! cargo run --release --package kd-suite --example objectives -- 11
+//! cargo run --release --package kd-suite --example objectives -- 11 attention review
 //! ```
 #![expect(clippy::print_stdout, reason = "it prints its results")]
 
@@ -22,14 +22,21 @@ const N_SETTLING: u64 = 20;
 
 fn main() -> Result<()> {
     kd_suite::quiet_candle();
-    let rounds = std::env::args().nth(1).map_or(Ok(7), |text| text.parse());
+    let mut args = std::env::args().skip(1);
+    let rounds = args.next().map_or(Ok(7), |text| text.parse());
     let rounds: usize = rounds.map_err(|_| Error::config("rounds", "give a whole number"))?;
+    let wanted: Vec<String> = args.collect();
     let teacher = network("resnet56")?;
     // Running statistics that fit the images: without them its features grow from block to block.
     for i in 0..N_SETTLING {
         teacher.forward(&images(), Mode::Train(Stream::new(i)))?;
     }
-    let specs = LossSpec::all();
+    let is_wanted = |spec: &LossSpec| {
+        wanted.is_empty()
+            || spec.name() == "distill"
+            || wanted.iter().any(|name| name == spec.name())
+    };
+    let specs: Vec<LossSpec> = LossSpec::all().into_iter().filter(is_wanted).collect();
     let mut courses =
         specs.iter().map(|spec| course(spec, &*teacher)).collect::<Result<Vec<_>>>()?;
     let mut times = vec![Vec::new(); specs.len()];
