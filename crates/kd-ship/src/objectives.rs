@@ -66,7 +66,7 @@ pub(crate) fn tried(taps: Option<&Taps>) -> Vec<Student> {
 }
 
 fn student(name: &str, loss: LossSpec) -> Student {
-    Student { name: name.into(), loss, claim: None, perturb: None }
+    Student::new(name, loss)
 }
 
 #[cfg(test)]

@@ -53,6 +53,8 @@ struct CohortState {
 struct StudentState {
     name: String,
     n_steps: u64,
+    #[serde(default)]
+    n_images: u64,
     epoch: Tally,
     point: Tally,
     best: Best,
@@ -172,6 +174,7 @@ impl Cohort {
         let students = self.students.iter().map(|student| StudentState {
             name: student.name.clone(),
             n_steps: student.n_steps,
+            n_images: student.n_images,
             epoch: student.epoch,
             point: student.point,
             best: student.best,
@@ -218,7 +221,7 @@ impl Cohort {
             student.model.params().load(&below(&tensors, &format!("{}/model/", saved.name)))?;
             let optimizer = below(&tensors, &format!("{}/optimizer/", saved.name));
             student.optimizer.load(&optimizer)?;
-            student.n_steps = saved.n_steps;
+            (student.n_steps, student.n_images) = (saved.n_steps, saved.n_images);
             (student.epoch, student.point) = (saved.epoch, saved.point);
             (student.best, student.rests) = (saved.best, saved.rests);
             let weights = below(&tensors, &format!("{}/chosen/", saved.name));

@@ -28,6 +28,8 @@ pub struct Student {
     pub optimizer: Box<dyn Optimize>,
     /// Steps that it has made.
     pub(crate) n_steps: u64,
+    /// Images that it has learned from in the epochs that have ended.
+    pub(crate) n_images: u64,
     /// On a GPU: what it made of the batches that are not yet in the tallies.
     unread: Option<Unread>,
     /// What it made of the batches of the current epoch.
@@ -61,7 +63,7 @@ impl Student {
         let (epoch, point, best) = (Tally::default(), Tally::default(), Best::default());
         let (name, loss, perturb) = (name.into(), Box::new(loss), None);
         let model = model.into();
-        let (n_steps, unread, choice, rests) = (0, None, Choice::default(), false);
+        let (n_steps, n_images, unread, choice, rests) = (0, 0, None, Choice::default(), false);
         Self {
             name,
             model,
@@ -69,6 +71,7 @@ impl Student {
             perturb,
             optimizer,
             n_steps,
+            n_images,
             unread,
             epoch,
             point,
@@ -81,6 +84,11 @@ impl Student {
     /// Best accuracy on the test set so far, and the first epoch that reached it.
     pub fn best(&self) -> (f64, u64) {
         (self.best.top1, self.best.epoch)
+    }
+
+    /// Images forward and backward so far, in the epochs that have ended.
+    pub fn n_images(&self) -> u64 {
+        self.n_images
     }
 
     /// The epoch, counted from 1, whose weights the student has in the end: that which the held-out

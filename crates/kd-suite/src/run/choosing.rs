@@ -1,0 +1,133 @@
+//! Choosing the objectives of students by held-out images.
+//!
+//! Key decision: the candidates of all students are trained in one cohort, which is given no test images,
+//! so that none of them can have a say.
+
+use kd_core::record::{CandidateRecord, ModelId, Objective, Record};
+use kd_core::{Error, Result};
+use kd_train::{Cohort, EvalSet, LossSpec, MetricsLog, Student, calibrated_temperature, score_at};
+
+use super::context::Context;
+use super::finish::compute;
+use super::training::{Task, no_holdout, work};
+use crate::suite::{ChooseSpec, TrainingSpec};
+
+/// Trains the candidates of `training`, or goes on with it, and records which are chosen; returns the
+/// wall time in seconds, or nothing when it was interrupted.
+pub(super) fn run(
+    context: &Context<'_>,
+    training: &TrainingSpec,
+    (records, log): (&[Record], &mut MetricsLog),
+) -> Result<Option<f64>> {
+    let (Some(choose), Some(choice)) = (&training.choose, training.choice()) else {
+        return Ok(Some(0.0));
+    };
+    let found = records.iter().find_map(|record| candidate(record, training));
+    let done = found.map(|candidate| candidate.seconds);
+    let task = Task { training: &choice, seed: choose.seed, test: None, done };
+    work(context, &task, log, |cohort, data, log| {
+        let holdout =
+            data.holdout.ok_or_else(|| no_holdout("choose", "candidates are compared on"))?;
+        for candidate in measured((training, choose), cohort, holdout)? {
+            tell(&candidate);
+            log.append(&Record::Candidate(candidate.into()))?;
+        }
+        log.sync()
+    })
+}
+
+/// `training`, whose students have the objectives that were chosen, if any were to be.
+///
+/// # Errors
+/// [`Error::Config`] when the records of the run lack them.
+pub(super) fn settled(context: &Context<'_>, training: &TrainingSpec) -> Result<TrainingSpec> {
+    if training.choose.is_none() {
+        return Ok(training.clone());
+    }
+    let records = context.folder.records()?;
+    training.with_losses(|student| {
+        if student.losses.is_empty() {
+            return Ok(student.loss.clone());
+        }
+        let mut own = records.iter().filter_map(|record| candidate(record, training));
+        let chosen = own.find(|candidate| candidate.chosen && candidate.id.model == student.name);
+        let loss = chosen.and_then(|chosen| student.losses.get(chosen.candidate.checked_sub(1)?));
+        loss.cloned().ok_or_else(|| {
+            let reason = format!("no record says which objective `{}` has", student.name);
+            Error::config("choose", reason + "; begin the run again with --restart")
+        })
+    })
+}
+
+/// The record of a candidate of `training`, if `record` is one.
+pub(super) fn candidate<'r>(
+    record: &'r Record,
+    training: &TrainingSpec,
+) -> Option<&'r CandidateRecord> {
+    match record {
+        Record::Candidate(candidate) if candidate.id.training == training.name => Some(candidate),
+        _ => None,
+    }
+}
+
+/// Every candidate on the held-out images; the best of each student is chosen.
+fn measured(
+    (training, choose): (&TrainingSpec, &ChooseSpec),
+    cohort: &Cohort,
+    holdout: &EvalSet,
+) -> Result<Vec<CandidateRecord>> {
+    let places = training.student.iter().flat_map(|student| {
+        student.losses.iter().enumerate().map(move |(i, loss)| (&student.name, i + 1, loss))
+    });
+    let record = |((name, place, loss), trained): ((&String, usize, &LossSpec), &Student)| {
+        let (logits, labels) = holdout.logits(&*trained.model)?;
+        let n_classes = holdout.n_classes();
+        let temperature = calibrated_temperature(&logits, &labels, n_classes);
+        let held_out = score_at(&logits, &labels, n_classes, temperature);
+        Ok(CandidateRecord {
+            seed: cohort.seed,
+            id: ModelId::new(&training.name, name),
+            cohort: cohort.training.clone(),
+            candidate: place,
+            most: choose.n_candidates,
+            loss: Objective::of(loss)?,
+            n_epochs: choose.plan.n_epochs,
+            n_holdout: held_out.total,
+            holdout_top1: held_out.top1,
+            holdout_nll: held_out.nll,
+            chosen: false,
+            compute: compute(cohort, trained),
+            seconds: cohort.seconds(),
+        })
+    };
+    let mut all = places.zip(&cohort.students).map(record).collect::<Result<Vec<_>>>()?;
+    for student in &training.student {
+        let own = all.iter_mut().filter(|candidate| candidate.id.model == student.name);
+        own.reduce(better).into_iter().for_each(|best| best.chosen = true);
+    }
+    Ok(all)
+}
+
+/// The one that is right more often; of equals the one of less negative log-likelihood, of equals the
+/// one that stands first.
+fn better<'c>(
+    first: &'c mut CandidateRecord,
+    other: &'c mut CandidateRecord,
+) -> &'c mut CandidateRecord {
+    let by_top1 = other.holdout_top1.total_cmp(&first.holdout_top1);
+    let by_nll = || first.holdout_nll.total_cmp(&other.holdout_nll);
+    if by_top1.then_with(by_nll).is_gt() { other } else { first }
+}
+
+fn tell(candidate: &CandidateRecord) {
+    let CandidateRecord { id, candidate: place, holdout_top1, holdout_nll, chosen, .. } = candidate;
+    let chosen = if *chosen { ", chosen" } else { "" };
+    eprintln!(
+        "{id}: candidate {place}: held out {:.2} %, NLL {holdout_nll:.4}{chosen}",
+        100.0 * holdout_top1
+    );
+}
+
+#[cfg(test)]
+#[path = "choosing_tests.rs"]
+mod tests;
