@@ -32,7 +32,8 @@ pub(super) fn figure(report: &Report, methods: &Methods) -> Result<Option<Figure
     let (low, high) = ends(all().flat_map(|(_, y, spread)| [y - spread, y + spread]));
     let margin = (0.06 * (high - low)).max(0.02);
     let (_, right) = ends(all().map(|(x, ..)| *x));
-    let x = XAxis { name: "images through the student, thousands", ends: (0.0, right), label };
+    let x =
+        XAxis { name: "images through the student, thousands", ends: (0.0, 1.03 * right), label };
     let series = lines.iter().enumerate();
     let series = series.map(|(i, (_, points))| Series { hue: hue(i), points: points.clone() });
     let lines_of = Lines { x, y: (low - margin, high + margin), series: series.collect(), mark: 5 };

@@ -50,13 +50,15 @@ fn lead(methods: &Methods) -> String {
             words(best)
         ),
     };
-    let least = methods.least_told.map_or(String::new(), |least| {
-        format!(
-            " With {}, a difference of {:.2} points is the least that would certainly have been told.",
-            counted(kd.top1.n, "seed"),
+    let seeds = counted(kd.top1.n, "seed");
+    let least = match methods.least_told {
+        None => String::new(),
+        Some(least) if least < 1.0 => format!(
+            " With {seeds}, a difference of {:.2} points is the least that would certainly have been told.",
             100.0 * least
-        )
-    });
+        ),
+        Some(_) => format!(" With {seeds}, no difference at all would certainly have been told."),
+    };
     told + &least + &at_other_cost(&dearer)
 }
 
