@@ -22,6 +22,8 @@ pub struct Cohort {
     pub seed: u64,
     /// The students.
     pub students: Vec<Student>,
+    /// Whether it goes on without a student whose loss is not finite; else that is an error.
+    pub may_diverge: bool,
     /// Epochs done.
     pub(crate) epoch: u64,
     /// Steps done in the current epoch.
@@ -62,6 +64,8 @@ struct StudentState {
     chosen: Seen,
     #[serde(default)]
     rests: bool,
+    #[serde(default)]
+    diverged: bool,
 }
 
 impl Cohort {
@@ -71,6 +75,7 @@ impl Cohort {
             training: training.into(),
             seed,
             students,
+            may_diverge: false,
             epoch: 0,
             step: 0,
             seconds: 0.0,
@@ -180,6 +185,7 @@ impl Cohort {
             best: student.best,
             chosen: student.choice.seen,
             rests: student.rests,
+            diverged: student.diverged,
         });
         let state = CohortState {
             spec_hash: spec_hash.into(),
@@ -224,6 +230,7 @@ impl Cohort {
             (student.n_steps, student.n_images) = (saved.n_steps, saved.n_images);
             (student.epoch, student.point) = (saved.epoch, saved.point);
             (student.best, student.rests) = (saved.best, saved.rests);
+            student.diverged = saved.diverged;
             let weights = below(&tensors, &format!("{}/chosen/", saved.name));
             student.choice = Choice { seen: saved.chosen, weights };
         }

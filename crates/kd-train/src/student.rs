@@ -42,6 +42,8 @@ pub struct Student {
     pub(crate) choice: Choice,
     /// Whether it has stopped before the last epoch.
     pub(crate) rests: bool,
+    /// Whether its loss was not finite.
+    pub(crate) diverged: bool,
 }
 
 /// The best evaluation on the test set.
@@ -63,7 +65,8 @@ impl Student {
         let (epoch, point, best) = (Tally::default(), Tally::default(), Best::default());
         let (name, loss, perturb) = (name.into(), Box::new(loss), None);
         let model = model.into();
-        let (n_steps, n_images, unread, choice, rests) = (0, 0, None, Choice::default(), false);
+        let (n_steps, n_images, unread, choice) = (0, 0, None, Choice::default());
+        let (rests, diverged) = (false, false);
         Self {
             name,
             model,
@@ -78,12 +81,18 @@ impl Student {
             best,
             choice,
             rests,
+            diverged,
         }
     }
 
     /// Best accuracy on the test set so far, and the first epoch that reached it.
     pub fn best(&self) -> (f64, u64) {
         (self.best.top1, self.best.epoch)
+    }
+
+    /// Whether its loss was not finite, in a cohort that goes on without it ([`crate::Cohort::may_diverge`]).
+    pub fn has_diverged(&self) -> bool {
+        self.diverged
     }
 
     /// Images forward and backward so far, in the epochs that have ended.

@@ -166,10 +166,10 @@ pub struct CandidateRecord {
     pub n_epochs: u64,
     /// Number of held-out images.
     pub n_holdout: usize,
-    /// Accuracy on them.
-    pub holdout_top1: f64,
+    /// Accuracy on them; none where its objective was not finite any more.
+    pub holdout_top1: Option<f64>,
     /// Mean negative log-likelihood on them at the temperature that suits them best.
-    pub holdout_nll: f64,
+    pub holdout_nll: Option<f64>,
     /// Whether it is the one that the student learns from.
     pub chosen: bool,
     /// What it cost.

@@ -55,8 +55,12 @@ fn cells(candidate: &CandidateRecord) -> Vec<Cell> {
     vec![
         Cell::Code(candidate.id.model.clone()),
         Cell::Words(objective(&candidate.loss).join(", ")),
-        Cell::number(percent(candidate.holdout_top1)),
-        Cell::number(format!("{:.4}", candidate.holdout_nll)),
-        if candidate.chosen { Cell::Text("\u{2713} chosen".into()) } else { Cell::Empty },
+        candidate.holdout_top1.map_or(Cell::Empty, |top1| Cell::number(percent(top1))),
+        candidate.holdout_nll.map_or(Cell::Empty, |nll| Cell::number(format!("{nll:.4}"))),
+        match candidate.holdout_top1 {
+            None => Cell::Text("not finite".into()),
+            Some(_) if candidate.chosen => Cell::Text("\u{2713} chosen".into()),
+            Some(_) => Cell::Empty,
+        },
     ]
 }

@@ -42,7 +42,7 @@ fn records(n_seeds: usize) -> Vec<Record> {
             loss: objective(json!({ "kind": "dkd", "beta": place as f64 })),
             n_epochs: 1,
             n_holdout: 500,
-            holdout_top1: 0.1 * place as f64,
+            holdout_top1: Some(0.1 * place as f64),
             chosen: place == 2,
             ..CandidateRecord::default()
         })));

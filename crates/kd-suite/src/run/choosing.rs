@@ -3,8 +3,8 @@
 //! Key decision: the candidates of all students are trained in one cohort, which is given no test images,
 //! so that none of them can have a say.
 
-use kd_core::record::{CandidateRecord, ModelId, Objective, Record};
-use kd_core::{Error, Result};
+use kd_core::record::{CandidateRecord, Evaluation, ModelId, Objective, Record};
+use kd_core::{Classifier, Error, Result};
 use kd_train::{Cohort, EvalSet, LossSpec, MetricsLog, Student, calibrated_temperature, score_at};
 
 use super::context::Context;
@@ -24,7 +24,7 @@ pub(super) fn run(
     };
     let found = records.iter().find_map(|record| candidate(record, training));
     let done = found.map(|candidate| candidate.seconds);
-    let task = Task { training: &choice, seed: choose.seed, test: None, done };
+    let task = Task { training: &choice, seed: choose.seed, may_diverge: true, test: None, done };
     work(context, &task, log, |cohort, data, log| {
         let holdout =
             data.holdout.ok_or_else(|| no_holdout("choose", "candidates are compared on"))?;
@@ -80,10 +80,12 @@ fn measured(
         student.losses.iter().enumerate().map(move |(i, loss)| (&student.name, i + 1, loss))
     });
     let record = |((name, place, loss), trained): ((&String, usize, &LossSpec), &Student)| {
-        let (logits, labels) = holdout.logits(&*trained.model)?;
-        let n_classes = holdout.n_classes();
-        let temperature = calibrated_temperature(&logits, &labels, n_classes);
-        let held_out = score_at(&logits, &labels, n_classes, temperature);
+        let held_out = match trained.has_diverged() {
+            true => None,
+            false => {
+                Some(held_out(&*trained.model, holdout)?).filter(|figures| figures.nll.is_finite())
+            }
+        };
         Ok(CandidateRecord {
             seed: cohort.seed,
             id: ModelId::new(&training.name, name),
@@ -92,9 +94,9 @@ fn measured(
             most: choose.n_candidates,
             loss: Objective::of(loss)?,
             n_epochs: choose.plan.n_epochs,
-            n_holdout: held_out.total,
-            holdout_top1: held_out.top1,
-            holdout_nll: held_out.nll,
+            n_holdout: holdout.n_images(),
+            holdout_top1: held_out.as_ref().map(|held_out| held_out.top1),
+            holdout_nll: held_out.map(|held_out| held_out.nll),
             chosen: false,
             compute: compute(cohort, trained),
             seconds: cohort.seconds(),
@@ -103,9 +105,25 @@ fn measured(
     let mut all = places.zip(&cohort.students).map(record).collect::<Result<Vec<_>>>()?;
     for student in &training.student {
         let own = all.iter_mut().filter(|candidate| candidate.id.model == student.name);
-        own.reduce(better).into_iter().for_each(|best| best.chosen = true);
+        let own = own.filter(|candidate| candidate.holdout_top1.is_some());
+        match own.reduce(better) {
+            Some(best) => best.chosen = true,
+            None if student.losses.is_empty() => {}
+            None => {
+                let reason = format!("no candidate of `{}` has a finite loss", student.name);
+                return Err(Error::config("choose", reason));
+            }
+        }
     }
     Ok(all)
+}
+
+/// How a network does on held-out images, at the temperature that suits them best.
+fn held_out(model: &dyn Classifier, holdout: &EvalSet) -> Result<Evaluation> {
+    let (logits, labels) = holdout.logits(model)?;
+    let n_classes = holdout.n_classes();
+    let temperature = calibrated_temperature(&logits, &labels, n_classes);
+    Ok(score_at(&logits, &labels, n_classes, temperature))
 }
 
 /// The one that is right more often; of equals the one of less negative log-likelihood, of equals the
@@ -114,18 +132,22 @@ fn better<'c>(
     first: &'c mut CandidateRecord,
     other: &'c mut CandidateRecord,
 ) -> &'c mut CandidateRecord {
-    let by_top1 = other.holdout_top1.total_cmp(&first.holdout_top1);
-    let by_nll = || first.holdout_nll.total_cmp(&other.holdout_nll);
-    if by_top1.then_with(by_nll).is_gt() { other } else { first }
+    let figures = |one: &CandidateRecord| {
+        [one.holdout_top1, one.holdout_nll.map(|nll| -nll)].map(|x| x.unwrap_or(f64::NEG_INFINITY))
+    };
+    let ([top1, nll], [other_top1, other_nll]) = (figures(first), figures(other));
+    let is_better = other_top1.total_cmp(&top1).then(other_nll.total_cmp(&nll)).is_gt();
+    if is_better { other } else { first }
 }
 
 fn tell(candidate: &CandidateRecord) {
     let CandidateRecord { id, candidate: place, holdout_top1, holdout_nll, chosen, .. } = candidate;
+    let figures = match holdout_top1.zip(*holdout_nll) {
+        Some((top1, nll)) => format!("held out {:.2} %, NLL {nll:.4}", 100.0 * top1),
+        None => "its loss is not finite any more".into(),
+    };
     let chosen = if *chosen { ", chosen" } else { "" };
-    eprintln!(
-        "{id}: candidate {place}: held out {:.2} %, NLL {holdout_nll:.4}{chosen}",
-        100.0 * holdout_top1
-    );
+    eprintln!("{id}: candidate {place}: {figures}{chosen}");
 }
 
 #[cfg(test)]

@@ -98,8 +98,9 @@ fn every_seed_trains_with_what_the_held_out_images_choose() {
         let own: Vec<_> = all.iter().filter(|candidate| candidate.id.model == name).collect();
         let chosen: Vec<_> = own.iter().filter(|candidate| candidate.chosen).collect();
         let [chosen] = chosen[..] else { panic!("{name}: not one is chosen") };
-        let best = own.iter().map(|candidate| candidate.holdout_top1).fold(0.0, f64::max);
-        assert!(chosen.holdout_top1.total_cmp(&best).is_eq(), "{name}");
+        let top1 = |candidate: &CandidateRecord| candidate.holdout_top1.unwrap();
+        let best = own.iter().map(|candidate| top1(candidate)).fold(0.0, f64::max);
+        assert!(top1(chosen).total_cmp(&best).is_eq(), "{name}");
         assert!((chosen.seed, chosen.n_holdout, chosen.most) == (CHOICE_SEED, 30, 3), "{name}");
         let trained = ended.iter().filter(|last| last.id.model == name);
         assert!(
@@ -163,8 +164,8 @@ fn a_choice_goes_on_where_it_was_interrupted() {
 #[test]
 fn the_most_accurate_is_chosen_then_the_likeliest_then_the_first() {
     let candidate = |holdout_top1, holdout_nll| CandidateRecord {
-        holdout_top1,
-        holdout_nll,
+        holdout_top1: Some(holdout_top1),
+        holdout_nll: Some(holdout_nll),
         ..CandidateRecord::default()
     };
     let is_other = |mut first: CandidateRecord, mut other: CandidateRecord| {
@@ -178,6 +179,22 @@ fn the_most_accurate_is_chosen_then_the_likeliest_then_the_first() {
         CandidateRecord { candidate: 1, ..candidate(0.5, 1.0) },
         candidate(0.5, 1.0)
     ));
+}
+
+#[test]
+fn a_candidate_that_diverges_is_not_chosen_and_ends_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let one = SUITE.replace("beta = 8", "beta = 1e60");
+    let records = finished(&one, &folder.path().join("one"));
+    let diverged: Vec<_> =
+        candidates(&records).into_iter().filter(|one| one.holdout_top1.is_none()).collect();
+    assert_eq!((diverged.len(), diverged[0].candidate, diverged[0].chosen), (1, 2, false));
+    assert_eq!(epochs(&records).len(), 4, "it has no epoch");
+    let all = ["beta = 1,", "beta = 2,"]
+        .into_iter()
+        .fold(one, |text, beta| text.replace(beta, "beta = 1e60,"));
+    let error = run(spec(&all), &setting(&folder.path().join("all"))).unwrap_err().to_string();
+    assert!(error.contains("no candidate of `dkd` has a finite loss"), "{error}");
 }
 
 #[test]

@@ -111,6 +111,7 @@ struct Pace {
 /// The shortest of a few steps.
 fn pace(context: &Context<'_>, training: &TrainingSpec, train: &dyn BatchSource) -> Result<Pace> {
     let mut cohort = Cohort::new(&training.name, 0, students(context, training, 0, None)?);
+    cohort.may_diverge = true;
     let stand_in = stand_in(context, training)?;
     let (teacher, taps) = (stand_in.as_ref().map(Ready::source), cohort.teacher_taps());
     let order = train.order(0);

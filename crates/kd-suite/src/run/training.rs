@@ -98,7 +98,7 @@ pub(crate) fn run(
     (records, log): (&[Record], &mut MetricsLog),
 ) -> Result<Option<f64>> {
     let (test, done) = (Some(&context.sets.test), finished(records, training, seed));
-    let task = Task { training, seed, test, done };
+    let task = Task { training, seed, may_diverge: false, test, done };
     work(context, &task, log, |cohort, data, log| finish(context, training, cohort, (data, log)))
 }
 
@@ -106,6 +106,8 @@ pub(crate) fn run(
 pub(super) struct Task<'a> {
     pub(super) training: &'a TrainingSpec,
     pub(super) seed: u64,
+    /// Whether it goes on without students that diverge.
+    pub(super) may_diverge: bool,
     /// What it is measured on from epoch to epoch.
     pub(super) test: Option<&'a EvalSet>,
     /// Its wall time in seconds, where the records say that it is done.
@@ -126,6 +128,7 @@ pub(super) fn work(
     let first = first::weights(context, training, seed)?;
     let students = students(context, training, seed, first.as_ref())?;
     let mut cohort = Cohort::new(&training.name, seed, students);
+    cohort.may_diverge = task.may_diverge;
     let device = &context.setting.device;
     match cohort.resume(&state, spec_hash, device)? {
         Some(n_bytes) => {
