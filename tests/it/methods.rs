@@ -56,7 +56,7 @@ fn a_choice_that_cannot_be_made_is_refused_at_once() {
         folder.path(),
         METHODS,
         &[
-            ("holdout = 0.2\n", "", "candidates are compared on held-out images"),
+            ("holdout = 120\n", "", "candidates are compared on held-out images"),
             (choose, "", "say how one is chosen"),
             ("n_candidates = 2", "n_candidates = 1", "more than n_candidates = 1"),
         ],
