@@ -9,8 +9,7 @@ use kd_core::testing::{random, relative_error};
 use kd_core::{BatchSource, Classifier, Error, Mode, Stream, checkpoint};
 use kd_data::{Augment, DataSpec, Loader, Splits, SyntheticDigits, SyntheticObjects};
 use kd_models::ModelSpec;
-use kd_train::LossSpec;
-use kd_train::losses::LossInput;
+use kd_train::{Loss, LossInput, LossSpec, View};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -140,14 +139,20 @@ fn the_gradient_of_every_objective_flows_to_the_students_logits_alone() {
     for spec in LossSpec::all() {
         let var = |seed| Var::from_tensor(&random(Stream::new(seed), &[8, N_CLASSES])).unwrap();
         let (logits, teacher) = (var(1), var(2));
-        let (labels, taps) = (labels(8), parts(&spec));
+        let (labels, taps, theirs) = (labels(8), parts(&spec, 3), parts(&spec, 4));
+        let view = random(Stream::new(5), &[8, N_CLASSES]);
+        let views = [View { logits: view, teacher_logits: Some(teacher.as_tensor().clone()) }];
         let input = LossInput {
             teacher_logits: Some(&teacher),
             taps: &taps,
-            teacher_taps: &taps,
+            teacher_taps: &theirs,
+            views: &views,
+            indices: &[7, 6, 5, 4, 3, 2, 1, 0],
+            n_samples: 8,
             ..LossInput::new(&logits, &labels)
         };
-        let loss = spec.as_dyn().loss(&input).unwrap();
+        let own = spec.own_params(&input).unwrap();
+        let loss = spec.as_dyn().loss(&LossInput { own: &own, ..input }).unwrap();
         assert!(loss.to_scalar::<f32>().unwrap().is_finite(), "{}", spec.name());
         let grads = loss.backward().unwrap();
         let grad = grads.get(&logits).expect("a gradient").flatten_all().unwrap();
@@ -158,25 +163,25 @@ fn the_gradient_of_every_objective_flows_to_the_students_logits_alone() {
 }
 
 /// Something for the parts of networks that an objective asks for.
-fn parts(spec: &LossSpec) -> BTreeMap<String, Tensor> {
+fn parts(spec: &LossSpec, seed: u64) -> BTreeMap<String, Tensor> {
     let names = [spec.as_dyn().taps(), spec.as_dyn().teacher_taps()].concat();
-    names.into_iter().map(|name| (name, random(Stream::new(3), &[8, 4]))).collect()
+    names.into_iter().map(|name| (name, random(Stream::new(seed), &[8, 4]))).collect()
 }
 
 #[test]
 fn an_objective_without_its_teacher_says_so() {
-    let logits = random(Stream::new(1), &[8, N_CLASSES]);
-    let labels = labels(8);
+    let (logits, labels) = (random(Stream::new(1), &[8, N_CLASSES]), labels(8));
+    let views = [View { logits: logits.clone(), teacher_logits: None }];
     for spec in LossSpec::all() {
-        let taps = parts(&spec);
-        let input =
-            LossInput { taps: &taps, teacher_taps: &taps, ..LossInput::new(&logits, &labels) };
-        let result = spec.as_dyn().loss(&input);
-        match result {
-            Ok(_) => assert!(!spec.as_dyn().needs_teacher(), "{}", spec.name()),
+        let taps = parts(&spec, 3);
+        let input = LossInput { taps: &taps, views: &views, ..LossInput::new(&logits, &labels) };
+        let own = spec.own_params(&input);
+        match own.and_then(|own| spec.loss(&LossInput { own: &own, ..input })) {
+            Ok(_) => assert!(!spec.needs_teacher(), "{}", spec.name()),
             Err(error) => {
-                assert!(spec.as_dyn().needs_teacher(), "{}: {error}", spec.name());
-                assert!(matches!(&error, Error::Config { field, .. } if field == "teacher"));
+                assert!(spec.needs_teacher(), "{}: {error}", spec.name());
+                assert!(matches!(&error, Error::Config { .. }), "{}: {error}", spec.name());
+                assert!(error.to_string().contains("teacher"), "{}: {error}", spec.name());
             }
         }
     }

@@ -40,14 +40,29 @@ class OnnxNet(nn.Module):
         norms = [node for node in self.nodes if node.op_type == "BatchNormalization"]
         return [self.names[name] for node in norms for name in node.input[1:3]]
 
+    def head(self, end: str) -> int:
+        """The place of the node whose parameters' names in the file begin with `end`."""
+        return next(i for i, node in enumerate(self.nodes) if any(name.startswith(end) for name in node.input))
+
+    def features(self, images: Tensor, head: int) -> Tensor:
+        """What the node at place `head` reads."""
+        return self.between(images, self.input, self.nodes[:head], self.nodes[head].input[0])
+
+    def from_features(self, features: Tensor, head: int) -> Tensor:
+        """The logits, from what the node at place `head` reads."""
+        return self.between(features, self.nodes[head].input[0], self.nodes[head:], self.output)
+
     def forward(self, images: Tensor) -> Tensor:
-        values = {name: getattr(self, own) for name, own in self.names.items()}
-        values[self.input] = images
-        for node in self.nodes:
+        return self.between(images, self.input, self.nodes, self.output)
+
+    def between(self, value: Tensor, name: str, nodes: list, output: str) -> Tensor:
+        """`output`, by `nodes`, from the value `name`."""
+        values = {name: getattr(self, own) for name, own in self.names.items()} | {name: value}
+        for node in nodes:
             inputs = [values[name] if name else None for name in node.input]
             settings = {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
             values[node.output[0]] = self.run(node.op_type, inputs, settings)
-        return values[self.output]
+        return values[output]
 
     def run(self, op: str, x: list, settings: dict) -> Tensor:
         match op:

@@ -115,6 +115,11 @@ pub struct Params {
 }
 
 impl Params {
+    /// None.
+    pub const fn new() -> Self {
+        Self { params: BTreeMap::new(), buffers: BTreeMap::new() }
+    }
+
     /// Adds the parameter `name` with the given initial value.
     ///
     /// # Errors
@@ -184,6 +189,16 @@ impl Params {
     /// The parameter `name`.
     pub fn get(&self, name: &str) -> Option<&Param> {
         self.params.get(name)
+    }
+
+    /// The buffer `name`.
+    pub fn buffer(&self, name: &str) -> Option<&Var> {
+        self.buffers.get(name)
+    }
+
+    /// Names and values of the buffers, in the order of the names; the memory is shared.
+    pub fn buffers(&self) -> impl Iterator<Item = (&str, &Var)> {
+        self.buffers.iter().map(|(name, var)| (name.as_str(), var))
     }
 
     /// Where the parameters are; the CPU for a network without any.

@@ -1,8 +1,7 @@
 //! What students are tried to learn from.
 
-use kd_core::ops::{Op, Reduction};
+use kd_core::ops::Reduction;
 use kd_core::{Graph, Result};
-use kd_models::head;
 use kd_suite::Student;
 use kd_train::LossSpec;
 use kd_train::losses::{Distill, Features, Labels};
@@ -17,29 +16,23 @@ const BETAS: [f64; 2] = [3.0, 10.0];
 /// Students that are tried of each network, at most.
 pub(crate) const MOST: usize = 1 + SOFT.len() + BETAS.len();
 
-/// The parts of a student and of its teacher that the last layers read, where these are alike.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Taps {
-    student: String,
-    teacher: String,
+/// What the last layer reads ([`Graph::stages`]).
+const POOLED: &str = "pooled";
+
+/// Whether the last layers of student and teacher read features of one shape.
+///
+/// # Errors
+/// Those of the graphs.
+pub(crate) fn are_alike(student: &Graph, teacher: &Graph) -> Result<bool> {
+    let (own, theirs) = (features(student)?, features(teacher)?);
+    Ok(own.is_some() && own == theirs)
 }
 
-impl Taps {
-    /// # Errors
-    /// Those of the graphs.
-    pub(crate) fn of(student: &Graph, teacher: &Graph) -> Result<Option<Self>> {
-        let ((student, own), (teacher, theirs)) = (features(student)?, features(teacher)?);
-        Ok((own == theirs).then_some(Self { student, teacher }))
-    }
-}
-
-/// The node that the last layer reads, a dropout between them aside, and its shape.
-fn features(graph: &Graph) -> Result<(String, Vec<usize>)> {
-    let mut name = &head(graph)?.inputs[0];
-    while let Some(node) = graph.node(name).filter(|node| matches!(node.op, Op::Dropout(_))) {
-        name = &node.inputs[0];
-    }
-    Ok((name.clone(), graph.shapes()?.get(name).to_vec()))
+/// The shape of what the last layer reads.
+fn features(graph: &Graph) -> Result<Option<Vec<usize>>> {
+    let stages = graph.stages()?;
+    let pooled = stages.iter().find(|(name, _)| name == POOLED);
+    pooled.map(|(_, node)| Ok(graph.shapes()?.get(node).to_vec())).transpose()
 }
 
 /// The student that learns from labels alone.
@@ -47,8 +40,8 @@ pub(crate) fn labels() -> Student {
     student(LABELS, LossSpec::Labels(Labels::default()))
 }
 
-/// Every objective, the one of labels first.
-pub(crate) fn tried(taps: Option<&Taps>) -> Vec<Student> {
+/// Every objective, the one of labels first; those on features for networks that are alike.
+pub(crate) fn tried(are_alike: bool) -> Vec<Student> {
     let mut all = vec![labels()];
     all.extend(SOFT.map(|(alpha, temperature)| {
         let reduction = Reduction::BatchMean;
@@ -56,12 +49,11 @@ pub(crate) fn tried(taps: Option<&Taps>) -> Vec<Student> {
         student(&format!("alpha{alpha}-t{temperature}"), loss)
     }));
     let (alpha, temperature) = SOFT[0];
-    let with_features = |taps: &Taps, beta: f64| {
-        let (tap, teacher_tap) = (taps.student.clone(), Some(taps.teacher.clone()));
-        let loss = Features { tap, teacher_tap, beta, alpha, temperature };
+    let with_features = |beta: f64| {
+        let loss = Features { tap: POOLED.into(), beta, alpha, temperature };
         student(&format!("features{beta}-alpha{alpha}-t{temperature}"), LossSpec::Features(loss))
     };
-    all.extend(taps.iter().flat_map(|taps| BETAS.map(|beta| with_features(taps, beta))));
+    all.extend(are_alike.then_some(BETAS).into_iter().flatten().map(with_features));
     all
 }
 
@@ -79,15 +71,11 @@ mod tests {
     fn features_are_asked_of_students_that_have_them() {
         let model = ModelSpec::from_name("resnet8").unwrap();
         let teacher = model.as_dyn().graph([3, 32, 32], 5).unwrap();
-        let taps = Taps::of(&shrink(&teacher, 2).unwrap(), &teacher).unwrap();
-        assert_eq!(
-            taps.as_ref().map(|taps| taps.student.clone()),
-            Some(features(&teacher).unwrap().0)
-        );
-        let all = tried(taps.as_ref());
+        assert!(are_alike(&shrink(&teacher, 2).unwrap(), &teacher).unwrap());
+        let all = tried(true);
         assert_eq!((all.len(), &*all[6].name), (MOST, "features10-alpha0.5-t2"));
         let beginning = cut_within(&teacher, 0.5, 5).unwrap();
-        assert_eq!(Taps::of(&beginning, &teacher).unwrap(), None);
-        assert_eq!(tried(None).len(), 5);
+        assert!(!are_alike(&beginning, &teacher).unwrap());
+        assert_eq!(tried(false).len(), 5);
     }
 }

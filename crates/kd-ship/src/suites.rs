@@ -14,7 +14,7 @@ use kd_train::{Keep, Plan, Schedule as Rates, SoftTargets};
 use crate::Order;
 use crate::images::{HELD_OUT, Images};
 use crate::networks::Start;
-use crate::objectives::{LABELS, Taps, labels, tried};
+use crate::objectives::{LABELS, are_alike, labels, tried};
 use crate::schedule::Schedule;
 
 /// Training of the head alone, and of the whole teacher.
@@ -88,7 +88,7 @@ impl Suites<'_> {
     }
 
     fn objectives(&self, start: &Start) -> Result<Vec<Student>> {
-        Ok(tried(Taps::of(&start.graph, self.teacher)?.as_ref()))
+        Ok(tried(are_alike(&start.graph, self.teacher)?))
     }
 
     fn taught(

@@ -4,11 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use candle_core::{Device, Tensor};
-use kd_core::{Classifier, Error, Result, checkpoint};
+use kd_core::{BatchSource, Classifier, Error, Result, checkpoint};
 use serde::{Deserialize, Serialize};
 
 use crate::choice::{Choice, Seen};
 use crate::losses::Loss;
+use crate::own::Own;
 use crate::progress::Clock;
 use crate::student::{Best, Student};
 use crate::tally::Tally;
@@ -90,11 +91,17 @@ impl Cohort {
         taps.collect::<BTreeSet<_>>().into_iter().collect()
     }
 
+    /// Versions of each image that some objective looks at in a step.
+    pub fn n_views(&self) -> usize {
+        self.students.iter().map(|student| student.loss.n_views()).max().unwrap_or(1)
+    }
+
     /// A student that speaks for the frozen part of all, if they need nothing of what comes before its
     /// end.
     pub(crate) fn with_trunk(&self) -> Option<&Student> {
-        let goes_on =
-            |student: &Student| student.perturb.is_none() && student.loss.taps().is_empty();
+        let goes_on = |Student { perturb, loss, .. }: &Student| {
+            perturb.is_none() && loss.taps().is_empty() && loss.n_views() == 1
+        };
         self.students.first().filter(|_| self.students.iter().all(goes_on))
     }
 
@@ -102,13 +109,18 @@ impl Cohort {
     ///
     /// # Errors
     /// [`Error::Config`], naming the student or the setting.
-    pub(crate) fn check(&self, teacher: Option<TeacherSource<'_>>, mixes: bool) -> Result<()> {
+    pub(crate) fn check(
+        &self,
+        teacher: Option<TeacherSource<'_>>,
+        train: &dyn BatchSource,
+    ) -> Result<()> {
         for student in &self.students {
             let Student { name, model, loss, .. } = student;
             loss.check()?;
-            if mixes {
+            if train.mixes() {
                 check_mixed(name, &**loss, student.perturb.is_some())?;
             }
+            check_views(student, train.n_views())?;
             check_taps(name, "student", &loss.taps(), &**model)?;
             match teacher {
                 Some(TeacherSource::Network(teacher)) => {
@@ -173,6 +185,8 @@ impl Cohort {
             tensors.extend(params.into_iter().map(|(name, t)| (own("model", &name), t)));
             let state = student.optimizer.tensors()?;
             tensors.extend(state.into_iter().map(|(name, t)| (own("optimizer", &name), t)));
+            let learned = student.own.as_ref().map(Own::tensors).transpose()?.unwrap_or_default();
+            tensors.extend(learned.into_iter().map(|(name, t)| (own("loss", &name), t)));
             let chosen = &student.choice.weights;
             tensors.extend(chosen.iter().map(|(name, t)| (own("chosen", name), t.clone())));
         }
@@ -227,6 +241,8 @@ impl Cohort {
             student.model.params().load(&below(&tensors, &format!("{}/model/", saved.name)))?;
             let optimizer = below(&tensors, &format!("{}/optimizer/", saved.name));
             student.optimizer.load(&optimizer)?;
+            let learned = below(&tensors, &format!("{}/loss/", saved.name));
+            student.own = Own::load(&learned, student.own_optimizer.clone())?;
             (student.n_steps, student.n_images) = (saved.n_steps, saved.n_images);
             (student.epoch, student.point) = (saved.epoch, saved.point);
             (student.best, student.rests) = (saved.best, saved.rests);
@@ -253,6 +269,24 @@ pub fn check_mixed(student: &str, loss: &dyn Loss, is_perturbed: bool) -> Result
     let reason = "mixup mixes images and no labels, which this student looks at; give it the loss `distill` \
                   with alpha = 1 and no `perturb`, or leave mixup out";
     Err(Error::config(student, reason))
+}
+
+/// Refuses an objective that looks at several versions of an image where there are not so many.
+fn check_views(student: &Student, n_versions: Option<usize>) -> Result<()> {
+    let n_views = student.loss.n_views();
+    if n_views > 1 && student.perturb.is_some() {
+        let reason =
+            "the objective looks at several versions of an image, of which `perturb` changes one";
+        return Err(Error::config(&student.name, reason));
+    }
+    if n_versions.is_some_and(|n_versions| n_versions < n_views) {
+        let reason = format!(
+            "the objective looks at {n_views} versions of each image, and there are not so many; \
+             add random crops or flips to `augment`"
+        );
+        return Err(Error::config(&student.name, reason));
+    }
+    Ok(())
 }
 
 fn check_taps(name: &str, whose: &str, taps: &[String], model: &dyn Classifier) -> Result<()> {

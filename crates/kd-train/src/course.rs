@@ -14,7 +14,7 @@ use crate::plan::Plan;
 use crate::prepared::Prepared;
 use crate::progress::Counters;
 use crate::soft_targets::SoftTargetStore;
-use crate::teacher::{Teacher, TeacherSource};
+use crate::teacher::{Said, Teacher, TeacherSource};
 use crate::trunk::Trunk;
 
 /// What a cohort learns from and is measured on.
@@ -70,12 +70,14 @@ pub(crate) struct Course<'a> {
     /// Test images and held-out ones, as the frozen part sees them, where there is one.
     pub(crate) seen: [Option<EvalSet>; 2],
     pub(crate) noise: Stream,
+    /// Versions of each image that some objective looks at in a step.
+    n_views: usize,
 }
 
 impl<'a> Course<'a> {
     pub(crate) fn new(plan: &'a Plan, data: Data<'a>, cohort: &Cohort) -> Result<Self> {
         plan.check()?;
-        cohort.check(data.teacher, data.train.mixes())?;
+        cohort.check(data.teacher, data.train)?;
         if plan.needs_holdout() && data.holdout.is_none() {
             let reason = "an epoch is chosen by held-out images, and none are set aside";
             return Err(Error::config("holdout", reason));
@@ -96,7 +98,8 @@ impl<'a> Course<'a> {
         };
         let seen = [see(data.test)?, see(data.holdout)?];
         let noise = Stream::new(cohort.seed).at("dropout");
-        Ok(Self { plan, data, n_steps, teacher, trunk, seen, noise })
+        let n_views = cohort.n_views();
+        Ok(Self { plan, data, n_steps, teacher, trunk, seen, noise, n_views })
     }
 
     /// The images that students are judged by.
@@ -112,12 +115,34 @@ impl<'a> Course<'a> {
     /// `batch`, which epoch `epoch` shows, with what teacher and frozen part make of it.
     pub(crate) fn prepare(&self, epoch: u64, batch: Batch) -> Result<Prepared> {
         if batch.indices.is_empty() {
-            return Ok(Prepared { batch, said: None, features: None });
+            return Ok(Prepared {
+                batch,
+                said: None,
+                others: Vec::new(),
+                n_samples: self.data.train.n_samples(),
+                features: None,
+            });
         }
         let said = self.teacher.as_ref().map(|teacher| teacher.say(epoch, &batch)).transpose()?;
         let features =
             self.trunk.as_ref().map(|trunk| trunk.features(epoch, &batch)).transpose()?;
-        Ok(Prepared { batch, said, features })
+        let others = self.other_views(epoch, &batch.indices)?;
+        Ok(Prepared { batch, said, others, n_samples: self.data.train.n_samples(), features })
+    }
+
+    /// The other versions that objectives look at: those that as many later epochs would show.
+    fn other_views(&self, epoch: u64, indices: &[u32]) -> Result<Vec<(Tensor, Option<Said>)>> {
+        let n_epochs = self.plan.n_epochs;
+        // Versions that come again and again must not come again here.
+        let n_versions = self.data.train.n_views().map_or(u64::MAX, |n| n as u64);
+        let apart = if n_epochs.is_multiple_of(n_versions) { n_epochs + 1 } else { n_epochs };
+        let view = |i: usize| {
+            let epoch = epoch + i as u64 * apart;
+            let batch = self.data.train.batch(epoch, indices)?;
+            let said = self.teacher.as_ref().map(|teacher| teacher.say(epoch, &batch));
+            Ok((batch.images, said.transpose()?))
+        };
+        (1..self.n_views).map(view).collect()
     }
 
     /// The same for images of which teacher and frozen part have made it before: these are not needed
@@ -135,6 +160,8 @@ impl<'a> Course<'a> {
         let [channels, height, width] = self.data.train.image_shape();
         let images = Tensor::zeros((0, channels, height, width), DType::F32, features.device())?;
         let batch = Batch { images, labels, indices: indices.to_vec() };
-        Ok(Some(Prepared { batch, said, features: Some(features) }))
+        let n_samples = self.data.train.n_samples();
+        let others = Vec::new();
+        Ok(Some(Prepared { batch, said, others, n_samples, features: Some(features) }))
     }
 }

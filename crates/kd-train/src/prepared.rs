@@ -10,6 +10,10 @@ use crate::teacher::Said;
 pub struct Prepared {
     pub(crate) batch: Batch,
     pub(crate) said: Option<Said>,
+    /// Other versions of the same images, with what the teacher says of them.
+    pub(crate) others: Vec<(Tensor, Option<Said>)>,
+    /// Images of the data set.
+    pub(crate) n_samples: usize,
     /// What the frozen part of the students makes of the images, which may be missing then.
     pub(crate) features: Option<Tensor>,
 }
@@ -26,7 +30,8 @@ pub fn prepare(
 ) -> Result<Prepared> {
     let teacher = teacher.filter(|_| !batch.indices.is_empty());
     let said = teacher.map(|teacher| Said::by(teacher, &batch, taps)).transpose()?;
-    Ok(Prepared { batch, said, features: None })
+    let n_samples = batch.indices.iter().max().map_or(0, |last| *last as usize + 1);
+    Ok(Prepared { batch, said, others: Vec::new(), n_samples, features: None })
 }
 
 impl Prepared {
@@ -34,6 +39,16 @@ impl Prepared {
     #[must_use]
     pub fn with_teacher_logits(self, logits: Tensor) -> Self {
         Self { said: Some(Said::known(logits)), ..self }
+    }
+
+    /// With another version of the same images, of which the teacher says something as well.
+    ///
+    /// # Errors
+    /// Whatever the teacher reports.
+    pub fn with_view(mut self, batch: &Batch, teacher: Option<&dyn Classifier>) -> Result<Self> {
+        let said = teacher.map(|teacher| Said::by(teacher, batch, &[])).transpose()?;
+        self.others.push((batch.images.clone(), said));
+        Ok(self)
     }
 
     /// Whether it has what the frozen part of the students makes of the images.

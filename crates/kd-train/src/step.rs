@@ -31,11 +31,12 @@ pub fn train_step(
     learning_rate: f64,
     stream: Stream,
 ) -> Result<()> {
-    let Prepared { batch, said, .. } = prepared;
+    let Prepared { batch, said, others, .. } = prepared;
     if batch.indices.is_empty() {
         return Ok(());
     }
-    if let Some(said) = said {
+    let of_others = others.iter().filter_map(|(_, said)| said.as_ref());
+    for said in said.iter().chain(of_others) {
         cohort.teacher_rows.0 += batch.indices.len() as u64;
         cohort.teacher_rows.1 += said.n_computed as u64;
     }

@@ -5,14 +5,16 @@ use std::sync::Arc;
 
 use candle_core::Tensor;
 use kd_core::ops::OptimizerSpec;
-use kd_core::{Classifier, Error, Mode, Perturb, Result, Stream};
+use kd_core::{Classifier, Error, Mode, Params, Perturb, Result, Stream};
 use serde::{Deserialize, Serialize};
 
 use crate::choice::Choice;
-use crate::losses::{Loss, LossInput};
+use crate::losses::{Loss, LossInput, View};
 use crate::optimizer::{Optimize, Optimizer};
+use crate::own::Own;
 use crate::prepared::Prepared;
 use crate::tally::{Tally, Unread};
+use crate::teacher::Said;
 
 /// A network with its objective and its optimizer.
 pub struct Student {
@@ -26,6 +28,10 @@ pub struct Student {
     pub perturb: Option<Box<dyn Perturb>>,
     /// The optimizer.
     pub optimizer: Box<dyn Optimize>,
+    /// The rule by which what the objective learns itself follows its gradients.
+    pub(crate) own_optimizer: OptimizerSpec,
+    /// What the objective learns itself, from the first step on.
+    pub(crate) own: Option<Own>,
     /// Steps that it has made.
     pub(crate) n_steps: u64,
     /// Images that it has learned from in the epochs that have ended.
@@ -54,13 +60,15 @@ pub(crate) struct Best {
 }
 
 impl Student {
-    /// A student that has made no step. For an optimizer of your own, set [`Student::optimizer`].
+    /// A student that has made no step. For an optimizer of your own, set [`Student::optimizer`]; what
+    /// the objective learns itself goes on with that of `optimizer`.
     pub fn new(
         name: impl Into<String>,
         model: Box<dyn Classifier>,
         loss: impl Loss + 'static,
         optimizer: OptimizerSpec,
     ) -> Self {
+        let own_optimizer = optimizer.clone();
         let optimizer = Box::new(Optimizer::new(optimizer, model.params()));
         let (epoch, point, best) = (Tally::default(), Tally::default(), Best::default());
         let (name, loss, perturb) = (name.into(), Box::new(loss), None);
@@ -73,6 +81,8 @@ impl Student {
             loss,
             perturb,
             optimizer,
+            own_optimizer,
+            own: None,
             n_steps,
             n_images,
             unread,
@@ -114,23 +124,36 @@ impl Student {
         (epoch, learning_rate): (u64, f64),
         stream: Stream,
     ) -> Result<Option<f64>> {
-        let Prepared { batch, said, .. } = prepared;
+        let Prepared { batch, said, n_samples, .. } = prepared;
         let (logits, taps) = self.forward(prepared, stream)?;
+        let views = self.views(prepared, stream)?;
         let (none, teacher) = (BTreeMap::new(), said.as_ref());
-        let loss = self.loss.loss(&LossInput {
+        let input = LossInput {
             logits: &logits,
             teacher_logits: teacher.map(|said| &said.logits),
             labels: &batch.labels,
             taps: &taps,
             teacher_taps: teacher.map_or(&none, |said| &said.taps),
+            views: &views,
+            indices: &batch.indices,
+            n_samples: *n_samples,
+            own: &Params::new(),
             epoch,
-        })?;
+            stream: stream.at("loss"),
+        };
+        if self.own.is_none() {
+            self.own = Some(Own::new(self.loss.own_params(&input)?, self.own_optimizer.clone()));
+        }
+        let own = self.own.as_mut().expect("invariant: made above");
+        let loss = self.loss.loss(&LossInput { own: &own.params, ..input })?;
         if !loss.dims().is_empty() {
             let expected = "(), the mean over the batch";
             return Err(Error::shape(format!("loss of {}", self.name), expected, loss.dims()));
         }
+        let grads = loss.backward()?;
+        own.step(&grads, learning_rate, self.n_steps + 1)?;
         let params = self.model.params();
-        params.take_up(&loss.backward()?)?;
+        params.take_up(&grads)?;
         self.check_learns()?;
         self.n_steps += 1;
         self.optimizer.step(params, learning_rate, self.n_steps)?;
@@ -161,6 +184,17 @@ impl Student {
         let taps = self.loss.taps();
         let taps: Vec<&str> = taps.iter().map(String::as_str).collect();
         self.model.forward_with_taps(&images, mode, &taps)
+    }
+
+    /// What it and the teacher say of the other versions of the images that the objective looks at.
+    fn views(&self, Prepared { others, .. }: &Prepared, stream: Stream) -> Result<Vec<View>> {
+        let view = |(i, (images, said)): (usize, &(Tensor, Option<Said>))| {
+            let mode = Mode::Train(stream.at("view").number(i as u64));
+            let logits = self.model.forward(images, mode)?;
+            let teacher_logits = said.as_ref().map(|said| said.logits.clone());
+            Ok(View { logits, teacher_logits })
+        };
+        others.iter().take(self.loss.n_views() - 1).enumerate().map(view).collect()
     }
 
     /// A step in which no parameter has a gradient teaches nothing, and would go unnoticed.

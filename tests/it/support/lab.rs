@@ -6,10 +6,11 @@ use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use candle_core::{Device, Tensor};
+use kd_core::graph::Graph;
+use kd_core::ops::{Conv2d, Dropout, Flatten, GlobalAvgPool, Linear, MaxPool, Relu};
 use kd_core::{Batch, BatchSource, Classifier, Error, Net, Perturb, Result, Stream};
 use kd_data::{Augment, Dataset, Loader, SyntheticDigits};
-use kd_models::{Mlp, ModelSpec};
-use kd_train::losses::Distill;
+use kd_models::ModelSpec;
 use kd_train::{
     Cohort, Counters, Data, EvalSet, Keep, LossSpec, MetricsLog, OptimizerSpec, Outcome, Plan, Run,
     Schedule, Student, TeacherSource, fit,
@@ -60,7 +61,7 @@ static LAB: LazyLock<Lab> = LazyLock::new(|| {
     Lab {
         train: Loader::new(train, augment, stream).unwrap(),
         test: EvalSet::new(Arc::new(test)).unwrap(),
-        teacher: build(&mlp(40, 0.0)),
+        teacher: built(network(12, 0.0)),
     }
 });
 
@@ -68,36 +69,43 @@ fn digits() -> SyntheticDigits {
     SyntheticDigits { n_train: 300, n_test: 100, seed: 0 }
 }
 
-fn mlp(n_units: usize, dropout: f32) -> ModelSpec {
-    ModelSpec::Mlp(Mlp { hidden: vec![n_units; 2], dropout, input_dropout: dropout / 2.0 })
+/// Three stages of maps of so many channels, the last one's eight for all, and dropout before the head.
+fn network(n_channels: usize, dropout: f32) -> Graph {
+    let mut graph = Graph::new([1, 28, 28]);
+    for (stage, channels) in [(1, n_channels), (2, n_channels), (3, 8)] {
+        if stage > 1 {
+            graph.then(format!("pool{stage}"), MaxPool::new(2, 2, 0));
+        }
+        graph.then(format!("conv{stage}"), Conv2d::new(channels, 3).padding(1));
+        graph.then(format!("relu{stage}"), Relu {});
+    }
+    graph.then("mean", GlobalAvgPool {});
+    graph.then("flatten", Flatten {});
+    graph.then("dropout", Dropout { p: dropout, stream: None });
+    graph.then("fc", Linear::new(10));
+    graph
 }
 
-fn build(model: &ModelSpec) -> Box<dyn Classifier> {
-    let stream = Stream::new(1).at("init");
+fn built(graph: Graph) -> Box<dyn Classifier> {
     let normalize = digits().normalize();
-    let graph = model.as_dyn().graph([1, 28, 28], 10).unwrap();
     let graph = graph.normalized(&normalize.mean, &normalize.std).unwrap();
-    Net::new(graph, stream, &Device::Cpu).unwrap().into()
+    Net::new(graph, Stream::new(1).at("init"), &Device::Cpu).unwrap().into()
 }
 
-/// A small MLP that has made no step.
+/// A small network that has made no step.
 pub(crate) fn student(name: &str, loss: LossSpec) -> Student {
-    student_of(&mlp(12, 0.2), name, loss)
+    Student::new(name, built(network(4, 0.2)), loss, OptimizerSpec::default())
 }
 
 /// A student that has made no step.
 pub(crate) fn student_of(model: &ModelSpec, name: &str, loss: LossSpec) -> Student {
-    Student::new(name, build(model), loss, OptimizerSpec::default())
+    let graph = model.as_dyn().graph([1, 28, 28], 10).unwrap();
+    Student::new(name, built(graph), loss, OptimizerSpec::default())
 }
 
-/// Every objective with its default settings, and distillation at other ones: ten students.
-pub(crate) fn ten_students() -> Vec<Student> {
-    let mut losses = LossSpec::all();
-    for i in losses.len()..10 {
-        let (alpha, temperature) = (0.1 * i as f64, i as f64);
-        losses.push(LossSpec::Distill(Distill { alpha, temperature, ..Distill::default() }));
-    }
-    losses.into_iter().enumerate().map(|(i, loss)| student(&i.to_string(), loss)).collect()
+/// A student of every objective with its default settings.
+pub(crate) fn all_students() -> Vec<Student> {
+    LossSpec::all().into_iter().map(|loss| student(loss.name(), loss)).collect()
 }
 
 /// Two epochs of five steps.

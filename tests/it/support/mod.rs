@@ -10,7 +10,7 @@ pub(crate) use data::{
     TRAIN_IMAGES, TRAIN_LABELS, draw_photographs, gzip, label_file, write_mnist,
 };
 pub(crate) use lab::{
-    Action, N_STEPS, Probe, SPEC_HASH, bits, plan, student, student_of, ten_students,
+    Action, N_STEPS, Probe, SPEC_HASH, all_students, bits, plan, student, student_of,
     timeless_metrics, train, weight_bits, weights, whole, with_threads,
 };
 pub(crate) use networks::{N_CLASSES, SHAPE, build, loss, networks};

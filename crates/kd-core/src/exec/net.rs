@@ -23,6 +23,8 @@ pub struct Net {
     params: Params,
     /// The tensors of each node.
     weights: Vec<Vec<Weight>>,
+    /// Nodes that parts end with which have a name of their own ([`Graph::stages`]).
+    stages: BTreeMap<String, String>,
     /// What does not learn.
     rest: Rest,
     convolutions: Convolutions,
@@ -86,8 +88,19 @@ impl Net {
         }
         let rest = Rest { nodes: vec![false; graph.nodes.len()], trunk: None };
         let (device, plans) = (device.clone(), Mutex::default());
-        let convolutions = Convolutions::default();
-        Ok(Self { graph, shapes, params, weights, rest, convolutions, n_classes, device, plans })
+        let stages = graph.stages()?.into_iter().map(|(name, node)| (name, node.to_owned()));
+        Ok(Self {
+            stages: stages.filter(|(name, _)| graph.node(name).is_none()).collect(),
+            graph,
+            shapes,
+            params,
+            weights,
+            rest,
+            convolutions: Convolutions::default(),
+            n_classes,
+            device,
+            plans,
+        })
     }
 
     /// The same network, whose convolutions form their sums so.
@@ -156,8 +169,13 @@ impl Net {
 
     /// From the output of `from` to the logits and the nodes `taps`.
     fn part(&self, from: &str, to: &str, taps: &[&str]) -> Part {
-        let taps = taps.iter().map(|tap| (*tap).to_owned()).collect();
+        let taps = taps.iter().map(|tap| self.node_of(tap).to_owned()).collect();
         Part { from: from.into(), to: to.into(), taps }
+    }
+
+    /// The node that the part `tap` ends with.
+    fn node_of<'n>(&'n self, tap: &'n str) -> &'n str {
+        self.stages.get(tap).map_or(tap, String::as_str)
     }
 
     /// The outputs of a part that reads the images.
@@ -242,7 +260,8 @@ impl Classifier for Net {
     }
 
     fn tap_names(&self) -> Vec<String> {
-        self.graph.nodes.iter().map(|node| node.name.clone()).collect()
+        let nodes = self.graph.nodes.iter().map(|node| &node.name);
+        self.stages.keys().chain(nodes).cloned().collect()
     }
 
     fn n_classes(&self) -> usize {

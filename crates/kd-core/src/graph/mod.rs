@@ -5,6 +5,7 @@
 
 mod check;
 mod rest;
+mod stages;
 
 use std::collections::{BTreeMap, BTreeSet};
 

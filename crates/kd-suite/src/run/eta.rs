@@ -125,6 +125,9 @@ fn pace(context: &Context<'_>, training: &TrainingSpec, train: &dyn BatchSource)
         if let Some(TeacherSource::Logits(logits)) = teacher {
             prepared = prepared.with_teacher_logits(logits.of(train, 0, indices)?);
         }
+        for _ in 1..cohort.n_views() {
+            prepared = prepared.with_view(&train.batch(0, indices)?, network)?;
+        }
         let prepared = prepared.with_features(&cohort)?;
         shortest.prepare = shortest.prepare.min(begun.elapsed().as_secs_f64());
         shortest.remembers = prepared.has_features();

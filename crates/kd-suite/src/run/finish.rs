@@ -100,14 +100,15 @@ fn students(
 
 /// What the training has cost `student` so far.
 pub(super) fn compute(cohort: &Cohort, student: &Student) -> Compute {
-    let student_passes = student.n_images();
+    let n_views = student.loss.n_views() as u64;
+    let student_passes = n_views * student.n_images();
     let is_taught = student.loss.needs_teacher() || !student.loss.teacher_taps().is_empty();
     let of_teacher = |n| if is_taught { n } else { 0 };
     Compute {
         student_passes,
         teacher_asked: of_teacher(student_passes),
         teacher_computed: of_teacher(cohort.teacher_rows().1),
-        n_views: 1,
+        n_views,
     }
 }
 

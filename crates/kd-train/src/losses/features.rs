@@ -4,6 +4,7 @@ use candle_core::Tensor;
 use kd_core::{Error, Result};
 use serde::{Deserialize, Serialize};
 
+use super::pair::Pair;
 use super::{Distill, Loss, LossInput};
 
 /// `distill + beta |s - t|^2 / |t|^2`, with `s` and `t` the outputs of a part of the student and of the
@@ -17,11 +18,8 @@ use super::{Distill, Loss, LossInput};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Features {
-    /// The student's part: the name of a node of its graph.
-    pub tap: String,
-    /// The teacher's; of the same name where it is not given.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub teacher_tap: Option<String>,
+    /// The parts: `PART` or `STUDENT=TEACHER`.
+    pub tap: Pair,
     /// Weight of the distance, at least 0.
     pub beta: f64,
     /// Weight of the teacher's soft targets, in `[0, 1]`, as in [`Distill`].
@@ -31,10 +29,10 @@ pub struct Features {
 }
 
 impl Default for Features {
-    /// The layer before the head of torchvision's networks, which counts as much as the soft targets.
+    /// What the head reads, which counts as much as the soft targets.
     fn default() -> Self {
         let Distill { alpha, temperature, .. } = Distill::default();
-        Self { tap: "flatten".into(), teacher_tap: None, beta: 1.0, alpha, temperature }
+        Self { tap: "pooled".into(), beta: 1.0, alpha, temperature }
     }
 }
 
@@ -42,16 +40,12 @@ impl Features {
     fn distill(&self) -> Distill {
         Distill { alpha: self.alpha, temperature: self.temperature, ..Distill::default() }
     }
-
-    fn teacher_tap(&self) -> &str {
-        self.teacher_tap.as_ref().unwrap_or(&self.tap)
-    }
 }
 
 impl Loss for Features {
     fn loss(&self, input: &LossInput<'_>) -> Result<Tensor> {
-        let (own, theirs) = (input.tap(&self.tap)?, input.teacher_tap(self.teacher_tap())?);
-        let distance = relative_distance(own, theirs, &self.tap)?;
+        let [own, theirs] = self.tap.of(input)?;
+        let distance = relative_distance(&own, &theirs, &self.tap.student)?;
         Ok((self.distill().loss(input)? + (distance * self.beta)?)?)
     }
 
@@ -68,11 +62,11 @@ impl Loss for Features {
     }
 
     fn taps(&self) -> Vec<String> {
-        vec![self.tap.clone()]
+        vec![self.tap.student.clone()]
     }
 
     fn teacher_taps(&self) -> Vec<String> {
-        vec![self.teacher_tap().to_owned()]
+        vec![self.tap.teacher.clone()]
     }
 
     fn check(&self) -> Result<()> {
@@ -120,12 +114,7 @@ mod tests {
             teacher_taps: &theirs,
             ..LossInput::new(&logits, &labels)
         };
-        let features = Features {
-            tap: "pool".into(),
-            teacher_tap: Some("mean".into()),
-            beta: 3.0,
-            ..Features::default()
-        };
+        let features = Features { tap: "pool=mean".into(), beta: 3.0, ..Features::default() };
         let loss = features.loss(&input).unwrap();
         let soft = features.distill().loss(&input).unwrap().to_scalar::<f32>().unwrap();
         // (4 + 4 + 0 + 1) / (9 + 1), three times.

@@ -1,28 +1,45 @@
 //! Objectives of training, by name.
 
 mod abkd;
+mod attention;
 mod confidence_penalty;
+mod contrastive;
+mod ctkd;
 mod dist;
 mod distill;
 mod dkd;
 mod features;
+mod hint;
 mod label_smoothing;
 mod labels;
+mod maps;
+mod mlkd;
 mod nkd;
 mod norm_kd;
+mod pair;
+#[cfg(test)]
+mod parts_reference;
+mod probabilistic;
 #[cfg(test)]
 mod reference;
 mod regression;
+mod relational;
+mod review;
 mod rld;
 mod rows;
+mod similarity;
+mod sld;
+mod srd;
 mod standardized;
 mod teacher_free;
 mod ttm;
+mod variational;
+mod wkd;
 
 use std::collections::BTreeMap;
 
 use candle_core::Tensor;
-use kd_core::{Error, Result, registry};
+use kd_core::{Error, Params, Result, Stream, registry};
 
 /// What an objective may look at.
 #[derive(Debug, Clone, Copy)]
@@ -38,15 +55,46 @@ pub struct LossInput<'a> {
     pub taps: &'a BTreeMap<String, Tensor>,
     /// Outputs of the teacher's parts [`Loss::teacher_taps`], by name.
     pub teacher_taps: &'a BTreeMap<String, Tensor>,
+    /// What both say of other versions of the same images, one less than [`Loss::n_views`].
+    pub views: &'a [View],
+    /// Position of each image in its data set.
+    pub indices: &'a [u32],
+    /// Images of the data set.
+    pub n_samples: usize,
+    /// What the objective learns itself: [`Loss::own_params`].
+    pub own: &'a Params,
     /// The epoch, counted from 0.
     pub epoch: u64,
+    /// The randomness of this step.
+    pub stream: Stream,
+}
+
+/// What student and teacher say of another version of the images.
+#[derive(Debug, Clone)]
+pub struct View {
+    /// The student's logits, `(N, K)`.
+    pub logits: Tensor,
+    /// The teacher's, if there is one.
+    pub teacher_logits: Option<Tensor>,
 }
 
 impl<'a> LossInput<'a> {
     /// Logits and labels in the first epoch, without a teacher or taps.
     pub fn new(logits: &'a Tensor, labels: &'a Tensor) -> Self {
         let none = const { &BTreeMap::new() };
-        Self { logits, teacher_logits: None, labels, taps: none, teacher_taps: none, epoch: 0 }
+        Self {
+            logits,
+            teacher_logits: None,
+            labels,
+            taps: none,
+            teacher_taps: none,
+            views: &[],
+            indices: &[],
+            n_samples: 0,
+            own: const { &Params::new() },
+            epoch: 0,
+            stream: Stream::new(0),
+        }
     }
 
     /// The student's part `name`.
@@ -143,6 +191,22 @@ pub trait Loss: Send + Sync {
         Vec::new()
     }
 
+    /// Versions of each image that it looks at, 1 or more: beside that which the epoch shows, others that
+    /// the augmentation could have made of it.
+    fn n_views(&self) -> usize {
+        1
+    }
+
+    /// Parameters that it learns itself, such as projectors, of the sizes that the first batch shows, and
+    /// buffers that it keeps. They are stepped by the student's optimizer and kept in checkpoints, and are
+    /// no part of the student that is saved in the end.
+    ///
+    /// # Errors
+    /// Sizes that do not fit.
+    fn own_params(&self, _first: &LossInput<'_>) -> Result<Params> {
+        Ok(Params::new())
+    }
+
     /// Refuses settings outside their domain.
     ///
     /// # Errors
@@ -170,24 +234,51 @@ registry! {
         "abkd" => Abkd(abkd::Abkd),
         "teacher-free" => TeacherFree(teacher_free::TeacherFree),
         "confidence-penalty" => ConfidencePenalty(confidence_penalty::ConfidencePenalty),
+        "ctkd" => Ctkd(ctkd::Ctkd),
+        "wkd" => Wkd(wkd::Wkd),
+        "mlkd" => Mlkd(mlkd::Mlkd),
+        "sld" => Sld(sld::Sld),
+        "hint" => Hint(hint::Hint),
+        "attention" => Attention(attention::Attention),
+        "similarity" => Similarity(similarity::Similarity),
+        "relational" => Relational(relational::Relational),
+        "probabilistic" => Probabilistic(probabilistic::Probabilistic),
+        "variational" => Variational(variational::Variational),
+        "contrastive" => Contrastive(contrastive::Contrastive),
+        "review" => Review(review::Review),
+        "srd" => Srd(srd::Srd),
     }
 }
 
 pub use abkd::Abkd;
+pub use attention::Attention;
 pub use confidence_penalty::ConfidencePenalty;
+pub use contrastive::Contrastive;
+pub use ctkd::Ctkd;
 pub use dist::Dist;
 pub use distill::Distill;
 pub use dkd::Dkd;
 pub use features::Features;
+pub use hint::Hint;
 pub use label_smoothing::LabelSmoothing;
 pub use labels::Labels;
+pub use mlkd::Mlkd;
 pub use nkd::Nkd;
 pub use norm_kd::NormKd;
+pub use pair::Pair;
+pub use probabilistic::Probabilistic;
 pub use regression::Regression;
+pub use relational::Relational;
+pub use review::Review;
 pub use rld::Rld;
+pub use similarity::Similarity;
+pub use sld::Sld;
+pub use srd::Srd;
 pub use standardized::Standardized;
 pub use teacher_free::TeacherFree;
 pub use ttm::Ttm;
+pub use variational::Variational;
+pub use wkd::Wkd;
 
 impl Loss for LossSpec {
     fn loss(&self, input: &LossInput<'_>) -> Result<Tensor> {
@@ -212,6 +303,14 @@ impl Loss for LossSpec {
 
     fn teacher_taps(&self) -> Vec<String> {
         self.as_dyn().teacher_taps()
+    }
+
+    fn n_views(&self) -> usize {
+        self.as_dyn().n_views()
+    }
+
+    fn own_params(&self, first: &LossInput<'_>) -> Result<Params> {
+        self.as_dyn().own_params(first)
     }
 
     fn check(&self) -> Result<()> {

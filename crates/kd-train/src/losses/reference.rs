@@ -178,7 +178,9 @@ fn computed(loss: &LossSpec, (s, t): (&Tensor, &Tensor), y: &[u32]) -> (f64, Vec
     let logits = Var::from_tensor(s).unwrap();
     let labels = Tensor::new(y, &Device::Cpu).unwrap();
     let input = LossInput { teacher_logits: Some(t), epoch: 9, ..LossInput::new(&logits, &labels) };
-    let loss = loss.loss(&input).unwrap();
+    let views = [View { logits: logits.as_tensor().clone(), teacher_logits: Some(t.clone()) }];
+    let own = loss.own_params(&input).unwrap();
+    let loss = loss.loss(&LossInput { views: &views, own: &own, ..input }).unwrap();
     let grads = loss.backward().unwrap();
     let grad: Vec<f32> = grads.get(&logits).unwrap().flatten_all().unwrap().to_vec1().unwrap();
     let value = loss.to_scalar::<f32>().unwrap();
@@ -233,7 +235,8 @@ fn nothing_degenerate_gives_a_nan() {
     let equal = rows(&[&[2.0; 3], &[2.0; 3]]);
     let large = rows(&[&[1e4, -1e4, 0.0], &[0.0, 1e4, -1e4]]);
     let swapped = rows(&[&[-1e4, 1e4, 0.0], &[0.0, -1e4, 1e4]]);
-    for loss in LossSpec::all().into_iter().filter(|loss| loss.taps().is_empty()) {
+    let on_logits = |loss: &LossSpec| loss.taps().is_empty() && loss.teacher_taps().is_empty();
+    for loss in LossSpec::all().into_iter().filter(on_logits) {
         for (s, t) in
             [(&two, &two), (&one, &one), (&equal, &equal), (&large, &large), (&large, &swapped)]
         {

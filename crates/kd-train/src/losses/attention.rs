@@ -1,0 +1,106 @@
+//! Attention transfer.
+
+use candle_core::Tensor;
+use kd_core::Result;
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+
+use super::maps::{given, of_one_size};
+use super::mlkd::sum;
+use super::pair::{Pair, stages, students, teachers};
+use super::rows::{check, with_labels};
+use super::{Loss, LossInput};
+
+/// The least that a vector is divided by: maps of zeros stay zeros.
+const SHORTEST: f64 = 1e-12;
+
+/// `hard CE + weight sum over parts of mean (A(s) - A(t))^2`: A is a map's mean square over its channels, as a
+/// vector of all places divided by its length (Zagoruyko and Komodakis 2017, arXiv:1612.03928, eq. 2).
+/// Of maps of two sizes the larger one is averaged first.
+///
+/// As in the authors' code the distance is squared and the mean is over images and places; the paper's
+/// equation has the distance itself, halved weights, and no mean.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Attention {
+    /// Weight of the labels' cross entropy.
+    pub hard: f64,
+    /// Weight of the distances.
+    pub weight: f64,
+    /// The parts, each `PART` or `STUDENT=TEACHER`.
+    pub taps: Vec<Pair>,
+}
+
+impl Default for Attention {
+    fn default() -> Self {
+        Self { hard: 1.0, weight: 1000.0, taps: stages() }
+    }
+}
+
+impl Loss for Attention {
+    fn loss(&self, input: &LossInput<'_>) -> Result<Tensor> {
+        let distances = self.taps.iter().map(|pair| {
+            let [own, theirs] = of_one_size(pair.of(input)?)?;
+            transfer(&own, &theirs)
+        });
+        with_labels(input, self.hard, (sum(distances)? * self.weight)?)
+    }
+
+    fn needs_teacher(&self) -> bool {
+        true
+    }
+
+    fn needs_labels(&self) -> bool {
+        self.hard > 0.0
+    }
+
+    fn taps(&self) -> Vec<String> {
+        students(&self.taps)
+    }
+
+    fn teacher_taps(&self) -> Vec<String> {
+        teachers(&self.taps)
+    }
+
+    fn check(&self) -> Result<()> {
+        super::pair::check(&self.taps)?;
+        check(&[("hard", self.hard), ("weight", self.weight)], &[])
+    }
+}
+
+/// `mean (A(s) - A(t))^2` of maps of one size, with its gradient for s, image by image.
+fn transfer(own: &Tensor, theirs: &Tensor) -> Result<Tensor> {
+    let (n, h, w, _) = own.dims4()?;
+    let places = h * w;
+    let (s, t) = (own.detach().flatten_all()?.to_vec1()?, theirs.flatten_all()?.to_vec1()?);
+    let images = s.par_chunks(s.len() / n).zip(t.par_chunks(t.len() / n));
+    let parts: Vec<(f64, Vec<f64>)> = images.map(|(s, t)| image(s, t, places)).collect();
+    let scale = 1.0 / (n * places) as f64;
+    let value = scale * parts.iter().map(|(value, _)| value).sum::<f64>();
+    let grad = parts.into_iter().flat_map(|(_, grad)| grad).map(|g| g * scale);
+    given(own, value, grad.collect())
+}
+
+/// `|A(s) - A(t)|^2` of one image's maps, and its gradient for s.
+fn image(s: &[f32], t: &[f32], places: usize) -> (f64, Vec<f64>) {
+    let ((own, length), (theirs, _)) = (attention(s, places), attention(t, places));
+    let apart: Vec<f64> = own.iter().zip(&theirs).map(|(a, b)| a - b).collect();
+    // Through a / |a|: what points along a changes nothing.
+    let along: f64 = own.iter().zip(&apart).map(|(a, d)| a * d).sum();
+    let channels = s.len() / places;
+    let of_place = |(a, d): (&f64, &f64)| 2.0 * (d - a * along) / length * 2.0 / channels as f64;
+    let of_places = own.iter().zip(&apart).map(of_place);
+    let grad = of_places.zip(s.chunks_exact(channels));
+    let grad = grad.flat_map(|(g, place)| place.iter().map(move |s| g * f64::from(*s)));
+    (apart.iter().map(|d| d * d).sum(), grad.collect())
+}
+
+/// The mean square of each place's channels, as a vector divided by its length; and that length.
+fn attention(map: &[f32], places: usize) -> (Vec<f64>, f64) {
+    let place = |channels: &[f32]| {
+        channels.iter().map(|v| f64::from(*v).powi(2)).sum::<f64>() / channels.len() as f64
+    };
+    let squares: Vec<f64> = map.chunks_exact(map.len() / places).map(place).collect();
+    let length = squares.iter().map(|q| q * q).sum::<f64>().sqrt().max(SHORTEST);
+    (squares.iter().map(|q| q / length).collect(), length)
+}

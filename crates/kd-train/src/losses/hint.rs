@@ -1,0 +1,72 @@
+//! Hints: a part of the student is made to say what a part of the teacher says.
+
+use candle_core::Tensor;
+use kd_core::{Params, Result};
+use serde::{Deserialize, Serialize};
+
+use super::maps::{begin, linear, mean_squared, of_one_size, own};
+use super::pair::Pair;
+use super::rows::{check, with_labels};
+use super::{Loss, LossInput};
+
+/// `hard CE + weight mean (r(s) - t)^2`: s and t are the maps of a part of student and teacher, r is a linear
+/// map of channels with a bias, the regressor, which is learned (FitNets, Romero et al. 2015,
+/// arXiv:1412.6550, eq. 3). Of maps of two sizes the larger one is averaged.
+///
+/// FitNets trains up to the hint first and then the whole student; here, as in later code, both terms count
+/// at once. mdistiller's regressor has batch norm and a ReLU; this one has neither.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Hint {
+    /// Weight of the labels' cross entropy.
+    pub hard: f64,
+    /// Weight of the distance.
+    pub weight: f64,
+    /// The parts: `PART` or `STUDENT=TEACHER`.
+    pub tap: Pair,
+}
+
+impl Default for Hint {
+    /// The second stage, as mdistiller.
+    fn default() -> Self {
+        Self { hard: 1.0, weight: 100.0, tap: "stage:2".into() }
+    }
+}
+
+impl Loss for Hint {
+    fn loss(&self, input: &LossInput<'_>) -> Result<Tensor> {
+        let [student, teacher] = of_one_size(self.tap.of(input)?)?;
+        let projected = linear(&student, own(input.own, "weight")?)?;
+        let projected = projected.broadcast_add(own(input.own, "bias")?)?;
+        with_labels(input, self.hard, (mean_squared(&projected, &teacher)? * self.weight)?)
+    }
+
+    fn needs_teacher(&self) -> bool {
+        true
+    }
+
+    fn needs_labels(&self) -> bool {
+        self.hard > 0.0
+    }
+
+    fn taps(&self) -> Vec<String> {
+        vec![self.tap.student.clone()]
+    }
+
+    fn teacher_taps(&self) -> Vec<String> {
+        vec![self.tap.teacher.clone()]
+    }
+
+    fn own_params(&self, first: &LossInput<'_>) -> Result<Params> {
+        let [student, teacher] = of_one_size(self.tap.of(first)?)?;
+        let (n_in, n_out) = (student.dims()[3], teacher.dims()[3]);
+        let (mut params, like) = (Params::new(), (&student, first.stream));
+        begin(&mut params, ("weight", &[n_out, n_in]), n_in, like)?;
+        begin(&mut params, ("bias", &[n_out]), n_in, like)?;
+        Ok(params)
+    }
+
+    fn check(&self) -> Result<()> {
+        check(&[("hard", self.hard), ("weight", self.weight)], &[])
+    }
+}

@@ -1,0 +1,128 @@
+//! What objectives on features are written in: functions of the outputs of parts, `(N, H, W, C)` or
+//! `(N, F)`, through which gradients flow.
+
+use candle_core::{D, DType, Tensor};
+use kd_core::ops::Linear;
+use kd_core::{Error, Mode, Params, Result, Stream, apply, init};
+
+/// As maps `(N, H, W, C)`: a vector is a map of one place.
+pub(super) fn map(part: &Tensor) -> Result<Tensor> {
+    match *part.dims() {
+        [n, c] => Ok(part.reshape((n, 1, 1, c))?),
+        [_, _, _, _] => Ok(part.contiguous()?),
+        _ => Err(Error::shape("tap", "(N, H, W, C) or (N, F)", part.dims())),
+    }
+}
+
+/// As rows `(N, F)` in f64: all values of an image.
+pub(super) fn vectors(part: &Tensor) -> Result<Tensor> {
+    Ok(part.flatten_from(1)?.to_dtype(DType::F64)?)
+}
+
+/// `(N, C)`: the mean over all places of a map.
+pub(super) fn pooled(part: &Tensor) -> Result<Tensor> {
+    Ok(map(part)?.mean((1, 2))?)
+}
+
+/// Means of `size` x `size` windows that cover a map.
+///
+/// # Errors
+/// [`Error::Shape`] for a map whose sides are no multiples of `size`.
+pub(super) fn averaged(map: &Tensor, size: [usize; 2]) -> Result<Tensor> {
+    let (n, h, w, c) = map.dims4()?;
+    let [to_h, to_w] = size;
+    if [h, w] == size {
+        return Ok(map.clone());
+    }
+    if to_h == 0 || to_w == 0 || h % to_h != 0 || w % to_w != 0 {
+        let expected = format!("a map whose sides are multiples of {to_h} and {to_w}");
+        return Err(Error::shape("tap", expected, map.dims()));
+    }
+    let windows = map.reshape(&[n, to_h, h / to_h, to_w, w / to_w, c][..])?;
+    Ok(windows.mean(4)?.mean(2)?)
+}
+
+/// A map of another size: each place repeated, or the means over windows.
+///
+/// # Errors
+/// [`Error::Shape`] for sides neither of which are multiples of the other.
+pub(super) fn resized(map: &Tensor, [to_h, to_w]: [usize; 2]) -> Result<Tensor> {
+    let (n, h, w, c) = map.dims4()?;
+    if h == 0 || w == 0 || to_h % h != 0 || to_w % w != 0 {
+        return averaged(map, [to_h, to_w]);
+    }
+    let (rows, columns) = (to_h / h, to_w / w);
+    let places = map.reshape(&[n, h, 1, w, 1, c][..])?;
+    let repeated = places.broadcast_as(&[n, h, rows, w, columns, c][..])?;
+    Ok(repeated.reshape((n, to_h, to_w, c))?)
+}
+
+/// Both as maps of one size: the larger one's means over windows.
+pub(super) fn of_one_size([own, theirs]: [Tensor; 2]) -> Result<[Tensor; 2]> {
+    let (own, theirs) = (map(&own)?, map(&theirs)?);
+    let size = |map: &Tensor| [map.dims()[1], map.dims()[2]];
+    let smaller = [size(&own), size(&theirs)].into_iter().min().unwrap_or_default();
+    Ok([averaged(&own, smaller)?, averaged(&theirs, smaller)?])
+}
+
+/// Rows divided by their Euclidean lengths, at least 1e-12; those of zeros stay zeros.
+pub(super) fn normalized(rows: &Tensor) -> Result<Tensor> {
+    let squares = rows.sqr()?.sum_keepdim(D::Minus1)?;
+    // Below the root, where the gradient of a length of 0 is a number.
+    Ok(rows.broadcast_div(&squares.clamp(1e-24, f64::MAX)?.sqrt()?)?)
+}
+
+/// `mean (a - b)^2`, a scalar in f64.
+pub(super) fn mean_squared(own: &Tensor, theirs: &Tensor) -> Result<Tensor> {
+    Ok((own - theirs)?.to_dtype(DType::F64)?.sqr()?.mean_all()?)
+}
+
+/// Adds the parameter `name` with PyTorch's initial values for `fan_in` inputs.
+pub(super) fn begin(
+    params: &mut Params,
+    (name, shape): (&str, &[usize]),
+    fan_in: usize,
+    like: (&Tensor, Stream),
+) -> Result<()> {
+    let (bound, mut rng) = (init::pytorch_bound(fan_in) as f32, like.1.at("own").at(name).rng());
+    let values = (0..shape.iter().product()).map(|_| rng.uniform_in(-bound, bound));
+    let values: Vec<f32> = values.collect();
+    params.insert(name, &Tensor::from_vec(values, shape, like.0.device())?)?;
+    Ok(())
+}
+
+/// The parameter `name` of an objective, tracked.
+pub(super) fn own<'p>(params: &'p Params, name: &str) -> Result<&'p Tensor> {
+    let reason = "the objective has no such parameter; make them by `own_params`";
+    let param = params.get(name).ok_or_else(|| Error::config(name, reason))?;
+    Ok(param.var().as_tensor())
+}
+
+/// `a b^T` of rows `(N, F)` and `(M, F)`, in f32.
+pub(super) fn products(a: &Tensor, b: &Tensor) -> Result<Tensor> {
+    let rows = |rows: &Tensor| Result::Ok(rows.to_dtype(DType::F32)?.contiguous()?);
+    let op = Linear { bias: false, ..Linear::new(b.dims()[0]) };
+    // No number is drawn for it.
+    apply(op, &[&rows(a)?], &[&rows(b)?], Mode::Train(Stream::new(0)))
+}
+
+/// `x w^T` along the channels, w being `(out, in)`: a linear layer, and on maps a 1x1 convolution.
+pub(super) fn linear(x: &Tensor, weight: &Tensor) -> Result<Tensor> {
+    let (n_out, n_in) = weight.dims2()?;
+    let mut dims = x.dims().to_vec();
+    *dims.last_mut().expect("invariant: a part has channels") = n_out;
+    Ok(products(&x.reshape(((), n_in))?, weight)?.reshape(dims)?)
+}
+
+/// A scalar of this value, in f64, whose gradient for `of` is `grad`, `of`'s values in their order: for what is
+/// quicker computed than written in candle's operations.
+pub(super) fn given(of: &Tensor, value: f64, grad: Vec<f64>) -> Result<Tensor> {
+    let grad = Tensor::from_vec(grad, of.dims(), of.device())?;
+    let linear = (of.to_dtype(DType::F64)? * grad)?.sum_all()?;
+    Ok(((&linear - linear.detach())? + value)?)
+}
+
+/// All values, in f64.
+pub(super) fn values(tensor: &Tensor) -> Result<Vec<f64>> {
+    Ok(tensor.detach().to_dtype(DType::F64)?.flatten_all()?.to_vec1()?)
+}

@@ -1,0 +1,97 @@
+//! Variational information distillation.
+
+use candle_core::{DType, Tensor};
+use kd_core::{Params, Result};
+use serde::{Deserialize, Serialize};
+
+use super::maps::{begin, linear, of_one_size, own};
+use super::mlkd::sum;
+use super::pair::{Pair, stages, students, teachers};
+use super::rows::{check, with_labels};
+use super::{Loss, LossInput};
+
+/// Added to the variances.
+const EPS: f64 = 1e-5;
+
+/// `hard CE + weight sum over parts of mean ((m(s) - t)^2 / v + log v) / 2`: the student's map s says that the
+/// teacher's, t, is Gaussian with mean `m(s)`, three linear maps of channels with ReLUs between them, and a
+/// variance v for each channel, `log(1 + exp(rho)) + 1e-5`, all learned (Ahn et al. 2019, arXiv:1904.05835,
+/// eq. 4 to 6). Of maps of two sizes the larger one is averaged.
+///
+/// mdistiller never hands the variances to its optimizer, so that they stay; here they learn.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Variational {
+    /// Weight of the labels' cross entropy.
+    pub hard: f64,
+    /// Weight of the teacher's likelihood.
+    pub weight: f64,
+    /// The variance that each channel begins with, above 1e-5.
+    pub first_variance: f64,
+    /// The parts, each `PART` or `STUDENT=TEACHER`.
+    pub taps: Vec<Pair>,
+}
+
+impl Default for Variational {
+    fn default() -> Self {
+        Self { hard: 1.0, weight: 1.0, first_variance: 5.0, taps: stages() }
+    }
+}
+
+impl Loss for Variational {
+    fn loss(&self, input: &LossInput<'_>) -> Result<Tensor> {
+        let terms = self.taps.iter().enumerate().map(|(i, pair)| {
+            let [student, teacher] = of_one_size(pair.of(input)?)?;
+            let part = |name: &str| own(input.own, &format!("{i}.{name}"));
+            let hidden = linear(&student, part("weight1")?)?.relu()?;
+            let hidden = linear(&hidden, part("weight2")?)?.relu()?;
+            surprise(&linear(&hidden, part("weight3")?)?, &teacher, part("rho")?)
+        });
+        with_labels(input, self.hard, (sum(terms)? * self.weight)?)
+    }
+
+    fn needs_teacher(&self) -> bool {
+        true
+    }
+
+    fn needs_labels(&self) -> bool {
+        self.hard > 0.0
+    }
+
+    fn taps(&self) -> Vec<String> {
+        students(&self.taps)
+    }
+
+    fn teacher_taps(&self) -> Vec<String> {
+        teachers(&self.taps)
+    }
+
+    fn own_params(&self, first: &LossInput<'_>) -> Result<Params> {
+        let mut params = Params::new();
+        let rho = ((self.first_variance - EPS).exp() - 1.0).ln();
+        for (i, pair) in self.taps.iter().enumerate() {
+            let [student, teacher] = of_one_size(pair.of(first)?)?;
+            let (n_in, n_out) = (student.dims()[3], teacher.dims()[3]);
+            for (name, fan_in) in [("weight1", n_in), ("weight2", n_out), ("weight3", n_out)] {
+                let name = format!("{i}.{name}");
+                let like = (&student, first.stream);
+                begin(&mut params, (&name, &[n_out, fan_in]), fan_in, like)?;
+            }
+            let rho = Tensor::full(rho as f32, n_out, student.device())?;
+            params.insert(&format!("{i}.rho"), &rho)?;
+        }
+        Ok(params)
+    }
+
+    fn check(&self) -> Result<()> {
+        super::pair::check(&self.taps)?;
+        check(&[("hard", self.hard), ("weight", self.weight)], &[self.first_variance - EPS])
+    }
+}
+
+/// `mean ((m - t)^2 / v + log v) / 2` of maps, with a variance for each channel.
+fn surprise(mean: &Tensor, teacher: &Tensor, rho: &Tensor) -> Result<Tensor> {
+    let variance = ((rho.to_dtype(DType::F64)?.exp()? + 1.0)?.log()? + EPS)?;
+    let squares = (mean - teacher)?.sqr()?.flatten_to(2)?.mean(0)?.to_dtype(DType::F64)?;
+    Ok((((squares / &variance)? + variance.log()?)?.mean_all()? / 2.0)?)
+}
