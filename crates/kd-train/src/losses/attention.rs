@@ -78,7 +78,7 @@ fn transfer(own: &Tensor, theirs: &Tensor) -> Result<Tensor> {
     let scale = 1.0 / (n * places) as f64;
     let value = scale * parts.iter().map(|(value, _)| value).sum::<f64>();
     let grad = parts.into_iter().flat_map(|(_, grad)| grad).map(|g| g * scale);
-    given(own, value, grad.collect())
+    given(own, value, grad.map(|g| g as f32).collect())
 }
 
 /// `|A(s) - A(t)|^2` of one image's maps, and its gradient for s.

@@ -158,7 +158,7 @@ impl Contrastive {
         let of_own = Tensor::from_vec(of_own, (parts.len(), 1), memory.device())?;
         let grad = maps::products(&slopes, &others.t()?)?.to_dtype(DType::F64)?;
         let grad = (grad + own.to_dtype(DType::F64)?.broadcast_mul(&of_own)?)?;
-        given(embedding, value, values(&grad)?)
+        given(embedding, value, grad.flatten_all()?.to_dtype(DType::F32)?.to_vec1()?)
     }
 
     /// Z of the memory of side `of`, which the first batch sets to the mean of what it sees, times the number

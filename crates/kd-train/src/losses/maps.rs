@@ -51,10 +51,12 @@ pub(super) fn resized(map: &Tensor, [to_h, to_w]: [usize; 2]) -> Result<Tensor> 
     if h == 0 || w == 0 || to_h % h != 0 || to_w % w != 0 {
         return averaged(map, [to_h, to_w]);
     }
-    let (rows, columns) = (to_h / h, to_w / w);
-    let places = map.reshape(&[n, h, 1, w, 1, c][..])?;
-    let repeated = places.broadcast_as(&[n, h, rows, w, columns, c][..])?;
-    Ok(repeated.reshape((n, to_h, to_w, c))?)
+    let places = (0..n * to_h * to_w).map(|place| {
+        let (image, row, column) = (place / (to_h * to_w), place / to_w % to_h, place % to_w);
+        ((image * h + row * h / to_h) * w + column * w / to_w) as u32
+    });
+    let places = Tensor::from_iter(places, map.device())?;
+    Ok(map.reshape((n * h * w, c))?.index_select(&places, 0)?.reshape((n, to_h, to_w, c))?)
 }
 
 /// Both as maps of one size: the larger one's means over windows.
@@ -74,7 +76,9 @@ pub(super) fn normalized(rows: &Tensor) -> Result<Tensor> {
 
 /// `mean (a - b)^2`, a scalar in f64.
 pub(super) fn mean_squared(own: &Tensor, theirs: &Tensor) -> Result<Tensor> {
-    Ok((own - theirs)?.to_dtype(DType::F64)?.sqr()?.mean_all()?)
+    // In f32 over a place's channels only.
+    let of_places = (own - theirs)?.sqr()?.mean(D::Minus1)?;
+    Ok(of_places.to_dtype(DType::F64)?.mean_all()?)
 }
 
 /// Adds the parameter `name` with PyTorch's initial values for `fan_in` inputs.
@@ -116,10 +120,10 @@ pub(super) fn linear(x: &Tensor, weight: &Tensor) -> Result<Tensor> {
 
 /// A scalar of this value, in f64, whose gradient for `of` is `grad`, `of`'s values in their order: for what is
 /// quicker computed than written in candle's operations.
-pub(super) fn given(of: &Tensor, value: f64, grad: Vec<f64>) -> Result<Tensor> {
-    let grad = Tensor::from_vec(grad, of.dims(), of.device())?;
-    let linear = (of.to_dtype(DType::F64)? * grad)?.sum_all()?;
-    Ok(((&linear - linear.detach())? + value)?)
+pub(super) fn given(of: &Tensor, value: f64, grad: Vec<f32>) -> Result<Tensor> {
+    let grad = Tensor::from_vec(grad, of.dims(), of.device())?.to_dtype(of.dtype())?;
+    let linear = (of * grad)?.sum_all()?;
+    Ok(((&linear - linear.detach())?.to_dtype(DType::F64)? + value)?)
 }
 
 /// All values, in f64.

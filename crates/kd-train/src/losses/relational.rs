@@ -40,7 +40,7 @@ impl Loss for Relational {
         let mut slopes = Slopes { products: vec![0.0; n * n], distances: vec![0.0; n * n] };
         let distance = slopes.distances(&student, &teacher, self.distance);
         let angle = slopes.angles(&student, &teacher, self.angle);
-        let grad = slopes.of_rows(&student);
+        let grad = slopes.of_rows(&student).into_iter().map(|g| g as f32).collect();
         with_labels(input, self.hard, given(&own, distance + angle, grad)?)
     }
 

@@ -3,9 +3,10 @@
 use candle_core::{D, DType, Tensor};
 use kd_core::ops::{BatchNorm, Conv2d, Init};
 use kd_core::{Mode, Params, Result, apply};
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use super::maps::{averaged, begin, linear, map, mean_squared, own, resized};
+use super::maps::{begin, given, linear, map, own, resized};
 use super::pair::{Pair, students, teachers};
 use super::rows::{check, warm, with_labels};
 use super::{Loss, LossInput};
@@ -115,11 +116,13 @@ impl Level<'_> {
         let x = self.normalized(&linear(student, self.param("in.weight")?)?, "in")?;
         let Some(deeper) = deeper else { return Ok(x) };
         let y = resized(deeper, [x.dims()[1], x.dims()[2]])?;
-        let both = linear(&Tensor::cat(&[&x, &y], 3)?, self.param("attention.weight")?)?;
-        let both = both.broadcast_add(self.param("attention.bias")?)?;
+        let weights = self.param("attention.weight")?;
+        let half = weights.dims()[1] / 2;
+        let part = |map: &Tensor, i: usize| linear(map, &weights.narrow(1, i * half, half)?);
+        let both = (part(&x, 0)? + part(&y, 1)?)?.broadcast_add(self.param("attention.bias")?)?;
         let weights = (both.neg()?.exp()? + 1.0)?.recip()?;
-        let (of_x, of_y) = (weights.narrow(3, 0, 1)?, weights.narrow(3, 1, 1)?);
-        Ok((x.broadcast_mul(&of_x)? + y.broadcast_mul(&of_y)?)?)
+        let weight = |i: usize| weights.narrow(3, i, 1)?.contiguous();
+        Ok((x.broadcast_mul(&weight(0)?)? + y.broadcast_mul(&weight(1)?)?)?)
     }
 
     /// Of the size of the teacher's map.
@@ -148,14 +151,41 @@ impl Level<'_> {
 /// The mean squared distance at full size, and with half the weight for each further one at sizes of 4, 2
 /// and 1, divided by the sum of the weights; sizes that do not divide the map are left out.
 fn scales(own: &Tensor, theirs: &Tensor) -> Result<Tensor> {
-    let (mut sum, mut weight, mut total) = (mean_squared(own, theirs)?, 1.0, 1.0);
-    let sides = [own.dims()[1], own.dims()[2]];
-    let fits = |size: &usize| sides.iter().all(|side| size < side && side.is_multiple_of(*size));
-    for size in [4, 2, 1].into_iter().filter(fits) {
-        weight /= 2.0;
-        let (own, theirs) = (averaged(own, [size; 2])?, averaged(theirs, [size; 2])?);
-        sum = (sum + (mean_squared(&own, &theirs)? * weight)?)?;
-        total += weight;
+    let (n, h, w, c) = own.dims4()?;
+    let fits = |size: &usize| [h, w].iter().all(|side| size < side && side.is_multiple_of(*size));
+    let sizes = [4, 2, 1].into_iter().filter(fits).map(|size| [size; 2]);
+    let sizes: Vec<[usize; 2]> = [[h, w]].into_iter().chain(sizes).collect();
+    let total: f64 = (0..sizes.len()).map(|i| 0.5f64.powi(i as i32)).sum();
+    let apart = (own.detach() - theirs)?.flatten_all()?.to_vec1::<f32>()?;
+    let images = apart.par_chunks(h * w * c).map(|apart| {
+        let (mut value, mut grad) = (0.0, vec![0.0; apart.len()]);
+        for (i, size) in sizes.iter().enumerate() {
+            let weight = 0.5f64.powi(i as i32) / total / (n * size[0] * size[1] * c) as f64;
+            value += weight * squared(apart, [h, w, c], *size, (weight, &mut grad));
+        }
+        (value, grad)
+    });
+    let images: Vec<(f64, Vec<f32>)> = images.collect();
+    let value = images.iter().map(|(value, _)| value).sum();
+    given(own, value, images.into_iter().flat_map(|(_, grad)| grad).collect())
+}
+
+/// The sum of the squares of the means of so many windows of one image's map; adds their gradient.
+fn squared(
+    map: &[f32],
+    [h, w, c]: [usize; 3],
+    [rows, columns]: [usize; 2],
+    (weight, grad): (f64, &mut [f32]),
+) -> f64 {
+    let n_places = (h / rows * (w / columns)) as f64;
+    let window = |i: usize| {
+        let (row, column) = (i / c / w, i / c % w);
+        (row * rows / h * columns + column * columns / w) * c + i % c
+    };
+    let mut means = vec![0.0; rows * columns * c];
+    map.iter().enumerate().for_each(|(i, x)| means[window(i)] += f64::from(*x) / n_places);
+    for (i, grad) in grad.iter_mut().enumerate() {
+        *grad += (2.0 * weight * means[window(i)] / n_places) as f32;
     }
-    Ok((sum / total)?)
+    means.iter().map(|mean| mean * mean).sum()
 }

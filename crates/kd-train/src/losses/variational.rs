@@ -4,7 +4,7 @@ use candle_core::{DType, Tensor};
 use kd_core::{Params, Result};
 use serde::{Deserialize, Serialize};
 
-use super::maps::{begin, linear, of_one_size, own};
+use super::maps::{begin, given, linear, of_one_size, own, values};
 use super::mlkd::sum;
 use super::pair::{Pair, stages, students, teachers};
 use super::rows::{check, with_labels};
@@ -92,6 +92,18 @@ impl Loss for Variational {
 /// `mean ((m - t)^2 / v + log v) / 2` of maps, with a variance for each channel.
 fn surprise(mean: &Tensor, teacher: &Tensor, rho: &Tensor) -> Result<Tensor> {
     let variance = ((rho.to_dtype(DType::F64)?.exp()? + 1.0)?.log()? + EPS)?;
-    let squares = (mean - teacher)?.sqr()?.flatten_to(2)?.mean(0)?.to_dtype(DType::F64)?;
-    Ok((((squares / &variance)? + variance.log()?)?.mean_all()? / 2.0)?)
+    let (n_channels, known) = (rho.dims()[0], values(&variance)?);
+    let (means, theirs) =
+        (mean.detach().flatten_all()?.to_vec1::<f32>()?, teacher.flatten_all()?.to_vec1::<f32>()?);
+    let n = means.len() as f64;
+    let mut squares = vec![0.0; n_channels];
+    let mut grad = vec![0.0; means.len()];
+    for (i, ((m, t), grad)) in means.iter().zip(&theirs).zip(&mut grad).enumerate() {
+        let (apart, channel) = (f64::from(m - t), i % n_channels);
+        squares[channel] += apart * apart / n * n_channels as f64;
+        *grad = (apart / known[channel] / n) as f32;
+    }
+    let squares = Tensor::from_vec(squares, n_channels, rho.device())?;
+    let by_variance = (((squares / &variance)? + variance.log()?)?.mean_all()? / 2.0)?;
+    Ok((given(mean, 0.0, grad)? + by_variance)?)
 }

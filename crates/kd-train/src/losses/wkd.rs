@@ -135,7 +135,8 @@ impl Wkd {
         let images: Vec<(f64, Vec<f64>)> = rows.map(|(p, q)| transport.price(p, q)).collect();
         let n = images.len() as f64;
         let value = images.iter().map(|(price, _)| price).sum::<f64>() / n;
-        given(p, value, images.into_iter().flat_map(|(_, grad)| grad).map(|g| g / n).collect())
+        let grad = images.into_iter().flat_map(|(_, grad)| grad).map(|g| (g / n) as f32);
+        given(p, value, grad.collect())
     }
 }
 
