@@ -25,6 +25,8 @@ mod fine_tuning;
 #[cfg(test)]
 mod imagenet_tree;
 #[cfg(test)]
+mod methods;
+#[cfg(test)]
 mod pack;
 #[cfg(test)]
 mod photos;

@@ -8,7 +8,9 @@ use kd_core::Stream;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::support::{CNNS, MLPS, Results, Running, end, finals, folder_of, kd_run, succeed};
+use crate::support::{
+    CNNS, METHODS, MLPS, Results, Running, end, finals, folder_of, kd_run, succeed,
+};
 
 /// A folder with the tiny suite of MLPs.
 fn folder() -> TempDir {
@@ -72,6 +74,7 @@ fn a_run_killed_at_random_moments_ends_with_the_same_results() {
     let n_kills = if std::env::var_os("KD_SLOW_TESTS").is_some() { 20 } else { 6 };
     kill_at_random_moments(MLPS, n_kills);
     kill_at_random_moments(CNNS, n_kills / 2);
+    kill_at_random_moments(METHODS, n_kills / 2);
 }
 
 fn kill_at_random_moments(suite: &str, n_kills: usize) {

@@ -104,7 +104,7 @@ fn smoke() -> Result<()> {
         _ => {}
     }
     let smoke = |suite| reproduce::run(&reproduce::Args::smoke(suite, out.join(suite)));
-    ["mnist", "cifar10", "imagenet", "defensive"].into_iter().try_for_each(smoke)
+    ["mnist", "cifar10", "imagenet", "defensive", "referee"].into_iter().try_for_each(smoke)
 }
 
 /// stdout carries only our own table.

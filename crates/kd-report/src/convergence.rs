@@ -24,12 +24,16 @@ const TEXT: &str = "Lines are means over seeds, bands ± one standard deviation.
     line's own lowest value.";
 
 /// One figure for each training with a teacher, its panels by temperature, and one for all models
-/// that learn from labels alone. An accuracy whose errors are drawn elsewhere is left out.
+/// that learn from labels alone. An accuracy whose errors are drawn elsewhere is left out, and so are methods that are set beside each other.
 ///
 /// # Errors
 /// When a chart cannot be drawn.
 pub(crate) fn section(report: &Report) -> Result<Option<Section>> {
-    let drawn = trainings(report).into_iter().map(|mut models| {
+    let compared = |models: &Vec<&ModelSummary>| {
+        report.methods.iter().any(|methods| methods.training == models[0].id.training)
+    };
+    let drawn = trainings(report).into_iter().filter(|models| !compared(models));
+    let drawn = drawn.map(|mut models| {
         models.retain(|model| model.losses.len() > 1);
         models
     });

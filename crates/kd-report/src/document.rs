@@ -4,6 +4,7 @@ use kd_core::Result;
 
 use crate::chart::{self, Lines, Size};
 use crate::curves::OrderVerdict;
+use crate::paired::Told;
 use crate::stats::Verdict;
 
 /// A whole report.
@@ -77,6 +78,8 @@ pub(crate) enum Cell {
         spread: String,
     },
     Verdict(Verdict),
+    /// What is said of an effect.
+    Told(Told),
     /// What is said of an order.
     Order(OrderVerdict),
     /// A check of an audit: how many seeds pass it.

@@ -169,6 +169,7 @@ fn finals(spec: &Spec, seed: u64, n_epochs: u64, shift: f64) -> Vec<Record> {
         holdout_top1: None,
         holdout_nll: None,
         chosen_epoch: None,
+        compute: None,
         seconds: 260.0,
     }))];
     if spec.omitted {

@@ -7,6 +7,7 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 use crate::chart;
 use crate::curves::OrderVerdict;
 use crate::document::{Block, Cell, Document, Figure, Grid, Picture, Row, Table, check};
+use crate::paired::Told;
 use crate::stats::Verdict;
 
 /// Renders `document`.
@@ -156,6 +157,7 @@ fn cell(cell: &Cell) -> Markup {
             span.verdict.(verdict.class()) { (verdict.words()) }
         },
         Cell::Verdict(verdict) => html! { span.verdict.(verdict.class()) { (verdict.words()) } },
+        Cell::Told(told) => html! { span.verdict.(told.class()) { (told.words()) } },
     }
 }
 
@@ -186,6 +188,16 @@ impl Verdict {
             Self::Better => "better",
             Self::Worse => "worse",
             Self::None => "none",
+        }
+    }
+}
+
+impl Told {
+    fn class(self) -> &'static str {
+        match self {
+            Self::Better => "better",
+            Self::Worse => "worse",
+            Self::Open => "open",
         }
     }
 }

@@ -86,6 +86,7 @@ fn cell(cell: &Cell) -> String {
         Cell::Order(verdict) => verdict.words().into(),
         Cell::Verdict(Verdict::None) => "none".into(),
         Cell::Verdict(verdict) => verdict.words().into(),
+        Cell::Told(told) => told.words().into(),
     }
 }
 

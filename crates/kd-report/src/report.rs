@@ -3,8 +3,8 @@
 use kd_core::Result;
 use kd_core::ops::Reduction;
 use kd_core::record::{
-    CorrectionMethod, EpochRecord, FinalRecord, ModelId, Objective, ObjectiveKind, RunRecord,
-    Trained,
+    CandidateRecord, CorrectionMethod, EpochRecord, FinalRecord, ModelId, Objective, ObjectiveKind,
+    RunRecord, Trained,
 };
 use serde::Serialize;
 
@@ -15,6 +15,7 @@ use crate::curves::Curves;
 use crate::evaluation::EvaluationSummary;
 use crate::evaluations::{self, OtherImages};
 use crate::format::settings;
+use crate::methods::{self, Methods};
 use crate::reading::{Reading, readings};
 use crate::run::{ModelRuns, Run};
 use crate::stats::{Difference, Stat, over, over_some};
@@ -57,6 +58,12 @@ pub struct Report {
     /// Errors in the course of trainings; none in a run that did not record them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub curves: Option<Curves>,
+    /// Methods of distillation beside each other, by training; none in a run that compares none.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub methods: Vec<Methods>,
+    /// The objectives that students could have had, on held-out images.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub candidates: Vec<CandidateRecord>,
     /// How the images of each training came; none for a run that did not record it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub readings: Vec<Reading>,
@@ -160,7 +167,9 @@ impl Report {
             evaluations: evaluations::of(&run),
             adversarial,
             curves: Curves::of(&run, claims),
+            methods: methods::of(&run),
             readings: readings(&run),
+            candidates: run.candidates,
             provenance: run.provenance,
         })
     }
@@ -210,7 +219,8 @@ impl ModelSummary {
     }
 }
 
-fn objective(loss: &Objective) -> Vec<String> {
+/// The parts of an objective that are to be told, in a few words each.
+pub(crate) fn objective(loss: &Objective) -> Vec<String> {
     let kind = match &loss.kind {
         ObjectiveKind::Labels => Some("labels".to_owned()),
         ObjectiveKind::Distill => None,

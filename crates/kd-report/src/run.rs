@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 
 use kd_core::record::{
-    BadImagesRecord, CorrectionMethod, CorrectionRecord, CurveRecord, EpochRecord, Evaluation,
-    EvaluationRecord, FinalRecord, ModelId, Record, RunRecord, SoftTargetsRecord, TeacherRecord,
+    BadImagesRecord, CandidateRecord, CorrectionMethod, CorrectionRecord, CurveRecord, EpochRecord,
+    Evaluation, EvaluationRecord, FinalRecord, ModelId, Record, RunRecord, SoftTargetsRecord,
+    TeacherRecord,
 };
 use kd_core::{Error, Result};
 
@@ -21,6 +22,8 @@ pub(crate) struct Run {
     pub(crate) teachers: ByTraining<TeacherRecord>,
     pub(crate) bad_images: ByTraining<BadImagesRecord>,
     pub(crate) soft_targets: ByTraining<SoftTargetsRecord>,
+    /// In the order of the suite file, those of each student in a row.
+    pub(crate) candidates: Vec<CandidateRecord>,
 }
 
 /// By training and seed.
@@ -52,6 +55,7 @@ impl Run {
         let (mut provenance, mut wall_seconds) = (None, None);
         let mut models = Models::default();
         let (mut teachers, mut bad_images, mut soft_targets) = Default::default();
+        let mut candidates = Vec::new();
         for record in records {
             match record {
                 Record::Run(run) => (provenance, wall_seconds) = (Some(run), None),
@@ -62,6 +66,7 @@ impl Run {
                 Record::BadImages(b) => insert(&mut bad_images, b.training.clone(), b.seed, b),
                 Record::SoftTargets(s) => insert(&mut soft_targets, s.training.clone(), s.seed, s),
                 Record::Final(last) => models.add_final(*last),
+                Record::Candidate(candidate) => add(&mut candidates, *candidate),
                 Record::Correction(correction) => models.add_correction(correction),
                 Record::Evaluation(e) => models.add_evaluation(e),
                 Record::Attack(a) => models.entry(&a.id).attacked.add_attack(a),
@@ -76,7 +81,15 @@ impl Run {
             reason: "no `run` record: nothing was run here yet".into(),
         })?;
         let models = models.0.into_values();
-        Ok(Self { provenance, wall_seconds, models, teachers, bad_images, soft_targets })
+        Ok(Self {
+            provenance,
+            wall_seconds,
+            models,
+            teachers,
+            bad_images,
+            soft_targets,
+            candidates,
+        })
     }
 
     /// Trainings that have begun and not ended, such as `student30 (seed 2)`.
@@ -84,7 +97,9 @@ impl Run {
         let mut names = Vec::new();
         for model in &self.models {
             let seeds = model.epochs.keys().chain(model.curves.keys()).map(|(seed, _)| *seed);
-            for seed in seeds.filter(|seed| !model.finals.contains_key(seed)) {
+            let is_chosen = self.candidates.iter().any(|one| one.cohort == model.id.training);
+            let is_open = |seed: &u64| !is_chosen && !model.finals.contains_key(seed);
+            for seed in seeds.filter(is_open) {
                 let name = format!("{} (seed {seed})", model.id.training);
                 if !names.contains(&name) {
                     names.push(name);
@@ -99,6 +114,15 @@ impl ModelRuns {
     /// Id of the paper's number that it answers.
     pub(crate) fn claim(&self) -> Option<&String> {
         self.finals.values().find_map(|last| last.how.claim.as_ref())
+    }
+}
+
+/// The later record of a candidate takes the place of the earlier.
+fn add(all: &mut Vec<CandidateRecord>, new: CandidateRecord) {
+    let key = |one: &CandidateRecord| (one.id.clone(), one.candidate);
+    match all.iter().position(|old| key(old) == key(&new)) {
+        Some(place) => all[place] = new,
+        None => all.push(new),
     }
 }
 

@@ -11,6 +11,7 @@ use crate::document::{Block, Cell, Column, Document, Row, Section, Table};
 use crate::evaluations;
 use crate::format::{counted, duration, percent_cell, thousands};
 use crate::grids;
+use crate::methods;
 use crate::models;
 use crate::reading;
 use crate::report::{ModelSummary, Report};
@@ -29,6 +30,8 @@ pub(crate) fn document(
 ) -> Result<Document> {
     let read = spec.as_deref().map(Spec::parse).unwrap_or_default();
     let mut sections = vec![summary(report, read.about.clone())];
+    sections.extend(methods::section(report)?);
+    sections.extend(methods::chosen(report));
     sections.extend(claims(report));
     sections.extend(adversarial::sections(report, gallery)?);
     sections.extend(curves::sections(report)?);

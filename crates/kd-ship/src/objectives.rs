@@ -58,7 +58,7 @@ pub(crate) fn tried(are_alike: bool) -> Vec<Student> {
 }
 
 fn student(name: &str, loss: LossSpec) -> Student {
-    Student { name: name.into(), loss, claim: None, perturb: None }
+    Student::new(name, loss)
 }
 
 #[cfg(test)]

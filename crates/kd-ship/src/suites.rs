@@ -172,6 +172,7 @@ fn training(name: &str, model: &ModelSpec, student: Vec<Student>) -> TrainingFil
         average: None,
         omit_class: None,
         plan: None,
+        choose: None,
         augment: None,
         soft_targets: None,
         init: None,

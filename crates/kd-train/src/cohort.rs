@@ -23,6 +23,8 @@ pub struct Cohort {
     pub seed: u64,
     /// The students.
     pub students: Vec<Student>,
+    /// Whether it goes on without a student whose loss is not finite; else that is an error.
+    pub may_diverge: bool,
     /// Epochs done.
     pub(crate) epoch: u64,
     /// Steps done in the current epoch.
@@ -54,6 +56,8 @@ struct CohortState {
 struct StudentState {
     name: String,
     n_steps: u64,
+    #[serde(default)]
+    n_images: u64,
     epoch: Tally,
     point: Tally,
     best: Best,
@@ -61,6 +65,8 @@ struct StudentState {
     chosen: Seen,
     #[serde(default)]
     rests: bool,
+    #[serde(default)]
+    diverged: bool,
 }
 
 impl Cohort {
@@ -70,6 +76,7 @@ impl Cohort {
             training: training.into(),
             seed,
             students,
+            may_diverge: false,
             epoch: 0,
             step: 0,
             seconds: 0.0,
@@ -186,11 +193,13 @@ impl Cohort {
         let students = self.students.iter().map(|student| StudentState {
             name: student.name.clone(),
             n_steps: student.n_steps,
+            n_images: student.n_images,
             epoch: student.epoch,
             point: student.point,
             best: student.best,
             chosen: student.choice.seen,
             rests: student.rests,
+            diverged: student.diverged,
         });
         let state = CohortState {
             spec_hash: spec_hash.into(),
@@ -234,9 +243,10 @@ impl Cohort {
             student.optimizer.load(&optimizer)?;
             let learned = below(&tensors, &format!("{}/loss/", saved.name));
             student.own = Own::load(&learned, student.own_optimizer.clone())?;
-            student.n_steps = saved.n_steps;
+            (student.n_steps, student.n_images) = (saved.n_steps, saved.n_images);
             (student.epoch, student.point) = (saved.epoch, saved.point);
             (student.best, student.rests) = (saved.best, saved.rests);
+            student.diverged = saved.diverged;
             let weights = below(&tensors, &format!("{}/chosen/", saved.name));
             student.choice = Choice { seen: saved.chosen, weights };
         }

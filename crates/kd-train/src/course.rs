@@ -23,8 +23,8 @@ pub struct Data<'a> {
     /// Training images. A batch may have fewer images than were asked for, where some cannot be
     /// read; one without any is passed over.
     pub train: &'a dyn BatchSource,
-    /// Test images.
-    pub test: &'a EvalSet,
+    /// Test images; none where something is chosen that they must not decide.
+    pub test: Option<&'a EvalSet>,
     /// Training images set aside for choosing.
     pub holdout: Option<&'a EvalSet>,
     /// The teacher of all students.
@@ -82,6 +82,10 @@ impl<'a> Course<'a> {
             let reason = "an epoch is chosen by held-out images, and none are set aside";
             return Err(Error::config("holdout", reason));
         }
+        if plan.eval_every_steps.is_some() && data.test.is_none() {
+            let reason = "a learning curve needs test images, and there are none";
+            return Err(Error::config("eval_every_steps", reason));
+        }
         let n_steps = plan.n_steps(data.train.n_samples());
         let store = data.soft_targets.as_ref();
         let taps = cohort.teacher_taps();
@@ -92,15 +96,15 @@ impl<'a> Course<'a> {
             (Some(trunk), Some(set)) => trunk.seen(set),
             _ => Ok(None),
         };
-        let seen = [see(Some(data.test))?, see(data.holdout)?];
+        let seen = [see(data.test)?, see(data.holdout)?];
         let noise = Stream::new(cohort.seed).at("dropout");
         let n_views = cohort.n_views();
         Ok(Self { plan, data, n_steps, teacher, trunk, seen, noise, n_views })
     }
 
     /// The images that students are judged by.
-    pub(crate) fn test(&self) -> &EvalSet {
-        self.seen[0].as_ref().unwrap_or(self.data.test)
+    pub(crate) fn test(&self) -> Option<&EvalSet> {
+        self.seen[0].as_ref().or(self.data.test)
     }
 
     /// The images that were set aside.

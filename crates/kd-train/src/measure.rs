@@ -67,7 +67,8 @@ pub(crate) fn curve_points(
     run: &mut Run<'_>,
 ) -> Result<()> {
     settle(cohort)?;
-    let (tests, time) = timed(|| evaluate(cohort, course.test()));
+    let Some(test) = course.test() else { return Ok(()) };
+    let (tests, time) = timed(|| evaluate(cohort, test));
     cohort.clock.evaluating += time.as_secs_f64();
     append_points(cohort, &tests?, course, run)
 }
@@ -100,7 +101,7 @@ pub(crate) fn end_epoch(cohort: &mut Cohort, course: &Course<'_>, run: &mut Run<
             Some(set) => evaluate(cohort, set),
             None => Ok(Vec::new()),
         };
-        (on(Some(course.test())), on(course.holdout()))
+        (on(course.test()), on(course.holdout()))
     });
     let (tests, holdouts) = (tests?, holdouts?);
     cohort.clock.evaluating += time.as_secs_f64();
@@ -113,7 +114,7 @@ pub(crate) fn end_epoch(cohort: &mut Cohort, course: &Course<'_>, run: &mut Run<
     }
     let epoch = cohort.epoch;
     for (i, student) in cohort.learning().enumerate() {
-        student.epoch = Default::default();
+        student.n_images += std::mem::take(&mut student.epoch).n_images;
         if let Some(test) = tests.get(i).filter(|test| test.top1 > student.best.top1) {
             student.best = Best { top1: test.top1, epoch };
         }

@@ -16,12 +16,15 @@ pub enum Schedule {
         /// In (0, 1].
         gamma: f64,
     },
-    /// Multiplied by `gamma` after every `every` epochs.
+    /// Multiplied by `gamma` after `first` epochs, and after every `every` from there on.
     Step {
         /// Epochs between drops.
         every: u64,
         /// In (0, 1].
         gamma: f64,
+        /// Epochs before the first drop; `every` unless given.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        first: Option<u64>,
     },
     /// Linear warm-up over `warmup` epochs, `base (e + 1) / w`, then half a cosine down to 0 at
     /// the last epoch, `base / 2 (1 + cos(pi (e - w) / (n - 1 - w)))`.
@@ -116,7 +119,11 @@ impl Schedule {
         match self {
             Self::Constant {} => base,
             Self::Exponential { gamma } => base * gamma.powf(epoch as f64),
-            Self::Step { every, gamma } => base * gamma.powf((epoch / every) as f64),
+            Self::Step { every, gamma, first } => {
+                let n_drops =
+                    epoch.saturating_add(every).saturating_sub(first.unwrap_or(every)) / every;
+                base * gamma.powf(n_drops as f64)
+            }
             Self::Cosine { warmup } if epoch < warmup => base * (epoch + 1) as f64 / warmup as f64,
             Self::Cosine { warmup } => {
                 let done = (epoch - warmup) as f64;
@@ -151,6 +158,9 @@ impl Schedule {
             }
             Self::Step { every: 0, .. } => {
                 Err(Error::config("schedule.every", "must be at least one epoch"))
+            }
+            Self::Step { first: Some(0), .. } => {
+                Err(Error::config("schedule.first", "must be at least one epoch"))
             }
             Self::Cosine { warmup } if warmup > n_epochs => {
                 let reason = format!("{warmup} epochs are more than the training's {n_epochs}");
@@ -194,7 +204,10 @@ mod tests {
         match case["name"].as_str().unwrap() {
             "constant" => Schedule::Constant {},
             "exponential" => Schedule::Exponential { gamma: number("gamma") },
-            "step" => Schedule::Step { every: whole("step_size"), gamma: number("gamma") },
+            "step" => {
+                let (every, gamma) = (whole("step_size"), number("gamma"));
+                Schedule::Step { every, gamma, first: None }
+            }
             "keras-decay" => Schedule::KerasDecay { decay: number("decay") },
             "one-cycle" => Schedule::OneCycle {
                 pct_start: number("pct_start"),
@@ -231,6 +244,18 @@ mod tests {
     }
 
     #[test]
+    fn the_first_drop_may_come_later_or_sooner_than_the_others() {
+        let rates = |first, epochs: [u64; 5]| {
+            let schedule = Schedule::Step { every: 30, gamma: 0.1, first };
+            let at = |epoch| At { epoch, step: 0, n_epochs: 240, n_steps: 1 };
+            epochs.map(|epoch| (1e4 * schedule.rate(1.0, at(epoch))).round() as u32)
+        };
+        assert_eq!(rates(Some(150), [149, 150, 179, 180, 239]), [10000, 1000, 1000, 100, 10]);
+        assert_eq!(rates(Some(10), [9, 10, 39, 40, 70]), [10000, 1000, 1000, 100, 10]);
+        assert_eq!(rates(None, [29, 30, 59, 60, 90]), [10000, 1000, 1000, 100, 10]);
+    }
+
+    #[test]
     fn the_shortest_cycles_are_finite() {
         let one_cycle: Schedule = serde_json::from_str("{\"kind\":\"one-cycle\"}").unwrap();
         for n_epochs in 1..20 {
@@ -260,7 +285,8 @@ mod tests {
         for schedule in [
             Schedule::Exponential { gamma: 0.0 },
             Schedule::Exponential { gamma: f64::NAN },
-            Schedule::Step { every: 0, gamma: 0.1 },
+            Schedule::Step { every: 0, gamma: 0.1, first: None },
+            Schedule::Step { every: 1, gamma: 0.1, first: Some(0) },
             Schedule::Cosine { warmup: 4 },
             Schedule::KerasDecay { decay: -1e-6 },
             one_cycle(1.0, 25.0, 1e4),

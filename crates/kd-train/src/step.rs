@@ -31,15 +31,17 @@ pub fn train_step(
     learning_rate: f64,
     stream: Stream,
 ) -> Result<()> {
-    let Prepared { batch, said, .. } = prepared;
+    let Prepared { batch, said, others, .. } = prepared;
     if batch.indices.is_empty() {
         return Ok(());
     }
-    if let Some(said) = said {
+    let of_others = others.iter().filter_map(|(_, said)| said.as_ref());
+    for said in said.iter().chain(of_others) {
         cohort.teacher_rows.0 += batch.indices.len() as u64;
         cohort.teacher_rows.1 += said.n_computed as u64;
     }
     let (at, now) = ((cohort.epoch + 1, cohort.step + 1), (cohort.epoch, learning_rate));
+    let at = (at, cohort.may_diverge);
     let step = |student: &mut Student| {
         let loss = student.step(prepared, now, stream)?;
         loss.map_or(Ok(()), |loss| check_finite(loss, student, at))
@@ -60,15 +62,24 @@ pub fn train_step(
 /// # Errors
 /// As [`crate::fit`].
 pub(crate) fn settle(cohort: &mut Cohort) -> Result<()> {
-    let at = (cohort.epoch + 1, cohort.step);
+    let at = ((cohort.epoch + 1, cohort.step), cohort.may_diverge);
     cohort.students.iter_mut().try_for_each(|student| {
         let loss = student.settle()?;
         loss.map_or(Ok(()), |loss| check_finite(loss, student, at))
     })
 }
 
-fn check_finite(loss: f64, student: &Student, (epoch, step): (u64, u64)) -> Result<()> {
+/// Where the student may diverge, it rests from there on.
+fn check_finite(
+    loss: f64,
+    student: &mut Student,
+    ((epoch, step), may_diverge): ((u64, u64), bool),
+) -> Result<()> {
     if loss.is_finite() {
+        return Ok(());
+    }
+    if may_diverge {
+        (student.diverged, student.rests) = (true, true);
         return Ok(());
     }
     Err(Error::Diverged { what: format!("loss of {}", student.name), epoch, step })

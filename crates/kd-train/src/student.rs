@@ -34,6 +34,8 @@ pub struct Student {
     pub(crate) own: Option<Own>,
     /// Steps that it has made.
     pub(crate) n_steps: u64,
+    /// Images that it has learned from in the epochs that have ended.
+    pub(crate) n_images: u64,
     /// On a GPU: what it made of the batches that are not yet in the tallies.
     unread: Option<Unread>,
     /// What it made of the batches of the current epoch.
@@ -46,6 +48,8 @@ pub struct Student {
     pub(crate) choice: Choice,
     /// Whether it has stopped before the last epoch.
     pub(crate) rests: bool,
+    /// Whether its loss was not finite.
+    pub(crate) diverged: bool,
 }
 
 /// The best evaluation on the test set.
@@ -69,7 +73,8 @@ impl Student {
         let (epoch, point, best) = (Tally::default(), Tally::default(), Best::default());
         let (name, loss, perturb) = (name.into(), Box::new(loss), None);
         let model = model.into();
-        let (n_steps, unread, choice, rests) = (0, None, Choice::default(), false);
+        let (n_steps, n_images, unread, choice) = (0, 0, None, Choice::default());
+        let (rests, diverged) = (false, false);
         Self {
             name,
             model,
@@ -79,18 +84,30 @@ impl Student {
             own_optimizer,
             own: None,
             n_steps,
+            n_images,
             unread,
             epoch,
             point,
             best,
             choice,
             rests,
+            diverged,
         }
     }
 
     /// Best accuracy on the test set so far, and the first epoch that reached it.
     pub fn best(&self) -> (f64, u64) {
         (self.best.top1, self.best.epoch)
+    }
+
+    /// Whether its loss was not finite, in a cohort that goes on without it ([`crate::Cohort::may_diverge`]).
+    pub fn has_diverged(&self) -> bool {
+        self.diverged
+    }
+
+    /// Images forward and backward so far, in the epochs that have ended.
+    pub fn n_images(&self) -> u64 {
+        self.n_images
     }
 
     /// The epoch, counted from 1, whose weights the student has in the end: that which the held-out

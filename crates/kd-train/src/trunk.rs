@@ -216,7 +216,8 @@ mod tests {
         let students = vec![student("a", 0.5), student("b", 1.0)];
         let mut cohort = Cohort::new("frozen", 1, students);
         let teacher = Some(TeacherSource::Network(&teacher));
-        let data = Data { train: &source, test: &test, holdout: None, teacher, soft_targets: None };
+        let data =
+            Data { train: &source, test: Some(&test), holdout: None, teacher, soft_targets: None };
         let _ = fit_in(folder.path(), &mut cohort, &Plan::new(9, 16, 0.05), data).unwrap();
         let values = |student: &Student| {
             let tensors = student.model.params().tensors().into_iter();

@@ -113,7 +113,8 @@ fn train(
     let (train, test) = (Quadrants(1), EvalSet::new(Arc::new(Quadrants(2)))?);
     let plan = Plan::new(n_epochs, 16, 0.01);
     let teacher = teacher.map(TeacherSource::Network);
-    let data = Data { train: &train, test: &test, holdout: None, teacher, soft_targets: None };
+    let data =
+        Data { train: &train, test: Some(&test), holdout: None, teacher, soft_targets: None };
     let mut cohort = Cohort::new("open", 1, vec![student]);
     assert_eq!(fit_in(folder, &mut cohort, &plan, data)?, Outcome::Finished);
     let loss = |record| match record {

@@ -18,4 +18,4 @@ pub(crate) use program::{
     Results, Running, end, files, finals, json, kd, kd_run, records, refused, settings_are_refused,
     succeed,
 };
-pub(crate) use suites::{CNNS, MLPS, folder_of};
+pub(crate) use suites::{CNNS, METHODS, MLPS, folder_of};

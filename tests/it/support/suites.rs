@@ -8,6 +8,8 @@ use tempfile::TempDir;
 pub(crate) const MLPS: &str = include_str!("../tiny.toml");
 /// The same of convolutional networks on synthetic objects.
 pub(crate) const CNNS: &str = include_str!("../tiny-cnn.toml");
+/// Methods of distillation, of which some have settings to choose from.
+pub(crate) const METHODS: &str = include_str!("../tiny-methods.toml");
 
 /// A folder with `suite` as `suite.toml`.
 pub(crate) fn folder_of(suite: &str) -> TempDir {

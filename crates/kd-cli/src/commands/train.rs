@@ -183,6 +183,7 @@ fn suite(args: &Args) -> Result<Suite> {
         average: args.teacher.average,
         omit_class: args.omit_class.clone(),
         plan: None,
+        choose: None,
         augment: None,
         init: None,
         init_weights: args.init.clone(),
@@ -195,12 +196,7 @@ fn suite(args: &Args) -> Result<Suite> {
         learning_rate_of: args.learning_rate_of.iter().cloned().collect(),
         soft_targets: args.teacher.soft_targets(),
         perturb: None,
-        student: vec![Student {
-            name: "student".into(),
-            loss: loss(args),
-            claim: None,
-            perturb: None,
-        }],
+        student: vec![Student::new("student", loss(args))],
         grid: None,
     };
     let known = || args.teacher.first().and_then(image_shape);

@@ -23,8 +23,9 @@ pub use settings::{
     Settings,
 };
 pub use training::{
-    BadImagesRecord, CorrectionMethod, CorrectionRecord, CurveRecord, EpochRecord, Evaluation,
-    EvaluationRecord, FinalRecord, SoftTargetsRecord, TeacherRecord, Trained,
+    BadImagesRecord, CandidateRecord, Compute, CorrectionMethod, CorrectionRecord, CurveRecord,
+    EpochRecord, Evaluation, EvaluationRecord, FinalRecord, SoftTargetsRecord, TeacherRecord,
+    Trained,
 };
 
 /// One line of `metrics.jsonl`.
@@ -37,6 +38,8 @@ pub enum Record {
     Epoch(EpochRecord),
     /// One model in the course of its training.
     Curve(CurveRecord),
+    /// One of several objectives of a student, after a short training.
+    Candidate(Box<CandidateRecord>),
     /// One model at the end of its training.
     Final(Box<FinalRecord>),
     /// A correction of the bias of a class that was never seen (Hinton et al. 2015, section 3).

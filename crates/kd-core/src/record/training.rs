@@ -123,7 +123,59 @@ pub struct FinalRecord {
     /// The epoch whose weights were kept, where held-out images chose it; else the last one's were.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub chosen_epoch: Option<u64>,
+    /// What it cost; not in the records of older programs.
+    #[serde(flatten)]
+    pub compute: Option<Compute>,
     /// Wall time of the training, for the whole cohort.
+    pub seconds: f64,
+}
+
+/// What a training cost one student, whatever the machine: images that went through networks. All but
+/// `teacher_computed` are the same for a training that was interrupted.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Compute {
+    /// Images forward and backward through the student; each version that a step shows counts. Those of an
+    /// attack that changes the batches do not.
+    pub student_passes: u64,
+    /// Images of which it asked its teacher; 0 without one.
+    pub teacher_asked: u64,
+    /// Images that went forward through the teacher, for all students of the cohort together; the others were
+    /// remembered or read.
+    pub teacher_computed: u64,
+    /// Versions of each image that one step shows.
+    pub n_views: u64,
+}
+
+/// One of several objectives of a student, after a short training, on held-out images.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct CandidateRecord {
+    /// Seed of the short training.
+    pub seed: u64,
+    /// The student whose objective is to be chosen.
+    #[serde(flatten)]
+    pub id: ModelId,
+    /// The short training of all candidates, in the records of its epochs.
+    pub cohort: String,
+    /// Its place in the suite file among the student's candidates, counted from 1.
+    pub candidate: usize,
+    /// Number of candidates that a student could have had.
+    pub most: usize,
+    /// What it learned from.
+    pub loss: Objective,
+    /// Number of epochs.
+    pub n_epochs: u64,
+    /// Number of held-out images.
+    pub n_holdout: usize,
+    /// Accuracy on them; none where its objective was not finite any more.
+    pub holdout_top1: Option<f64>,
+    /// Mean negative log-likelihood on them at the temperature that suits them best.
+    pub holdout_nll: Option<f64>,
+    /// Whether it is the one that the student learns from.
+    pub chosen: bool,
+    /// What it cost.
+    #[serde(flatten)]
+    pub compute: Compute,
+    /// Wall time of the short training, for the whole cohort.
     pub seconds: f64,
 }
 

@@ -12,7 +12,7 @@ use kd_models::weights::Naming;
 use super::folder::Folder;
 use super::images::Sets;
 use super::setting::Setting;
-use crate::suite::Spec;
+use crate::suite::{CHOICE_SEED, Spec};
 use crate::weights::{self, Loaded, Wanted};
 
 /// What all jobs of a run share.
@@ -42,8 +42,9 @@ impl Context<'_> {
         Ok(network.with_conv_sums(self.spec.conv_sums))
     }
 
-    /// The network that `source` ended with.
+    /// The network that `source` ended with; candidates build on those of the first seed.
     pub(crate) fn trained(&self, source: &ModelId, seed: u64) -> Result<Net> {
+        let seed = if seed == CHOICE_SEED { 0 } else { seed };
         let model = &self.spec.training(&source.training)?.model;
         let path = self.folder.checkpoint(&source.training, seed, &source.model);
         self.loaded(&path, (Some(model), None))

@@ -27,7 +27,8 @@ const N_TIMED: usize = 50;
 pub(super) fn announce(context: &Context<'_>, records: &[Record]) -> Result<()> {
     let (mut pace, mut seconds) = (None, 0.0);
     for job in jobs(context.spec) {
-        let is_open = |seed: &u64| !records.iter().any(|record| job.is_recorded_by(record, *seed));
+        let is_done = |seed| records.iter().any(|record| job.is_recorded_by(record, seed));
+        let is_open = |seed: &u64| job.is_of(*seed) && !is_done(*seed);
         let n_open = (0..context.spec.seeds).filter(is_open).count();
         if n_open > 0 {
             seconds += n_open as f64 * job_seconds(context, &job, &mut pace)?;
@@ -42,8 +43,12 @@ pub(super) fn announce(context: &Context<'_>, records: &[Record]) -> Result<()> 
 
 /// Seconds of a job with one seed; `pace` is those of a multiply-add under attack, once known.
 fn job_seconds(context: &Context<'_>, job: &Job<'_>, pace: &mut Option<f64>) -> Result<f64> {
-    if let Job::Training(training) = job {
-        return training_seconds(context, training);
+    match job {
+        Job::Training(training) => return training_seconds(context, training),
+        Job::Choice(training) => {
+            return training.choice().map_or(Ok(0.0), |choice| training_seconds(context, &choice));
+        }
+        _ => {}
     }
     let n_pixels = context.sets.shape().0.iter().product();
     let Some((source, n_images, n_passes)) = job.passes(n_pixels) else { return Ok(0.0) };
@@ -106,6 +111,7 @@ struct Pace {
 /// The shortest of a few steps.
 fn pace(context: &Context<'_>, training: &TrainingSpec, train: &dyn BatchSource) -> Result<Pace> {
     let mut cohort = Cohort::new(&training.name, 0, students(context, training, 0, None)?);
+    cohort.may_diverge = true;
     let stand_in = stand_in(context, training)?;
     let (teacher, taps) = (stand_in.as_ref().map(Ready::source), cohort.teacher_taps());
     let order = train.order(0);

@@ -4,14 +4,14 @@ use std::path::Path;
 
 use kd_core::checkpoint::{self, Description};
 use kd_core::record::{
-    AttackSettings, BadImagesRecord, CorrectionMethod, CorrectionRecord, Evaluation, FinalRecord,
-    ModelId, Objective, Record, SoftTargetsRecord, TeacherRecord, Trained,
+    AttackSettings, BadImagesRecord, Compute, CorrectionMethod, CorrectionRecord, Evaluation,
+    FinalRecord, ModelId, Objective, Record, SoftTargetsRecord, TeacherRecord, Trained,
 };
 use kd_core::{Classifier, Result};
 use kd_data::DataSpec;
 use kd_train::{
-    Cohort, Data, MetricsLog, TeacherSource, calibrated_temperature, correction, logits, score,
-    score_at,
+    Cohort, Data, MetricsLog, Student, TeacherSource, calibrated_temperature, correction, logits,
+    score, score_at,
 };
 
 use super::context::Context;
@@ -26,11 +26,11 @@ pub(super) fn finish(
     context: &Context<'_>,
     training: &TrainingSpec,
     cohort: &Cohort,
-    data: &Data<'_>,
-    log: &mut MetricsLog,
+    (data, log): (&Data<'_>, &mut MetricsLog),
 ) -> Result<()> {
     let network = data.teacher.and_then(TeacherSource::network);
-    let teacher = network.map(|network| data.test.evaluate_teacher(network)).transpose()?;
+    let on_test = |network| context.sets.test.evaluate_teacher(network);
+    let teacher = network.map(on_test).transpose()?;
     let named = training.teacher.as_ref().and_then(Teacher::network);
     if let (Some((last, _)), Some(network)) = (&teacher, named) {
         log.append(&Record::Teacher(TeacherRecord {
@@ -60,7 +60,7 @@ fn students(
     for (student, spec) in cohort.students.iter().zip(&training.student) {
         let path = context.folder.checkpoint(&training.name, cohort.seed, &student.name);
         let held_out = data.holdout.map(|set| set.logits(&*student.model)).transpose()?;
-        let n_classes = data.test.n_classes();
+        let n_classes = context.sets.test.n_classes();
         let temperature = held_out
             .as_ref()
             .map(|(logits, labels)| calibrated_temperature(logits, labels, n_classes));
@@ -83,18 +83,33 @@ fn students(
                 n_train: data.train.n_samples(),
                 omitted_class: context.sets.omitted(training)?,
             },
-            last: data.test.evaluate(&*student.model, teacher)?,
+            last: context.sets.test.evaluate(&*student.model, teacher)?,
             best_top1,
             best_epoch,
             holdout_top1: holdout.as_ref().map(|h| h.top1),
             holdout_nll: holdout.map(|h| h.nll),
             chosen_epoch: student.chosen_epoch(),
+            compute: Some(compute(cohort, student)),
             seconds: cohort.seconds(),
         };
         eprintln!("{}: {}", training.name, summary(&record));
         log.append(&Record::Final(record.into()))?;
     }
     Ok(())
+}
+
+/// What the training has cost `student` so far.
+pub(super) fn compute(cohort: &Cohort, student: &Student) -> Compute {
+    let n_views = student.loss.n_views() as u64;
+    let student_passes = n_views * student.n_images();
+    let is_taught = student.loss.needs_teacher() || !student.loss.teacher_taps().is_empty();
+    let of_teacher = |n| if is_taught { n } else { 0 };
+    Compute {
+        student_passes,
+        teacher_asked: of_teacher(student_passes),
+        teacher_computed: of_teacher(cohort.teacher_rows().1),
+        n_views,
+    }
 }
 
 /// Keeps a model with all that is needed to use it, and the temperature at which held-out images say that
@@ -201,14 +216,14 @@ fn correct(
         return Ok(());
     };
     let train = context.sets.train_in_order()?;
-    let n_classes = data.test.n_classes();
+    let n_classes = context.sets.test.n_classes();
     let predicted = logits(teacher, &*train)?;
     let prior = correction::frequency(&predicted, n_classes, class);
     for (student, spec) in cohort.students.iter().zip(&training.student) {
         if !spec.loss.as_dyn().needs_teacher() {
             continue;
         }
-        let (on_test, labels) = data.test.logits(&*student.model)?;
+        let (on_test, labels) = context.sets.test.logits(&*student.model)?;
         let on_train = logits(&*student.model, &*train)?;
         let tuned = correction::tuned_bias(&on_test, &labels, n_classes, class);
         let matched = correction::matched_bias(&on_train, n_classes, class, prior);

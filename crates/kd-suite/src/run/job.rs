@@ -9,8 +9,8 @@ use kd_core::{Result, checkpoint};
 use kd_train::MetricsLog;
 
 use super::context::Context;
-use super::training;
 use super::trial::Trial;
+use super::{choosing, training};
 use crate::suite::{
     AttackSection, AuditSection, CensusSpec, EvaluationSection, Spec, TrainingSpec,
 };
@@ -19,6 +19,8 @@ use crate::suite::{
 /// interrupted.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Job<'a> {
+    /// The objectives of a cohort's students, chosen once for all seeds.
+    Choice(&'a TrainingSpec),
     /// A cohort, from its first step to its models.
     Training(&'a TrainingSpec),
     /// A model on other images.
@@ -38,7 +40,11 @@ pub(super) enum Job<'a> {
 /// Everything that `spec` asks for with each seed, in the order in which it is done.
 pub(super) fn jobs(spec: &Spec) -> Vec<Job<'_>> {
     let asked = &spec.questions;
-    let mut jobs: Vec<Job<'_>> = spec.training.iter().map(Job::Training).collect();
+    let mut jobs = Vec::new();
+    for training in &spec.training {
+        jobs.extend(training.choose.as_ref().map(|_| Job::Choice(training)));
+        jobs.push(Job::Training(training));
+    }
     for section in &asked.evaluation {
         jobs.extend(section.models.iter().map(|source| Job::Evaluation(section, source)));
     }
@@ -66,6 +72,11 @@ pub(super) fn jobs(spec: &Spec) -> Vec<Job<'_>> {
 }
 
 impl Job<'_> {
+    /// Whether there is anything to do with `seed`: what is chosen for all seeds is with the first.
+    pub(super) fn is_of(&self, seed: u64) -> bool {
+        seed == 0 || !matches!(self, Self::Choice(_))
+    }
+
     /// Does what is not done with `seed`; returns its wall time in seconds, over all processes that
     /// worked on it, or nothing when it was interrupted. `records` are those of earlier processes.
     pub(super) fn run(
@@ -76,7 +87,11 @@ impl Job<'_> {
     ) -> Result<Option<f64>> {
         let trial = &Trial { context, seed };
         match *self {
-            Self::Training(training) => training::run(context, training, seed, (records, log)),
+            Self::Choice(training) => choosing::run(context, training, (records, log)),
+            Self::Training(training) => {
+                let settled = choosing::settled(context, training)?;
+                training::run(context, &settled, seed, (records, log))
+            }
             Self::Evaluation(section, source) => {
                 self.once(trial, (records, log), || trial.evaluation(section, source).map(Some))
             }
@@ -121,6 +136,7 @@ impl Job<'_> {
     pub(super) fn is_recorded_by(&self, record: &Record, seed: u64) -> bool {
         let is = |source: &ModelId, of: u64, id: &ModelId| (seed, source) == (of, id);
         match (self, record) {
+            (Self::Choice(training), record) => choosing::candidate(record, training).is_some(),
             (Self::Training(training), Record::Final(r)) => {
                 let last = training.student.last().map(|student| student.name.as_str());
                 (r.seed, &r.id.training, Some(&*r.id.model)) == (seed, &training.name, last)
@@ -146,7 +162,7 @@ impl Job<'_> {
     /// needed: most attacks are done with an image as soon as they succeed. Nothing for the rest.
     pub(super) fn passes(&self, n_pixels: usize) -> Option<(&ModelId, usize, usize)> {
         match self {
-            Self::Training(_) | Self::Evaluation(..) | Self::WorstCase(_) => None,
+            Self::Choice(_) | Self::Training(_) | Self::Evaluation(..) | Self::WorstCase(_) => None,
             Self::Census(section, source) => Some((source, section.images.n_images, 1)),
             Self::Attack(section, source, spec) => {
                 Some((source, section.images.n_images, spec.as_dyn().n_passes(n_pixels)))

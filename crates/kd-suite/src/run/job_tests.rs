@@ -1,15 +1,13 @@
 use std::fs;
-use std::path::Path;
-use std::sync::atomic::AtomicBool;
 
-use candle_core::Device;
-use kd_core::record::{self, AttackRecord, FinalRecord, Record};
+use kd_core::record::{AttackRecord, FinalRecord, Record};
 use kd_core::{Error, Result};
 use kd_train::Outcome;
 
+use super::super::testing::{setting, timeless};
 use super::*;
+use crate::run;
 use crate::suite::{Suite, resolve};
-use crate::{Setting, run};
 
 const SUITE: &str = r#"
     suite = "tiny"
@@ -62,13 +60,9 @@ fn spec(seeds: u64) -> Spec {
     resolve(&Suite::parse("suite", SUITE).unwrap(), "quick", false, seeds).unwrap()
 }
 
-fn setting(out: &Path) -> Setting {
-    let stop = AtomicBool::new(false).into();
-    Setting { data_dir: None, out: out.into(), restart: false, device: Device::Cpu, stop }
-}
-
 fn words(job: &Job<'_>) -> String {
     match job {
+        Job::Choice(training) => training.choice_name(),
         Job::Training(training) => training.name.clone(),
         Job::Evaluation(section, source) => format!("{} {source}", section.name),
         Job::Census(_, source) => format!("census {source}"),
@@ -145,19 +139,6 @@ fn costs_are_passes_of_images() {
         &[Some((6, 2)), Some((4, 14 * 2 + 1)), None, None],
     ];
     assert_eq!(costs, want.concat());
-}
-
-/// The records without what the clock says.
-fn timeless(out: &Path) -> Vec<serde_json::Value> {
-    let records = record::read(&out.join("metrics.jsonl")).unwrap();
-    let timeless = |record: &Record| {
-        let mut value = serde_json::to_value(record).unwrap();
-        let fields = value.as_object_mut().unwrap();
-        let clocks = ["seconds", "wall_seconds", "images_per_second", "data_wait"];
-        fields.retain(|key, _| !clocks.contains(&key.as_str()));
-        value
-    };
-    records.iter().map(timeless).collect()
 }
 
 #[test]

@@ -5,12 +5,16 @@ use std::path::{Path, PathBuf};
 use kd_core::record::Record;
 use kd_core::{Error, Result, checkpoint};
 
+use super::choosing::candidate;
 use super::context::Context;
 use crate::suite::TrainingSpec;
 
 /// Refuses to go on where somebody removed what `records` say was kept: another training in its
 /// place would silently stand beside results of the first.
 pub(super) fn check(context: &Context<'_>, records: &[Record]) -> Result<()> {
+    for training in &context.spec.training {
+        choice(context, training, records).iter().try_for_each(|path| whole(path))?;
+    }
     for seed in 0..context.spec.seeds {
         for training in &context.spec.training {
             expected(context, (training, seed), records).iter().try_for_each(|path| whole(path))?;
@@ -28,6 +32,15 @@ fn whole(path: &Path) -> Result<()> {
         }
         other => other,
     })
+}
+
+/// The state of the short training of candidates while it is not done; their weights are not kept.
+fn choice(context: &Context<'_>, training: &TrainingSpec, records: &[Record]) -> Option<PathBuf> {
+    let (choose, name) = (training.choose.as_ref()?, training.choice_name());
+    let has_begun = |record: &Record| matches!(record, Record::Epoch(r) if r.id.training == name);
+    let is_done = |record: &Record| candidate(record, training).is_some();
+    let is_open = records.iter().any(has_begun) && !records.iter().any(is_done);
+    is_open.then(|| context.folder.state(&name, choose.seed))
 }
 
 /// The checkpoints of a training with `seed`: those of its models when it is done, its own state when

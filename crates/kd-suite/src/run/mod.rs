@@ -1,5 +1,6 @@
 //! Running a resolved spec: folder, data, jobs, report.
 
+mod choosing;
 mod context;
 mod difference;
 mod eta;
@@ -12,6 +13,8 @@ mod kept;
 mod progress;
 mod setting;
 mod teacher;
+#[cfg(test)]
+mod testing;
 mod training;
 mod trial;
 mod tuning;
@@ -101,7 +104,7 @@ pub fn contents(spec: &Spec, setting: &Setting) -> Result<Vec<(PathBuf, Contents
 fn work(context: &Context<'_>, records: &[Record], log: &mut MetricsLog) -> Result<Outcome> {
     let mut wall_seconds = 0.0;
     for seed in 0..context.spec.seeds {
-        for job in job::jobs(context.spec) {
+        for job in job::jobs(context.spec).iter().filter(|job| job.is_of(seed)) {
             let Some(seconds) = job.run((context, seed), records, log)? else {
                 return Ok(Outcome::Interrupted);
             };

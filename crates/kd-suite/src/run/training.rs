@@ -9,8 +9,8 @@ use kd_core::record::Record;
 use kd_core::{Classifier, Error, Perturb, Result, Stream, checkpoint};
 use kd_models::Weights;
 use kd_train::{
-    Cohort, Data, MetricsLog, Optimizer, Outcome, Run, SoftTargetStore, SoftTargets, Student,
-    check_mixed, fit,
+    Cohort, Data, EvalSet, MetricsLog, Optimizer, Outcome, Run, SoftTargetStore, SoftTargets,
+    Student, check_mixed, fit,
 };
 
 use super::context::{Context, wanted};
@@ -21,7 +21,7 @@ use super::progress::Progress;
 use super::setting::{Setting, device_name};
 use super::teacher::{self, Ready};
 use super::tuning;
-use crate::suite::{self, Teacher, TrainingSpec};
+use crate::suite::{StudentSpec, Teacher, TrainingSpec};
 use crate::weights::{self, Contents};
 
 /// Least time between two checkpoints at ends of epochs, and to one within an epoch.
@@ -37,14 +37,17 @@ pub(crate) fn check(
     setting: &Setting,
 ) -> Result<()> {
     if training.plan.needs_holdout() && sets.holdout.is_none() {
-        let reason = "an epoch is chosen by images set aside beside those to test on: give `holdout`, and \
-                      a data set of two parts, as `kd data split` makes it";
-        return Err(Error::config("keep", reason));
+        return Err(no_holdout("keep", "an epoch is chosen by"));
+    }
+    if training.choose.is_some() && sets.holdout.is_none() {
+        return Err(no_holdout("choose", "candidates are compared on"));
     }
     let train = sets.train(training, 0)?;
     training.soft_targets.map(|targets| targets.n_views(&*train)).transpose()?;
     for student in training.student.iter().filter(|_| train.mixes()) {
-        check_mixed(&student.name, student.loss.as_dyn(), student.perturb.is_some())?;
+        let is_perturbed = student.perturb.is_some();
+        let mut losses = student.objectives().iter();
+        losses.try_for_each(|loss| check_mixed(&student.name, loss.as_dyn(), is_perturbed))?;
     }
     let drawn = (Stream::new(0), &setting.device);
     let mut network = weights::network(&training.model, sets.shape(), normalize, drawn)?;
@@ -55,6 +58,15 @@ pub(crate) fn check(
         eprintln!("{}: {note}", training.name);
     }
     teacher::check(training, normalize, sets, setting)
+}
+
+/// Refuses held-out images that are not there.
+pub(super) fn no_holdout(field: &str, what: &str) -> Error {
+    let reason = format!(
+        "{what} images set aside beside those to test on: give `holdout`, and a data set of two parts, as \
+         `kd data split` makes it"
+    );
+    Error::config(field, reason)
 }
 
 /// What is in the files that `training` begins with, those of the first weights and of the teachers.
@@ -85,11 +97,38 @@ pub(crate) fn run(
     seed: u64,
     (records, log): (&[Record], &mut MetricsLog),
 ) -> Result<Option<f64>> {
+    let (test, done) = (Some(&context.sets.test), finished(records, training, seed));
+    let task = Task { training, seed, may_diverge: false, test, done };
+    work(context, &task, log, |cohort, data, log| finish(context, training, cohort, (data, log)))
+}
+
+/// A cohort that is to be trained.
+pub(super) struct Task<'a> {
+    pub(super) training: &'a TrainingSpec,
+    pub(super) seed: u64,
+    /// Whether it goes on without students that diverge.
+    pub(super) may_diverge: bool,
+    /// What it is measured on from epoch to epoch.
+    pub(super) test: Option<&'a EvalSet>,
+    /// Its wall time in seconds, where the records say that it is done.
+    pub(super) done: Option<f64>,
+}
+
+/// Trains a cohort from its state, if it has one, and does `finish` when it has made its last step;
+/// returns its wall time in seconds, or nothing when it was interrupted.
+pub(super) fn work(
+    context: &Context<'_>,
+    task: &Task<'_>,
+    log: &mut MetricsLog,
+    finish: impl FnOnce(&Cohort, &Data<'_>, &mut MetricsLog) -> Result<()>,
+) -> Result<Option<f64>> {
+    let Task { training, seed, .. } = *task;
     let spec_hash = context.spec_hash;
     let state = context.folder.state(&training.name, seed);
     let first = first::weights(context, training, seed)?;
     let students = students(context, training, seed, first.as_ref())?;
     let mut cohort = Cohort::new(&training.name, seed, students);
+    cohort.may_diverge = task.may_diverge;
     let device = &context.setting.device;
     match cohort.resume(&state, spec_hash, device)? {
         Some(n_bytes) => {
@@ -98,7 +137,7 @@ pub(crate) fn run(
             log.truncate(n_bytes)?;
         }
         None => {
-            if let Some(seconds) = finished(records, training, seed) {
+            if let Some(seconds) = task.done {
                 // A process that was killed while it removed the state left a part of it.
                 checkpoint::remove(&state)?;
                 return Ok(Some(seconds));
@@ -121,7 +160,7 @@ pub(crate) fn run(
     });
     let data = Data {
         train: &*train,
-        test: &context.sets.test,
+        test: task.test,
         holdout: context.sets.holdout.as_ref(),
         teacher: teacher.as_ref().map(Ready::source),
         soft_targets,
@@ -139,7 +178,7 @@ pub(crate) fn run(
         return Ok(None);
     }
     drop(progress);
-    finish(context, training, &cohort, &data, log)?;
+    finish(&cohort, &data, log)?;
     checkpoint::remove(&state)?;
     Ok(Some(cohort.seconds()))
 }
@@ -160,7 +199,7 @@ pub(super) fn students(
     seed: u64,
     first: Option<&Weights>,
 ) -> Result<Vec<Student>> {
-    let build = |spec: &suite::Student| {
+    let build = |spec: &StudentSpec| {
         let mut model = context.network(&training.model, Stream::new(seed).at("init"))?;
         first.map_or(Ok(()), |first| model.params().load(first))?;
         tuning::freeze(&mut model, &training.freeze)?;

@@ -72,6 +72,8 @@ pub struct Preset {
     pub synthetic: bool,
     /// Epochs of every training.
     pub n_epochs: Option<u64>,
+    /// Epochs in which candidates are compared, of every training that chooses.
+    pub choose_epochs: Option<u64>,
     /// Images a step of every training.
     pub batch_size: Option<usize>,
     /// Learning rate before the schedule of every training.
@@ -127,6 +129,8 @@ pub struct TrainingFile {
     pub omit_class: Option<Class>,
     /// In place of the suite's.
     pub plan: Option<Plan>,
+    /// How the objectives of students with several candidates are chosen.
+    pub choose: Option<Choose>,
     /// In place of the suite's.
     pub augment: Option<Augment>,
     /// Keeps what the teacher says of stored versions of the images, in the folder `soft-targets`
@@ -154,6 +158,19 @@ pub struct TrainingFile {
     pub student: Vec<Student>,
     /// More students: distillation at every combination of these.
     pub grid: Option<Grid>,
+}
+
+/// How objectives are chosen.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Choose {
+    /// Epochs for which each candidate is trained.
+    pub n_epochs: u64,
+    /// Candidates that a student may have at most.
+    pub n_candidates: usize,
+    /// In place of the plan's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub schedule: Option<Schedule>,
 }
 
 /// One of several teachers: an earlier training, weights, or logits.
@@ -194,10 +211,21 @@ pub struct Student {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub claim: Option<String>,
     /// The objective.
-    pub loss: LossSpec,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub loss: Option<LossSpec>,
+    /// In its place candidates, of which held-out images choose one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub losses: Vec<LossSpec>,
     /// In place of the training's.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub perturb: Option<AttackSpec>,
+}
+
+impl Student {
+    /// A student of one objective.
+    pub fn new(name: impl Into<String>, loss: LossSpec) -> Self {
+        Self { name: name.into(), claim: None, loss: Some(loss), losses: Vec::new(), perturb: None }
+    }
 }
 
 /// Distillation students, named `alphaA-tT`; one that is listed by this name replaces its cell.
@@ -329,8 +357,9 @@ impl Suite {
             return Err(Error::config("teacher", "no training of this suite has a teacher"));
         }
         self.training.retain(|training| !teachers.contains(&training.name));
-        for names in self.preset.values_mut().filter_map(|preset| preset.trainings.as_mut()) {
-            names.retain(|name| !teachers.contains(name));
+        for preset in self.preset.values_mut() {
+            preset.plan.retain(|name, _| !teachers.contains(name));
+            preset.trainings.iter_mut().for_each(|all| all.retain(|name| !teachers.contains(name)));
         }
         for training in &mut self.training {
             if training.teacher.take().is_some() {

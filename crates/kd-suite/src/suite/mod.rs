@@ -1,5 +1,6 @@
 //! Suites: experiments as data, and the resolved spec of a run.
 
+mod choose;
 mod class;
 mod file;
 mod holdout;
@@ -9,18 +10,19 @@ mod resolve;
 mod spec;
 mod teacher;
 
+pub(crate) use choose::SEED as CHOICE_SEED;
 pub use class::Class;
 pub use file::{
-    AttackFile, AuditFile, AverageOf, CensusFile, EvaluationFile, Grid, Preset, Student, Suite,
-    TeacherFile, TrainingFile,
+    AttackFile, AuditFile, AverageOf, CensusFile, Choose, EvaluationFile, Grid, Preset, Student,
+    Suite, TeacherFile, TrainingFile,
 };
 pub use holdout::Holdout;
 pub use names::{data, loss, model};
 pub use resolve::resolve;
 pub use spec::Spec;
 pub(crate) use spec::{
-    AttackSection, AuditSection, CensusSpec, EvaluationSection, ImagesSpec, InitWeights, Teacher,
-    TrainingSpec,
+    AttackSection, AuditSection, CensusSpec, ChooseSpec, EvaluationSection, ImagesSpec,
+    InitWeights, StudentSpec, Teacher, TrainingSpec,
 };
 
 #[cfg(test)]

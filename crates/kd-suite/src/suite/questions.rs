@@ -5,10 +5,11 @@ use kd_core::record::ModelId;
 use kd_core::{Error, Result};
 use kd_data::DataSpec;
 
-use super::file::{AttackFile, AuditFile, CensusFile, EvaluationFile, Preset, Student, Suite};
+use super::file::{AttackFile, AuditFile, CensusFile, EvaluationFile, Preset, Suite};
 use super::names::check_name;
 use super::spec::{
-    AttackSection, AuditSection, CensusSpec, EvaluationSection, ImagesSpec, Questions, TrainingSpec,
+    AttackSection, AuditSection, CensusSpec, EvaluationSection, ImagesSpec, Questions, StudentSpec,
+    TrainingSpec,
 };
 
 /// Applies the preset and checks every setting and name. Models that the preset does not train are
@@ -181,7 +182,7 @@ pub(super) fn one_source(field: &str, name: &str, trainings: &[TrainingSpec]) ->
 /// The models that `name` stands for: `training/model`, or all of a training.
 fn sources(field: &str, name: &str, trainings: &[TrainingSpec]) -> Result<Vec<ModelId>> {
     let pairs = trainings.iter().flat_map(|spec| spec.student.iter().map(move |s| (spec, s)));
-    let id = |(spec, s): (&TrainingSpec, &Student)| ModelId::new(&spec.name, &s.name);
+    let id = |(spec, s): (&TrainingSpec, &StudentSpec)| ModelId::new(&spec.name, &s.name);
     let all: Vec<ModelId> = pairs.map(id).collect();
     let named = |source: &&ModelId| source.training == name || source.to_string() == name;
     let found: Vec<ModelId> = all.iter().filter(named).cloned().collect();

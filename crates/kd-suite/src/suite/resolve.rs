@@ -7,10 +7,11 @@ use kd_report::Claims;
 use kd_train::losses::Distill;
 use kd_train::{LossSpec, Plan};
 
-use super::file::{Grid, Preset, Student, Suite, TrainingFile};
+use super::choose;
+use super::file::{Grid, Preset, Suite, TrainingFile};
 use super::names::check_name;
 use super::questions;
-use super::spec::{InitWeights, Spec, TrainingSpec};
+use super::spec::{InitWeights, Spec, StudentSpec, TrainingSpec};
 use super::teacher;
 use crate::weights;
 
@@ -28,8 +29,9 @@ pub fn resolve(suite: &Suite, preset: &str, synthetic: bool, seeds: u64) -> Resu
             return Err(Error::config("preset", reason));
         }
     };
-    if seeds == 0 {
-        return Err(Error::config("seeds", "must be at least 1"));
+    if seeds == 0 || seeds > choose::SEED {
+        let reason = format!("must be from 1 to {}", choose::SEED);
+        return Err(Error::config("seeds", reason));
     }
     let data = match (&suite.synthetic, synthetic || changes.synthetic) {
         (_, false) => suite.data.clone(),
@@ -92,7 +94,8 @@ fn check_is_one(field: &str, name: &str, trainings: &[&str]) -> Result<()> {
 
 fn training(suite: &Suite, preset: &Preset, file: &TrainingFile) -> Result<TrainingSpec> {
     let plan = plan(suite, preset, file)?;
-    let mut students = file.student.clone();
+    let students = file.student.iter().map(|student| choose::student(&file.name, student));
+    let mut students = students.collect::<Result<Vec<_>>>()?;
     if let Some(grid) = &file.grid {
         // A student that is listed by name stands in for its cell.
         let listed: Vec<String> = students.iter().map(|s| s.name.clone()).collect();
@@ -102,12 +105,14 @@ fn training(suite: &Suite, preset: &Preset, file: &TrainingFile) -> Result<Train
         student.perturb = student.perturb.take().or_else(|| file.perturb.clone());
     }
     check_students(&file.name, &students)?;
+    let choose = choose::resolve((suite, preset), file, (&plan, &students))?;
     Ok(TrainingSpec {
         name: file.name.clone(),
         omit_class: file.omit_class.clone(),
         model: file.model.clone(),
         teacher: teacher::resolve(file, &students)?,
         plan,
+        choose,
         augment: file.augment.clone().unwrap_or_else(|| suite.augment.clone()),
         soft_targets: file.soft_targets,
         init: None,
@@ -149,7 +154,7 @@ fn init_weights(file: &TrainingFile) -> Result<Option<InitWeights>> {
 }
 
 /// The students of a grid, alpha by alpha.
-fn cells(grid: &Grid) -> Result<Vec<Student>> {
+fn cells(grid: &Grid) -> Result<Vec<StudentSpec>> {
     let claims = Claims::load()?;
     let mut cells = Vec::new();
     for &alpha in &grid.alpha {
@@ -159,13 +164,13 @@ fn cells(grid: &Grid) -> Result<Vec<Student>> {
             let claim = claim.filter(|id| claims.answered_by(id).is_ok());
             let reduction = grid.reduction;
             let loss = LossSpec::Distill(Distill { alpha, temperature, reduction });
-            cells.push(Student { name, claim, loss, perturb: None });
+            cells.push(StudentSpec { name, claim, loss, losses: Vec::new(), perturb: None });
         }
     }
     Ok(cells)
 }
 
-fn check_students(training: &str, students: &[Student]) -> Result<()> {
+fn check_students(training: &str, students: &[StudentSpec]) -> Result<()> {
     if students.is_empty() {
         return Err(Error::config(training, "a training needs a `student` or a `grid`"));
     }
@@ -173,7 +178,7 @@ fn check_students(training: &str, students: &[Student]) -> Result<()> {
     check_name(training)?;
     for (i, student) in students.iter().enumerate() {
         check_name(&student.name)?;
-        student.loss.as_dyn().check()?;
+        student.objectives().iter().try_for_each(|loss| loss.as_dyn().check())?;
         student.perturb.iter().try_for_each(|attack| attack.as_dyn().check())?;
         if let Some(claim) = &student.claim {
             claims.answered_by(claim)?;
@@ -198,8 +203,10 @@ fn init(file: &TrainingFile, earlier: &[TrainingSpec]) -> Result<Option<ModelId>
 }
 
 fn check_is_new(spec: &TrainingSpec, earlier: &[TrainingSpec]) -> Result<()> {
-    if earlier.iter().any(|other| other.name == spec.name) {
-        return Err(Error::config("training", format!("two trainings `{}`", spec.name)));
+    let own = spec.names();
+    let is_taken = |name: &&String| earlier.iter().any(|other| other.names().contains(name));
+    match own.iter().find(is_taken) {
+        Some(name) => Err(Error::config("training", format!("two trainings `{name}`"))),
+        None => Ok(()),
     }
-    Ok(())
 }

@@ -10,11 +10,10 @@ use kd_core::{Error, Result};
 use kd_data::{Augment, DataSpec, Split};
 use kd_models::ModelSpec;
 use kd_models::weights::Naming;
-use kd_train::{Average, Plan, SoftTargets};
+use kd_train::{Average, LossSpec, Plan, SoftTargets};
 use serde::{Serialize, Serializer};
 
 use super::class::Class;
-use super::file::Student;
 use super::holdout::Holdout;
 
 /// Everything that decides a run's numbers, with no default left open: written as `spec.toml`.
@@ -56,6 +55,8 @@ pub(crate) struct TrainingSpec {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) teacher: Option<Teacher>,
     pub(crate) plan: Plan,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) choose: Option<ChooseSpec>,
     pub(crate) augment: Augment,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) soft_targets: Option<SoftTargets>,
@@ -68,7 +69,41 @@ pub(crate) struct TrainingSpec {
     pub(crate) freeze: Vec<String>,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) learning_rate_of: BTreeMap<String, f64>,
-    pub(crate) student: Vec<Student>,
+    pub(crate) student: Vec<StudentSpec>,
+}
+
+/// One student, in full.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(crate) struct StudentSpec {
+    pub(crate) name: String,
+    /// Id of the paper's number that it answers to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) claim: Option<String>,
+    /// The objective; of several candidates the first, until one is chosen.
+    pub(crate) loss: LossSpec,
+    /// The candidates; none where there is nothing to choose.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) losses: Vec<LossSpec>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) perturb: Option<AttackSpec>,
+}
+
+impl StudentSpec {
+    /// Its objective, or all that one is to be chosen from.
+    pub(crate) fn objectives(&self) -> &[LossSpec] {
+        if self.losses.is_empty() { std::slice::from_ref(&self.loss) } else { &self.losses }
+    }
+}
+
+/// How objectives are chosen, in full.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(crate) struct ChooseSpec {
+    /// Seed of the short training.
+    pub(crate) seed: u64,
+    /// Candidates that a student may have at most.
+    pub(crate) n_candidates: usize,
+    /// Plan of the short training.
+    pub(crate) plan: Plan,
 }
 
 /// A file of weights that a training begins with.

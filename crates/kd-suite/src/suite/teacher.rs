@@ -5,15 +5,15 @@ use std::path::Path;
 use kd_core::{Error, Result, fsx};
 use kd_train::Average;
 
-use super::file::{AverageOf, Student, TeacherFile, TrainingFile};
-use super::spec::{Teacher, TrainingSpec};
+use super::file::{AverageOf, TeacherFile, TrainingFile};
+use super::spec::{StudentSpec, Teacher, TrainingSpec};
 use crate::weights;
 
 /// The teacher of `file`: one, whichever way it is given, or several.
 ///
 /// # Errors
 /// [`Error::Config`] for what does not go together; those of the files.
-pub(super) fn resolve(file: &TrainingFile, students: &[Student]) -> Result<Option<Teacher>> {
+pub(super) fn resolve(file: &TrainingFile, students: &[StudentSpec]) -> Result<Option<Teacher>> {
     let alone = TeacherFile {
         training: file.teacher.clone(),
         weights: file.teacher_weights.clone(),
@@ -83,7 +83,7 @@ fn weights(file: &TeacherFile, path: &Path) -> Result<Teacher> {
     Ok(Teacher::Weights { path: path.into(), sha256, network, model, naming })
 }
 
-fn several(members: Vec<Teacher>, average: AverageOf, students: &[Student]) -> Result<Teacher> {
+fn several(members: Vec<Teacher>, average: AverageOf, students: &[StudentSpec]) -> Result<Teacher> {
     let n_logits = members.iter().filter(|one| matches!(one, Teacher::Logits { .. })).count();
     if n_logits != 0 && n_logits != members.len() {
         let reason = "are networks and files of logits; give all as networks, or the logits of all";
@@ -97,9 +97,9 @@ fn several(members: Vec<Teacher>, average: AverageOf, students: &[Student]) -> R
 }
 
 /// The one temperature at which the students take their teacher's probabilities.
-fn temperature(students: &[Student]) -> Result<f64> {
-    let taught = students.iter().map(|student| student.loss.as_dyn());
-    let taught = taught.filter(|loss| loss.needs_teacher());
+fn temperature(students: &[StudentSpec]) -> Result<f64> {
+    let losses = students.iter().flat_map(StudentSpec::objectives);
+    let taught = losses.map(|loss| loss.as_dyn()).filter(|loss| loss.needs_teacher());
     let mut all: Vec<f64> = taught.map(|loss| loss.temperature().unwrap_or(1.0)).collect();
     all.sort_by(f64::total_cmp);
     all.dedup();
@@ -147,7 +147,10 @@ fn check_none(spec: &TrainingSpec) -> Result<()> {
         let reason = format!("`{}` has no teacher to keep them of", spec.name);
         return Err(Error::config("soft_targets", reason));
     }
-    match spec.student.iter().find(|student| student.loss.as_dyn().needs_teacher()) {
+    let needs_one = |student: &&StudentSpec| {
+        student.objectives().iter().any(|loss| loss.as_dyn().needs_teacher())
+    };
+    match spec.student.iter().find(needs_one) {
         Some(student) => {
             let reason = format!("student `{}` of `{}` needs one", student.name, spec.name);
             Err(Error::config("teacher", reason))

@@ -10,8 +10,8 @@ use kd_train::{Average, LossSpec, OptimizerSpec, Plan, Schedule, SoftTargets};
 use serde::de::DeserializeOwned;
 
 use super::{
-    AttackFile, AuditFile, CensusFile, Grid, Preset, Spec, Student, Suite, Teacher, TeacherFile,
-    TrainingFile, loss, resolve,
+    AttackFile, AuditFile, CensusFile, Choose, Grid, Preset, Spec, Student, Suite, Teacher,
+    TeacherFile, TrainingFile, loss, resolve,
 };
 
 const FORMAT: &str = include_str!("../../FORMAT.md");
@@ -386,6 +386,7 @@ fn the_format_says_every_key() {
                 keys::<TrainingFile>(""),
                 keys::<TeacherFile>("teachers."),
                 keys::<SoftTargets>("soft_targets."),
+                keys::<Choose>("choose."),
             ]
             .concat(),
         ),

@@ -118,7 +118,7 @@ impl<'a> Lab<'a> {
         let store = |identity| SoftTargetStore { targets, folder: self.folder, identity };
         let data = Data {
             train: &self.source,
-            test: &test,
+            test: Some(&test),
             holdout: holdout.as_ref(),
             teacher: Some(TeacherSource::Network(&self.teacher)),
             soft_targets: self.identity.map(store),

@@ -1,0 +1,186 @@
+//! Methods of distillation beside each other.
+//!
+//! Key decision: the students of a training share images, crops, first weights and steps with each seed,
+//! so that two of them are compared seed by seed, and what only one seed has cancels out.
+
+mod chart;
+mod chosen;
+mod rank;
+mod section;
+mod table;
+#[cfg(test)]
+mod tests;
+
+use kd_core::record::{CandidateRecord, Compute, FinalRecord, ObjectiveKind};
+use serde::Serialize;
+
+use crate::ordered::grouped;
+use crate::paired::{Effect, Paired, effects, least_told};
+use crate::run::{ModelRuns, Run};
+use crate::stats::{Stat, over, over_some};
+
+pub(crate) use chosen::section as chosen;
+pub use rank::Rank;
+pub(crate) use section::section;
+
+/// The methods of one training.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Methods {
+    /// Name of the training.
+    pub training: String,
+    /// The student that learned from labels alone.
+    pub labels: String,
+    /// Tuned distillation: the student of labels and soft targets (`distill`) that held-out images like
+    /// best.
+    pub kd: Option<String>,
+    /// Every student, the most accurate first.
+    pub methods: Vec<Method>,
+    /// The least difference of accuracies from tuned distillation that could certainly have been told.
+    pub least_told: Option<f64>,
+}
+
+/// One student over all seeds.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Method {
+    /// Name of the student.
+    pub name: String,
+    /// What kind of objective it learned from.
+    pub kind: ObjectiveKind,
+    /// Whether a teacher is a part of that.
+    pub taught: bool,
+    /// Number of objectives that its own was chosen from.
+    pub n_candidates: usize,
+    /// Accuracy after the last epoch.
+    pub top1: Stat,
+    /// Its accuracy minus that of tuned distillation.
+    pub over_kd: Option<Effect>,
+    /// Its accuracy minus that of the student of labels alone.
+    pub over_labels: Option<Effect>,
+    /// Its place by accuracy.
+    pub rank: Rank,
+    /// What one seed cost.
+    pub compute: Option<Compute>,
+    /// Images through the student, relative to tuned distillation.
+    pub cost: Option<f64>,
+}
+
+impl Method {
+    /// Whether it is another method than plain distillation, and has a teacher.
+    pub(crate) fn is_rival(&self) -> bool {
+        self.taught && self.kind != ObjectiveKind::Distill
+    }
+
+    /// Whether it cost as much as tuned distillation, as far as that is known.
+    pub(crate) fn is_equal_in_cost(&self) -> bool {
+        self.cost.is_none_or(|cost| (cost - 1.0).abs() < 0.01)
+    }
+}
+
+/// Those of every training with a student of labels alone and two different objectives with a teacher,
+/// which ended with at least two seeds.
+pub(crate) fn of(run: &Run) -> Vec<Methods> {
+    let trainings = grouped(&run.models, |model| model.id.training.clone());
+    trainings.iter().filter_map(|models| of_training(models, &run.candidates)).collect()
+}
+
+fn of_training(models: &[&ModelRuns], candidates: &[CandidateRecord]) -> Option<Methods> {
+    let ended: Vec<Ended<'_>> = models.iter().filter_map(|model| Ended::of(model)).collect();
+    let labels = ended.iter().find(|one| one.kind() == &ObjectiveKind::Labels)?;
+    let seeds = |one: &Ended<'_>| one.model.finals.keys().copied().collect::<Vec<_>>();
+    let of_all = seeds(labels);
+    let mut all: Vec<&Ended<'_>> = ended.iter().filter(|one| seeds(one) == of_all).collect();
+    all.sort_by(|a, b| b.top1.mean.total_cmp(&a.top1.mean));
+    let taught = || all.iter().filter(|one| one.first.how.is_distilled()).map(|one| one.kind());
+    let first = taught().next()?;
+    if of_all.len() < 2 || taught().all(|kind| kind == first) {
+        return None;
+    }
+    let kd = tuned(ended.iter().filter(|one| seeds(one) == of_all));
+    let (over_kd, over_labels) = (over_one(&all, kd), over_one(&all, Some(labels)));
+    let values: Vec<&[f64]> = all.iter().map(|one| &one.top1.values[..]).collect();
+    let ranks = rank::ranks(&values);
+    let passes = |one: &Ended<'_>| one.first.compute.map(|compute| compute.student_passes as f64);
+    let cost = |one: &Ended<'_>| Some(passes(one)? / passes(kd.unwrap_or(labels))?);
+    let method = |(i, one): (usize, &&Ended<'_>)| Method {
+        name: one.name().into(),
+        kind: one.kind().clone(),
+        taught: one.first.how.is_distilled(),
+        n_candidates: candidates.iter().filter(|c| c.id == one.model.id).count().max(1),
+        top1: one.top1.clone(),
+        over_kd: over_kd[i],
+        over_labels: over_labels[i],
+        rank: ranks[i],
+        compute: one.first.compute,
+        cost: cost(one),
+    };
+    Some(Methods {
+        training: labels.model.id.training.clone(),
+        labels: labels.name().into(),
+        kd: kd.map(|kd| kd.name().into()),
+        methods: all.iter().enumerate().map(method).collect(),
+        least_told: least(&over_kd),
+    })
+}
+
+/// A student that ended with at least one seed.
+struct Ended<'a> {
+    model: &'a ModelRuns,
+    /// Its record of the first seed.
+    first: &'a FinalRecord,
+    top1: Stat,
+}
+
+impl<'a> Ended<'a> {
+    fn of(model: &'a ModelRuns) -> Option<Self> {
+        let top1 = over(model.finals.values(), &|last: &FinalRecord| last.last.top1)?;
+        Some(Self { model, first: model.finals.values().next()?, top1 })
+    }
+
+    fn name(&self) -> &str {
+        &self.model.id.model
+    }
+
+    fn kind(&self) -> &ObjectiveKind {
+        &self.first.how.loss.kind
+    }
+
+    /// Accuracy on held-out images, and the negative log-likelihood of these with its sign turned.
+    fn held_out(&self) -> [f64; 2] {
+        let mean = |value: fn(&FinalRecord) -> Option<f64>| {
+            over_some(self.model.finals.values().map(value)).map_or(f64::NEG_INFINITY, |s| s.mean)
+        };
+        [mean(|last| last.holdout_top1), mean(|last| last.holdout_nll.map(|nll| -nll))]
+    }
+}
+
+/// The student of labels and soft targets that is best on held-out images; of equals the first.
+fn tuned<'e, 'a: 'e>(all: impl Iterator<Item = &'e Ended<'a>>) -> Option<&'e Ended<'a>> {
+    let kd = all.filter(|one| one.kind() == &ObjectiveKind::Distill);
+    let is_better = |one: &Ended<'_>, other: &Ended<'_>| {
+        let ([top1, nll], [other_top1, other_nll]) = (one.held_out(), other.held_out());
+        top1.total_cmp(&other_top1).then(nll.total_cmp(&other_nll)).is_gt()
+    };
+    kd.reduce(|best, one| if is_better(one, best) { one } else { best })
+}
+
+/// The effect of each method over `base`; none of that itself.
+fn over_one(all: &[&Ended<'_>], base: Option<&Ended<'_>>) -> Vec<Option<Effect>> {
+    let Some(base) = base else { return vec![None; all.len()] };
+    let step = 1.0 / base.first.last.total.max(1) as f64;
+    let paired = |one: &&Ended<'_>| match one.name() == base.name() {
+        true => None,
+        false => Paired::of(&one.top1.values, &base.top1.values, step),
+    };
+    let paired: Vec<Option<Paired>> = all.iter().map(paired).collect();
+    let known: Vec<Paired> = paired.iter().copied().flatten().collect();
+    let mut effects = effects(&known).into_iter();
+    paired.iter().map(|paired| paired.and_then(|_| effects.next())).collect()
+}
+
+/// The least difference that could certainly have been told, for the median of the spreads.
+fn least(effects: &[Option<Effect>]) -> Option<f64> {
+    let mut all: Vec<Paired> = effects.iter().flatten().map(|effect| effect.paired).collect();
+    all.sort_by(|a, b| a.std.total_cmp(&b.std));
+    let middle = all.get(all.len() / 2)?;
+    least_told(middle.std, middle.n, all.len())
+}
