@@ -211,7 +211,8 @@ impl Told {
         let mut value = (self.noise / own).ln_1p();
         let of_own = -self.noise / (own + self.noise) / self.temperature;
         let of_others = others.iter().zip(labels).map(|(product, other)| {
-            if *other == label as f32 {
+            // Labels are whole numbers, and unknown ones are negative.
+            if *other >= 0.0 && *other as u32 == label {
                 return 0.0;
             }
             let other = likely(*product);

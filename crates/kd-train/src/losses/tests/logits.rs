@@ -4,7 +4,7 @@
 use candle_core::{DType, Device, Tensor, Var};
 use kd_core::Stream;
 
-use super::*;
+use super::super::*;
 
 type Rows = [Vec<f64>];
 
