@@ -30,6 +30,7 @@ from torch.utils.data import DataLoader, RandomSampler
 
 import nets
 from common import BATCH, Crops, adam, distillation, mlp
+from methods import METHODS
 
 N_IMAGES = 60_000
 STEPS_PER_EPOCH = 469  # ceil(60000 / 128)
@@ -153,6 +154,25 @@ class Cnn:
 
         return step
 
+    def learn(self, teacher: nn.Module, objective, is_taught: bool) -> Step:
+        """The same of an objective, with the forward pass of its teacher."""
+        self.model.train()
+        teacher.eval()
+        own = [objective.theta] if hasattr(objective, "theta") else []
+        parameters = [*self.model.parameters(), *own]
+        optimizer = torch.optim.SGD(parameters, lr=1e-3, momentum=0.9, weight_decay=5e-4, fused=True)
+
+        def step():
+            images, labels = self.batch()
+            with torch.inference_mode():
+                said = teacher(images) if is_taught else None
+            said = None if said is None else said.clone()
+            optimizer.zero_grad(set_to_none=True)
+            objective(self.run(images), said, labels).backward()
+            optimizer.step()
+
+        return step
+
     def evaluate(self) -> Step:
         """A forward pass over each of the four batches."""
         self.model.eval()
@@ -177,6 +197,14 @@ def train(model: Callable[[], nn.Module], shape: tuple):
     return lambda compiled, n: clock(Cnn(compiled, model(), shape).train(), n, n_warmup=2)
 
 
+def methods(compiled: bool, n_steps: int) -> list[float]:
+    """Sample i: a step of each objective's ResNet-20 with its teacher's forward, one after another."""
+    teacher = nets.resnet56().to(memory_format=torch.channels_last)
+    teach = lambda objective, is_taught: Cnn(compiled, nets.resnet20(), CIFAR).learn(teacher, objective, is_taught)  # noqa: E731
+    timed = [clock(teach(*method), n_steps, n_warmup=2) for method in METHODS]
+    return [sum(samples) for samples in zip(*timed)]
+
+
 # Timed steps by default, and the work.
 CASES = {
     "teacher-step": (100, lambda c, n: clock(Mlps(c).train_teacher(), n)),
@@ -185,6 +213,7 @@ CASES = {
     "grid30-epoch": (100, lambda c, n: grid_epoch(Mlps(c), n)),
     "resnet18-step": (4, train(nets.resnet18, CIFAR)),
     "resnet20-step": (20, train(nets.resnet20, CIFAR)),
+    "methods-step": (5, methods),
     "papernot-mnist-step": (40, train(nets.papernot_mnist, MNIST)),
     "papernot-cifar10-step": (15, train(nets.papernot_cifar10, CIFAR)),
     "resnet56-eval": (4, evaluate(nets.resnet56, CIFAR, 500)),

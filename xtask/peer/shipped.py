@@ -141,13 +141,15 @@ class Tuning:
         return [p for name, p in self.net.named_parameters() if name in names]
 
     @torch.no_grad()
-    def top1(self, images: torch.Tensor, labels: torch.Tensor) -> float:
+    def judged(self, images: torch.Tensor, labels: torch.Tensor) -> tuple[float, float]:
+        """Accuracy and negative log-likelihood."""
         self.net.eval()
         logits = torch.cat([self.net(part) for part in images.split(16)])
-        return (logits.argmax(1) == labels).double().mean().item()
+        nll = torch.nn.functional.cross_entropy(logits, labels)
+        return (logits.argmax(1) == labels).double().mean().item(), nll.item()
 
-    def run(self, plan: dict, freeze: list[str]) -> float:
-        """Trains what the patterns leave; the accuracy on `val` of the last epoch near the best held-out one."""
+    def run(self, plan: dict, freeze: list[str]) -> tuple[float, float]:
+        """Trains what the patterns leave; how the last epoch near the best held-out one does on `val`."""
         chosen = self.learning(freeze)
         adam = torch.optim.Adam(chosen, lr=plan["learning_rate"])
         patterns = [pattern[1:] for pattern in freeze if pattern.startswith("!")]
@@ -169,13 +171,13 @@ class Tuning:
                 torch.nn.functional.cross_entropy(model(images), labels).backward()
                 adam.step()
             if (epoch + 1) % plan["eval_every"] == 0 or epoch + 1 == plan["n_epochs"]:
-                kept.append((self.top1(*self.chosen), copy.deepcopy(self.net.state_dict())))
+                kept.append((self.judged(*self.chosen)[0], copy.deepcopy(self.net.state_dict())))
                 best = max(best, kept[-1][0])
         n = len(self.held_out)
         likely = min(best, 1 - 1 / n)
         near = best - math.sqrt(likely * (1 - likely) / n)
         self.net.load_state_dict([weights for top1, weights in kept if top1 >= near][-1])
-        return self.top1(*self.val)
+        return self.judged(*self.val)
 
     @torch.no_grad()
     def fixed(self, head: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -185,30 +187,35 @@ class Tuning:
         return torch.cat([self.net.features(part, head) for part in images.split(16)]), labels
 
 
-def ours(out: Path) -> dict[str, list[float]]:
-    """kd's accuracies on the same images, by training."""
-    found: dict[str, list[float]] = {}
+def ours(out: Path) -> dict[str, list[tuple[float, float]]]:
+    """Accuracy and negative log-likelihood of kd on the same images, by training."""
+    found: dict[str, list[tuple[float, float]]] = {}
     for line in (out / "work" / "teacher" / "metrics.jsonl").read_text().splitlines():
         record = json.loads(line)
         if record["event"] == "final":
-            found.setdefault(record["training"], []).append(record["last"]["top1"])
+            last = record["last"]
+            found.setdefault(record["training"], []).append((last["top1"], last["nll"]))
     return found
 
 
-def words(values: list[float]) -> str:
-    spread = f" +- {100 * statistics.stdev(values):.2f}" if len(values) > 1 else ""
-    return f"{100 * statistics.mean(values):.2f}{spread} % (n = {len(values)})"
+def words(judged: list[tuple[float, float]]) -> str:
+    def spread(values: list[float], digits: int) -> str:
+        deviation = f" +- {statistics.stdev(values):.{digits}f}" if len(values) > 1 else ""
+        return f"{statistics.mean(values):.{digits}f}{deviation}"
+
+    top1, nll = zip(*judged)
+    return f"{spread([100 * t for t in top1], 2)} %, nll {spread(list(nll), 3)} (n = {len(judged)})"
 
 
 def tune(args: argparse.Namespace) -> None:
     suite = tomllib.loads((args.out / "work" / "teacher.toml").read_text())
-    theirs: dict[str, list[float]] = {}
+    theirs: dict[str, list[tuple[float, float]]] = {}
     for seed in range(args.seeds):
         tuning = Tuning(args.out, suite, seed)
         for training in suite["training"]:
-            top1 = tuning.run(training.get("plan", suite["plan"]), training["freeze"])
-            theirs.setdefault(training["name"], []).append(top1)
-            print(f"seed {seed}, {training['name']}: {100 * top1:.2f} %", flush=True)
+            judged = tuning.run(training.get("plan", suite["plan"]), training["freeze"])
+            theirs.setdefault(training["name"], []).append(judged)
+            print(f"seed {seed}, {training['name']}: {100 * judged[0]:.2f} %, nll {judged[1]:.3f}", flush=True)
     for name, values in ours(args.out).items():
         print(f"{name}: kd {words(values)}, torch {words(theirs[name])}")
 

@@ -332,7 +332,8 @@ fn a_students_parts_learn_from_its_teachers() {
     let error = refused(student("relu", 1.0), None);
     assert_eq!(error, "`hinted`: the objective needs a teacher, and there is none");
     let error = refused(student("layer4", 1.0), Some(&teacher));
-    let want = "`hinted`: the objective needs the student's part `layer4`; it has flatten, fc1";
+    let want =
+        "`hinted`: the objective needs the student's part `layer4`; it has pooled, flatten, fc1";
     assert!(error.starts_with(want), "{error}");
     let (plain, _) = convolutional();
     let error = refused(student("relu", 1.0), Some(&plain));

@@ -9,7 +9,7 @@ use kd_core::{BatchSource, Classifier, Net, Result, Stream};
 use kd_data::Augment;
 use kd_suite::{model, weights};
 use kd_train::losses::Labels;
-use kd_train::{Cohort, EvalSet, LossSpec, OptimizerSpec, Student, prepare, train_step};
+use kd_train::{Cohort, EvalSet, Loss, LossSpec, OptimizerSpec, Student, prepare, train_step};
 
 use crate::{BATCH_SIZE, On, loader};
 
@@ -41,6 +41,31 @@ pub(crate) fn steps(name: &str, shape: [usize; 3], n_steps: usize, on: &On) -> R
     let batches = batches.collect::<Result<Vec<_>>>()?;
     clock(n_steps, device, |i| {
         train_step(&mut cohort, &batches[i % N_BATCHES], 1e-3, Stream::new(0).number(i as u64))
+    })
+}
+
+/// Milliseconds of a step of ResNet-20s in a cohort, one for each objective on logits but that of labels alone, with
+/// one forward pass of their teacher, a ResNet-56.
+pub(crate) fn methods(n_steps: usize, on: &On) -> Result<Vec<f64>> {
+    let sgd = Sgd { momentum: 0.9, nesterov: false, weight_decay: 5e-4 };
+    let is_meant = |loss: &LossSpec| {
+        let on_logits = loss.taps().is_empty() && loss.teacher_taps().is_empty();
+        on_logits && loss.n_views() == 1 && loss.name() != "labels"
+    };
+    let student = |loss: LossSpec| {
+        let model = network("resnet20", CIFAR, on)?;
+        Ok(Student::new(loss.name(), model, loss, OptimizerSpec::Sgd(sgd.clone())))
+    };
+    let students = LossSpec::all().into_iter().filter(is_meant).map(student);
+    let mut cohort = Cohort::new("bench", 0, students.collect::<Result<_>>()?);
+    let teacher = network("resnet56", CIFAR, on)?;
+    let loader = loader(N_BATCHES * BATCH_SIZE, CIFAR, Augment::default())?.on(&on.device)?;
+    let order = loader.order(0);
+    let batches = order.chunks(BATCH_SIZE).map(|indices| loader.batch(0, indices));
+    let batches = batches.collect::<Result<Vec<_>>>()?;
+    clock(n_steps, &on.device, |i| {
+        let prepared = prepare(batches[i % N_BATCHES].clone(), Some(&*teacher), &[])?;
+        train_step(&mut cohort, &prepared, 1e-3, Stream::new(0).number(i as u64))
     })
 }
 
