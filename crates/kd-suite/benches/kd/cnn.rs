@@ -54,7 +54,7 @@ pub(crate) fn methods(n_steps: usize, on: &On) -> Result<Vec<f64>> {
     };
     let student = |loss: LossSpec| {
         let model = network("resnet20", CIFAR, on)?;
-        Ok(Student::new(loss.name(), model, loss, OptimizerSpec::Sgd(sgd.clone())))
+        Ok(Student::new(loss.name(), model, loss, OptimizerSpec::Sgd(sgd)))
     };
     let students = LossSpec::all().into_iter().filter(is_meant).map(student);
     let mut cohort = Cohort::new("bench", 0, students.collect::<Result<_>>()?);
