@@ -5,7 +5,7 @@ use kd_core::Result;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use super::maps::{given, of_one_size};
+use super::maps::{flat, given, of_one_size};
 use super::mlkd::sum;
 use super::pair::{Pair, stages, students, teachers};
 use super::rows::{check, with_labels};
@@ -71,28 +71,30 @@ impl Loss for Attention {
 /// `mean (A(s) - A(t))^2` of maps of one size, with its gradient for s, image by image.
 fn transfer(own: &Tensor, theirs: &Tensor) -> Result<Tensor> {
     let (n, h, w, _) = own.dims4()?;
-    let places = h * w;
-    let (s, t) = (own.detach().flatten_all()?.to_vec1()?, theirs.flatten_all()?.to_vec1()?);
+    let (s, t) = (flat(own)?, flat(theirs)?);
+    let mut grad = vec![0.0; s.len()];
+    let scale = 1.0 / (n * h * w) as f64;
     let images = s.par_chunks(s.len() / n).zip(t.par_chunks(t.len() / n));
-    let parts: Vec<(f64, Vec<f64>)> = images.map(|(s, t)| image(s, t, places)).collect();
-    let scale = 1.0 / (n * places) as f64;
-    let value = scale * parts.iter().map(|(value, _)| value).sum::<f64>();
-    let grad = parts.into_iter().flat_map(|(_, grad)| grad).map(|g| g * scale);
-    given(own, value, grad.map(|g| g as f32).collect())
+    let images = images.zip(grad.par_chunks_mut(s.len() / n));
+    let parts = images.map(|((s, t), grad)| image([s, t], h * w, (scale, grad)));
+    let value = scale * parts.collect::<Vec<f64>>().iter().sum::<f64>();
+    given(own, value, grad)
 }
 
-/// `|A(s) - A(t)|^2` of one image's maps, and its gradient for s.
-fn image(s: &[f32], t: &[f32], places: usize) -> (f64, Vec<f64>) {
-    let ((own, length), (theirs, _)) = (attention(s, places), attention(t, places));
+/// `|A(s) - A(t)|^2` of one image's maps; writes `scale` times its gradient for s.
+fn image([s, t]: [&[f32]; 2], n_places: usize, (scale, grad): (f64, &mut [f32])) -> f64 {
+    let ((own, length), (theirs, _)) = (attention(s, n_places), attention(t, n_places));
     let apart: Vec<f64> = own.iter().zip(&theirs).map(|(a, b)| a - b).collect();
     // Through a / |a|: what points along a changes nothing.
     let along: f64 = own.iter().zip(&apart).map(|(a, d)| a * d).sum();
-    let channels = s.len() / places;
-    let of_place = |(a, d): (&f64, &f64)| 2.0 * (d - a * along) / length * 2.0 / channels as f64;
-    let of_places = own.iter().zip(&apart).map(of_place);
-    let grad = of_places.zip(s.chunks_exact(channels));
-    let grad = grad.flat_map(|(g, place)| place.iter().map(move |s| g * f64::from(*s)));
-    (apart.iter().map(|d| d * d).sum(), grad.collect())
+    let channels = s.len() / n_places;
+    let scale = scale * 4.0 / (length * channels as f64);
+    let places = grad.chunks_exact_mut(channels).zip(s.chunks_exact(channels));
+    for ((grad, s), (a, d)) in places.zip(own.iter().zip(&apart)) {
+        let of_place = (scale * (d - a * along)) as f32;
+        grad.iter_mut().zip(s).for_each(|(grad, s)| *grad = of_place * s);
+    }
+    apart.iter().map(|d| d * d).sum()
 }
 
 /// The mean square of each place's channels, as a vector divided by its length; and that length.

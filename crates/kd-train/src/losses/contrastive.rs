@@ -5,7 +5,7 @@ use kd_core::{Error, Params, Result};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use super::maps::{self, begin, given, linear, normalized, own, pooled, values};
+use super::maps::{self, affine, begin, given, normalized, own, pooled, values};
 use super::pair::Pair;
 use super::rows::{check, with_labels};
 use super::{Loss, LossInput};
@@ -113,7 +113,7 @@ impl Contrastive {
         let embed = |part: &Tensor, side: &str| {
             let weight = own(input.own, &format!("{side}.weight"))?;
             let bias = own(input.own, &format!("{side}.bias"))?;
-            normalized(&linear(&pooled(part)?, weight)?.broadcast_add(bias)?)
+            normalized(&affine(&pooled(part)?, [weight, bias])?)
         };
         Ok([embed(&student, SIDES[0])?, embed(&teacher, SIDES[1])?])
     }

@@ -4,7 +4,7 @@ use candle_core::Tensor;
 use kd_core::{Params, Result};
 use serde::{Deserialize, Serialize};
 
-use super::maps::{begin, linear, mean_squared, of_one_size, own};
+use super::maps::{affine, begin, mean_squared, of_one_size, own};
 use super::pair::Pair;
 use super::rows::{check, with_labels};
 use super::{Loss, LossInput};
@@ -36,8 +36,8 @@ impl Default for Hint {
 impl Loss for Hint {
     fn loss(&self, input: &LossInput<'_>) -> Result<Tensor> {
         let [student, teacher] = of_one_size(self.tap.of(input)?)?;
-        let projected = linear(&student, own(input.own, "weight")?)?;
-        let projected = projected.broadcast_add(own(input.own, "bias")?)?;
+        let params = [own(input.own, "weight")?, own(input.own, "bias")?];
+        let projected = affine(&student, params)?;
         with_labels(input, self.hard, (mean_squared(&projected, &teacher)? * self.weight)?)
     }
 

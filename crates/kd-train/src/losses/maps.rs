@@ -1,9 +1,10 @@
 //! What objectives on features are written in: functions of the outputs of parts, `(N, H, W, C)` or
 //! `(N, F)`, through which gradients flow.
 
-use candle_core::{D, DType, Tensor};
+use candle_core::{CpuStorage, CustomOp1, D, DType, Device, Layout, Shape, Tensor};
 use kd_core::ops::Linear;
 use kd_core::{Error, Mode, Params, Result, Stream, apply, init};
+use rayon::prelude::*;
 
 /// As maps `(N, H, W, C)`: a vector is a map of one place.
 pub(super) fn map(part: &Tensor) -> Result<Tensor> {
@@ -76,9 +77,26 @@ pub(super) fn normalized(rows: &Tensor) -> Result<Tensor> {
 
 /// `mean (a - b)^2`, a scalar in f64.
 pub(super) fn mean_squared(own: &Tensor, theirs: &Tensor) -> Result<Tensor> {
-    // In f32 over a place's channels only.
-    let of_places = (own - theirs)?.sqr()?.mean(D::Minus1)?;
-    Ok(of_places.to_dtype(DType::F64)?.mean_all()?)
+    let (a, b) = (flat(own)?, flat(theirs)?);
+    let (n, mut grad) = (a.len() as f64, vec![0.0; a.len()]);
+    let parts = grad.par_chunks_mut(CHUNK).zip(a.par_chunks(CHUNK)).zip(b.par_chunks(CHUNK));
+    let parts = parts.map(|((grad, a), b)| {
+        let apart = a.iter().zip(b).map(|(a, b)| a - b);
+        grad.iter_mut().zip(apart).for_each(|(grad, apart)| *grad = apart);
+        let sum = grad.iter().map(|apart| f64::from(*apart).powi(2)).sum::<f64>();
+        grad.iter_mut().for_each(|grad| *grad *= (2.0 / n) as f32);
+        sum
+    });
+    let value = parts.collect::<Vec<f64>>().iter().sum::<f64>() / n;
+    given(own, value, grad)
+}
+
+/// Values that are summed together, whatever the number of threads.
+const CHUNK: usize = 1 << 14;
+
+/// All values.
+pub(super) fn flat(tensor: &Tensor) -> Result<Vec<f32>> {
+    Ok(tensor.detach().flatten_all()?.to_vec1()?)
 }
 
 /// Adds the parameter `name` with PyTorch's initial values for `fan_in` inputs.
@@ -110,6 +128,16 @@ pub(super) fn products(a: &Tensor, b: &Tensor) -> Result<Tensor> {
     apply(op, &[&rows(a)?], &[&rows(b)?], Mode::Train(Stream::new(0)))
 }
 
+/// `x w^T + b` along the channels.
+pub(super) fn affine(x: &Tensor, [weight, bias]: [&Tensor; 2]) -> Result<Tensor> {
+    let (n_out, n_in) = weight.dims2()?;
+    let mut dims = x.dims().to_vec();
+    *dims.last_mut().expect("invariant: a part has channels") = n_out;
+    let rows = x.reshape(((), n_in))?.contiguous()?;
+    let mode = Mode::Train(Stream::new(0));
+    Ok(apply(Linear::new(n_out), &[&rows], &[weight, bias], mode)?.reshape(dims)?)
+}
+
 /// `x w^T` along the channels, w being `(out, in)`: a linear layer, and on maps a 1x1 convolution.
 pub(super) fn linear(x: &Tensor, weight: &Tensor) -> Result<Tensor> {
     let (n_out, n_in) = weight.dims2()?;
@@ -121,9 +149,34 @@ pub(super) fn linear(x: &Tensor, weight: &Tensor) -> Result<Tensor> {
 /// A scalar of this value, in f64, whose gradient for `of` is `grad`, `of`'s values in their order: for what is
 /// quicker computed than written in candle's operations.
 pub(super) fn given(of: &Tensor, value: f64, grad: Vec<f32>) -> Result<Tensor> {
-    let grad = Tensor::from_vec(grad, of.dims(), of.device())?.to_dtype(of.dtype())?;
-    let linear = (of * grad)?.sum_all()?;
-    Ok(((&linear - linear.detach())?.to_dtype(DType::F64)? + value)?)
+    let grad = Tensor::from_vec(grad, of.dims(), &Device::Cpu)?.to_dtype(of.dtype())?;
+    let here = of.to_device(&Device::Cpu)?.apply_op1(Given { value, grad })?;
+    Ok(here.to_device(of.device())?)
+}
+
+/// A value with its gradient.
+struct Given {
+    value: f64,
+    grad: Tensor,
+}
+
+impl CustomOp1 for Given {
+    fn name(&self) -> &'static str {
+        "given"
+    }
+
+    fn cpu_fwd(&self, _: &CpuStorage, _: &Layout) -> candle_core::Result<(CpuStorage, Shape)> {
+        Ok((CpuStorage::F64(vec![self.value]), Shape::from(())))
+    }
+
+    fn bwd(
+        &self,
+        _: &Tensor,
+        _: &Tensor,
+        of_value: &Tensor,
+    ) -> candle_core::Result<Option<Tensor>> {
+        self.grad.affine(of_value.to_scalar()?, 0.0).map(Some)
+    }
 }
 
 /// All values, in f64.

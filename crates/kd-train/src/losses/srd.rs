@@ -4,7 +4,7 @@ use candle_core::{DType, Tensor};
 use kd_core::{Params, Result};
 use serde::{Deserialize, Serialize};
 
-use super::maps::{begin, linear, own, pooled};
+use super::maps::{affine, begin, own, pooled};
 use super::pair::Pair;
 use super::rows::{check, with_labels};
 use super::{Loss, LossInput};
@@ -38,8 +38,8 @@ impl Default for Srd {
 impl Loss for Srd {
     fn loss(&self, input: &LossInput<'_>) -> Result<Tensor> {
         let [student, teacher] = self.tap.of(input)?;
-        let projected = linear(&pooled(&student)?, own(input.own, "weight")?)?;
-        let projected = projected.broadcast_add(own(input.own, "bias")?)?;
+        let params = [own(input.own, "weight")?, own(input.own, "bias")?];
+        let projected = affine(&pooled(&student)?, params)?;
         let difference = (whitened(&projected)? - whitened(&pooled(&teacher)?)?)?;
         // |d|^e = (d^2)^(e/2), whose gradient at 0 is a number.
         let powers = (difference.sqr()? + f64::MIN_POSITIVE)?.powf(self.exponent / 2.0)?;

@@ -2,9 +2,10 @@
 
 use candle_core::{DType, Tensor};
 use kd_core::{Params, Result};
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use super::maps::{begin, given, linear, of_one_size, own, values};
+use super::maps::{begin, flat, given, linear, of_one_size, own, values};
 use super::mlkd::sum;
 use super::pair::{Pair, stages, students, teachers};
 use super::rows::{check, with_labels};
@@ -93,16 +94,24 @@ impl Loss for Variational {
 fn surprise(mean: &Tensor, teacher: &Tensor, rho: &Tensor) -> Result<Tensor> {
     let variance = ((rho.to_dtype(DType::F64)?.exp()? + 1.0)?.log()? + EPS)?;
     let (n_channels, known) = (rho.dims()[0], values(&variance)?);
-    let (means, theirs) =
-        (mean.detach().flatten_all()?.to_vec1::<f32>()?, teacher.flatten_all()?.to_vec1::<f32>()?);
+    let (means, theirs) = (flat(mean)?, flat(teacher)?);
     let n = means.len() as f64;
-    let mut squares = vec![0.0; n_channels];
+    let width = means.len() / mean.dims()[0].max(1);
     let mut grad = vec![0.0; means.len()];
-    for (i, ((m, t), grad)) in means.iter().zip(&theirs).zip(&mut grad).enumerate() {
-        let (apart, channel) = (f64::from(m - t), i % n_channels);
-        squares[channel] += apart * apart / n * n_channels as f64;
-        *grad = (apart / known[channel] / n) as f32;
-    }
+    let images =
+        grad.par_chunks_mut(width).zip(means.par_chunks(width)).zip(theirs.par_chunks(width));
+    let images = images.map(|((grad, means), theirs)| {
+        let mut squares = vec![0.0; n_channels];
+        for (i, ((m, t), grad)) in means.iter().zip(theirs).zip(grad).enumerate() {
+            let (apart, channel) = (f64::from(m - t), i % n_channels);
+            squares[channel] += apart * apart / n * n_channels as f64;
+            *grad = (apart / known[channel] / n) as f32;
+        }
+        squares
+    });
+    let images: Vec<Vec<f64>> = images.collect();
+    let of_channel = |c: usize| images.iter().map(|squares| squares[c]).sum::<f64>();
+    let squares: Vec<f64> = (0..n_channels).map(of_channel).collect();
     let squares = Tensor::from_vec(squares, n_channels, rho.device())?;
     let by_variance = (((squares / &variance)? + variance.log()?)?.mean_all()? / 2.0)?;
     Ok((given(mean, 0.0, grad)? + by_variance)?)
