@@ -114,20 +114,15 @@ impl<'a> Course<'a> {
 
     /// `batch`, which epoch `epoch` shows, with what teacher and frozen part make of it.
     pub(crate) fn prepare(&self, epoch: u64, batch: Batch) -> Result<Prepared> {
+        let n_samples = self.data.train.n_samples();
         if batch.indices.is_empty() {
-            return Ok(Prepared {
-                batch,
-                said: None,
-                others: Vec::new(),
-                n_samples: self.data.train.n_samples(),
-                features: None,
-            });
+            return Ok(Prepared::plain(batch, n_samples));
         }
         let said = self.teacher.as_ref().map(|teacher| teacher.say(epoch, &batch)).transpose()?;
         let features =
             self.trunk.as_ref().map(|trunk| trunk.features(epoch, &batch)).transpose()?;
         let others = self.other_views(epoch, &batch.indices)?;
-        Ok(Prepared { batch, said, others, n_samples: self.data.train.n_samples(), features })
+        Ok(Prepared { said, others, features, ..Prepared::plain(batch, n_samples) })
     }
 
     /// The other versions that objectives look at: those that as many later epochs would show.
@@ -161,7 +156,7 @@ impl<'a> Course<'a> {
         let images = Tensor::zeros((0, channels, height, width), DType::F32, features.device())?;
         let batch = Batch { images, labels, indices: indices.to_vec() };
         let n_samples = self.data.train.n_samples();
-        let others = Vec::new();
-        Ok(Some(Prepared { batch, said, others, n_samples, features: Some(features) }))
+        let features = Some(features);
+        Ok(Some(Prepared { said, features, ..Prepared::plain(batch, n_samples) }))
     }
 }

@@ -31,10 +31,15 @@ pub fn prepare(
     let teacher = teacher.filter(|_| !batch.indices.is_empty());
     let said = teacher.map(|teacher| Said::by(teacher, &batch, taps)).transpose()?;
     let n_samples = batch.indices.iter().max().map_or(0, |last| *last as usize + 1);
-    Ok(Prepared { batch, said, others: Vec::new(), n_samples, features: None })
+    Ok(Prepared { said, ..Prepared::plain(batch, n_samples) })
 }
 
 impl Prepared {
+    /// `batch` of a set of so many images, of which nobody has said anything.
+    pub(crate) fn plain(batch: Batch, n_samples: usize) -> Self {
+        Self { batch, said: None, others: Vec::new(), n_samples, features: None }
+    }
+
     /// With logits `(N, K)` of a teacher that were computed elsewhere.
     #[must_use]
     pub fn with_teacher_logits(self, logits: Tensor) -> Self {

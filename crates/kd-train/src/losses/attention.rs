@@ -6,9 +6,8 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::maps::{flat, given, of_one_size};
-use super::mlkd::sum;
-use super::pair::{Pair, stages, students, teachers};
-use super::rows::{check, with_labels};
+use super::pair::{Pair, stages};
+use super::rows::{check, sum, with_labels};
 use super::{Loss, LossInput};
 
 /// The least that a vector is divided by: maps of zeros stay zeros.
@@ -54,12 +53,8 @@ impl Loss for Attention {
         self.hard > 0.0
     }
 
-    fn taps(&self) -> Vec<String> {
-        students(&self.taps)
-    }
-
-    fn teacher_taps(&self) -> Vec<String> {
-        teachers(&self.taps)
+    fn pairs(&self) -> &[Pair] {
+        &self.taps
     }
 
     fn check(&self) -> Result<()> {

@@ -5,7 +5,7 @@ use kd_core::{Error, Params, Result};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use super::maps::{self, affine, begin, given, normalized, own, pooled, values};
+use super::maps::{self, begin_projected, buffer, given, normalized, pooled, projected, values};
 use super::pair::Pair;
 use super::rows::{check, with_labels};
 use super::{Loss, LossInput};
@@ -69,12 +69,8 @@ impl Loss for Contrastive {
         true
     }
 
-    fn taps(&self) -> Vec<String> {
-        vec![self.tap.student.clone()]
-    }
-
-    fn teacher_taps(&self) -> Vec<String> {
-        vec![self.tap.teacher.clone()]
+    fn pairs(&self) -> &[Pair] {
+        std::slice::from_ref(&self.tap)
     }
 
     fn own_params(&self, first: &LossInput<'_>) -> Result<Params> {
@@ -82,9 +78,8 @@ impl Loss for Contrastive {
         let bound = (3.0 / self.n_dims as f64).sqrt() as f32;
         for (side, part) in SIDES.iter().zip(self.tap.of(first)?) {
             let part = pooled(&part)?;
-            let (n_in, like) = (part.dims()[1], (&part, first.stream));
-            begin(&mut params, (&format!("{side}.weight"), &[self.n_dims, n_in]), n_in, like)?;
-            begin(&mut params, (&format!("{side}.bias"), &[self.n_dims]), n_in, like)?;
+            let like = (&part, first.stream);
+            begin_projected(&mut params, &format!("{side}."), self.n_dims, like)?;
             let mut rng = first.stream.at("memory").at(side).rng();
             let values = (0..first.n_samples * self.n_dims).map(|_| rng.uniform_in(-bound, bound));
             let memory = Tensor::from_iter(values, part.device())?;
@@ -111,9 +106,7 @@ impl Contrastive {
     fn embeddings(&self, input: &LossInput<'_>) -> Result<[Tensor; 2]> {
         let [student, teacher] = self.tap.of(input)?;
         let embed = |part: &Tensor, side: &str| {
-            let weight = own(input.own, &format!("{side}.weight"))?;
-            let bias = own(input.own, &format!("{side}.bias"))?;
-            normalized(&affine(&pooled(part)?, [weight, bias])?)
+            normalized(&projected(&pooled(part)?, input.own, &format!("{side}."))?)
         };
         Ok([embed(&student, SIDES[0])?, embed(&teacher, SIDES[1])?])
     }
@@ -222,11 +215,6 @@ impl Told {
         let of_others = of_others.collect();
         Part { value, of_own, of_others }
     }
-}
-
-fn buffer<'p>(own: &'p Params, name: &str) -> Result<&'p Var> {
-    let reason = "the objective has no such buffer; make it by `own_params`";
-    own.buffer(name).ok_or_else(|| Error::config(name, reason))
 }
 
 /// Writes `rows` to the rows `indices` of `memory`.

@@ -61,12 +61,8 @@ impl Loss for Features {
         self.distill().needs_labels()
     }
 
-    fn taps(&self) -> Vec<String> {
-        vec![self.tap.student.clone()]
-    }
-
-    fn teacher_taps(&self) -> Vec<String> {
-        vec![self.tap.teacher.clone()]
+    fn pairs(&self) -> &[Pair] {
+        std::slice::from_ref(&self.tap)
     }
 
     fn check(&self) -> Result<()> {

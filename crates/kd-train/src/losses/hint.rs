@@ -4,7 +4,7 @@ use candle_core::Tensor;
 use kd_core::{Params, Result};
 use serde::{Deserialize, Serialize};
 
-use super::maps::{affine, begin, mean_squared, of_one_size, own};
+use super::maps::{begin_projected, mean_squared, of_one_size, projected};
 use super::pair::Pair;
 use super::rows::{check, with_labels};
 use super::{Loss, LossInput};
@@ -36,8 +36,7 @@ impl Default for Hint {
 impl Loss for Hint {
     fn loss(&self, input: &LossInput<'_>) -> Result<Tensor> {
         let [student, teacher] = of_one_size(self.tap.of(input)?)?;
-        let params = [own(input.own, "weight")?, own(input.own, "bias")?];
-        let projected = affine(&student, params)?;
+        let projected = projected(&student, input.own, "")?;
         with_labels(input, self.hard, (mean_squared(&projected, &teacher)? * self.weight)?)
     }
 
@@ -49,20 +48,14 @@ impl Loss for Hint {
         self.hard > 0.0
     }
 
-    fn taps(&self) -> Vec<String> {
-        vec![self.tap.student.clone()]
-    }
-
-    fn teacher_taps(&self) -> Vec<String> {
-        vec![self.tap.teacher.clone()]
+    fn pairs(&self) -> &[Pair] {
+        std::slice::from_ref(&self.tap)
     }
 
     fn own_params(&self, first: &LossInput<'_>) -> Result<Params> {
         let [student, teacher] = of_one_size(self.tap.of(first)?)?;
-        let (n_in, n_out) = (student.dims()[3], teacher.dims()[3]);
-        let (mut params, like) = (Params::new(), (&student, first.stream));
-        begin(&mut params, ("weight", &[n_out, n_in]), n_in, like)?;
-        begin(&mut params, ("bias", &[n_out]), n_in, like)?;
+        let mut params = Params::new();
+        begin_projected(&mut params, "", teacher.dims()[3], (&student, first.stream))?;
         Ok(params)
     }
 

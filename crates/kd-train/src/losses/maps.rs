@@ -1,7 +1,7 @@
 //! What objectives on features are written in: functions of the outputs of parts, `(N, H, W, C)` or
 //! `(N, F)`, through which gradients flow.
 
-use candle_core::{CpuStorage, CustomOp1, D, DType, Device, Layout, Shape, Tensor};
+use candle_core::{CpuStorage, CustomOp1, D, DType, Device, Layout, Shape, Tensor, Var};
 use kd_core::ops::Linear;
 use kd_core::{Error, Mode, Params, Result, Stream, apply, init};
 use rayon::prelude::*;
@@ -113,6 +113,18 @@ pub(super) fn begin(
     Ok(())
 }
 
+/// Adds the parameters that [`projected`] needs, from the channels of `x` to `n_out`.
+pub(super) fn begin_projected(
+    params: &mut Params,
+    name: &str,
+    n_out: usize,
+    (x, stream): (&Tensor, Stream),
+) -> Result<()> {
+    let n_in = x.dim(D::Minus1)?;
+    begin(params, (&format!("{name}weight"), &[n_out, n_in]), n_in, (x, stream))?;
+    begin(params, (&format!("{name}bias"), &[n_out]), n_in, (x, stream))
+}
+
 /// The parameter `name` of an objective, tracked.
 pub(super) fn own<'p>(params: &'p Params, name: &str) -> Result<&'p Tensor> {
     let reason = "the objective has no such parameter; make them by `own_params`";
@@ -120,30 +132,39 @@ pub(super) fn own<'p>(params: &'p Params, name: &str) -> Result<&'p Tensor> {
     Ok(param.var().as_tensor())
 }
 
-/// `a b^T` of rows `(N, F)` and `(M, F)`, in f32.
-pub(super) fn products(a: &Tensor, b: &Tensor) -> Result<Tensor> {
-    let rows = |rows: &Tensor| Result::Ok(rows.to_dtype(DType::F32)?.contiguous()?);
-    let op = Linear { bias: false, ..Linear::new(b.dims()[0]) };
-    // No number is drawn for it.
-    apply(op, &[&rows(a)?], &[&rows(b)?], Mode::Train(Stream::new(0)))
+/// The buffer `name` of an objective.
+pub(super) fn buffer<'p>(params: &'p Params, name: &str) -> Result<&'p Var> {
+    let reason = "the objective has no such buffer; make it by `own_params`";
+    params.buffer(name).ok_or_else(|| Error::config(name, reason))
 }
 
-/// `x w^T + b` along the channels.
-pub(super) fn affine(x: &Tensor, [weight, bias]: [&Tensor; 2]) -> Result<Tensor> {
-    let (n_out, n_in) = weight.dims2()?;
-    let mut dims = x.dims().to_vec();
-    *dims.last_mut().expect("invariant: a part has channels") = n_out;
-    let rows = x.reshape(((), n_in))?.contiguous()?;
-    let mode = Mode::Train(Stream::new(0));
-    Ok(apply(Linear::new(n_out), &[&rows], &[weight, bias], mode)?.reshape(dims)?)
+/// `a b^T` of rows `(N, F)` and `(M, F)`, in f32.
+pub(super) fn products(a: &Tensor, b: &Tensor) -> Result<Tensor> {
+    layer(a, &[&b.to_dtype(DType::F32)?])
 }
 
 /// `x w^T` along the channels, w being `(out, in)`: a linear layer, and on maps a 1x1 convolution.
 pub(super) fn linear(x: &Tensor, weight: &Tensor) -> Result<Tensor> {
-    let (n_out, n_in) = weight.dims2()?;
+    layer(x, &[weight])
+}
+
+/// The same with the parameters `NAMEweight` and `NAMEbias`.
+pub(super) fn projected(x: &Tensor, params: &Params, name: &str) -> Result<Tensor> {
+    let param = |part: &str| own(params, &format!("{name}{part}"));
+    layer(x, &[param("weight")?, param("bias")?])
+}
+
+fn layer(x: &Tensor, params: &[&Tensor]) -> Result<Tensor> {
+    let (n_out, n_in) = params[0].dims2()?;
     let mut dims = x.dims().to_vec();
     *dims.last_mut().expect("invariant: a part has channels") = n_out;
-    Ok(products(&x.reshape(((), n_in))?, weight)?.reshape(dims)?)
+    let rows = x.reshape(((), n_in))?.to_dtype(DType::F32)?.contiguous()?;
+    let op = Linear { bias: params.len() > 1, ..Linear::new(n_out) };
+    let params =
+        params.iter().map(|param| param.contiguous()).collect::<candle_core::Result<Vec<_>>>()?;
+    let params: Vec<&Tensor> = params.iter().collect();
+    // No number is drawn for it.
+    Ok(apply(op, &[&rows], &params, Mode::Train(Stream::new(0)))?.reshape(dims)?)
 }
 
 /// A scalar of this value, in f64, whose gradient for `of` is `grad`, `of`'s values in their order: for what is

@@ -5,7 +5,7 @@ use kd_core::{Error, Result};
 use serde::{Deserialize, Serialize};
 
 use super::maps::products;
-use super::rows::{check, kl, log_softmax, student, teacher, with_labels};
+use super::rows::{check, kl, log_softmax, student, sum, teacher, with_labels};
 use super::{Loss, LossInput};
 
 /// `hard CE + soft sum over T (T^2 KL(q || p) + |Q Q' - P P'|^2 / N + |Q' Q - P' P|^2 / K)`, the sum of it over
@@ -80,13 +80,6 @@ fn level(own: &Tensor, theirs: &Tensor, temperature: f64) -> Result<Tensor> {
 /// `|a - b|^2 / n` of matrices of n rows.
 fn apart(a: &Tensor, b: &Tensor) -> Result<Tensor> {
     Ok(((a - b)?.to_dtype(DType::F64)?.sqr()?.sum_all()? / a.dim(D::Minus1)? as f64)?)
-}
-
-/// The sum of scalars, of which there is one at least.
-pub(super) fn sum(terms: impl IntoIterator<Item = Result<Tensor>>) -> Result<Tensor> {
-    let mut terms = terms.into_iter();
-    let first = terms.next().ok_or_else(|| Error::config("loss", "has no term"))??;
-    terms.try_fold(first, |sum, term| Ok((sum + term?)?))
 }
 
 /// The sum of `one` of each of two versions of the images.

@@ -177,14 +177,20 @@ pub trait Loss: Send + Sync {
         true
     }
 
-    /// Names of the student's parts whose outputs are needed, of [`kd_core::Classifier::tap_names`].
+    /// The parts of student and teacher that it compares.
+    fn pairs(&self) -> &[Pair] {
+        &[]
+    }
+
+    /// Names of the student's parts whose outputs are needed, of [`kd_core::Classifier::tap_names`]: those of
+    /// [`Loss::pairs`], if it does not say otherwise.
     fn taps(&self) -> Vec<String> {
-        Vec::new()
+        self.pairs().iter().map(|pair| pair.student.clone()).collect()
     }
 
     /// The same of the teacher.
     fn teacher_taps(&self) -> Vec<String> {
-        Vec::new()
+        self.pairs().iter().map(|pair| pair.teacher.clone()).collect()
     }
 
     /// Versions of each image that it looks at, 1 or more: beside that which the epoch shows, others that
@@ -291,6 +297,10 @@ impl Loss for LossSpec {
 
     fn needs_labels(&self) -> bool {
         self.as_dyn().needs_labels()
+    }
+
+    fn pairs(&self) -> &[Pair] {
+        self.as_dyn().pairs()
     }
 
     fn taps(&self) -> Vec<String> {

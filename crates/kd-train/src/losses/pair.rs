@@ -49,16 +49,6 @@ pub(super) fn stages() -> Vec<Pair> {
     ["stage:1", "stage:2", "stage:3"].map(Pair::from).into()
 }
 
-/// Names of the student's parts.
-pub(super) fn students(pairs: &[Pair]) -> Vec<String> {
-    pairs.iter().map(|pair| pair.student.clone()).collect()
-}
-
-/// Names of the teacher's parts.
-pub(super) fn teachers(pairs: &[Pair]) -> Vec<String> {
-    pairs.iter().map(|pair| pair.teacher.clone()).collect()
-}
-
 /// Refuses an objective that compares nothing.
 pub(super) fn check(pairs: &[Pair]) -> Result<()> {
     match pairs {

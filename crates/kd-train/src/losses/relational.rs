@@ -52,12 +52,8 @@ impl Loss for Relational {
         self.hard > 0.0
     }
 
-    fn taps(&self) -> Vec<String> {
-        vec![self.tap.student.clone()]
-    }
-
-    fn teacher_taps(&self) -> Vec<String> {
-        vec![self.tap.teacher.clone()]
+    fn pairs(&self) -> &[Pair] {
+        std::slice::from_ref(&self.tap)
     }
 
     fn check(&self) -> Result<()> {

@@ -7,7 +7,7 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::maps::{begin, given, linear, map, own, resized};
-use super::pair::{Pair, students, teachers};
+use super::pair::Pair;
 use super::rows::{check, warm, with_labels};
 use super::{Loss, LossInput};
 
@@ -60,12 +60,8 @@ impl Loss for Review {
         self.hard > 0.0
     }
 
-    fn taps(&self) -> Vec<String> {
-        students(&self.taps)
-    }
-
-    fn teacher_taps(&self) -> Vec<String> {
-        teachers(&self.taps)
+    fn pairs(&self) -> &[Pair] {
+        &self.taps
     }
 
     /// All levels are as wide as the student's deepest part, at most 512 channels.

@@ -65,6 +65,13 @@ pub(super) fn with_labels(input: &LossInput<'_>, hard: f64, soft: Tensor) -> Res
     Ok(((labels * hard)? + soft)?)
 }
 
+/// The sum of scalars, of which there is one at least.
+pub(super) fn sum(terms: impl IntoIterator<Item = Result<Tensor>>) -> Result<Tensor> {
+    let mut terms = terms.into_iter();
+    let first = terms.next().ok_or_else(|| Error::config("loss", "has no term"))??;
+    terms.try_fold(first, |sum, term| Ok((sum + term?)?))
+}
+
 /// The student's logits.
 pub(super) fn student(input: &LossInput<'_>) -> Result<Tensor> {
     Ok(input.logits.to_dtype(DType::F64)?)

@@ -4,8 +4,8 @@ use candle_core::{D, DType, Tensor};
 use kd_core::{Error, Result};
 use serde::{Deserialize, Serialize};
 
-use super::mlkd::{both_views, sum};
-use super::rows::{at, check, kl, log_softmax, one_hot, student, teacher, with_labels};
+use super::mlkd::both_views;
+use super::rows::{at, check, kl, log_softmax, one_hot, student, sum, teacher, with_labels};
 use super::{Loss, LossInput};
 
 /// `hard CE + soft sum over T T^2 (KL(swap(t) || s) + KL(swap(s) || s))`, the sum of it over two versions of the

@@ -4,7 +4,7 @@ use candle_core::{DType, Tensor};
 use kd_core::{Params, Result};
 use serde::{Deserialize, Serialize};
 
-use super::maps::{affine, begin, own, pooled};
+use super::maps::{begin_projected, pooled, projected};
 use super::pair::Pair;
 use super::rows::{check, with_labels};
 use super::{Loss, LossInput};
@@ -38,8 +38,7 @@ impl Default for Srd {
 impl Loss for Srd {
     fn loss(&self, input: &LossInput<'_>) -> Result<Tensor> {
         let [student, teacher] = self.tap.of(input)?;
-        let params = [own(input.own, "weight")?, own(input.own, "bias")?];
-        let projected = affine(&pooled(&student)?, params)?;
+        let projected = projected(&pooled(&student)?, input.own, "")?;
         let difference = (whitened(&projected)? - whitened(&pooled(&teacher)?)?)?;
         // |d|^e = (d^2)^(e/2), whose gradient at 0 is a number.
         let powers = (difference.sqr()? + f64::MIN_POSITIVE)?.powf(self.exponent / 2.0)?;
@@ -55,21 +54,15 @@ impl Loss for Srd {
         self.hard > 0.0
     }
 
-    fn taps(&self) -> Vec<String> {
-        vec![self.tap.student.clone()]
-    }
-
-    fn teacher_taps(&self) -> Vec<String> {
-        vec![self.tap.teacher.clone()]
+    fn pairs(&self) -> &[Pair] {
+        std::slice::from_ref(&self.tap)
     }
 
     fn own_params(&self, first: &LossInput<'_>) -> Result<Params> {
         let [student, teacher] = self.tap.of(first)?;
         let (student, n_out) = (pooled(&student)?, pooled(&teacher)?.dims()[1]);
-        let n_in = student.dims()[1];
-        let (mut params, like) = (Params::new(), (&student, first.stream));
-        begin(&mut params, ("weight", &[n_out, n_in]), n_in, like)?;
-        begin(&mut params, ("bias", &[n_out]), n_in, like)?;
+        let mut params = Params::new();
+        begin_projected(&mut params, "", n_out, (&student, first.stream))?;
         Ok(params)
     }
 

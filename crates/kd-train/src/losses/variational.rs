@@ -6,9 +6,8 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::maps::{begin, flat, given, linear, of_one_size, own, values};
-use super::mlkd::sum;
-use super::pair::{Pair, stages, students, teachers};
-use super::rows::{check, with_labels};
+use super::pair::{Pair, stages};
+use super::rows::{check, sum, with_labels};
 use super::{Loss, LossInput};
 
 /// Added to the variances.
@@ -59,12 +58,8 @@ impl Loss for Variational {
         self.hard > 0.0
     }
 
-    fn taps(&self) -> Vec<String> {
-        students(&self.taps)
-    }
-
-    fn teacher_taps(&self) -> Vec<String> {
-        teachers(&self.taps)
+    fn pairs(&self) -> &[Pair] {
+        &self.taps
     }
 
     fn own_params(&self, first: &LossInput<'_>) -> Result<Params> {

@@ -1,11 +1,11 @@
 //! Wasserstein distillation.
 
 use candle_core::{DType, Tensor, Var};
-use kd_core::{Error, Params, Result};
+use kd_core::{Params, Result};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use super::maps::{given, normalized, pooled, products, values};
+use super::maps::{buffer, given, normalized, pooled, products, values};
 use super::rows::{at, check, log_softmax, one_hot, student, teacher, with_labels, without};
 use super::{Loss, LossInput};
 
@@ -110,8 +110,7 @@ impl Wkd {
 
     /// `(K, K)`, after this batch's features are counted.
     fn cost(&self, input: &LossInput<'_>, target: &Tensor) -> Result<Tensor> {
-        let reason = "the objective has no such buffer; make it by `own_params`";
-        let sums = input.own.buffer(SUMS).ok_or_else(|| Error::config(SUMS, reason))?;
+        let sums = buffer(input.own, SUMS)?;
         let features = pooled(input.teacher_tap(&self.teacher_tap)?)?.detach();
         let counted = Tensor::cat(&[&features, &features.ones_like()?.narrow(1, 0, 1)?], 1)?;
         add(sums, &products(&target.t()?, &counted.t()?)?)?;
