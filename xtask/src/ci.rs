@@ -104,7 +104,8 @@ fn smoke() -> Result<()> {
         _ => {}
     }
     let smoke = |suite| reproduce::run(&reproduce::Args::smoke(suite, out.join(suite)));
-    ["mnist", "cifar10", "imagenet", "defensive", "referee"].into_iter().try_for_each(smoke)
+    let suites = ["mnist", "hinton", "cifar10", "imagenet", "defensive", "referee"];
+    suites.into_iter().try_for_each(smoke)
 }
 
 /// stdout carries only our own table.

@@ -41,6 +41,9 @@ pub struct Claim {
     pub order: Vec<String>,
     /// Number of images behind the number: test images, or training images for an order on those.
     pub n_test: Option<usize>,
+    /// The least difference that would change what is said with the number: the smallest effect that is
+    /// at stake. Half of the errors unless given.
+    margin: Option<f64>,
     /// Title of the figure that shows it.
     pub figure: Option<String>,
 }
@@ -81,6 +84,13 @@ pub enum Measure {
     Errors,
     /// Number of test images of one class classified wrongly.
     ErrorsOn(usize),
+    /// As [`Self::Errors`], after a correction of the bias of a class that was never seen, tuned on the test
+    /// images.
+    CorrectedErrors(usize),
+    /// As [`Self::ErrorsOn`], after the same correction of that class.
+    CorrectedErrorsOn(usize),
+    /// The temperature of a grid that is best, over all of its weights.
+    BestTemperature,
     /// Fraction of adversarial examples withstood.
     Defended,
     /// Hours of GPU time.
@@ -179,6 +189,9 @@ impl Claim {
         let suffix = match self.measure {
             Measure::Errors => "/errors".to_owned(),
             Measure::ErrorsOn(class) => format!("/errors-on-{class}"),
+            Measure::BestTemperature => "/best-temperature".to_owned(),
+            Measure::CorrectedErrors(_) => "/corrected-errors".to_owned(),
+            Measure::CorrectedErrorsOn(class) => format!("/corrected-errors-on-{class}"),
             Measure::Defended => return self.id.rsplitn(3, '/').nth(2).unwrap_or(&self.id),
             _ => return &self.id,
         };
@@ -188,6 +201,13 @@ impl Claim {
     /// Lower and upper end of the paper's number; equal for a single one, `None` for an order.
     pub fn interval(&self) -> Option<(f64, f64)> {
         self.value.map(|value| (value, value)).or(self.low.zip(self.high))
+    }
+
+    /// The least difference that matters.
+    pub fn margin(&self) -> Option<f64> {
+        let (low, high) = self.interval()?;
+        let errors = if self.measure.is_fraction() { 1.0 - high } else { low };
+        Some(self.margin.unwrap_or(errors / 2.0))
     }
 }
 
@@ -199,13 +219,24 @@ impl Measure {
 
     /// Whether the number is a count out of the test images.
     pub fn is_count(self) -> bool {
-        matches!(self, Self::Errors | Self::ErrorsOn(_))
+        matches!(
+            self,
+            Self::Errors
+                | Self::ErrorsOn(_)
+                | Self::CorrectedErrors(_)
+                | Self::CorrectedErrorsOn(_)
+        )
+    }
+
+    /// Whether the number is a fraction of the images.
+    pub fn is_fraction(self) -> bool {
+        matches!(self, Self::Top1 | Self::Defended)
     }
 
     /// Number of test images that the measure looks at.
     pub fn n_images(self, evaluation: &Evaluation) -> usize {
         match self {
-            Self::ErrorsOn(class) => evaluation.images_of(class),
+            Self::ErrorsOn(class) | Self::CorrectedErrorsOn(class) => evaluation.images_of(class),
             _ => evaluation.total,
         }
     }
@@ -215,18 +246,24 @@ impl TryFrom<String> for Measure {
     type Error = String;
 
     fn try_from(text: String) -> std::result::Result<Self, String> {
-        let class = text.strip_prefix("errors-on:").and_then(|class| class.parse().ok());
-        Ok(match (text.as_str(), class) {
-            (_, Some(class)) => Self::ErrorsOn(class),
-            ("top1", _) => Self::Top1,
-            ("errors", _) => Self::Errors,
-            ("defended", _) => Self::Defended,
-            ("gpu-hours", _) => Self::GpuHours,
-            ("top1-order", _) => Self::Top1Order,
-            ("top5-order", _) => Self::Top5Order,
-            ("train-top1-order", _) => Self::TrainTop1Order,
-            ("train-top5-order", _) => Self::TrainTop5Order,
-            ("epochs-order", _) => Self::EpochsOrder,
+        let (name, class) = match text.split_once(':') {
+            Some((name, class)) => (name, class.parse().ok()),
+            None => (text.as_str(), None),
+        };
+        Ok(match (name, class) {
+            ("errors-on", Some(class)) => Self::ErrorsOn(class),
+            ("corrected-errors", Some(class)) => Self::CorrectedErrors(class),
+            ("corrected-errors-on", Some(class)) => Self::CorrectedErrorsOn(class),
+            ("top1", None) => Self::Top1,
+            ("errors", None) => Self::Errors,
+            ("best-temperature", None) => Self::BestTemperature,
+            ("defended", None) => Self::Defended,
+            ("gpu-hours", None) => Self::GpuHours,
+            ("top1-order", None) => Self::Top1Order,
+            ("top5-order", None) => Self::Top5Order,
+            ("train-top1-order", None) => Self::TrainTop1Order,
+            ("train-top5-order", None) => Self::TrainTop5Order,
+            ("epochs-order", None) => Self::EpochsOrder,
             _ => return Err(format!("unknown measure `{text}`")),
         })
     }
@@ -238,6 +275,9 @@ impl From<Measure> for String {
             Measure::Top1 => "top1".into(),
             Measure::Errors => "errors".into(),
             Measure::ErrorsOn(class) => format!("errors-on:{class}"),
+            Measure::CorrectedErrors(class) => format!("corrected-errors:{class}"),
+            Measure::CorrectedErrorsOn(class) => format!("corrected-errors-on:{class}"),
+            Measure::BestTemperature => "best-temperature".into(),
             Measure::Defended => "defended".into(),
             Measure::GpuHours => "gpu-hours".into(),
             Measure::Top1Order => "top1-order".into(),
@@ -272,7 +312,7 @@ mod tests {
             let counted = claim.measure.is_count() || matches!(claim.measure, Measure::Top1);
             assert!(!counted || claim.n_test.is_some(), "{}", claim.id);
         }
-        assert_eq!(claims.all().len(), 17 + 12 + 4 + 4);
+        assert_eq!(claims.all().len(), 17 + 8 + 12 + 4 + 4);
     }
 
     #[test]
@@ -295,7 +335,9 @@ mod tests {
         let counts = ["mnist/omit3/distilled/errors", "mnist/omit3/distilled/errors-on-3"];
         let found: Vec<String> = ids("mnist/omit3/distilled").unwrap();
         assert_eq!(found, counts);
-        assert_eq!(ids("mnist/teacher").unwrap(), ["mnist/teacher"]);
+        assert_eq!(ids("mnist/teacher").unwrap(), ["mnist/teacher", "mnist/teacher/errors"]);
+        let hinton: Vec<String> = ids("mnist/omit3-800/distilled").unwrap();
+        assert_eq!(hinton.len(), 4, "with and without the correction");
         let attacks = ["defensive/mnist/fgsm/defended", "defensive/mnist/pgd/defended"];
         assert_eq!(ids("defensive/mnist").unwrap(), attacks);
         assert!(ids("mnist/teacher2").unwrap_err().to_string().contains("claims.toml"));
@@ -316,9 +358,23 @@ mod tests {
     }
 
     #[test]
+    fn half_of_the_errors_matter_unless_less_is_at_stake() {
+        let claims = Claims::load().unwrap();
+        let margin = |id: &str| claims.all().iter().find(|claim| claim.id == id).unwrap().margin();
+        let close = |got: Option<f64>, want: f64| (got.unwrap() - want).abs() < 1e-12;
+        assert!(close(margin("mnist/teacher"), 0.0063 / 2.0));
+        assert!(close(margin("mnist/omit3/distilled/errors"), 46.0));
+        assert!(close(margin("mnist/student30/alpha0.9-t10"), 0.0057));
+        assert!(close(margin("defensive/mnist/fgsm/defended"), 0.15), "1 - 0.70, halved");
+        assert!(margin("mnist/student300/convergence").is_none());
+    }
+
+    #[test]
     fn unknown_keys_and_measures_are_refused() {
         let claim = "[official]\n[[claim]]\nid = \"a\"\nwhat = \"\"\nsource = \"\"\n";
         assert!(Claims::parse(&format!("{claim}measure = \"errors-on:3\"\n")).is_ok());
+        assert!(Claims::parse(&format!("{claim}measure = \"errors-on\"\n")).is_err());
+        assert!(Claims::parse(&format!("{claim}measure = \"top1:3\"\n")).is_err());
         assert!(Claims::parse(&format!("{claim}measure = \"top2\"\n")).is_err());
         assert!(Claims::parse(&format!("{claim}measure = \"top1\"\nx = 1\n")).is_err());
     }

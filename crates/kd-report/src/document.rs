@@ -5,7 +5,7 @@ use kd_core::Result;
 use crate::chart::{self, Lines, Size};
 use crate::curves::OrderVerdict;
 use crate::paired::Told;
-use crate::stats::Verdict;
+use crate::verdict::Verdict;
 
 /// A whole report.
 pub(crate) struct Document {
@@ -212,18 +212,6 @@ impl Column {
     /// Columns of one group.
     pub(crate) fn grouped(group: &'static str, names: &[&str]) -> Vec<Self> {
         names.iter().map(|name| Self { group, name: (*name).into() }).collect()
-    }
-}
-
-impl Verdict {
-    /// The verdict in words, with a sign that needs no color.
-    pub(crate) fn words(self) -> &'static str {
-        match self {
-            Self::Reproduced => "= reproduced",
-            Self::Better => "\u{25b2} better",
-            Self::Worse => "\u{25bc} worse",
-            Self::None => "none",
-        }
     }
 }
 

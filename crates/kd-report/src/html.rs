@@ -8,7 +8,7 @@ use crate::chart;
 use crate::curves::OrderVerdict;
 use crate::document::{Block, Cell, Document, Figure, Grid, Picture, Row, Table, check};
 use crate::paired::Told;
-use crate::stats::Verdict;
+use crate::verdict::Verdict;
 
 /// Renders `document`.
 pub(crate) fn render(document: &Document) -> String {
@@ -186,7 +186,8 @@ impl Verdict {
         match self {
             Self::Reproduced => "same",
             Self::Better => "better",
-            Self::Worse => "worse",
+            Self::Worse | Self::Differs => "worse",
+            Self::Open => "open",
             Self::None => "none",
         }
     }

@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod adversarial;
+mod beside;
 mod card;
 mod chart;
 mod claims;
@@ -9,6 +10,7 @@ mod comparison;
 mod convergence;
 mod curves;
 mod document;
+mod effects;
 mod evaluation;
 mod evaluations;
 #[cfg(test)]
@@ -28,8 +30,10 @@ mod sections;
 mod share;
 mod spec;
 mod stats;
+mod temperature;
 #[cfg(test)]
 mod tests;
+mod verdict;
 
 use std::path::Path;
 
@@ -47,6 +51,7 @@ pub use comparison::{ClaimResult, Paper, Selection};
 pub use curves::{
     Curves, Errors, OrderResult, OrderVerdict, Placed, ReferenceResult, StudentCurve,
 };
+pub use effects::EffectResult;
 pub use evaluation::EvaluationSummary;
 pub use evaluations::OtherImages;
 pub use format::duration;
@@ -55,7 +60,8 @@ pub use paired::{Effect, Paired, Told};
 pub use reading::{BadImages, Reading};
 pub use report::{CorrectionSummary, EPOCHS_TO, EpochsTo, ModelSummary, Report};
 pub use share::Share;
-pub use stats::{Difference, Stat, Verdict, binomial_error};
+pub use stats::{Difference, Stat, binomial_error};
+pub use verdict::Verdict;
 
 /// Reads the metrics of `run_dir` and writes `report.json`, `report.md` and `report.html` there.
 ///

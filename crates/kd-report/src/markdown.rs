@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use crate::document::{Block, Cell, Column, Document, Grid, Picture, Row, Shaded, Table, check};
-use crate::stats::Verdict;
+use crate::verdict::Verdict;
 
 /// Renders `document`.
 pub(crate) fn render(document: &Document) -> String {

@@ -4,7 +4,7 @@ use serde::Serialize;
 use statrs::distribution::{ContinuousCDF, StudentsT};
 
 /// Error that a comparison, or all of a family together, may have.
-const ALPHA: f64 = 0.05;
+pub(crate) const ALPHA: f64 = 0.05;
 
 /// Values that belong together in pairs, such as the accuracies of two methods with the same seeds.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
@@ -93,7 +93,7 @@ pub(crate) fn effects(all: &[Paired]) -> Vec<Effect> {
 /// Holm's correction of p-values (Holm 1979): the i-th smallest of m times `m - i + 1`, but no less than
 /// the one before and no more than 1. The chance that any of those below 5 % is there without a difference
 /// is at most 5 %.
-fn holm(p: &[f64]) -> Vec<f64> {
+pub(crate) fn holm(p: &[f64]) -> Vec<f64> {
     let mut order: Vec<usize> = (0..p.len()).collect();
     order.sort_by(|&a, &b| p[a].total_cmp(&p[b]));
     let mut corrected = vec![1.0; p.len()];

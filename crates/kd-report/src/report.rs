@@ -12,6 +12,7 @@ use crate::adversarial::Adversarial;
 use crate::claims::Claims;
 use crate::comparison::{ClaimResult, results};
 use crate::curves::Curves;
+use crate::effects::{self, EffectResult};
 use crate::evaluation::EvaluationSummary;
 use crate::evaluations::{self, OtherImages};
 use crate::format::settings;
@@ -47,6 +48,9 @@ pub struct Report {
     pub unfinished: Vec<String>,
     /// The paper's numbers that were measured, in the paper's order.
     pub claims: Vec<ClaimResult>,
+    /// What distillation changes, in the paper and here, over the seeds of this run.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub effects: Vec<EffectResult>,
     /// Every model that ended its training, in order of appearance.
     pub models: Vec<ModelSummary>,
     /// Models on other images than those of the test set.
@@ -162,6 +166,7 @@ impl Report {
             wall_seconds: run.wall_seconds,
             paper_gpu_hours: claims.gpu_hours(&run.provenance.suite),
             unfinished: run.unfinished(),
+            effects: effects::of(&results),
             claims: results,
             models: with_gains(ended.iter().filter_map(|model| summary(model)).collect()),
             evaluations: evaluations::of(&run),
@@ -200,8 +205,7 @@ impl ModelSummary {
 
     /// Alpha and temperature of a distilled model.
     pub fn cell(&self) -> Option<(f64, f64)> {
-        let Objective { kind, alpha, temperature, .. } = &self.how.loss;
-        alpha.zip(*temperature).filter(|_| *kind == ObjectiveKind::Distill)
+        self.how.cell()
     }
 
     /// The objective in a few words, without what is usual.

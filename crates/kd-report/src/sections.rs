@@ -3,6 +3,7 @@
 use kd_core::Result;
 
 use crate::adversarial::{self, Gallery};
+use crate::beside::{self, distinct_id, pairs};
 use crate::classes;
 use crate::comparison::{ClaimResult, Selection, paper, three};
 use crate::convergence;
@@ -16,7 +17,7 @@ use crate::models;
 use crate::reading;
 use crate::report::{ModelSummary, Report};
 use crate::spec::Spec;
-use crate::stats::Verdict;
+use crate::verdict::Verdict;
 
 /// The whole document. `spec` is the resolved spec as written beside the run, `gallery` the pictures
 /// that the run left.
@@ -32,7 +33,7 @@ pub(crate) fn document(
     let mut sections = vec![summary(report, read.about.clone())];
     sections.extend(methods::section(report)?);
     sections.extend(methods::chosen(report));
-    sections.extend(claims(report));
+    sections.extend(beside::sections(report));
     sections.extend(adversarial::sections(report, gallery)?);
     sections.extend(curves::sections(report)?);
     sections.extend(grids::section(report));
@@ -147,19 +148,30 @@ const HOW_TO_READ: &str = "Accuracies are percent of the test images, as mean ±
     images. \u{201c}Last epoch\u{201d} is not chosen; the two are never mixed.";
 
 const BESIDE_THE_PAPER: &str = "The paper prints the best epoch. A difference is ours minus the \
-    paper's, and the number after its ± is the noise, two standard errors: the paper's number comes \
-    from one training and has the binomial error of its test images; ours has the larger of that \
-    error and the spread over seeds, divided by the square root of the number of seeds. A \
-    difference inside the noise counts as reproduced.";
+    paper's, and the number after its ± is two standard errors: the paper's number comes from one \
+    training, ours is a mean over seeds, and a single training is as uncertain as the binomial \
+    error of the test images or as its spread over seeds, whichever is larger. \u{201c}Better\u{201d} \
+    and \u{201c}worse\u{201d} are differences that stand after Holm's correction for the number of \
+    results of that epoch (5 percent for all together). \u{201c}Reproduced\u{201d} are those of which the 90 percent \
+    interval rules out all that would change what is said with the number: the margin below. \
+    The rest cannot be told.";
 
 fn verdict_counts(report: &Report, selection: Selection) -> Option<String> {
     let of = |verdict| {
         let same = |c: &&ClaimResult| c.selection == selection && c.verdict == verdict;
         report.claims.iter().filter(same).count()
     };
-    let [same, better, worse] = [Verdict::Reproduced, Verdict::Better, Verdict::Worse].map(of);
-    let text = format!("{same} reproduced, {better} better, {worse} worse");
-    (same + better + worse > 0).then_some(text)
+    let all = [
+        (Verdict::Reproduced, "reproduced"),
+        (Verdict::Better, "better"),
+        (Verdict::Worse, "worse"),
+        (Verdict::Differs, "different"),
+        (Verdict::Open, "cannot be told"),
+    ];
+    let counts = all.map(|(verdict, words)| (of(verdict), words));
+    let known = counts.iter().filter(|(n, _)| *n > 0);
+    let texts: Vec<_> = known.map(|(n, words)| format!("{n} {words}")).collect();
+    (!texts.is_empty()).then(|| texts.join(", "))
 }
 
 fn order_counts(report: &Report) -> Option<String> {
@@ -168,40 +180,6 @@ fn order_counts(report: &Report) -> Option<String> {
     let all = [OrderVerdict::Reproduced, OrderVerdict::Undecided, OrderVerdict::Contradicted];
     let [same, open, other] = all.map(of);
     Some(format!("{same} reproduced, {open} not decided, {other} otherwise"))
-}
-
-fn claims(report: &Report) -> Option<Section> {
-    let rows: Vec<_> = pairs(report).map(|(best, last)| claim_row(best, last)).collect();
-    let mut columns = Column::plain(&["claim", "where", "our model", "paper"]);
-    for group in ["best epoch", "last epoch"] {
-        columns.extend(Column::grouped(group, &["ours", "difference", "verdict"]));
-    }
-    let caption = "Accuracies in percent, differences in points; errors are counts of images, \
-                   measured after the last epoch only."
-        .into();
-    Section::of_table("The paper's numbers and ours", Table { caption, columns, rows })
-}
-
-/// Each answered claim with its best-epoch result, if it has one, and its last-epoch result.
-fn pairs(report: &Report) -> impl Iterator<Item = (Option<&ClaimResult>, &ClaimResult)> {
-    let last = report.claims.iter().filter(|c| c.selection == Selection::Last);
-    last.map(|last| {
-        let key = |c: &ClaimResult| (c.id.clone(), c.model.clone());
-        let same = |c: &&ClaimResult| c.selection == Selection::Best && key(c) == key(last);
-        (report.claims.iter().find(same), last)
-    })
-}
-
-fn claim_row(best: Option<&ClaimResult>, last: &ClaimResult) -> Row {
-    let mut cells = vec![
-        Cell::Code(last.id.clone()),
-        Cell::Text(last.source.clone()),
-        Cell::Code(last.model.model.clone()),
-        Cell::number(paper(last)),
-    ];
-    cells.extend(best.map_or([Cell::Empty, Cell::Empty, Cell::Empty], three));
-    cells.extend(three(last));
-    Row::Cells(cells)
 }
 
 /// The short table for a README, in both selections: claim, paper, ours, verdict; where the paper
@@ -228,15 +206,6 @@ pub(crate) fn results(report: &Report) -> Table {
         true => short(report),
     };
     Table { caption: String::new(), columns, rows }
-}
-
-/// The claim's id, with the model where several answer it.
-fn distinct_id(report: &Report, claim: &ClaimResult) -> String {
-    let same = |c: &&ClaimResult| c.id == claim.id && c.selection == claim.selection;
-    match report.claims.iter().filter(same).count() {
-        1 => claim.id.clone(),
-        _ => format!("{}, {}", claim.id, claim.model.model),
-    }
 }
 
 /// Every model's accuracies, and what it gains over the baseline where there is one.

@@ -19,6 +19,9 @@ pub(super) struct Report {
 #[derive(Debug, Deserialize)]
 struct Claim {
     id: String,
+    /// Table, figure or section; of another paper with its authors and year.
+    #[serde(default)]
+    source: String,
     measure: String,
     paper: Paper,
     ours: Stat,
@@ -41,11 +44,13 @@ enum Selection {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "kebab-case")]
 enum Verdict {
     Reproduced,
     Better,
     Worse,
+    Differs,
+    Open,
     None,
 }
 
@@ -120,12 +125,12 @@ impl Paper {
 }
 
 impl Claim {
-    fn is_count(&self) -> bool {
-        self.measure.starts_with("errors")
-    }
-
     fn text(&self, value: f64) -> String {
-        if self.is_count() { format!("{value:.0}") } else { percent(value) }
+        match &*self.measure {
+            "best-temperature" => format!("T = {value:.1}"),
+            measure if measure.contains("errors") => format!("{value:.0}"),
+            _ => percent(value),
+        }
     }
 
     fn paper(&self) -> String {
@@ -136,7 +141,7 @@ impl Claim {
     }
 
     fn ours(&self) -> String {
-        let spread = self.ours.std.map(|std| format!(" ± {}", self.text(std)));
+        let spread = self.ours.std.map(|std| format!(" ± {}", self.text(std).replace("T = ", "")));
         format!("{}{} (n = {})", self.text(self.ours.mean), spread.unwrap_or_default(), self.ours.n)
     }
 }
@@ -147,6 +152,8 @@ impl Verdict {
             Self::Reproduced => "= reproduced",
             Self::Better => "▲ better",
             Self::Worse => "▼ worse",
+            Self::Differs => "≠ differs",
+            Self::Open => "? cannot be told",
             Self::None => "–",
         }
     }
@@ -160,7 +167,9 @@ impl Report {
     /// The claims whose best epoch is one of the trainings of 30 or 300 units, or of the teacher.
     fn accuracies(&self) -> impl Iterator<Item = &Claim> {
         let shown = |claim: &&Claim| {
-            claim.selection == Selection::Best && !claim.id.starts_with("mnist/omit")
+            claim.selection == Selection::Best
+                && claim.measure == "top1"
+                && !claim.id.starts_with("mnist/omit")
         };
         self.claims.iter().filter(shown)
     }
@@ -175,13 +184,15 @@ pub(super) fn claims(report: &Report) -> String {
         let words = |claim: &Claim| format!("{} | {}", claim.ours(), claim.verdict.words());
         claim.map_or("– | –".into(), words)
     };
-    let mut text = "| claim | paper | ours, best epoch | verdict | ours, last epoch | verdict |\n\
-                    | --- | ---: | ---: | --- | ---: | --- |\n"
-        .to_owned();
+    let mut text =
+        "| claim | where | paper | ours, best epoch | verdict | ours, last epoch | verdict |\n\
+         | --- | --- | ---: | ---: | --- | ---: | --- |\n"
+            .to_owned();
     for id in ids {
-        let paper = report.claims.iter().find(|claim| claim.id == *id).map(Claim::paper);
+        let claim = report.claims.iter().find(|claim| claim.id == *id);
+        let (paper, source) = claim.map_or_else(Default::default, |c| (c.paper(), &*c.source));
         let (best, last) = (half(id, Selection::Best), half(id, Selection::Last));
-        text += &format!("| {id} | {} | {best} | {last} |\n", paper.unwrap_or_default());
+        text += &format!("| {id} | {source} | {paper} | {best} | {last} |\n");
     }
     text
 }
@@ -331,8 +342,11 @@ mod tests {
         )
         .unwrap();
         let rows: Vec<_> = claims(&report).lines().skip(2).map(str::to_owned).collect();
-        assert_eq!(rows[0], "| a | 90.00 | 91.00 ± 0.10 (n = 3) | = reproduced | – | – |");
-        assert_eq!(rows[1], "| a/errors | 27 | – | – | 35 (n = 1) | ▼ worse |");
+        assert_eq!(
+            rows[0],
+            "| a | Table 1 | 90.00 | 91.00 ± 0.10 (n = 3) | = reproduced | – | – |"
+        );
+        assert_eq!(rows[1], "| a/errors |  | 27 | – | – | 35 (n = 1) | ▼ worse |");
     }
 
     #[test]

@@ -96,6 +96,12 @@ impl Trained {
     pub fn is_distilled(&self) -> bool {
         self.taught || self.loss.kind == ObjectiveKind::Distill
     }
+
+    /// Weight and temperature of one that learned by plain distillation: its place in a grid.
+    pub fn cell(&self) -> Option<(f64, f64)> {
+        let Objective { kind, alpha, temperature, .. } = &self.loss;
+        alpha.zip(*temperature).filter(|_| *kind == ObjectiveKind::Distill)
+    }
 }
 
 /// One model at the end of its training.
