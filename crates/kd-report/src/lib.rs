@@ -6,6 +6,7 @@ mod card;
 mod chart;
 mod claims;
 mod classes;
+mod compare;
 mod comparison;
 mod convergence;
 mod curves;
@@ -47,6 +48,7 @@ pub use adversarial::{
 };
 pub use card::{Card, Int8, Latency, Lost, Seed, Shipped, Stressed, Tried};
 pub use claims::{Claim, Claims, Measure, Reference};
+pub use compare::{Compared, ComparedModel};
 pub use comparison::{ClaimResult, Paper, Selection};
 pub use curves::{
     Curves, Errors, OrderResult, OrderVerdict, Placed, ReferenceResult, StudentCurve,

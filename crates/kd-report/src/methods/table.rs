@@ -2,7 +2,7 @@
 
 use super::{Method, Methods};
 use crate::document::{Block, Cell, Column, Row, Table};
-use crate::format::{number_cell, percent_cell, signed, thousands};
+use crate::format::{number_cell, percent_cell, thousands};
 use crate::paired::Effect;
 use crate::report::{ModelSummary, Report};
 use crate::stats::Stat;
@@ -44,15 +44,7 @@ fn gains(methods: &Methods) -> Table {
 const EFFECT: [&str; 3] = ["points", "p", "verdict"];
 
 fn three(effect: Option<Effect>) -> [Cell; 3] {
-    let Some(Effect { paired, p_holm, told }) = effect else {
-        return [Cell::Empty, Cell::Empty, Cell::Empty];
-    };
-    let ends = [paired.mean - paired.half_width, paired.mean + paired.half_width];
-    let [low, high] = ends.map(|end| signed(100.0 * end, 2));
-    let main = signed(100.0 * paired.mean, 2);
-    let points = Cell::Number { main, spread: format!("{low} to {high}") };
-    let p = if p_holm < 0.001 { "< 0.001".into() } else { format!("{p_holm:.3}") };
-    [points, Cell::number(p), Cell::Told(told)]
+    effect.map_or([Cell::Empty, Cell::Empty, Cell::Empty], Effect::cells)
 }
 
 const OTHERS: &str = "Agreement with the teacher's predictions and ECE (15 bins) are percent of the test \
