@@ -26,7 +26,9 @@ pub struct Claim {
     pub id: String,
     /// What was measured, in words.
     pub what: String,
-    /// Table, figure or section of the paper.
+    /// Whose number it is, with the year; the paper's own where nobody is named.
+    pub by: Option<String>,
+    /// Table, figure or section of it.
     pub source: String,
     /// How it is measured.
     pub measure: Measure,
@@ -196,6 +198,14 @@ impl Claim {
             _ => return &self.id,
         };
         self.id.strip_suffix(&suffix).unwrap_or(&self.id)
+    }
+
+    /// Whose number it is, and where it stands.
+    pub fn source(&self) -> String {
+        match &self.by {
+            Some(by) => format!("{by}, {}", self.source),
+            None => self.source.clone(),
+        }
     }
 
     /// Lower and upper end of the paper's number; equal for a single one, `None` for an order.

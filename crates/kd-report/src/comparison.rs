@@ -121,7 +121,7 @@ impl ClaimResult {
         let nearest = ours.mean.max(low).min(high);
         Some(Self {
             id: claim.id.clone(),
-            source: claim.source.clone(),
+            source: claim.source(),
             measure: claim.measure,
             model: model.clone(),
             paper: claim.value.map_or(Paper::Interval([low, high]), Paper::Value),
@@ -169,8 +169,9 @@ pub(crate) fn paper(claim: &ClaimResult) -> String {
     }
 }
 
-/// The confusion matrix is of the last epoch, so that error counts have no `Best`.
-fn measured(
+/// What the model of a seed has of it. The confusion matrix is of the last epoch, so that error counts have no
+/// `Best`.
+pub(crate) fn measured(
     (model, last): (&ModelRuns, &FinalRecord),
     measure: Measure,
     selection: Selection,

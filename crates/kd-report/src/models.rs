@@ -5,10 +5,13 @@ use crate::format::{count_cell, counted, number_cell, percent_cell, signed};
 use crate::report::{ModelSummary, Report};
 use crate::stats::{Difference, Stat};
 
-/// Models of one training; the list is in order of appearance.
+/// Models of one training; the list is in order of appearance. Those of readings have a section of their own.
 pub(crate) fn trainings(report: &Report) -> Vec<Vec<&ModelSummary>> {
+    let read = |model: &&ModelSummary| {
+        report.readings.as_ref().is_some_and(|all| all.trainings.contains(&model.id.training))
+    };
     let mut groups: Vec<Vec<&ModelSummary>> = Vec::new();
-    for model in &report.models {
+    for model in report.models.iter().filter(|model| !read(model)) {
         match groups.iter_mut().find(|group| group[0].id.training == model.id.training) {
             Some(group) => group.push(model),
             None => groups.push(vec![model]),

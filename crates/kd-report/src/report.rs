@@ -16,8 +16,9 @@ use crate::effects::{self, EffectResult};
 use crate::evaluation::EvaluationSummary;
 use crate::evaluations::{self, OtherImages};
 use crate::format::settings;
+use crate::loading::{Loading, loadings};
 use crate::methods::{self, Methods};
-use crate::reading::{Reading, readings};
+use crate::readings::{self, Readings};
 use crate::run::{ModelRuns, Run};
 use crate::stats::{Difference, Stat, over, over_some};
 
@@ -62,6 +63,9 @@ pub struct Report {
     /// Errors in the course of trainings; none in a run that did not record them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub curves: Option<Curves>,
+    /// Readings of the paper, beside its numbers; none in a run that reads it in one way.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub readings: Option<Readings>,
     /// Methods of distillation beside each other, by training; none in a run that compares none.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub methods: Vec<Methods>,
@@ -70,7 +74,7 @@ pub struct Report {
     pub candidates: Vec<CandidateRecord>,
     /// How the images of each training came; none for a run that did not record it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub readings: Vec<Reading>,
+    pub loading: Vec<Loading>,
     /// What ran where.
     pub provenance: RunRecord,
 }
@@ -173,7 +177,8 @@ impl Report {
             adversarial,
             curves: Curves::of(&run, claims),
             methods: methods::of(&run),
-            readings: readings(&run),
+            readings: readings::of(&run, claims, official),
+            loading: loadings(&run),
             candidates: run.candidates,
             provenance: run.provenance,
         })
@@ -236,6 +241,7 @@ pub(crate) fn objective(loss: &Objective) -> Vec<String> {
     let reduction = match loss.reduction {
         None | Some(Reduction::BatchMean) => None,
         Some(Reduction::Li2018) => Some("reduction li2018".to_owned()),
+        Some(Reduction::Li2018Mnist) => Some("reduction li2018-mnist".to_owned()),
         Some(Reduction::Unscaled) => Some("without T²".to_owned()),
     };
     let others = Some(settings(&loss.others)).filter(|others| !others.is_empty());

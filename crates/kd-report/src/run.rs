@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use kd_core::record::{
     BadImagesRecord, CandidateRecord, CorrectionMethod, CorrectionRecord, CurveRecord, EpochRecord,
-    Evaluation, EvaluationRecord, FinalRecord, ModelId, Record, RunRecord, SoftTargetsRecord,
-    TeacherRecord,
+    Evaluation, EvaluationRecord, FinalRecord, ModelId, ReadingsRecord, Record, RunRecord,
+    SoftTargetsRecord, TeacherRecord,
 };
 use kd_core::{Error, Result};
 
@@ -22,6 +22,8 @@ pub(crate) struct Run {
     pub(crate) teachers: ByTraining<TeacherRecord>,
     pub(crate) bad_images: ByTraining<BadImagesRecord>,
     pub(crate) soft_targets: ByTraining<SoftTargetsRecord>,
+    /// How the paper can be read, where several ways were trained.
+    pub(crate) readings: Option<ReadingsRecord>,
     /// In the order of the suite file, those of each student in a row.
     pub(crate) candidates: Vec<CandidateRecord>,
 }
@@ -55,7 +57,7 @@ impl Run {
         let (mut provenance, mut wall_seconds) = (None, None);
         let mut models = Models::default();
         let (mut teachers, mut bad_images, mut soft_targets) = Default::default();
-        let mut candidates = Vec::new();
+        let (mut candidates, mut readings) = (Vec::new(), None);
         for record in records {
             match record {
                 Record::Run(run) => (provenance, wall_seconds) = (Some(run), None),
@@ -67,6 +69,7 @@ impl Run {
                 Record::SoftTargets(s) => insert(&mut soft_targets, s.training.clone(), s.seed, s),
                 Record::Final(last) => models.add_final(*last),
                 Record::Candidate(candidate) => add(&mut candidates, *candidate),
+                Record::Readings(all) => readings = Some(all),
                 Record::Correction(correction) => models.add_correction(correction),
                 Record::Evaluation(e) => models.add_evaluation(e),
                 Record::Attack(a) => models.entry(&a.id).attacked.add_attack(a),
@@ -88,6 +91,7 @@ impl Run {
             teachers,
             bad_images,
             soft_targets,
+            readings,
             candidates,
         })
     }

@@ -12,9 +12,10 @@ use crate::document::{Block, Cell, Column, Document, Row, Section, Table};
 use crate::evaluations;
 use crate::format::{counted, duration, percent_cell, thousands};
 use crate::grids;
+use crate::loading;
 use crate::methods;
 use crate::models;
-use crate::reading;
+use crate::readings;
 use crate::report::{ModelSummary, Report};
 use crate::spec::Spec;
 use crate::verdict::Verdict;
@@ -31,6 +32,7 @@ pub(crate) fn document(
 ) -> Result<Document> {
     let read = spec.as_deref().map(Spec::parse).unwrap_or_default();
     let mut sections = vec![summary(report, read.about.clone())];
+    sections.extend(report.readings.as_ref().map(readings::section));
     sections.extend(methods::section(report)?);
     sections.extend(methods::chosen(report));
     sections.extend(beside::sections(report));
@@ -43,7 +45,7 @@ pub(crate) fn document(
     sections.extend(models::section(report));
     sections.extend(evaluations::section(&report.evaluations));
     sections.extend(classes::section(report));
-    sections.extend(reading::section(&report.readings));
+    sections.extend(loading::section(&report.loading));
     sections.extend(read.section());
     sections.push(provenance(report, spec));
     Ok(Document {

@@ -138,6 +138,7 @@ impl Suites<'_> {
             },
             preset: BTreeMap::new(),
             training,
+            readings: None,
             evaluation: Vec::new(),
             census: None,
             attack: Vec::new(),

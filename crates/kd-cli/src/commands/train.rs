@@ -213,6 +213,7 @@ fn suite(args: &Args) -> Result<Suite> {
         augment,
         preset: BTreeMap::new(),
         training: vec![training],
+        readings: None,
         evaluation: Vec::new(),
         census: None,
         attack: Vec::new(),

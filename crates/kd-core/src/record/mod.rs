@@ -3,6 +3,7 @@
 //! One JSON object a line, tagged by `event`. Accuracies are fractions, losses nats, times
 //! seconds; epochs count from 1. A torn last line, left by a killed process, is dropped on read.
 
+mod readings;
 mod robustness;
 mod settings;
 mod training;
@@ -14,6 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Error, Result, fsx};
 
+pub use readings::{AxisRecord, ReadingRecord, ReadingsRecord};
 pub use robustness::{
     AttackRecord, AuditRecord, AuditVerdict, CensusRecord, CheckRecord, PicturesRecord,
     TransferRecord,
@@ -42,6 +44,8 @@ pub enum Record {
     Candidate(Box<CandidateRecord>),
     /// One model at the end of its training.
     Final(Box<FinalRecord>),
+    /// What the paper leaves open, and how it can be read.
+    Readings(ReadingsRecord),
     /// A correction of the bias of a class that was never seen (Hinton et al. 2015, section 3).
     Correction(CorrectionRecord),
     /// Photographs that could not be decoded as they should.

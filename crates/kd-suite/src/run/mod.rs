@@ -71,6 +71,7 @@ pub fn run(spec: Spec, setting: &Setting) -> Result<(Outcome, Report)> {
     } else {
         if records.is_empty() {
             log.append(&Record::Run(provenance(&context)))?;
+            spec.readings.iter().try_for_each(|r| log.append(&Record::Readings(r.clone())))?;
         }
         eta::announce(&context, &records)?;
         work(&context, &records, &mut log)?

@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use super::class::Class;
 use super::holdout::Holdout;
 use super::names;
+use super::readings::Readings;
 
 /// A suite: data, defaults, and trainings in the order in which they run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -47,6 +48,8 @@ pub struct Suite {
     pub preset: BTreeMap<String, Preset>,
     /// The trainings.
     pub training: Vec<TrainingFile>,
+    /// What a paper leaves open about some of them.
+    pub readings: Option<Readings>,
     /// Trained models on other images than those of the test set.
     #[serde(default)]
     pub evaluation: Vec<EvaluationFile>,
@@ -88,6 +91,8 @@ pub struct Preset {
     pub n_test: Option<usize>,
     /// Names of the trainings that run.
     pub trainings: Option<Vec<String>>,
+    /// In place of what the suite leaves open.
+    pub readings: Option<Readings>,
     /// In place of the plans of the trainings named here.
     #[serde(default)]
     pub plan: BTreeMap<String, Plan>,

@@ -6,6 +6,7 @@ mod file;
 mod holdout;
 mod names;
 mod questions;
+mod readings;
 mod resolve;
 mod spec;
 mod teacher;
@@ -18,6 +19,7 @@ pub use file::{
 };
 pub use holdout::Holdout;
 pub use names::{data, loss, model};
+pub use readings::{Epoch, Readings, Term};
 pub use resolve::resolve;
 pub use spec::Spec;
 pub(crate) use spec::{

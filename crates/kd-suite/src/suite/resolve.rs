@@ -11,6 +11,7 @@ use super::choose;
 use super::file::{Grid, Preset, Suite, TrainingFile};
 use super::names::check_name;
 use super::questions;
+use super::readings;
 use super::spec::{InitWeights, Spec, StudentSpec, TrainingSpec};
 use super::teacher;
 use crate::weights;
@@ -49,12 +50,19 @@ pub fn resolve(suite: &Suite, preset: &str, synthetic: bool, seeds: u64) -> Resu
     let mut training: Vec<TrainingSpec> = Vec::new();
     for file in chosen {
         let mut spec = self::training(suite, &changes, file)?;
-        check_is_new(&spec, &training)?;
-        teacher::check(&spec, &training)?;
         spec.init = init(file, &training)?;
         training.push(spec);
     }
+    let (training, readings) = match changes.readings.as_ref().or(suite.readings.as_ref()) {
+        Some(open) => readings::expand(open, &training).map(|(all, read)| (all, Some(read)))?,
+        None => (training, None),
+    };
+    for (i, spec) in training.iter().enumerate() {
+        check_is_new(spec, &training[..i])?;
+        teacher::check(spec, &training[..i])?;
+    }
     Ok(Spec {
+        readings,
         suite: suite.suite.clone(),
         preset: preset.into(),
         about: changes.about.clone(),

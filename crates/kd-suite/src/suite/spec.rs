@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use kd_adv::{AttackSpec, Audit};
 use kd_core::ops::{ConvSums, Normalize};
-use kd_core::record::{DataFile, ModelId};
+use kd_core::record::{DataFile, ModelId, ReadingsRecord};
 use kd_core::{Error, Result};
 use kd_data::{Augment, DataSpec, Split};
 use kd_models::ModelSpec;
@@ -34,6 +34,9 @@ pub struct Spec {
     pub(crate) normalize: Normalize,
     pub(crate) files: Vec<SpecFile>,
     pub(crate) training: Vec<TrainingSpec>,
+    /// Which models answer the paper, where it can be read in several ways.
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "axes")]
+    pub(crate) readings: Option<ReadingsRecord>,
     #[serde(flatten)]
     pub(crate) questions: Questions,
 }
@@ -241,6 +244,14 @@ impl Spec {
 /// Models as text, `training/model`.
 fn names<S: Serializer>(models: &[ModelId], to: S) -> std::result::Result<S::Ok, S::Error> {
     to.collect_seq(models.iter().map(ModelId::to_string))
+}
+
+/// The rest follows from the axes and the trainings.
+fn axes<S: Serializer>(
+    readings: &Option<ReadingsRecord>,
+    to: S,
+) -> std::result::Result<S::Ok, S::Error> {
+    readings.as_ref().map(|readings| &readings.axes).serialize(to)
 }
 
 fn name<S: Serializer>(model: &Option<ModelId>, to: S) -> std::result::Result<S::Ok, S::Error> {

@@ -25,6 +25,8 @@ pub enum Reduction {
     /// Also divided by the number of classes, as the code of Li 2018 does, which the paper cites
     /// (`KLDivLoss` with its default reduction).
     Li2018,
+    /// Twice that, as the same code has it for MNIST.
+    Li2018Mnist,
     /// Without T^2: `alpha * H(q, p(T))`, as Papernot et al. 2016 and Carlini and Wagner 2017 train
     /// their distilled networks. The gradient then falls as 1 / T^2.
     Unscaled,
@@ -121,6 +123,7 @@ fn soft_weight(soft: &SoftTargets<'_>, n_classes: usize) -> f64 {
     match soft.reduction {
         Reduction::BatchMean => scaled,
         Reduction::Li2018 => scaled / n_classes as f64,
+        Reduction::Li2018Mnist => 2.0 * scaled / n_classes as f64,
         Reduction::Unscaled => soft.alpha,
     }
 }

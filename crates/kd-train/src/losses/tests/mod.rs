@@ -47,6 +47,7 @@ fn values_are_those_computed_by_hand() {
     close(value(distill(1.0, 1.0, Reduction::BatchMean)), soft);
     close(value(distill(0.25, 1.0, Reduction::BatchMean)), 0.25 * soft + 0.75 * hard);
     close(value(distill(0.25, 1.0, Reduction::Li2018)), 0.125 * soft + 0.75 * hard);
+    close(value(distill(0.25, 1.0, Reduction::Li2018Mnist)), 0.25 * soft + 0.75 * hard);
     // At T = 2 the student's odds are sqrt(3) to 1, and the soft term counts four times.
     let odds = 3f64.sqrt();
     let soft = -0.5 * ((odds / (1.0 + odds)).ln() + (1.0 / (1.0 + odds)).ln());

@@ -14,7 +14,7 @@ const N_SHOWN: usize = 20;
 
 /// How the images of one training came, over all seeds.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Reading {
+pub struct Loading {
     /// Name of the training.
     pub training: String,
     /// Training images a second, evaluations not counted; mean over the epochs of a seed.
@@ -38,26 +38,26 @@ pub struct BadImages {
 }
 
 /// What was recorded about the images of each training; nothing for trainings without a record.
-pub(crate) fn readings(run: &Run) -> Vec<Reading> {
+pub(crate) fn loadings(run: &Run) -> Vec<Loading> {
     let trainings = grouped(&run.models, |model| model.id.training.clone());
-    let readings = trainings.iter().filter_map(|models| reading(run, models[0]));
-    readings.collect()
+    let loadings = trainings.iter().filter_map(|models| loading(run, models[0]));
+    loadings.collect()
 }
 
 /// All students of a training see the same batches at the same time: one of them stands for all.
-fn reading(run: &Run, model: &ModelRuns) -> Option<Reading> {
+fn loading(run: &Run, model: &ModelRuns) -> Option<Loading> {
     let here = |training: &str| training == model.id.training;
     let bad = run.bad_images.values().filter(|bad| here(&bad.training) && bad.n > 0);
     let soft_targets = run.soft_targets.values().filter(|record| here(&record.training));
-    let reading = Reading {
+    let loading = Loading {
         training: model.id.training.clone(),
         images_per_second: over_epochs(model, |epoch| epoch.images_per_second),
         data_wait: over_epochs(model, |epoch| epoch.data_wait),
         bad_images: bad_images(&bad.collect::<Vec<_>>()),
         soft_targets: soft_targets.cloned().collect(),
     };
-    let is_known = reading.images_per_second.is_some() || reading.bad_images.is_some();
-    (is_known || !reading.soft_targets.is_empty()).then_some(reading)
+    let is_known = loading.images_per_second.is_some() || loading.bad_images.is_some();
+    (is_known || !loading.soft_targets.is_empty()).then_some(loading)
 }
 
 /// The mean over the epochs of each seed.
@@ -82,24 +82,24 @@ fn bad_images(seeds: &[&BadImagesRecord]) -> Option<BadImages> {
 }
 
 /// The section about them.
-pub(crate) fn section(readings: &[Reading]) -> Option<Section> {
-    let mut blocks: Vec<_> = speed(readings).into_iter().collect();
-    blocks.extend(soft_targets(readings));
-    blocks.extend(bad(readings));
-    Section::of("Reading the images", blocks)
+pub(crate) fn section(loadings: &[Loading]) -> Option<Section> {
+    let mut blocks: Vec<_> = speed(loadings).into_iter().collect();
+    blocks.extend(soft_targets(loadings));
+    blocks.extend(bad(loadings));
+    Section::of("Loading the images", blocks)
 }
 
-fn speed(readings: &[Reading]) -> Option<Block> {
-    let row = |reading: &Reading| {
-        let bad = reading.bad_images.as_ref().map_or(0, |bad| bad.n);
+fn speed(loadings: &[Loading]) -> Option<Block> {
+    let row = |loading: &Loading| {
+        let bad = loading.bad_images.as_ref().map_or(0, |bad| bad.n);
         Row::Cells(vec![
-            Cell::Code(reading.training.clone()),
-            reading.images_per_second.as_ref().map_or(Cell::Empty, |s| number_cell(s, 1.0, 1)),
-            reading.data_wait.as_ref().map_or(Cell::Empty, percent_cell),
+            Cell::Code(loading.training.clone()),
+            loading.images_per_second.as_ref().map_or(Cell::Empty, |s| number_cell(s, 1.0, 1)),
+            loading.data_wait.as_ref().map_or(Cell::Empty, percent_cell),
             Cell::number(thousands(bad)),
         ])
     };
-    let rows: Vec<_> = readings.iter().map(row).collect();
+    let rows: Vec<_> = loadings.iter().map(row).collect();
     let caption = "Training images a second, which pass through all students of the training; the \
                    share of the time, in percent, in which these waited for images or for \
                    their teacher; and images that were left out or repaired. Evaluations are not \
@@ -109,8 +109,8 @@ fn speed(readings: &[Reading]) -> Option<Block> {
     (!rows.is_empty()).then_some(Block::Table(Table { caption, columns, rows }))
 }
 
-fn soft_targets(readings: &[Reading]) -> Option<Block> {
-    let rows: Vec<_> = readings.iter().flat_map(|r| r.soft_targets.iter().map(saved)).collect();
+fn soft_targets(loadings: &[Loading]) -> Option<Block> {
+    let rows: Vec<_> = loadings.iter().flat_map(|r| r.soft_targets.iter().map(saved)).collect();
     let columns = Column::plain(&[
         "training",
         "seed",
@@ -145,8 +145,8 @@ fn saved(record: &SoftTargetsRecord) -> Row {
 }
 
 /// The bad images of all trainings, each once.
-fn bad(readings: &[Reading]) -> Option<Block> {
-    let bad = readings.iter().filter_map(|reading| reading.bad_images.as_ref());
+fn bad(loadings: &[Loading]) -> Option<Block> {
+    let bad = loadings.iter().filter_map(|loading| loading.bad_images.as_ref());
     let mut images: Vec<_> = bad.flat_map(|bad| &bad.images).collect();
     images.sort();
     images.dedup();
@@ -182,9 +182,9 @@ mod tests {
         Record::BadImages(BadImagesRecord { seed, training: "t".into(), n: images.len(), images })
     }
 
-    fn of(mut records: Vec<Record>) -> Vec<Reading> {
+    fn of(mut records: Vec<Record>) -> Vec<Loading> {
         records.insert(0, Record::Run(RunRecord::default()));
-        readings(&Run::group(records).unwrap())
+        loadings(&Run::group(records).unwrap())
     }
 
     #[test]

@@ -1,0 +1,129 @@
+//! Which reading of a paper explains its table: every combination of what it leaves open, ranked by how likely
+//! it is to give the paper's numbers.
+
+mod axes;
+mod check;
+mod data;
+mod evidence;
+mod section;
+
+use std::collections::BTreeSet;
+
+use serde::Serialize;
+
+use crate::claims::Claims;
+use crate::format::setting;
+use crate::run::Run;
+use crate::stats::Stat;
+
+pub use axes::{Axis, Choice};
+pub use check::MadeUp;
+use data::Data;
+use evidence::Evidence;
+pub(crate) use section::section;
+
+/// The readings of a paper beside its numbers.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Readings {
+    /// Seeds that ended in all of them.
+    pub n_seeds: usize,
+    /// The paper's numbers that all of them answer, and how uncertain one training's is.
+    pub numbers: Vec<Number>,
+    /// What is open, and what the paper's table says of it; empty for images that may not be compared.
+    pub axes: Vec<Axis>,
+    /// All of them, the likeliest first; in their order for images that may not be compared.
+    pub readings: Vec<Reading>,
+    /// Chance that a table made by the likeliest reading is as far from all of them as the paper's is; none for images
+    /// that may not be compared.
+    pub p: Option<f64>,
+    /// What the search makes of tables whose reading is known.
+    pub made_up: Option<MadeUp>,
+    /// Trainings that the readings consist of.
+    #[serde(skip)]
+    pub(crate) trainings: BTreeSet<String>,
+}
+
+/// A number of the paper.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Number {
+    /// Id of its claim.
+    pub id: String,
+    /// The paper's value: a fraction of `n_test` images, errors being fractions too.
+    pub paper: f64,
+    /// Number of test images.
+    pub n_test: usize,
+    /// Whether it is printed as a count of errors.
+    pub is_count: bool,
+    /// Standard deviation of a single training's: the larger of the binomial error and the spread over seeds
+    /// that all readings of the training have in common.
+    pub noise: f64,
+    /// The training and kind of number whose spread it shares.
+    #[serde(skip)]
+    group: String,
+}
+
+/// One way to read the paper.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Reading {
+    /// Its value on each axis.
+    pub values: Vec<String>,
+    /// Probability that this reading, of all of them, made the paper's table; every one was as likely before.
+    pub posterior: f64,
+    /// How far the paper's table is from its mean: a sum of squares in units of the noise.
+    pub distance: f64,
+    /// Ours of each number, fractions.
+    pub ours: Vec<Stat>,
+}
+
+/// The readings of `run`; nothing where there are none that ended, or none that answers a number.
+pub(crate) fn of(run: &Run, claims: &Claims, official: bool) -> Option<Readings> {
+    let record = run.readings.as_ref()?;
+    let data = Data::of(run, record, claims)?;
+    let evidence = Evidence::of(&data);
+    let means: Vec<Vec<f64>> =
+        data.values.iter().map(|numbers| numbers.iter().map(|v| mean(v)).collect()).collect();
+    let paper: Vec<f64> = data.numbers.iter().map(|number| number.paper).collect();
+    let distances = evidence.distances(&paper, &means, data.n_seeds);
+    let posterior = evidence::posterior(&distances);
+    let words = |place: usize| {
+        let values = record.readings[place].values.iter().zip(&record.axes);
+        values.map(|(&i, axis)| axis.values.get(i).map_or(String::new(), setting)).collect()
+    };
+    let reading = |place: usize| {
+        let ours = data.values[place].iter().map(|values| Stat::of(values.clone()));
+        let (posterior, distance) = (posterior[place], distances[place]);
+        Some(Reading {
+            values: words(place),
+            posterior,
+            distance,
+            ours: ours.collect::<Option<_>>()?,
+        })
+    };
+    let mut order: Vec<usize> = (0..means.len()).collect();
+    if official {
+        order.sort_by(|&a, &b| distances[a].total_cmp(&distances[b]));
+    }
+    let answering = record.readings.iter().flat_map(|reading| reading.cells.values());
+    Some(Readings {
+        n_seeds: data.n_seeds,
+        axes: if official { axes::of(record, &posterior, &distances) } else { Vec::new() },
+        p: official.then(|| evidence.p(&distances, &means, data.n_seeds)),
+        made_up: check::of(&data, &evidence),
+        readings: order.into_iter().map(reading).collect::<Option<_>>()?,
+        trainings: answering.map(|id| id.training.clone()).collect(),
+        numbers: numbers(data, &evidence),
+    })
+}
+
+/// With the noise that was found.
+fn numbers(data: Data, evidence: &Evidence) -> Vec<Number> {
+    let both = data.numbers.into_iter().zip(&evidence.noise);
+    both.map(|(number, &noise)| Number { noise, ..number }).collect()
+}
+
+fn mean(values: &[f64]) -> f64 {
+    values.iter().sum::<f64>() / values.len() as f64
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,108 @@
+use std::collections::BTreeMap;
+
+use kd_core::Stream;
+use kd_core::record::{
+    AxisRecord, Evaluation, FinalRecord, ModelId, ReadingRecord, ReadingsRecord, Record, RunRecord,
+    Setting,
+};
+
+use super::{Readings, of};
+use crate::claims::Claims;
+use crate::run::Run;
+
+const CELLS: [&str; 3] = ["baseline", "alpha0.1-t5", "alpha0.9-t5"];
+/// The paper's accuracies of these.
+const PAPER: [f64; 3] = [0.9750, 0.9767, 0.9752];
+
+/// Four readings of two axes. The first axis shifts all accuracies by a point, the second the last one by two; seeds
+/// shift all of them together and each a little.
+fn run(n_seeds: u64, accuracy: impl Fn(usize, usize) -> f64) -> Run {
+    let axis = |name: &str| AxisRecord {
+        name: name.into(),
+        values: vec![Setting::Count(0), Setting::Count(1)],
+    };
+    let id = |reading: usize, cell: &str| ModelId::new(format!("t-{reading}"), cell);
+    let reading = |i: usize| ReadingRecord {
+        values: vec![i / 2, i % 2],
+        last: false,
+        cells: BTreeMap::from(CELLS.map(|c| (format!("mnist/student30/{c}"), id(i, c)))),
+    };
+    let readings = ReadingsRecord {
+        axes: vec![axis("level"), axis("slope")],
+        readings: (0..4).map(reading).collect(),
+    };
+    let run = RunRecord { seeds: n_seeds, ..RunRecord::default() };
+    let mut records = vec![Record::Run(run), Record::Readings(readings)];
+    for seed in 0..n_seeds {
+        let mut rng = Stream::new(seed).at("seeds").rng();
+        for i in 0..4 {
+            let common = 0.001 * f64::from(rng.normal());
+            for (k, cell) in CELLS.iter().enumerate() {
+                let top1 = accuracy(i, k) + common + 0.0015 * f64::from(rng.normal());
+                let last = Evaluation { total: 10_000, top1, ..Evaluation::default() };
+                let (id, best_top1) = (id(i, cell), top1);
+                let last = FinalRecord { seed, id, last, best_top1, ..FinalRecord::default() };
+                records.push(Record::Final(Box::new(last)));
+            }
+        }
+    }
+    Run::group(records).unwrap()
+}
+
+fn readings(n_seeds: u64, accuracy: impl Fn(usize, usize) -> f64) -> Readings {
+    of(&run(n_seeds, accuracy), &Claims::load().unwrap(), true).unwrap()
+}
+
+fn shifted(i: usize, k: usize) -> f64 {
+    PAPER[k] - 0.01 * (i / 2) as f64 - 0.02 * (i % 2) as f64 * (k == 2) as usize as f64
+}
+
+#[test]
+fn the_reading_that_makes_the_table_is_found() {
+    let found = readings(3, shifted);
+    let best = &found.readings[0];
+    assert_eq!(best.values, ["0", "0"]);
+    assert!(best.posterior > 0.99 && best.distance < 12.0, "{best:?}");
+    assert!(found.p.unwrap() > 0.05, "{:?}", found.p);
+    assert!((found.readings.iter().map(|r| r.posterior).sum::<f64>() - 1.0).abs() < 1e-12);
+    assert!(found.axes.iter().all(|axis| (0.95..=1.0).contains(&axis.bits)), "{:?}", found.axes);
+    assert!(found.axes[0].choices[1].behind > 20.0);
+    let made_up = found.made_up.unwrap();
+    assert_eq!((made_up.n, made_up.drawn.len()), (12, 10));
+    assert!(made_up.first > 0.9 && made_up.first_three > 0.99 && made_up.in_set > 0.9);
+}
+
+#[test]
+fn a_table_that_no_reading_makes_is_told() {
+    let found = readings(3, |i, k| shifted(i, k) - 0.02);
+    assert!(found.p.unwrap() < 0.001);
+    let document = super::section(&found);
+    let crate::document::Block::Text(lead) = &document.blocks[0] else { panic!("no text") };
+    assert!(lead.contains("no reading explains the paper's table"), "{lead}");
+}
+
+/// Readings that are alike share the probability, and an axis without an effect tells nothing.
+#[test]
+fn an_axis_without_an_effect_has_no_bits() {
+    let found = readings(40, |i, k| shifted(i / 2 * 2, k));
+    let slope = &found.axes[1];
+    assert!(slope.bits < 0.1, "{slope:?}");
+    assert!(found.axes[0].bits > 0.95);
+}
+
+#[test]
+fn without_the_papers_images_nothing_is_said_of_its_table() {
+    let found = of(&run(2, shifted), &Claims::load().unwrap(), false).unwrap();
+    assert!(found.p.is_none() && found.axes.is_empty() && found.made_up.is_some());
+    let document = super::section(&found);
+    assert_eq!(document.blocks.len(), 4, "two texts, the tables, and what is made of made-up ones");
+}
+
+#[test]
+fn one_seed_and_an_unfinished_reading() {
+    let one = readings(1, shifted);
+    assert!(one.made_up.is_none() && one.n_seeds == 1 && one.p.is_some());
+    let mut open = run(1, shifted);
+    open.models.pop();
+    assert!(of(&open, &Claims::load().unwrap(), true).is_none());
+}
