@@ -104,7 +104,7 @@ fn smoke() -> Result<()> {
         _ => {}
     }
     let smoke = |suite| reproduce::run(&reproduce::Args::smoke(suite, out.join(suite)));
-    let suites = ["mnist", "hinton", "cifar10", "imagenet", "defensive", "referee"];
+    let suites = ["mnist", "hinton", "readings", "cifar10", "imagenet", "defensive", "referee"];
     suites.into_iter().try_for_each(smoke)
 }
 

@@ -45,7 +45,7 @@ use adversarial::Gallery;
 
 pub use adversarial::{
     Adversarial, AttackSummary, AttackedModel, CensusSummary, Comparison, Conclusion,
-    TransferSummary,
+    DefendedReading, How, TransferSummary,
 };
 pub use card::{Card, Int8, Latency, Lost, Seed, Shipped, Stressed, Tried};
 pub use claims::{Claim, Claims, Measure, Reference};

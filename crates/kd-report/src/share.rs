@@ -35,6 +35,15 @@ impl Share {
         Some(Self { over_seeds, interval })
     }
 
+    /// The share of the other images.
+    pub(crate) fn rest(&self) -> Self {
+        let Stat { mean, std, n, values } = &self.over_seeds;
+        let values = values.iter().map(|value| 1.0 - value).collect();
+        let [low, high] = self.interval;
+        let over_seeds = Stat { mean: 1.0 - mean, std: *std, n: *n, values };
+        Self { over_seeds, interval: [1.0 - high, 1.0 - low] }
+    }
+
     /// The mean over seeds.
     pub fn mean(&self) -> f64 {
         self.over_seeds.mean

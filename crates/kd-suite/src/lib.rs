@@ -21,6 +21,7 @@ pub use quiet::quiet_candle;
 pub use run::{Progress, Setting, checkpoint_of, contents, run};
 pub use subject::{Evaluated, NetworkFile, Subject};
 pub use suite::{
-    AttackFile, AuditFile, AverageOf, CensusFile, Choose, Class, EvaluationFile, Grid, Holdout,
-    Preset, Spec, Student, Suite, TeacherFile, TrainingFile, data, loss, model, resolve,
+    AttackFile, AuditFile, AverageOf, CensusFile, Choose, Class, Epoch, EvaluationFile, Grid,
+    Holdout, Preset, Readings, Spec, Student, Suite, TeacherFile, Term, TrainingFile, data, loss,
+    model, resolve,
 };

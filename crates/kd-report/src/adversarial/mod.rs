@@ -7,6 +7,7 @@ mod curves;
 #[cfg(test)]
 mod fixture;
 mod pictures;
+mod readings;
 mod runs;
 mod summary;
 mod table;
@@ -30,6 +31,7 @@ use crate::stats::Stat;
 
 pub use conclusion::{Comparison, Conclusion};
 pub(crate) use pictures::Gallery;
+pub use readings::{DefendedReading, How};
 pub(crate) use runs::AttackRuns;
 
 /// Models under attack.
@@ -38,6 +40,9 @@ pub struct Adversarial {
     /// What the figures say of defensive distillation: of each distilled model of the highest
     /// temperature.
     pub conclusions: Vec<Conclusion>,
+    /// Ways to read the paper's share of images that are defended.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub readings: Vec<DefendedReading>,
     /// Every model that was attacked, counted or audited, in order of appearance.
     pub models: Vec<AttackedModel>,
 }
@@ -145,7 +150,11 @@ impl Adversarial {
     /// Summarizes what was recorded of models under attack; `None` when that is nothing.
     pub(crate) fn of(models: &[ModelRuns]) -> Option<Self> {
         let attacked = summary::models(models);
-        (!attacked.is_empty()).then(|| Self { conclusions: Vec::new(), models: attacked })
+        (!attacked.is_empty()).then(|| Self {
+            conclusions: Vec::new(),
+            readings: Vec::new(),
+            models: attacked,
+        })
     }
 
     /// The paper's numbers that were measured.
@@ -156,6 +165,7 @@ impl Adversarial {
     /// Draws the conclusions, in sight of the paper's numbers.
     pub(crate) fn conclude(&mut self, claims: &[ClaimResult]) {
         self.conclusions = conclusion::of(self, claims);
+        self.readings = readings::of(self, claims);
     }
 }
 
@@ -169,6 +179,7 @@ pub(crate) fn sections(report: &Report, gallery: &Gallery) -> Result<Vec<Section
         conclusion::section(adversarial),
         table::section(adversarial),
         transfer::section(adversarial, &report.claims),
+        readings::section(&adversarial.readings, &report.claims),
         curves::section(adversarial)?,
         census::section(adversarial)?,
         audit::section(adversarial),

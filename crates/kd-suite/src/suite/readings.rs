@@ -163,7 +163,7 @@ pub(super) fn expand(
         }
         let mut cohorts: Vec<TrainingSpec> = Vec::new();
         for record in &mut records {
-            let choices = record.values.iter().zip(&axes).map(|(&i, axis)| &axis.choices[i]);
+            let mut choices = record.values.iter().zip(&axes).map(|(&i, axis)| &axis.choices[i]);
             let read = choices.try_fold(claimed(training), with)?;
             record.cells.extend(place(read, &mut cohorts)?);
         }
@@ -244,9 +244,9 @@ fn distill(training: &mut TrainingSpec, change: impl Fn(&mut kd_train::losses::D
     }
 }
 
-/// `1 - alpha` without the error of binary fractions, so that 1 - 0.9 is 0.1.
+/// `1 - alpha` without the error of binary fractions, so that 1 - 0.9 is 0.1; soft targets alone stay alone.
 fn rest(alpha: f64) -> f64 {
-    ((1.0 - alpha) * 1e9).round() / 1e9
+    if alpha < 1.0 { ((1.0 - alpha) * 1e9).round() / 1e9 } else { alpha }
 }
 
 /// Puts the students of `read` into the cohort that differs in nothing else, where there is one; returns which

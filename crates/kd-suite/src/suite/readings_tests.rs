@@ -59,6 +59,18 @@ fn readings_are_all_combinations_and_share_what_they_can() {
     assert_eq!(spec.readings.unwrap().axes[1].values[1], Setting::Text("li2018".into()));
 }
 
+#[test]
+fn soft_targets_alone_have_no_other_term() {
+    let text =
+        SUITE.replace("alpha = [0.1, 0.9], temperature = [5]", "alpha = [1], temperature = [5]");
+    let text = text.replace("claim = \"mnist/student30\" }", "}").replace("student30\"]", "student30\"]\nalpha_on = [\"hard\"]")
+        .replace("name = \"smoothed\", loss = { kind = \"label-smoothing\", smoothing = 0.1 }",
+            "name = \"a\", claim = \"mnist/omit3/distilled\", loss = { kind = \"distill\", alpha = 1, temperature = 20 }");
+    let spec = resolve(&Suite::parse("suite", &text).unwrap(), "quick", false, 1).unwrap();
+    let loss = &spec.training[1].student[1].loss;
+    assert!(matches!(loss, LossSpec::Distill(distill) if distill.alpha.total_cmp(&1.0).is_eq()));
+}
+
 /// On the other term, alpha 0.1 is alpha 0.9.
 #[test]
 fn alpha_on_the_hard_term_exchanges_cells() {

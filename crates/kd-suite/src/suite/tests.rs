@@ -10,8 +10,8 @@ use kd_train::{Average, LossSpec, OptimizerSpec, Plan, Schedule, SoftTargets};
 use serde::de::DeserializeOwned;
 
 use super::{
-    AttackFile, AuditFile, CensusFile, Choose, Grid, Preset, Spec, Student, Suite, Teacher,
-    TeacherFile, TrainingFile, loss, resolve,
+    AttackFile, AuditFile, CensusFile, Choose, Grid, Preset, Readings, Spec, Student, Suite,
+    Teacher, TeacherFile, TrainingFile, loss, resolve,
 };
 
 const FORMAT: &str = include_str!("../../FORMAT.md");
@@ -397,6 +397,7 @@ fn the_format_says_every_key() {
         ("The census", keys::<CensusFile>("")),
         ("Audits", [keys::<AuditFile>(""), keys::<Audit>("audit.")].concat()),
         ("Presets", keys::<Preset>("")),
+        ("Readings", keys::<Readings>("")),
     ] {
         let mut got = documented(heading);
         got.sort();
