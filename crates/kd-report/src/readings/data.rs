@@ -13,15 +13,20 @@ pub(super) struct Data {
     pub(super) numbers: Vec<Number>,
     pub(super) values: Vec<Vec<Vec<f64>>>,
     pub(super) n_seeds: usize,
+    /// Whether the images were as many as the paper's.
+    pub(super) same_images: bool,
 }
 
 impl Data {
     /// What `run` has of the readings in `record`; nothing where no seed ended in all of them.
     pub(super) fn of(run: &Run, record: &ReadingsRecord, claims: &Claims) -> Option<Self> {
         let first = record.readings.first()?;
-        let asked = first.cells.keys().flat_map(|id| claims.answered_by(id).unwrap_or_default());
-        let asked: Vec<&Claim> =
-            asked.filter(|claim| claim.by.is_none() && claim.value.is_some()).collect();
+        let is_asked = |claim: &&Claim| {
+            claim.by.is_none()
+                && claim.value.is_some()
+                && first.cells.contains_key(claim.model_id())
+        };
+        let asked: Vec<&Claim> = claims.all().iter().filter(is_asked).collect();
         let seeds = seeds(run, record);
         let of_reading = |reading: &ReadingRecord| -> Option<Vec<Vec<f64>>> {
             asked.iter().map(|claim| values(run, reading, claim, &seeds)).collect()
@@ -30,7 +35,8 @@ impl Data {
         let numbers: Vec<Number> =
             asked.iter().map(|claim| number(claim)).collect::<Option<_>>()?;
         let known = !numbers.is_empty() && !seeds.is_empty();
-        known.then_some(Self { numbers, values, n_seeds: seeds.len() })
+        let same_images = asked.iter().all(|claim| has_its_images(run, first, claim));
+        known.then_some(Self { numbers, values, n_seeds: seeds.len(), same_images })
     }
 }
 
@@ -59,6 +65,12 @@ fn values(run: &Run, reading: &ReadingRecord, claim: &Claim, seeds: &[u64]) -> O
     let unit = if claim.measure.is_count() { claim.n_test? as f64 } else { 1.0 };
     let of = |seed: &u64| measured((model, model.finals.get(seed)?), claim.measure, selection);
     seeds.iter().map(|seed| of(seed).map(|value| value / unit)).collect()
+}
+
+fn has_its_images(run: &Run, reading: &ReadingRecord, claim: &Claim) -> bool {
+    let model = reading.cells.get(claim.model_id()).and_then(|id| model(run, id));
+    let mut finals = model.iter().flat_map(|model| model.finals.values());
+    finals.all(|last| claim.n_test == Some(claim.measure.n_images(&last.last)))
 }
 
 fn number(claim: &Claim) -> Option<Number> {

@@ -79,6 +79,7 @@ pub struct Reading {
 pub(crate) fn of(run: &Run, claims: &Claims, official: bool) -> Option<Readings> {
     let record = run.readings.as_ref()?;
     let data = Data::of(run, record, claims)?;
+    let official = official && data.same_images;
     let evidence = Evidence::of(&data);
     let means: Vec<Vec<f64>> =
         data.values.iter().map(|numbers| numbers.iter().map(|v| mean(v)).collect()).collect();
