@@ -61,7 +61,7 @@ pub use format::duration;
 pub use loading::{BadImages, Loading};
 pub use methods::{Method, Methods, Rank};
 pub use paired::{Effect, Paired, Told};
-pub use readings::{Axis, Choice, MadeUp, Number, Reading, Readings};
+pub use readings::{Axis, Choice, MadeUp, Number, Pattern, PatternGrid, Reading, Readings};
 pub use report::{CorrectionSummary, EPOCHS_TO, EpochsTo, ModelSummary, Report};
 pub use share::Share;
 pub use stats::{Difference, Stat, binomial_error};

@@ -9,6 +9,9 @@ use super::{ModelId, Setting};
 /// What a paper leaves open, and which models answer its numbers in each way to read it.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct ReadingsRecord {
+    /// Whether networks or images are not the paper's, so that only the pattern of a table can be compared.
+    #[serde(default)]
+    pub pattern_only: bool,
     /// What is open.
     pub axes: Vec<AxisRecord>,
     /// Every combination.

@@ -5,10 +5,12 @@ mod axes;
 mod check;
 mod data;
 mod evidence;
+mod pattern;
 mod section;
 
 use std::collections::BTreeSet;
 
+use kd_core::record::ReadingsRecord;
 use serde::Serialize;
 
 use crate::claims::Claims;
@@ -20,6 +22,7 @@ pub use axes::{Axis, Choice};
 pub use check::MadeUp;
 use data::Data;
 use evidence::Evidence;
+pub use pattern::{Grid as PatternGrid, Pattern};
 pub(crate) use section::section;
 
 /// The readings of a paper beside its numbers.
@@ -36,6 +39,8 @@ pub struct Readings {
     /// Chance that a table made by the likeliest reading is as far from all of them as the paper's is; none for images
     /// that may not be compared.
     pub p: Option<f64>,
+    /// The pattern of the tables over alpha and temperature; none without a grid.
+    pub grid: Option<pattern::Grid>,
     /// What the search makes of tables whose reading is known.
     pub made_up: Option<MadeUp>,
     /// Trainings that the readings consist of.
@@ -79,22 +84,18 @@ pub struct Reading {
 pub(crate) fn of(run: &Run, claims: &Claims, official: bool) -> Option<Readings> {
     let record = run.readings.as_ref()?;
     let data = Data::of(run, record, claims)?;
-    let official = official && data.same_images;
+    let official = official && data.same_images && !record.pattern_only;
     let evidence = Evidence::of(&data);
     let means: Vec<Vec<f64>> =
         data.values.iter().map(|numbers| numbers.iter().map(|v| mean(v)).collect()).collect();
     let paper: Vec<f64> = data.numbers.iter().map(|number| number.paper).collect();
     let distances = evidence.distances(&paper, &means, data.n_seeds);
     let posterior = evidence::posterior(&distances);
-    let words = |place: usize| {
-        let values = record.readings[place].values.iter().zip(&record.axes);
-        values.map(|(&i, axis)| axis.values.get(i).map_or(String::new(), setting)).collect()
-    };
     let reading = |place: usize| {
         let ours = data.values[place].iter().map(|values| Stat::of(values.clone()));
         let (posterior, distance) = (posterior[place], distances[place]);
         Some(Reading {
-            values: words(place),
+            values: words(record, place),
             posterior,
             distance,
             ours: ours.collect::<Option<_>>()?,
@@ -105,15 +106,23 @@ pub(crate) fn of(run: &Run, claims: &Claims, official: bool) -> Option<Readings>
         order.sort_by(|&a, &b| distances[a].total_cmp(&distances[b]));
     }
     let answering = record.readings.iter().flat_map(|reading| reading.cells.values());
+    let readings: Vec<Reading> = order.into_iter().map(reading).collect::<Option<_>>()?;
     Some(Readings {
+        grid: pattern::Grid::of(&data.numbers, &readings),
         n_seeds: data.n_seeds,
         axes: if official { axes::of(record, &posterior, &distances) } else { Vec::new() },
         p: official.then(|| evidence.p(&distances, &means, data.n_seeds)),
         made_up: check::of(&data, &evidence),
-        readings: order.into_iter().map(reading).collect::<Option<_>>()?,
+        readings,
         trainings: answering.map(|id| id.training.clone()).collect(),
         numbers: numbers(data, &evidence),
     })
+}
+
+/// The value of each axis that the reading at `place` has.
+fn words(record: &ReadingsRecord, place: usize) -> Vec<String> {
+    let values = record.readings[place].values.iter().zip(&record.axes);
+    values.map(|(&i, axis)| axis.values.get(i).map_or(String::new(), setting)).collect()
 }
 
 /// With the noise that was found.

@@ -1,5 +1,6 @@
 //! The readings in words and tables.
 
+use super::pattern::{Grid, Pattern};
 use super::{Axis, MadeUp, Number, Reading, Readings};
 use crate::document::{Block, Cell, Column, Row, Section, Table};
 use crate::format::{counted, percent, signed};
@@ -15,6 +16,7 @@ pub(crate) fn section(all: &Readings) -> Section {
         blocks.extend([Block::Table(likeliest(all)), Block::Table(axes(&all.axes))]);
     }
     blocks.push(Block::Table(tables(all)));
+    blocks.extend(all.grid.as_ref().map(|grid| Block::Table(patterns(all, grid))));
     blocks.extend(all.made_up.as_ref().map(|found| Block::Text(made_up(found))));
     Section { title: "Readings of the paper".into(), blocks }
 }
@@ -32,7 +34,8 @@ fn lead(all: &Readings) -> String {
     let seeds = counted(all.n_seeds, "seed");
     let (Some(p), Some(best)) = (all.p, all.readings.first()) else {
         return format!(
-            "{n} with {seeds}. The images are not the paper's, so that nothing is said of its table."
+            "{n} with {seeds}. Images or networks are not the paper's, so that its table is not explained: what can be \
+             compared is the pattern below."
         );
     };
     let explained = match p < 0.05 {
@@ -141,6 +144,45 @@ fn printed(number: &Number, fraction: f64) -> String {
         true => format!("{:.0}", fraction * number.n_test as f64),
         false => percent(fraction),
     }
+}
+
+/// The paper's pattern and those of the readings that are most like it.
+fn patterns(all: &Readings, grid: &Grid) -> Table {
+    let mut columns = Column::plain(&["reading", "correlation", "signs", "gain"]);
+    let names = |letter: &str, values: &[f64]| -> Vec<String> {
+        values.iter().map(|value| format!("{letter} {value}")).collect()
+    };
+    let alphas = names("\u{3b1}", &grid.alphas);
+    let temperatures = names("T", &grid.temperatures);
+    let plain = |names: &[String]| Column::plain(&names.iter().map(|n| &**n).collect::<Vec<_>>());
+    columns.extend(plain(&alphas));
+    columns.extend(plain(&temperatures));
+    let mut order: Vec<usize> = (0..grid.readings.len()).collect();
+    order.sort_by(|&a, &b| grid.readings[b].correlation.total_cmp(&grid.readings[a].correlation));
+    let mut rows = vec![pattern("paper".into(), &grid.paper, grid.n_cells())];
+    let shown = order.iter().take(N_LISTED);
+    rows.extend(
+        shown.map(|&i| {
+            pattern(all.readings[i].values.join(", "), &grid.readings[i], grid.n_cells())
+        }),
+    );
+    let caption = "Patterns, whatever the level: gains over labels alone, points, as their mean and the effects of alpha and of \
+        temperature, which are means less that of all. Signs are the cells with a gain or loss as in the paper. The readings \
+        whose gains correlate most with the paper's come first."
+        .into();
+    Table { caption, columns, rows }
+}
+
+fn pattern(name: String, pattern: &Pattern, n_cells: usize) -> Row {
+    let points = |value: &f64| Cell::number(signed(100.0 * value, 2));
+    let mut cells = vec![
+        Cell::Text(name),
+        Cell::number(signed(pattern.correlation, 2)),
+        Cell::Text(format!("{} of {n_cells}", pattern.signs)),
+        points(&pattern.gain),
+    ];
+    cells.extend(pattern.of_alpha.iter().chain(&pattern.of_temperature).map(points));
+    Row::Cells(cells)
 }
 
 fn made_up(found: &MadeUp) -> String {

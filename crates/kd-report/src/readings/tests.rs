@@ -28,6 +28,7 @@ fn run(n_seeds: u64, accuracy: impl Fn(usize, usize) -> f64) -> Run {
         cells: BTreeMap::from(CELLS.map(|c| (format!("mnist/student30/{c}"), id(i, c)))),
     };
     let readings = ReadingsRecord {
+        pattern_only: false,
         axes: vec![axis("level"), axis("slope")],
         readings: (0..4).map(reading).collect(),
     };

@@ -24,6 +24,9 @@ const MOST: usize = 4096;
 pub struct Readings {
     /// The trainings whose protocol is open; of their students those with a claim are trained.
     pub trainings: Vec<String>,
+    /// The networks or images are not the paper's: the level of its table means nothing, and only the pattern over
+    /// alpha and temperature is compared.
+    pub pattern_only: bool,
     /// Padding of the random crops, pixels; 0 for none.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub crop_padding: Vec<usize>,
@@ -170,7 +173,8 @@ pub(super) fn expand(
         all.extend(cohorts);
     }
     let axes = axes.into_iter().map(|axis| axis.record).collect();
-    Ok((all, ReadingsRecord { axes, readings: records }))
+    let pattern_only = readings.pattern_only;
+    Ok((all, ReadingsRecord { pattern_only, axes, readings: records }))
 }
 
 fn check(readings: &Readings, trainings: &[TrainingSpec]) -> Result<()> {
