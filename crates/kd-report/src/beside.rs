@@ -4,8 +4,8 @@ use crate::comparison::{ClaimResult, Selection, paper, three};
 use crate::document::{Cell, Column, Row, Section, Table};
 use crate::effects;
 use crate::format::percent;
+use crate::judge::{Detectable, detectable};
 use crate::report::Report;
-use crate::verdict::{Detectable, detectable};
 
 /// The sections about them; none where nothing answers the paper.
 pub(crate) fn sections(report: &Report) -> Vec<Section> {

@@ -7,7 +7,7 @@ use kd_core::{Error, Result, record};
 use serde::Serialize;
 
 use crate::document::{Cell, Column, Row, Table};
-use crate::format::{counted, percent_cell, signed};
+use crate::format::{counted, effect_cells, percent_cell, signed};
 use crate::markdown;
 use crate::paired::{Effect, Paired, effects};
 use crate::run::{ModelRuns, Run};
@@ -111,7 +111,7 @@ impl ComparedModel {
         let mut cells =
             vec![Cell::Code(self.id.to_string()), percent_cell(first), percent_cell(second)];
         cells.extend(match self.effect {
-            Some(effect) => effect.cells(),
+            Some(effect) => effect_cells(effect),
             None => {
                 let points = signed(100.0 * (second.mean - first.mean), 2);
                 [Cell::number(points), Cell::Empty, Cell::Empty]

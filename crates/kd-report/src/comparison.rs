@@ -4,14 +4,12 @@ use kd_core::Result;
 use kd_core::record::{CorrectionMethod, FinalRecord, ModelId};
 use serde::Serialize;
 
-use crate::adversarial::Adversarial;
 use crate::claims::{Claim, Claims, Measure};
 use crate::document::Cell;
 use crate::format::{count_cell, percent, percent_cell, signed};
 use crate::run::ModelRuns;
 use crate::stats::Stat;
-use crate::temperature;
-use crate::verdict::{Verdict, judge};
+use crate::verdict::Verdict;
 
 /// One of the paper's numbers beside ours.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -67,13 +65,12 @@ pub enum Selection {
     Last,
 }
 
-/// All numbers that the models, and the attacks on them, answer, in the paper's order.
+/// All numbers that the models answer, without verdicts as yet.
 ///
 /// # Errors
 /// [`kd_core::Error::Config`] when a model names a claim that does not exist.
 pub(crate) fn results(
     models: &[&ModelRuns],
-    adversarial: Option<&Adversarial>,
     claims: &Claims,
     official: bool,
 ) -> Result<Vec<ClaimResult>> {
@@ -85,11 +82,6 @@ pub(crate) fn results(
             found.extend(both.iter().filter_map(|s| result(model, claim, *s, official)));
         }
     }
-    found.extend(adversarial.into_iter().flat_map(|all| all.claims(claims, official)));
-    judge(&mut found);
-    found.extend(temperature::results(models, claims, official));
-    let place = |id: &str| claims.all().iter().position(|claim| claim.id == id);
-    found.sort_by_key(|result| place(&result.id));
     Ok(found)
 }
 

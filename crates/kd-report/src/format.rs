@@ -3,6 +3,7 @@
 use kd_core::record::{Setting, Settings};
 
 use crate::document::Cell;
+use crate::paired::Effect;
 use crate::stats::Stat;
 
 /// A fraction as percent with two decimals.
@@ -111,6 +112,17 @@ pub(crate) fn number_cell(stat: &Stat, factor: f64, decimals: usize) -> Cell {
         None => "n = 1".into(),
     };
     Cell::Number { main: format!("{:.decimals$}", factor * stat.mean), spread }
+}
+
+/// An effect in points with its 95 % interval, its p-value and its verdict.
+pub(crate) fn effect_cells(effect: Effect) -> [Cell; 3] {
+    let Effect { paired, p_holm, told } = effect;
+    let ends = [paired.mean - paired.half_width, paired.mean + paired.half_width];
+    let [low, high] = ends.map(|end| signed(100.0 * end, 2));
+    let main = signed(100.0 * paired.mean, 2);
+    let points = Cell::Number { main, spread: format!("{low} to {high}") };
+    let p = if p_holm < 0.001 { "< 0.001".into() } else { format!("{p_holm:.3}") };
+    [points, Cell::number(p), Cell::Told(told)]
 }
 
 #[cfg(test)]

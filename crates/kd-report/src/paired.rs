@@ -3,9 +3,6 @@
 use serde::Serialize;
 use statrs::distribution::{ContinuousCDF, StudentsT};
 
-use crate::document::Cell;
-use crate::format::signed;
-
 /// Error that a comparison, or all of a family together, may have.
 pub(crate) const ALPHA: f64 = 0.05;
 
@@ -106,19 +103,6 @@ pub(crate) fn holm(p: &[f64]) -> Vec<f64> {
         corrected[place] = before;
     }
     corrected
-}
-
-impl Effect {
-    /// Points with their 95 % interval, p-value and verdict.
-    pub(crate) fn cells(self) -> [Cell; 3] {
-        let Self { paired, p_holm, told } = self;
-        let ends = [paired.mean - paired.half_width, paired.mean + paired.half_width];
-        let [low, high] = ends.map(|end| signed(100.0 * end, 2));
-        let main = signed(100.0 * paired.mean, 2);
-        let points = Cell::Number { main, spread: format!("{low} to {high}") };
-        let p = if p_holm < 0.001 { "< 0.001".into() } else { format!("{p_holm:.3}") };
-        [points, Cell::number(p), Cell::Told(told)]
-    }
 }
 
 impl Told {

@@ -10,20 +10,18 @@ use serde::Serialize;
 
 use crate::adversarial::Adversarial;
 use crate::claims::Claims;
-use crate::comparison::{ClaimResult, results};
+use crate::comparison::ClaimResult;
 use crate::curves::Curves;
 use crate::effects::{self, EffectResult};
 use crate::evaluation::EvaluationSummary;
 use crate::evaluations::{self, OtherImages};
 use crate::format::settings;
+use crate::judge::results;
 use crate::loading::{Loading, loadings};
 use crate::methods::{self, Methods};
 use crate::readings::{self, Readings};
-use crate::run::{ModelRuns, Run};
+use crate::run::{EPOCHS_TO, ModelRuns, Run};
 use crate::stats::{Difference, Stat, over, over_some};
-
-/// The accuracies whose first epoch is looked for, fractions.
-pub const EPOCHS_TO: [f64; 2] = [0.985, 0.99];
 
 /// Everything that a run shows, beside the paper's numbers.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -309,11 +307,7 @@ fn correction(
 }
 
 fn epochs_to(model: &ModelRuns, accuracy: f64) -> EpochsTo {
-    let reached = |seed: &u64| {
-        let epochs = model.epochs.range((*seed, 0)..=(*seed, u64::MAX));
-        let mut good = epochs.filter(|(_, e)| e.test_top1.is_some_and(|top1| top1 >= accuracy));
-        good.next().map(|((_, epoch), _)| *epoch)
-    };
+    let reached = |seed: &u64| model.epochs_to(*seed, accuracy);
     EpochsTo { accuracy, epochs: model.finals.keys().map(reached).collect() }
 }
 

@@ -12,6 +12,9 @@ use kd_core::{Error, Result};
 use crate::adversarial::AttackRuns;
 use crate::ordered::Ordered;
 
+/// The accuracies whose first epoch is looked for, fractions.
+pub const EPOCHS_TO: [f64; 2] = [0.985, 0.99];
+
 /// What `metrics.jsonl` says, each thing once.
 pub(crate) struct Run {
     pub(crate) provenance: RunRecord,
@@ -118,6 +121,13 @@ impl ModelRuns {
     /// Id of the paper's number that it answers.
     pub(crate) fn claim(&self) -> Option<&String> {
         self.finals.values().find_map(|last| last.how.claim.as_ref())
+    }
+
+    /// The first measured epoch with a test accuracy of at least `accuracy`.
+    pub(crate) fn epochs_to(&self, seed: u64, accuracy: f64) -> Option<u64> {
+        let mut epochs = self.epochs.range((seed, 0)..=(seed, u64::MAX));
+        let good = |e: &EpochRecord| e.test_top1.is_some_and(|top1| top1 >= accuracy);
+        epochs.find(|(_, epoch)| good(epoch)).map(|((_, epoch), _)| *epoch)
     }
 }
 

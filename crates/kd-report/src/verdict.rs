@@ -1,15 +1,10 @@
-//! What a difference from the paper's number means, and what could have been seen at all.
+//! What a difference from the paper's number means.
 
 use serde::Serialize;
 use statrs::distribution::{ContinuousCDF, Normal, StudentsT};
 
-use crate::comparison::{ClaimResult, Selection};
-use crate::ordered::grouped;
 use crate::paired::{ALPHA, holm};
 use crate::stats::binomial_error;
-
-/// Chance with which a least detectable difference is detected.
-const POWER: f64 = 0.8;
 
 /// How our number stands to the paper's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -46,6 +41,11 @@ impl Noise {
         seeds.filter(|seeds| seeds.std > binomial.std).unwrap_or(binomial)
     }
 
+    /// In another unit.
+    pub(crate) fn over(self, unit: f64) -> Self {
+        Self { std: self.std / unit, ..self }
+    }
+
     /// The spread over seeds that several models have in common: the root of the mean of their variances,
     /// each weighted with its degrees of freedom. Nothing for one seed.
     pub(crate) fn pooled<'a>(all: impl Iterator<Item = &'a [f64]>) -> Option<Self> {
@@ -58,8 +58,8 @@ impl Noise {
         (df > 0.0).then(|| Self { std: (squares / df).sqrt(), df: Some(df) })
     }
 
-    /// That much of Student's distribution, or of the normal one, is above the answer.
-    fn upper(self, share: f64) -> Option<f64> {
+    /// That much of Student's distribution, or of the normal one where the noise is known, is above the answer.
+    pub(crate) fn upper(self, share: f64) -> Option<f64> {
         match self.df {
             Some(df) => Some(StudentsT::new(0.0, 1.0, df).ok()?.inverse_cdf(1.0 - share)),
             None => Some(Normal::standard().inverse_cdf(1.0 - share)),
@@ -115,70 +115,6 @@ impl Test {
 pub(crate) fn verdicts(tests: &[Test]) -> Vec<(f64, Verdict)> {
     let corrected = holm(&tests.iter().map(Test::p).collect::<Vec<_>>());
     tests.iter().zip(corrected).map(|(test, p)| (p, test.verdict(p))).collect()
-}
-
-/// Gives all `results` that may be compared their noise and verdict, those of each selection together.
-///
-/// The paper's number is one training's, ours a mean of `n`: the standard error of the difference is
-/// `sqrt(s_paper^2 + s_ours^2 / n)`, where `s` is the larger of the binomial error of the test images and the
-/// spread over seeds that all results of a training have in common.
-pub(crate) fn judge(results: &mut [ClaimResult]) {
-    for selection in [Selection::Best, Selection::Last] {
-        let known = results.iter().enumerate().filter(|(_, result)| result.selection == selection);
-        let tests: Vec<(usize, Test)> =
-            known.filter_map(|(i, result)| Some((i, test(result, results)?))).collect();
-        let verdicts = verdicts(&tests.iter().map(|(_, test)| *test).collect::<Vec<_>>());
-        for ((i, test), (p, verdict)) in tests.into_iter().zip(verdicts) {
-            let result = &mut results[i];
-            result.noise = Some(2.0 * test.error * result.unit());
-            (result.p_holm, result.verdict) = (Some(p), verdict);
-        }
-    }
-}
-
-/// The test of one result; nothing where it may not be compared.
-fn test(result: &ClaimResult, all: &[ClaimResult]) -> Option<Test> {
-    let (difference, n_test, unit) = (result.difference?, result.n_test?, result.unit());
-    let ours = result.ours.mean / unit;
-    let value = difference / unit;
-    let key = |r: &ClaimResult| (r.model.training.clone(), r.measure, r.selection);
-    let alike = all.iter().filter(|other| key(other) == key(result));
-    let seeds = Noise::pooled(alike.map(|other| &other.ours.values[..]));
-    let seeds = seeds.map(|noise| Noise { std: noise.std / unit, ..noise });
-    let paper = Noise::new(ours - value, n_test, seeds);
-    let own = Noise::new(ours, n_test, seeds);
-    let better = if result.measure.higher_is_better() { value } else { -value };
-    Some(Test {
-        value: better,
-        error: paper.std.hypot(own.std / (result.ours.n as f64).sqrt()),
-        noise: paper,
-        margin: result.margin / unit,
-    })
-}
-
-/// What could be told of a result: the least true difference that would be shown in four of five cases.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Detectable<'a> {
-    pub(crate) result: &'a ClaimResult,
-    /// For each of the asked numbers of seeds, in the unit of the claim.
-    pub(crate) least: Vec<f64>,
-}
-
-/// `(t(1 - 0.05 / 2m) + t(0.8)) s sqrt(1 + 1/n)` for each of `n_seeds`, where `m` results of this selection are
-/// corrected for; infinitely many seeds leave the noise of the paper's one training. Of each claim the best epoch, else the last.
-pub(crate) fn detectable<'a>(results: &'a [ClaimResult], n_seeds: &[f64]) -> Vec<Detectable<'a>> {
-    let compared: Vec<_> = results.iter().filter(|result| result.noise.is_some()).collect();
-    let groups = grouped(compared.iter().copied(), |r| (r.id.clone(), r.model.clone()));
-    let one = |group: &Vec<&'a ClaimResult>| {
-        let result = *group.iter().min_by_key(|result| result.selection)?;
-        let m = compared.iter().filter(|other| other.selection == result.selection).count();
-        let test = test(result, results)?;
-        let noise = test.noise;
-        let reach = noise.upper(ALPHA / (2.0 * m as f64))? + noise.upper(1.0 - POWER)?;
-        let least = |n: &f64| reach * noise.std * (1.0 + 1.0 / n).sqrt() * result.unit();
-        Some(Detectable { result, least: n_seeds.iter().map(least).collect() })
-    };
-    groups.iter().filter_map(one).collect()
 }
 
 impl Verdict {
@@ -289,7 +225,7 @@ mod tests {
         };
         assert!((0.02..0.07).contains(&share(0.0, 10)));
         let noise = Noise { std: 0.002, df: Some(40.0) };
-        let reach = noise.upper(ALPHA / 20.0).unwrap() + noise.upper(1.0 - POWER).unwrap();
+        let reach = noise.upper(ALPHA / 20.0).unwrap() + noise.upper(0.2).unwrap();
         assert!((0.76..0.86).contains(&share(reach * 0.002 * 1.2f64.sqrt(), 1)));
     }
 }

@@ -2,7 +2,7 @@
 
 use super::{Method, Methods};
 use crate::document::{Block, Cell, Column, Row, Table};
-use crate::format::{number_cell, percent_cell, thousands};
+use crate::format::{effect_cells, number_cell, percent_cell, thousands};
 use crate::paired::Effect;
 use crate::report::{ModelSummary, Report};
 use crate::stats::Stat;
@@ -44,7 +44,7 @@ fn gains(methods: &Methods) -> Table {
 const EFFECT: [&str; 3] = ["points", "p", "verdict"];
 
 fn three(effect: Option<Effect>) -> [Cell; 3] {
-    effect.map_or([Cell::Empty, Cell::Empty, Cell::Empty], Effect::cells)
+    effect.map_or([Cell::Empty, Cell::Empty, Cell::Empty], effect_cells)
 }
 
 const OTHERS: &str = "Agreement with the teacher's predictions and ECE (15 bins) are percent of the test \

@@ -4,9 +4,8 @@
 use kd_core::Stream;
 use serde::Serialize;
 
-use super::data::Data;
+use super::data::{Data, mean};
 use super::evidence::{Evidence, posterior};
-use super::mean;
 
 /// Tables of which the first few are listed one by one.
 const N_DRAWN: usize = 10;
@@ -71,7 +70,7 @@ fn of_seed(data: &Data, evidence: &Evidence, seed: usize) -> Vec<Found> {
     let one = |(truth, numbers): (usize, &Vec<Vec<f64>>)| {
         let table: Vec<f64> = numbers.iter().map(|values| values[seed]).collect();
         let distances = evidence.distances(&table, &means, data.n_seeds - 1);
-        found(truth, &posterior(&distances))
+        found(truth, &posterior(&distances, &vec![0.0; distances.len()]))
     };
     data.values.iter().enumerate().map(one).collect()
 }

@@ -2,8 +2,7 @@
 
 use kd_core::Stream;
 
-use super::data::Data;
-use super::mean;
+use super::data::{Data, mean};
 
 /// Tables that are drawn for the goodness of fit.
 const N_DRAWS: usize = 2000;
@@ -81,11 +80,13 @@ impl Evidence {
     }
 }
 
-/// Probabilities from squared distances, where every reading was as likely before and the noise is that of all:
-/// `exp(-distance / 2)`, normalized.
-pub(super) fn posterior(distances: &[f64]) -> Vec<f64> {
-    let least = distances.iter().copied().fold(f64::INFINITY, f64::min);
-    let weights: Vec<f64> = distances.iter().map(|d| (-(d - least) / 2.0).exp()).collect();
+/// Probabilities from squared distances and the logarithms of other chances, where every reading was as likely
+/// before and the noise is that of all: `exp(other - distance / 2)`, normalized.
+pub(super) fn posterior(distances: &[f64], others: &[f64]) -> Vec<f64> {
+    let both = distances.iter().zip(others).map(|(distance, other)| other - distance / 2.0);
+    let logs: Vec<f64> = both.collect();
+    let most = logs.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let weights: Vec<f64> = logs.iter().map(|log| (log - most).exp()).collect();
     let sum: f64 = weights.iter().sum();
     weights.into_iter().map(|weight| weight / sum).collect()
 }
@@ -137,9 +138,10 @@ mod tests {
         let got = squared(&z, &[0, 2], 0.5);
         assert!((got - (4.0 / 3.0 * (1.0 + 4.0) - 2.0 * 2.0 / 3.0 * 2.0)).abs() < 1e-12, "{got}");
         assert!((squared(&z, &[1], 0.0) - 81.0).abs() < 1e-12);
-        let posterior = posterior(&[2.0, 4.0]);
         let odds = 1f64.exp();
-        assert!((posterior[0] - odds / (1.0 + odds)).abs() < 1e-12);
+        let first = |others: [f64; 2]| posterior(&[2.0, 4.0], &others)[0];
+        assert!((first([0.0, 0.0]) - odds / (1.0 + odds)).abs() < 1e-12);
+        assert!((first([-2.0, -1.0]) - 0.5).abs() < 1e-12);
     }
 
     /// The squared distance of drawn tables from their own mean is chi-squared of 3 degrees of freedom: mean 3.

@@ -21,6 +21,7 @@ use crate::stats::Stat;
 pub use axes::{Axis, Choice};
 pub use check::MadeUp;
 use data::Data;
+pub use data::Number;
 use evidence::Evidence;
 pub use pattern::{Grid as PatternGrid, Pattern};
 pub(crate) use section::section;
@@ -48,25 +49,6 @@ pub struct Readings {
     pub(crate) trainings: BTreeSet<String>,
 }
 
-/// A number of the paper.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Number {
-    /// Id of its claim.
-    pub id: String,
-    /// The paper's value: a fraction of `n_test` images, errors being fractions too.
-    pub paper: f64,
-    /// Number of test images.
-    pub n_test: usize,
-    /// Whether it is printed as a count of errors.
-    pub is_count: bool,
-    /// Standard deviation of a single training's: the larger of the binomial error and the spread over seeds
-    /// that all readings of the training have in common.
-    pub noise: f64,
-    /// The training and kind of number whose spread it shares.
-    #[serde(skip)]
-    group: String,
-}
-
 /// One way to read the paper.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Reading {
@@ -86,11 +68,10 @@ pub(crate) fn of(run: &Run, claims: &Claims, official: bool) -> Option<Readings>
     let data = Data::of(run, record, claims)?;
     let official = official && data.same_images && !record.pattern_only;
     let evidence = Evidence::of(&data);
-    let means: Vec<Vec<f64>> =
-        data.values.iter().map(|numbers| numbers.iter().map(|v| mean(v)).collect()).collect();
+    let means = data.means();
     let paper: Vec<f64> = data.numbers.iter().map(|number| number.paper).collect();
     let distances = evidence.distances(&paper, &means, data.n_seeds);
-    let posterior = evidence::posterior(&distances);
+    let posterior = evidence::posterior(&distances, &data.orders);
     let reading = |place: usize| {
         let ours = data.values[place].iter().map(|values| Stat::of(values.clone()));
         let (posterior, distance) = (posterior[place], distances[place]);
@@ -103,12 +84,12 @@ pub(crate) fn of(run: &Run, claims: &Claims, official: bool) -> Option<Readings>
     };
     let mut order: Vec<usize> = (0..means.len()).collect();
     if official {
-        order.sort_by(|&a, &b| distances[a].total_cmp(&distances[b]));
+        order.sort_by(|&a, &b| posterior[b].total_cmp(&posterior[a]));
     }
     let answering = record.readings.iter().flat_map(|reading| reading.cells.values());
     let readings: Vec<Reading> = order.into_iter().map(reading).collect::<Option<_>>()?;
     Some(Readings {
-        grid: pattern::Grid::of(&data.numbers, &readings),
+        grid: pattern::Grid::of(&data.numbers, readings.iter().map(|reading| &reading.ours[..])),
         n_seeds: data.n_seeds,
         axes: if official { axes::of(record, &posterior, &distances) } else { Vec::new() },
         p: official.then(|| evidence.p(&distances, &means, data.n_seeds)),
@@ -129,10 +110,6 @@ fn words(record: &ReadingsRecord, place: usize) -> Vec<String> {
 fn numbers(data: Data, evidence: &Evidence) -> Vec<Number> {
     let both = data.numbers.into_iter().zip(&evidence.noise);
     both.map(|(number, &noise)| Number { noise, ..number }).collect()
-}
-
-fn mean(values: &[f64]) -> f64 {
-    values.iter().sum::<f64>() / values.len() as f64
 }
 
 #[cfg(test)]

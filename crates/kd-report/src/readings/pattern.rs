@@ -3,7 +3,8 @@
 
 use serde::Serialize;
 
-use super::{Number, Reading, mean};
+use super::data::{Number, mean};
+use crate::stats::Stat;
 
 /// What a grid gains over labels alone, taken apart.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -47,7 +48,10 @@ struct Cell {
 
 impl Grid {
     /// The grid among `numbers`; nothing where there are fewer than four cells, or no network of labels alone.
-    pub(super) fn of(numbers: &[Number], readings: &[Reading]) -> Option<Self> {
+    pub(super) fn of<'a>(
+        numbers: &[Number],
+        readings: impl Iterator<Item = &'a [Stat]>,
+    ) -> Option<Self> {
         let cells: Vec<Cell> = numbers.iter().enumerate().filter_map(cell).collect();
         let first = cells.first().filter(|_| cells.len() > 3)?;
         let prefix = numbers[first.place].id.rsplit_once('/')?.0;
@@ -69,8 +73,8 @@ impl Grid {
         };
         let paper = grid.gains(|i| numbers[i].paper);
         grid.paper = grid.pattern(&paper, &paper);
-        let of = |reading: &Reading| grid.pattern(&grid.gains(|i| reading.ours[i].mean), &paper);
-        grid.readings = readings.iter().map(of).collect();
+        let of = |ours: &[Stat]| grid.pattern(&grid.gains(|i| ours[i].mean), &paper);
+        grid.readings = readings.map(of).collect();
         Some(grid)
     }
 
@@ -130,7 +134,6 @@ fn correlation(a: &[f64], b: &[f64]) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::stats::Stat;
 
     fn number(name: &str, paper: f64) -> Number {
         let id = format!("mnist/student30/{name}");
@@ -144,16 +147,12 @@ mod tests {
         let paper = [0.90, 0.91, 0.93, 0.92, 0.96];
         let numbers: Vec<Number> =
             names.iter().zip(paper).map(|(name, paper)| number(name, paper)).collect();
-        let reading = |values: [f64; 5]| Reading {
-            values: Vec::new(),
-            posterior: 0.5,
-            distance: 1.0,
-            ours: values.map(|value| Stat::of(vec![value]).unwrap()).into(),
-        };
+        let reading = |values: [f64; 5]| values.map(|value| Stat::of(vec![value]).unwrap());
         // Half of the effects at another level, and all gains turned.
         let half = reading([0.5, 0.505, 0.515, 0.51, 0.53]);
         let turned = reading([0.90, 0.89, 0.87, 0.88, 0.84]);
-        let grid = Grid::of(&numbers, &[half, turned]).unwrap();
+        let readings = [half, turned];
+        let grid = Grid::of(&numbers, readings.iter().map(|ours| &ours[..])).unwrap();
         let close = |got: f64, want: f64| assert!((got - want).abs() < 1e-12, "{got}, {want}");
         close(grid.paper.gain, 0.03);
         close(grid.paper.of_alpha[0], -0.01);
@@ -162,7 +161,7 @@ mod tests {
         close(grid.readings[0].of_alpha[1], 0.005);
         close(grid.readings[1].correlation, -1.0);
         assert_eq!([grid.readings[0].signs, grid.readings[1].signs, grid.n_cells()], [4, 0, 4]);
-        assert!(Grid::of(&numbers[..4], &[]).is_none(), "three cells");
-        assert!(Grid::of(&numbers[1..], &[]).is_none(), "nothing to gain over");
+        assert!(Grid::of(&numbers[..4], std::iter::empty()).is_none(), "three cells");
+        assert!(Grid::of(&numbers[1..], std::iter::empty()).is_none(), "nothing to gain over");
     }
 }

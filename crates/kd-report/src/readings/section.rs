@@ -26,7 +26,8 @@ const HOW: &str = "A reading is one combination of the choices that the paper le
     the reading is true: of each number the larger of the binomial error of its test images and the spread over \
     seeds. The numbers of one training share batches, first weights and teacher; their correlation is that of \
     our seeds. The distance is the sum of squared differences in units of that noise (Mahalanobis), and a \
-    reading's probability falls as exp(\u{2212} distance / 2), all of them being as likely before. Accuracies of \
+    reading's probability falls as exp(\u{2212} distance / 2), all of them being as likely before. Where the paper says which network \
+    needs fewer epochs, it is weighed with the share of seeds in which that is so. Accuracies of \
     the best epoch are set beside those of the best epoch.";
 
 fn lead(all: &Readings) -> String {
