@@ -2,8 +2,8 @@ use std::collections::BTreeMap;
 
 use kd_core::Stream;
 use kd_core::record::{
-    AxisRecord, Evaluation, FinalRecord, ModelId, ReadingRecord, ReadingsRecord, Record, RunRecord,
-    Setting,
+    AxisRecord, EpochRecord, Evaluation, FinalRecord, ModelId, ReadingRecord, ReadingsRecord,
+    Record, RunRecord, Setting,
 };
 
 use super::{Readings, of};
@@ -106,4 +106,47 @@ fn one_seed_and_an_unfinished_reading() {
     let mut open = run(1, shifted);
     open.models.pop();
     assert!(of(&open, &Claims::load().unwrap(), true).is_none());
+}
+
+/// Three seeds, of which all learn in the paper's order in the first reading, none in the second, and the third
+/// has equal epochs: 4, 1 and 2.5 of 5.
+#[test]
+fn the_order_of_epochs_counts_seeds() {
+    let cells = ["mnist/student300/distilled", "mnist/student300/baseline"];
+    let id = |reading: usize, cell: &str| ModelId::new(format!("t-{reading}"), cell);
+    let reading = |i: usize| ReadingRecord {
+        values: vec![i],
+        last: false,
+        cells: BTreeMap::from(cells.map(|cell| (cell.to_owned(), id(i, cell)))),
+    };
+    let values = vec![Setting::Count(0), Setting::Count(1), Setting::Count(2)];
+    let readings = ReadingsRecord {
+        pattern_only: false,
+        axes: vec![AxisRecord { name: "a".into(), values }],
+        readings: (0..3).map(reading).collect(),
+    };
+    let mut records = vec![Record::Run(RunRecord { seeds: 3, ..RunRecord::default() })];
+    for (seed, i) in (0..3).flat_map(|seed| (0..3).map(move |i| (seed, i))) {
+        for (k, cell) in cells.iter().enumerate() {
+            let reached = [[2, 3], [3, 2], [2, 2]][i][k];
+            for epoch in 1..=3 {
+                let test_top1 = Some(if epoch < reached { 0.9 } else { 0.99 });
+                let rest = EpochRecord::default();
+                let id = id(i, cell);
+                records.push(Record::Epoch(EpochRecord { seed, id, epoch, test_top1, ..rest }));
+            }
+            let (id, last) = (id(i, cell), Evaluation { total: 10_000, ..Evaluation::default() });
+            records.push(Record::Final(Box::new(FinalRecord {
+                seed,
+                id,
+                last,
+                ..FinalRecord::default()
+            })));
+        }
+    }
+    let run = Run::group(records).unwrap();
+    let data = super::data::Data::of(&run, &readings, &Claims::load().unwrap()).unwrap();
+    for (got, want) in data.orders.iter().zip([4.0, 1.0, 2.5]) {
+        assert!((got - (want / 5.0_f64).ln()).abs() < 1e-12, "{got}");
+    }
 }
