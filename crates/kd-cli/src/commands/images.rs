@@ -1,9 +1,10 @@
 //! Flags that say which images a command reads, and how.
 
+use clap::builder::TypedValueParser;
 use kd_core::{Error, Result};
 use kd_data::{DataSpec, OnBadImage};
 
-use super::words::words;
+use super::words::one_of;
 
 /// Which images, and how they are read.
 #[derive(Debug, Clone, clap::Args)]
@@ -21,7 +22,7 @@ pub(crate) struct DataArgs {
     #[arg(long, value_name = "PIXELS")]
     crop: Option<usize>,
     /// What becomes of photographs that cannot be decoded; skipped and repaired ones are listed
-    #[arg(long, value_parser = words(POLICIES))]
+    #[arg(long, value_parser = policy())]
     on_bad_image: Option<OnBadImage>,
     /// 1 for gray, 3 for RGB, of pictures in class folders [default: the network's, else of folder:
     /// what the files have, of photos: 3]
@@ -32,9 +33,10 @@ pub(crate) struct DataArgs {
     first_label: Option<u8>,
 }
 
-/// [`OnBadImage`], by name.
-pub(crate) const POLICIES: &[(&str, OnBadImage)] =
-    &[("error", OnBadImage::Error), ("skip", OnBadImage::Skip), ("lenient", OnBadImage::Lenient)];
+/// What becomes of photographs that cannot be decoded.
+pub(crate) fn policy() -> impl TypedValueParser<Value = OnBadImage> {
+    one_of(&["error", "skip", "lenient"])
+}
 
 impl DataArgs {
     /// The data set; `known` is `[C, H, W]` of the images that a network takes, where it says it.
@@ -43,32 +45,21 @@ impl DataArgs {
         match &mut spec {
             DataSpec::Photos(photos) => {
                 let known = known();
-                (photos.resize, photos.crop) = self.sizes(known, (photos.resize, photos.crop));
-                let channels = known.map(|[channels, ..]| channels);
-                photos.channels = self.channels.or(channels).unwrap_or(photos.channels);
+                let square = known.filter(|[_, height, width]| height == width);
+                let crop = self.crop.or(square.map(|[_, side, _]| side));
+                *photos = photos.clone().with_sizes(self.resize, crop);
+                let channels = self.channels.or(known.map(|[channels, ..]| channels));
+                photos.channels = channels.unwrap_or(photos.channels);
                 photos.on_bad_image = self.on_bad_image.unwrap_or_default();
             }
             DataSpec::Folder(folder) => {
-                let channels = || known().map(|[channels, ..]| channels);
-                folder.channels = self.channels.or_else(channels);
+                folder.channels = self.channels.or_else(|| known().map(|[channels, ..]| channels));
             }
             DataSpec::Idx(idx) => idx.first_label = self.first_label,
             _ => {}
         }
         self.check(&spec)?;
         Ok(spec)
-    }
-
-    /// Resize and crop: one that is not given is by the other as 256 and 224 are to each other.
-    fn sizes(&self, known: Option<[usize; 3]>, default: (usize, usize)) -> (usize, usize) {
-        let square = known.filter(|[_, height, width]| height == width).map(|[_, side, _]| side);
-        let resize_of = |crop: usize| (crop * 8).div_ceil(7);
-        match (self.resize, self.crop.or(square)) {
-            (Some(resize), Some(crop)) => (resize, crop),
-            (Some(resize), None) => (resize, (resize * 7 / 8).max(1)),
-            (None, Some(crop)) => (resize_of(crop), crop),
-            (None, None) => default,
-        }
     }
 
     /// Refuses what this data set has no use for.

@@ -1,10 +1,9 @@
 //! `kd export --int8`: a network in 8-bit integers, calibrated with images.
 
-use candle_core::{Device, Tensor};
-use kd_core::{BatchSource, Classifier, Error, Net, Result};
+use kd_core::{Net, Result};
 use kd_data::Split;
-use kd_models::quantize::{Quantized, Range, quantize};
-use kd_ship::calibration_images;
+use kd_models::quantize::{Quantized, Range};
+use kd_ship::calibrated;
 
 use super::setting::DataDir;
 use super::words::words;
@@ -38,15 +37,6 @@ impl Int8Args {
         let Some(name) = &self.int8 else { return Ok(None) };
         let part =
             kd_suite::data(name)?.as_dyn().part(Some(&self.data_dir.path()), Split::Train)?;
-        let images = self.images(&*part.in_order(&Device::Cpu)?)?;
-        let weights = network.params().tensors();
-        quantize(network.graph(), &weights, &images, self.calibration_range).map(Some)
-    }
-
-    fn images(&self, source: &dyn BatchSource) -> Result<Vec<Tensor>> {
-        if self.calibration_images == 0 {
-            return Err(Error::config("calibration_images", "must be at least 1"));
-        }
-        calibration_images(source, self.calibration_images)
+        calibrated(network, &part, self.calibration_images, self.calibration_range).map(Some)
     }
 }

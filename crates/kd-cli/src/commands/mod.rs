@@ -17,7 +17,6 @@ pub(crate) mod report;
 pub(crate) mod run;
 mod setting;
 pub(crate) mod ship;
-mod table;
 mod teach;
 pub(crate) mod train;
 mod words;

@@ -1,7 +1,6 @@
 //! `kd report`: the report of a run, written again from its metrics.
 
 use std::path::PathBuf;
-use std::process::ExitCode;
 
 use kd_report::Report;
 
@@ -17,11 +16,8 @@ pub(crate) struct Args {
 }
 
 /// Writes report.html, report.md and report.json of each run and prints the short table.
-pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    for path in &args.runs {
-        print(&kd_report::write_report(path)?, args.json)?;
-    }
-    Ok(ExitCode::SUCCESS)
+pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
+    args.runs.iter().try_for_each(|path| print(&kd_report::write_report(path)?, args.json))
 }
 
 /// Prints the short table, or one JSON object.

@@ -1,21 +1,20 @@
-//! Flags that several commands share: data, device, threads, signals.
+//! Flags that several commands share: device, threads, data, networks; and signals.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use super::images::DataArgs;
-use super::words::words;
+use super::words::one_of;
 use anyhow::Context;
 use candle_core::Device;
-use clap::ValueEnum;
 use kd_core::device::{self, Precision};
 use kd_core::ops::{ConvSums, Normalize};
 use kd_core::{Error, Result};
 use kd_data::Split;
+use kd_models::Names;
 use kd_models::weights::Naming;
-use kd_models::{ModelSpec, Names};
-use kd_suite::{NetworkFile, Subject, image_shape};
+use kd_suite::{NetworkFile, Subject, image_shape, on_threads};
 use signal_hook::consts::{SIGINT, SIGTERM};
 
 /// What a command computes on.
@@ -24,9 +23,10 @@ pub(crate) struct Compute {
     /// auto, cpu, cuda or cuda:N; auto is the first GPU where there is one
     #[arg(long, default_value = "auto", value_name = "DEVICE")]
     device: String,
-    /// How exactly a GPU multiplies
-    #[arg(long, value_enum, default_value = "f32")]
-    precision: PrecisionName,
+    /// How exactly a GPU multiplies: f32 as a processor does; tf32 in matrix products and convolutions
+    /// factors with 11 bits, on tensor cores
+    #[arg(long, value_parser = one_of::<Precision>(&["f32", "tf32"]), default_value = "f32")]
+    precision: Precision,
     /// Form the sums of 3x3 convolutions product by product: slower, and a little more exact
     #[arg(long)]
     pub(crate) exact_conv: bool,
@@ -35,14 +35,9 @@ pub(crate) struct Compute {
 }
 
 impl Compute {
-    /// How convolutions form their sums.
-    pub(crate) fn conv_sums(&self) -> ConvSums {
-        if self.exact_conv { ConvSums::Exact } else { ConvSums::Fast }
-    }
-
     /// The device asked for; says which GPU it is.
     pub(crate) fn device(&self) -> Result<Device> {
-        let device = device::open(&self.device, self.precision.into())?;
+        let device = device::open(&self.device, self.precision)?;
         if !device.is_cpu() {
             eprintln!("device: {}", device::describe(&device)?);
         }
@@ -58,24 +53,6 @@ impl Compute {
     }
 }
 
-/// [`Precision`], by name.
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum PrecisionName {
-    /// As a processor does
-    F32,
-    /// Matrix products and convolutions of factors with 11 bits, on tensor cores
-    Tf32,
-}
-
-impl From<PrecisionName> for Precision {
-    fn from(name: PrecisionName) -> Self {
-        match name {
-            PrecisionName::F32 => Self::F32,
-            PrecisionName::Tf32 => Self::Tf32,
-        }
-    }
-}
-
 /// How many threads compute.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Threads {
@@ -86,21 +63,11 @@ pub(crate) struct Threads {
 
 impl Threads {
     /// Calls `f` within the thread pool that all computation shares.
-    pub(crate) fn install<R: Send>(
+    pub(crate) fn install<R: Send, E: Send + Into<anyhow::Error>>(
         &self,
-        f: impl FnOnce() -> anyhow::Result<R> + Send,
+        f: impl FnOnce() -> std::result::Result<R, E> + Send,
     ) -> anyhow::Result<R> {
-        /// candle walks and drops graphs recursively.
-        const STACK: usize = 64 << 20;
-        if self.threads == Some(0) {
-            return Err(Error::config("threads", "must be at least 1").into());
-        }
-        let pool = rayon::ThreadPoolBuilder::new()
-            .num_threads(self.threads.unwrap_or(0))
-            .stack_size(STACK)
-            .build()
-            .context("cannot start threads")?;
-        pool.install(f)
+        on_threads(self.threads, f)?.map_err(Into::into)
     }
 }
 
@@ -119,9 +86,6 @@ impl DataDir {
         self.data_dir.clone().or_else(from_environment).unwrap_or_else(|| "data".into())
     }
 }
-
-/// The parts of a data set.
-const SPLITS: &[(&str, Split)] = &[("train", Split::Train), ("test", Split::Test)];
 
 /// A normalization in place of the data set's.
 #[derive(Debug, Clone, clap::Args)]
@@ -221,24 +185,18 @@ pub(crate) struct NetworkArgs {
 }
 
 impl NetworkArgs {
-    /// The network that `--model` names, for the weights.
-    pub(crate) fn model(&self) -> Result<Option<ModelSpec>> {
-        let named = self.model.as_deref().filter(|_| self.weights.is_some());
-        named.map(kd_suite::model).transpose()
-    }
-
-    /// Where in their file the weights are.
-    pub(crate) fn naming(&self) -> Naming {
-        self.naming.naming(Names::default())
-    }
-
-    /// Where the weights are.
-    pub(crate) fn weights(&self) -> Result<&Path> {
-        let file = self.model.as_deref().map(Path::new);
-        let file = file.filter(|file| file.extension().is_some_and(|e| e == "onnx"));
-        self.weights.as_deref().or(file).ok_or_else(|| {
-            Error::config("weights", "only an ONNX file has them with it; give --weights PATH")
-        })
+    /// The file of its weights, and what is said of it.
+    pub(crate) fn file(&self) -> Result<NetworkFile> {
+        let naming = self.naming.naming(Names::default());
+        let file = self.model.as_deref().filter(|model| model.ends_with(".onnx"));
+        match (&self.weights, file) {
+            (Some(weights), _) => NetworkFile::new(weights, self.model.as_deref(), naming),
+            (None, Some(file)) => NetworkFile::new(file, None, naming),
+            (None, None) => {
+                let reason = "only an ONNX file has them with it; give --weights PATH";
+                Err(Error::config("weights", reason))
+            }
+        }
     }
 }
 
@@ -250,7 +208,7 @@ pub(crate) struct SubjectArgs {
     #[command(flatten)]
     pub(crate) data: DataArgs,
     /// Which part of it
-    #[arg(long, value_parser = words(SPLITS), default_value = "test")]
+    #[arg(long, value_parser = one_of::<Split>(&["train", "test"]), default_value = "test")]
     split: Split,
     #[command(flatten)]
     normalize: TrainedArgs,
@@ -259,10 +217,9 @@ pub(crate) struct SubjectArgs {
 }
 
 impl SubjectArgs {
-    /// Both, for `device` and convolutions that form their sums so.
-    pub(crate) fn on(&self, device: Device, conv_sums: ConvSums) -> Result<Subject> {
-        let (path, model) = (self.network.weights()?.into(), self.network.model()?);
-        let network = NetworkFile { path, model, naming: self.network.naming() };
+    /// Both, on `device`.
+    pub(crate) fn on(&self, device: Device, compute: &Compute) -> Result<Subject> {
+        let network = self.network.file()?;
         Ok(Subject {
             data: self.data.spec(|| image_shape(&network.path))?,
             network,
@@ -270,7 +227,7 @@ impl SubjectArgs {
             data_dir: self.data_dir.path(),
             split: self.split,
             device,
-            conv_sums,
+            conv_sums: if compute.exact_conv { ConvSums::Exact } else { ConvSums::Fast },
         })
     }
 }

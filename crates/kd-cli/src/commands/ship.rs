@@ -1,17 +1,16 @@
 //! `kd ship`: from a folder of photographs to a small network that is ready to be used.
 
 use std::path::PathBuf;
-use std::process::ExitCode;
 
 use kd_core::Result;
 use kd_data::OnBadImage;
+use kd_models::Names;
 use kd_report::Card;
 use kd_ship::{Order, StudentKind, Teacher};
-use kd_suite::{NetworkFile, model};
+use kd_suite::NetworkFile;
 
-use super::images::POLICIES;
+use super::images::policy;
 use super::setting::{NamingArgs, NormalizeArgs, Threads, stop_flag};
-use super::words::words;
 use crate::exit;
 
 /// Arguments of `kd ship`.
@@ -53,7 +52,7 @@ pub(crate) struct Args {
     #[arg(long)]
     no_flip: bool,
     /// What becomes of photographs that cannot be decoded; skipped and repaired ones are listed
-    #[arg(long, value_parser = words(POLICIES), default_value = "error")]
+    #[arg(long, value_parser = policy(), default_value = "error")]
     on_bad_image: OnBadImage,
     /// Folder of the results
     #[arg(long, value_name = "OUT")]
@@ -66,24 +65,19 @@ pub(crate) struct Args {
 }
 
 /// Ships a student, or goes on where it was interrupted.
-pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
+pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let (order, stop) = (order(args)?, stop_flag()?);
-    let Some(card) = args.threads.install(|| Ok(kd_ship::ship(&order, &stop)?))? else {
-        return Ok(exit::interrupted());
-    };
+    let card = exit::finished(args.threads.install(|| kd_ship::ship(&order, &stop))?)?;
     match args.json {
         true => println!("{}", serde_json::to_string(&card)?),
         false => print(args, &card),
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(())
 }
 
 fn order(args: &Args) -> Result<Order> {
-    let network = NetworkFile {
-        path: args.teacher.clone(),
-        model: args.teacher_model.as_deref().map(model).transpose()?,
-        naming: args.naming.of_teacher(Some(&args.teacher))?,
-    };
+    let naming = args.naming.naming(Names::default());
+    let network = NetworkFile::new(&args.teacher, args.teacher_model.as_deref(), naming)?;
     let students = args.student.iter().map(|text| text.parse::<StudentKind>());
     Ok(Order {
         images: args.images.clone(),

@@ -31,6 +31,21 @@ pub(crate) fn existing(path: PathBuf, hint: &str) -> Result<PathBuf> {
     }
 }
 
+/// Names of the parts that are in `root`, by what people call such folders, in any case; the empty name
+/// for `root` itself where there are none.
+pub fn part_names(root: &Path) -> Vec<String> {
+    let usual = [&TRAIN[..], &VAL, &TEST].concat();
+    let place = |name: &str| usual.iter().position(|part| name.eq_ignore_ascii_case(part));
+    let there = fs::read_dir(root).into_iter().flatten().flatten();
+    let mut there: Vec<String> = there
+        .filter(|entry| entry.path().is_dir())
+        .filter_map(|entry| entry.file_name().into_string().ok())
+        .filter(|name| place(name).is_some())
+        .collect();
+    there.sort_by_key(|name| place(name));
+    if there.is_empty() { vec![String::new()] } else { there }
+}
+
 /// The folders of a data set's parts, as people call them, in any case.
 #[derive(Debug)]
 pub(crate) struct Places {

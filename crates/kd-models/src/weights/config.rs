@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use kd_core::checkpoint::Description;
 use kd_core::{Error, Result, fsx};
 use serde::Serialize;
 
@@ -35,6 +36,26 @@ pub struct ImageConfig {
 }
 
 impl ExportConfig {
+    /// What is known of a network.
+    ///
+    /// # Errors
+    /// [`Error::Config`] for a graph that is none.
+    pub fn of(network: &Description) -> Result<Self> {
+        let num_classes = network.graph.n_classes()?;
+        let normalize = network.graph.normalization();
+        Ok(Self {
+            architecture: network.name.clone(),
+            num_classes,
+            label_names: network.class_names.clone(),
+            pretrained_cfg: ImageConfig {
+                input_size: network.graph.image_shape,
+                mean: normalize.map(|normalize| normalize.mean.clone()),
+                std: normalize.map(|normalize| normalize.std.clone()),
+                num_classes,
+            },
+        })
+    }
+
     /// `config.json` in the folder of `weights`.
     pub fn path_beside(weights: &Path) -> PathBuf {
         weights.with_file_name("config.json")

@@ -1,5 +1,6 @@
 //! Suites: experiments as data, and the resolved spec of a run.
 
+mod blank;
 mod choose;
 mod class;
 mod file;

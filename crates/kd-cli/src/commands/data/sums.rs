@@ -1,16 +1,14 @@
 //! `kd data sums`: checksums of class folders, written once and checked.
 
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
-use std::time::Instant;
 
-use kd_core::{Error, Result};
-use kd_data::{Checksums, Finding};
-use serde::Serialize;
-
-use super::{names, place};
-use crate::commands::setting::Threads;
+use kd_core::Result;
+use kd_data::{Checksums, Summed, part_names};
 use kd_suite::Progress;
+
+use super::place;
+use crate::commands::setting::Threads;
+use crate::exit;
 
 /// Arguments of `kd data sums`.
 #[derive(Debug, clap::Args)]
@@ -35,70 +33,30 @@ pub(crate) struct Args {
     threads: Threads,
 }
 
-/// What is printed of one part.
-#[derive(Debug, Serialize)]
-struct Line {
-    path: PathBuf,
-    images: usize,
-    classes: usize,
-    /// By this call; otherwise the images were compared.
-    written: bool,
-    seconds: f64,
-    faults: Vec<Finding>,
-}
-
 /// Writes or checks the checksums, part by part.
-pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    let mut lines = Vec::new();
-    for name in names(&args.folder) {
-        let path = place(&args.folder, &name);
-        let line = args.threads.install(|| Ok(sum(args, &path)?))?;
+pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
+    let parts = part_names(&args.folder).into_iter().map(|name| {
+        let summed = args.threads.install(|| sum(args, &place(&args.folder, &name)))?;
         if !args.json {
-            print(&line);
+            println!("{summed}");
         }
-        lines.push(line);
-    }
+        anyhow::Ok(summed)
+    });
+    let parts = parts.collect::<anyhow::Result<Vec<_>>>()?;
     if args.json {
-        println!("{}", serde_json::json!({ "parts": lines }));
+        println!("{}", serde_json::json!({ "parts": parts }));
     }
-    match lines.iter().map(|line| line.faults.len()).sum() {
-        0 => Ok(ExitCode::SUCCESS),
-        n => Err(differs(&args.folder, n).into()),
-    }
+    let n_faults = parts.iter().map(|part| part.faults.len()).sum();
+    let advice =
+        "; restore the images, or if all are as they should be, --force writes SHA256SUMS anew";
+    Ok(exit::require_none(n_faults, args.folder.clone(), advice)?)
 }
 
 /// Writes the checksums of one part, or compares the images with those that are there.
-fn sum(args: &Args, path: &Path) -> Result<Line> {
-    let started = Instant::now();
+fn sum(args: &Args, path: &Path) -> Result<Summed> {
     let sums = Checksums::of(path)?;
     sums.remarks().iter().for_each(|line| eprintln!("{line}"));
-    let (images, classes) = (sums.n_images(), sums.n_classes());
-    let progress = Progress::start(path.display().to_string(), 0, images as u64);
-    let n_done = &progress.counters.steps;
-    let written = !args.check && (args.force || !sums.are_written());
-    let faults = match written {
-        true => sums.write(n_done).map(|()| Vec::new())?,
-        false => sums.check(n_done)?,
-    };
-    let seconds = started.elapsed().as_secs_f64();
-    Ok(Line { path: path.into(), images, classes, written, seconds, faults })
-}
-
-fn print(line: &Line) {
-    let Line { path, images, classes, written, seconds, faults } = line;
-    let path = path.display();
-    faults.iter().for_each(|fault| println!("{path}: {fault}"));
-    let what = if *written { "SHA256SUMS written" } else { "compared with SHA256SUMS" };
-    println!(
-        "{path}: {images} images of {classes} classes, {what} in {seconds:.1} s; {} faults",
-        faults.len()
-    );
-}
-
-fn differs(folder: &Path, n_faults: usize) -> Error {
-    let reason = format!(
-        "{n_faults} faults, listed above; restore the images, or if all are as they should be, \
-         --force writes SHA256SUMS anew"
-    );
-    Error::Folder { path: folder.into(), reason }
+    let progress = Progress::start(path.display().to_string(), 0, sums.n_images() as u64);
+    let anew = !args.check && (args.force || !sums.are_written());
+    sums.settle(anew, &progress.counters.steps)
 }

@@ -1,14 +1,9 @@
 //! `kd data views`: exactly what a training shows, for a teacher that runs elsewhere.
 
-use std::io::Write;
-use std::path::{Path, PathBuf};
-use std::process::ExitCode;
+use std::path::PathBuf;
 
-use kd_core::{Error, Result, fsx};
-use kd_data::{DataSpec, Views};
+use kd_data::DataSpec;
 use kd_suite::{Class, Holdout, Shown};
-use serde::Serialize;
-use serde_json::json;
 
 use crate::commands::augment::AugmentArgs;
 use crate::commands::exchange::may_write;
@@ -62,54 +57,13 @@ pub(crate) struct Args {
 }
 
 /// Writes the list, and the pixels where they are wanted.
-pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
+pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     may_write(&args.out, args.force)?;
     let stop = stop_flag()?;
     let data = args.data.spec(|| None)?;
     let augment = args.augment.augment(matches!(data, DataSpec::Photos(_)))?;
     let shown = Shown { data, holdout: args.holdout, omit_class: args.omit_class.clone(), augment };
-    let done = args.threads.install(|| {
-        let views = shown.views(Some(&args.data_dir.path()))?;
-        let n_pictures = match &args.pixels {
-            Some(folder) => match views.write_pngs(folder, &stop)? {
-                Some(n) => Some(n),
-                None => return Ok(None),
-            },
-            None => None,
-        };
-        write(&views, &args.out)?;
-        Ok(Some((views.header(), n_pictures)))
-    })?;
-    let Some((header, n_pictures)) = done else { return Ok(exit::interrupted()) };
-    if args.json {
-        let pictures = n_pictures.map_or(json!(null), |n| json!(n));
-        println!("{}", json!({ "out": args.out, "header": header, "pictures": pictures }));
-        return Ok(ExitCode::SUCCESS);
-    }
-    let pictures = n_pictures.map_or(String::new(), |n| format!("; {n} pictures"));
-    println!(
-        "{}: {} versions of {} images of {} classes{pictures}\ndigest {}",
-        args.out.display(),
-        header.n_views,
-        header.n_images,
-        header.classes.len(),
-        header.digest
-    );
-    Ok(ExitCode::SUCCESS)
-}
-
-fn write(views: &Views, out: &Path) -> Result<()> {
-    let header = views.header();
-    fsx::write_atomic_with(out, |file| {
-        line(file, out, &header)?;
-        for view in 0..header.n_views {
-            views.listed(view)?.iter().try_for_each(|one| line(file, out, one))?;
-        }
-        Ok(())
-    })
-}
-
-fn line(file: &mut dyn Write, out: &Path, value: &impl Serialize) -> Result<()> {
-    let text = serde_json::to_string(value).map_err(|e| Error::config("out", e.to_string()))?;
-    writeln!(file, "{text}").map_err(Error::io(out, "write"))
+    let (data_dir, places) = (args.data_dir.path(), (&*args.out, args.pixels.as_deref()));
+    let written = args.threads.install(|| shown.write(Some(&data_dir), places, &stop))?;
+    exit::print(&exit::finished(written)?, args.json)
 }

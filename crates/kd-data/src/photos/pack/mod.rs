@@ -15,6 +15,7 @@
 mod index;
 mod packer;
 mod reader;
+mod summary;
 mod work;
 
 use kd_core::{Error, Result};
@@ -22,6 +23,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::packer::Packer;
 pub use self::reader::Packed;
+pub use self::summary::PackSummary;
 
 pub(crate) use self::index::INDEX;
 
