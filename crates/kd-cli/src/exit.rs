@@ -1,6 +1,6 @@
 //! How commands end: what they print last, and their exit codes, those of BSD's `sysexits` where one fits.
 
-use std::fmt::{self, Display};
+use std::fmt::Display;
 use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -19,16 +19,9 @@ const IO: u8 = 74;
 const BAD_CONFIG: u8 = 78;
 
 /// An end of which all is told but the exit code.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, thiserror::Error)]
+#[error("ended with exit code {0}")]
 struct Ended(u8);
-
-impl Display for Ended {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "ended with exit code {}", self.0)
-    }
-}
-
-impl std::error::Error for Ended {}
 
 /// What a command came to; says that the same command goes on where it was stopped.
 pub(crate) fn finished<T>(result: Option<T>) -> anyhow::Result<T> {

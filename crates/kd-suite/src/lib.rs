@@ -25,7 +25,7 @@ pub use run::{Progress, Setting, checkpoint_of, contents, run};
 pub use subject::{Evaluated, NetworkFile, Source, Subject};
 pub use suite::{
     AttackFile, AuditFile, AverageOf, CensusFile, Choose, Class, EvaluationFile, Grid, Holdout,
-    Preset, Spec, Student, Suite, TeacherFile, TrainingFile, data, loss, model, resolve,
+    Preset, Reading, Spec, Student, Suite, TeacherFile, TrainingFile, data, loss, model, resolve,
 };
 pub use table::table;
 pub use threads::{on_threads, quiet_candle};

@@ -8,7 +8,7 @@ use std::time::Instant;
 use candle_core::Device;
 use kd_core::ops::{ConvSums, Normalize};
 use kd_core::record::Evaluation;
-use kd_core::{Classifier, Result};
+use kd_core::{Classifier, Error, Result};
 use kd_data::{DataSpec, Split};
 use kd_models::ModelSpec;
 use kd_models::weights::Naming;
@@ -33,9 +33,25 @@ impl NetworkFile {
     /// The file `path`, of the network that is called `model`.
     ///
     /// # Errors
-    /// [`kd_core::Error::Config`] for no network's name.
+    /// [`Error::Config`] for no network's name.
     pub fn new(path: impl Into<PathBuf>, model: Option<&str>, naming: Naming) -> Result<Self> {
         Ok(Self { path: path.into(), model: model.map(crate::model).transpose()?, naming })
+    }
+
+    /// The file `weights`, of the network that is called `model`; or that network's own file, where it is an
+    /// ONNX file, which has its weights with it.
+    ///
+    /// # Errors
+    /// [`Error::Config`] for no network's name, and without a file.
+    pub fn given(weights: Option<&Path>, model: Option<&str>, naming: Naming) -> Result<Self> {
+        match (weights, model.filter(|model| model.ends_with(".onnx"))) {
+            (Some(weights), _) => Self::new(weights, model, naming),
+            (None, Some(file)) => Self::new(file, None, naming),
+            (None, None) => {
+                let reason = "only an ONNX file has them with it; give --weights PATH";
+                Err(Error::config("weights", reason))
+            }
+        }
     }
 
     /// The network in it, whatever it is for.

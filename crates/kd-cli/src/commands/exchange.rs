@@ -9,7 +9,7 @@ use kd_core::{Error, Result};
 use kd_suite::weights::Contents;
 use kd_suite::{NetworkFile, Source};
 
-use super::setting::{NetworkArgs, TrainedArgs};
+use super::setting::{NetworkArgs, NormalizeArgs};
 
 /// What a network's shape depends on besides its name.
 #[derive(Debug, Clone, clap::Args)]
@@ -43,7 +43,7 @@ pub(super) struct FileArgs {
     #[command(flatten)]
     images: ImageArgs,
     #[command(flatten)]
-    normalize: TrainedArgs,
+    normalize: NormalizeArgs,
 }
 
 impl FileArgs {

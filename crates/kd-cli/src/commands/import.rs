@@ -1,15 +1,12 @@
 //! `kd import`: weights from elsewhere, as a safetensors file of ours.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use kd_core::{Classifier, Result};
 use kd_models::Names;
-use kd_models::weights::{save_network, save_safetensors};
 use kd_suite::NetworkFile;
-use kd_suite::weights::Loaded;
 
 use super::exchange::{ImageArgs, may_write, show};
-use super::setting::{NamingArgs, TrainedArgs};
+use super::setting::{NamingArgs, NormalizeArgs};
 use super::words::words;
 
 /// Arguments of `kd import`.
@@ -23,7 +20,7 @@ pub(crate) struct Args {
     #[command(flatten)]
     images: ImageArgs,
     #[command(flatten)]
-    normalize: TrainedArgs,
+    normalize: NormalizeArgs,
     #[command(flatten)]
     naming: NamingArgs,
     /// Whose names they are
@@ -56,27 +53,10 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         return show(&args.file, contents);
     };
     may_write(out, args.force)?;
-    let loaded = source.load()?;
-    Ok(write(
-        args.class_names.iter().try_fold(loaded, |loaded, path| loaded.with_class_names(path))?,
-        out,
-    )?)
-}
-
-/// Writes the weights, and what network they are of where its normalization is known.
-fn write(loaded: Loaded, out: &Path) -> Result<()> {
-    let tensors = loaded.network.params().tensors();
-    if loaded.network.graph().normalization().is_some() {
-        save_network(out, &tensors, &loaded.description())?;
-    } else {
-        eprintln!(
-            "{}: will not say what network it holds, nor what its classes are called, as it is not known \
-             how that normalizes images: no --mean and --std",
-            out.display()
-        );
-        save_safetensors(out, &tensors)?;
+    let mut loaded = source.load()?;
+    if let Some(path) = &args.class_names {
+        loaded = loaded.with_class_names(path)?;
     }
-    let n_numbers: usize = tensors.values().map(candle_core::Tensor::elem_count).sum();
-    println!("{}: {} tensors, {n_numbers} numbers", out.display(), tensors.len());
+    println!("{}", loaded.save(out)?);
     Ok(())
 }

@@ -87,23 +87,11 @@ impl DataDir {
     }
 }
 
-/// A normalization in place of the data set's.
+/// The normalization of images before a network.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct NormalizeArgs {
-    /// Mean of each channel, for pixels in [0, 1], by which trained networks normalize images, and
-    /// a teacher whose weights do not say it [default: the data set's]
-    #[arg(long, value_delimiter = ',', requires = "std", value_name = "X,..")]
-    mean: Option<Vec<f32>>,
-    /// Standard deviation of each channel [default: the data set's]
-    #[arg(long, value_delimiter = ',', requires = "mean", value_name = "X,..")]
-    std: Option<Vec<f32>>,
-}
-
-/// The normalization that weights from elsewhere were trained with.
-#[derive(Debug, Clone, clap::Args)]
-pub(crate) struct TrainedArgs {
-    /// Mean of each channel, for pixels in [0, 1], that weights from elsewhere were trained with;
-    /// kd's own say it themselves
+    /// Mean of each channel, for pixels in [0, 1], by which networks that are trained normalize images, and
+    /// weights from elsewhere were trained; kd's own say it themselves [default: the data set's]
     #[arg(long, value_delimiter = ',', requires = "std", value_name = "X,..")]
     mean: Option<Vec<f32>>,
     /// Standard deviation of each channel, likewise
@@ -112,13 +100,6 @@ pub(crate) struct TrainedArgs {
 }
 
 impl NormalizeArgs {
-    /// The normalization, where one was given.
-    pub(crate) fn given(&self) -> Option<Normalize> {
-        Some(Normalize { mean: self.mean.clone()?, std: self.std.clone()? })
-    }
-}
-
-impl TrainedArgs {
     /// The normalization, where one was given.
     pub(crate) fn given(&self) -> Option<Normalize> {
         Some(Normalize { mean: self.mean.clone()?, std: self.std.clone()? })
@@ -188,15 +169,7 @@ impl NetworkArgs {
     /// The file of its weights, and what is said of it.
     pub(crate) fn file(&self) -> Result<NetworkFile> {
         let naming = self.naming.naming(Names::default());
-        let file = self.model.as_deref().filter(|model| model.ends_with(".onnx"));
-        match (&self.weights, file) {
-            (Some(weights), _) => NetworkFile::new(weights, self.model.as_deref(), naming),
-            (None, Some(file)) => NetworkFile::new(file, None, naming),
-            (None, None) => {
-                let reason = "only an ONNX file has them with it; give --weights PATH";
-                Err(Error::config("weights", reason))
-            }
-        }
+        NetworkFile::given(self.weights.as_deref(), self.model.as_deref(), naming)
     }
 }
 
@@ -211,7 +184,7 @@ pub(crate) struct SubjectArgs {
     #[arg(long, value_parser = one_of::<Split>(&["train", "test"]), default_value = "test")]
     split: Split,
     #[command(flatten)]
-    normalize: TrainedArgs,
+    normalize: NormalizeArgs,
     #[command(flatten)]
     data_dir: DataDir,
 }

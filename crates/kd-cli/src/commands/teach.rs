@@ -2,8 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use kd_core::{Error, Result};
-use kd_suite::{AverageOf, TeacherFile, model};
+use kd_core::Result;
+use kd_suite::{AverageOf, TeacherFile};
 use kd_train::{SoftTargets, StoredAs};
 
 use super::setting::NamingArgs;
@@ -55,24 +55,7 @@ impl TeacherArgs {
     /// The teachers.
     pub(crate) fn files(&self) -> Result<Vec<TeacherFile>> {
         let naming = self.naming.of_teacher(self.first())?;
-        let models = self.teacher_model.iter().map(|name| model(name));
-        let models = models.collect::<Result<Vec<_>>>()?;
-        let n = self.teacher.len();
-        if ![0, 1, n].contains(&models.len()) {
-            let reason =
-                format!("{} of them for {n} teachers; one is enough for all", models.len());
-            return Err(Error::config("teacher-model", reason));
-        }
-        let weights = self.teacher.iter().enumerate().map(|(i, path)| TeacherFile {
-            weights: Some(path.clone()),
-            model: models.get(if models.len() == 1 { 0 } else { i }).cloned(),
-            naming: naming.clone(),
-            ..TeacherFile::default()
-        });
-        let logits = self.teacher_logits.iter();
-        let logits =
-            logits.map(|path| TeacherFile { logits: Some(path.clone()), ..TeacherFile::default() });
-        Ok(weights.chain(logits).collect())
+        TeacherFile::several((&self.teacher, &self.teacher_logits), &self.teacher_model, &naming)
     }
 
     /// What is kept of what the teacher says.

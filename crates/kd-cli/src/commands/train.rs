@@ -194,9 +194,6 @@ fn plan(args: &Args) -> Plan {
     let weight_decay = args.weight_decay;
     let nesterov = Sgd { momentum: 0.9, nesterov: true, weight_decay };
     Plan {
-        n_epochs: args.epochs,
-        batch_size: args.batch_size,
-        learning_rate: args.learning_rate,
         optimizer: match args.optimizer {
             OptimizerName::Adam => OptimizerSpec::Adam(Adam { weight_decay, ..Adam::default() }),
             OptimizerName::Sgd => OptimizerSpec::Sgd(nesterov),
@@ -206,5 +203,6 @@ fn plan(args: &Args) -> Plan {
         eval_every_steps: args.eval_every_steps,
         keep: if args.keep_best { Keep::BestHeldOut } else { Keep::Last },
         patience: args.patience,
+        ..Plan::new(args.epochs, args.batch_size, args.learning_rate)
     }
 }

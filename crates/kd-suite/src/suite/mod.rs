@@ -7,6 +7,7 @@ mod file;
 mod holdout;
 mod names;
 mod questions;
+mod reading;
 mod resolve;
 mod spec;
 mod teacher;
@@ -19,6 +20,7 @@ pub use file::{
 };
 pub use holdout::Holdout;
 pub use names::{data, loss, model};
+pub use reading::Reading;
 pub use resolve::resolve;
 pub use spec::Spec;
 pub(crate) use spec::{

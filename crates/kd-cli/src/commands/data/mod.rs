@@ -6,7 +6,11 @@ mod split;
 mod sums;
 mod views;
 
+use std::fmt::Display;
 use std::path::{Path, PathBuf};
+
+use kd_data::part_names;
+use serde::Serialize;
 
 /// Arguments of `kd data`.
 #[derive(Debug, clap::Args)]
@@ -38,6 +42,25 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         Command::Sums(args) => sums::run(args),
         Command::Views(args) => views::run(args),
     }
+}
+
+/// Does `work` for each part of `folder`, by its name, and prints what came of it.
+fn parts<T: Serialize + Display>(
+    (folder, json): (&Path, bool),
+    work: impl Fn(&str) -> anyhow::Result<T>,
+) -> anyhow::Result<Vec<T>> {
+    let mut done = Vec::new();
+    for name in part_names(folder) {
+        let part = work(&name)?;
+        if !json {
+            println!("{part}");
+        }
+        done.push(part);
+    }
+    if json {
+        println!("{}", serde_json::json!({ "parts": done }));
+    }
+    Ok(done)
 }
 
 /// The folder of a part; the one without a name is the whole.

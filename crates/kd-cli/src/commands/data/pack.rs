@@ -1,14 +1,13 @@
 //! `kd data pack`: photographs made smaller once, for repeated runs.
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
+use std::sync::atomic::AtomicBool;
 
 use kd_core::Result;
-use kd_data::{OnBadImage, PackSettings, PackSummary, Packed, Packer, Photos, part_names};
+use kd_data::{OnBadImage, PackSettings, PackSummary, Packed, Packer, Photos};
 use kd_suite::Progress;
 
-use super::place;
+use super::{parts, place};
 use crate::commands::images::policy;
 use crate::commands::setting::{Threads, stop_flag};
 use crate::exit;
@@ -47,22 +46,16 @@ pub(crate) struct Args {
 /// Packs and verifies, part by part.
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let stop = stop_flag()?;
-    let names = part_names(args.images.as_ref().unwrap_or(&args.out));
-    let parts = names.iter().map(|name| args.threads.install(|| part(args, name, &stop)));
-    let parts = parts.collect::<anyhow::Result<Vec<_>>>()?;
-    match args.json {
-        true => println!("{}", serde_json::json!({ "parts": parts })),
-        false => parts.iter().for_each(|part| println!("{part}")),
-    }
-    Ok(())
+    let folder = args.images.as_ref().unwrap_or(&args.out);
+    parts((folder, args.json), |name| args.threads.install(|| part(args, name, &stop))).map(drop)
 }
 
 /// Packs one part, where there is something to pack, and verifies it.
 fn part(args: &Args, name: &str, stop: &AtomicBool) -> anyhow::Result<PackSummary> {
     let out = place(&args.out, name);
     let mut summary = match &args.images {
-        Some(images) => exit::finished(pack(args, (&place(images, name), &out), stop)?)?,
-        None => PackSummary::of(&Packed::open(&out)?, &out),
+        Some(images) => exit::finished(pack(args, &place(images, name), &out, stop)?)?,
+        None => Packed::open(&out)?.summary(),
     };
     if args.verify {
         Packed::open(&out)?.verify()?;
@@ -72,24 +65,12 @@ fn part(args: &Args, name: &str, stop: &AtomicBool) -> anyhow::Result<PackSummar
 }
 
 /// Nothing when a signal stopped the work.
-fn pack(
-    args: &Args,
-    (images, out): (&Path, &Path),
-    stop: &AtomicBool,
-) -> Result<Option<PackSummary>> {
+fn pack(args: &Args, images: &Path, out: &Path, stop: &AtomicBool) -> Result<Option<PackSummary>> {
     let photos = Photos::folder(images)?.with_policy(args.on_bad_image);
     photos.remarks().iter().for_each(|line| eprintln!("{line}"));
     let (side, quality, shard_mib) = (args.side, args.quality, args.shard_mib);
-    let started = Instant::now();
-    let mut packer = Packer::new(photos, out, PackSettings { side, quality, shard_mib })?;
+    let packer = Packer::new(photos, out, PackSettings { side, quality, shard_mib })?;
     let (first, total) = (packer.n_done(), packer.n_images());
     let progress = Progress::start(images.display().to_string(), first as u64, total as u64);
-    while packer.step()? {
-        progress.counters.steps.store(packer.n_done() as u64, Ordering::Relaxed);
-        if stop.load(Ordering::Relaxed) {
-            return Ok(None);
-        }
-    }
-    let (packed, seconds) = (total - first, started.elapsed().as_secs_f64());
-    Ok(Some(PackSummary { packed, seconds, ..PackSummary::of(&packer.finish()?, out) }))
+    packer.run(stop, &progress.counters.steps)
 }

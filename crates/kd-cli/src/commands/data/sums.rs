@@ -3,10 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use kd_core::Result;
-use kd_data::{Checksums, Summed, part_names};
+use kd_data::{Checksums, Summed};
 use kd_suite::Progress;
 
-use super::place;
+use super::{parts, place};
 use crate::commands::setting::Threads;
 use crate::exit;
 
@@ -35,17 +35,9 @@ pub(crate) struct Args {
 
 /// Writes or checks the checksums, part by part.
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
-    let parts = part_names(&args.folder).into_iter().map(|name| {
-        let summed = args.threads.install(|| sum(args, &place(&args.folder, &name)))?;
-        if !args.json {
-            println!("{summed}");
-        }
-        anyhow::Ok(summed)
-    });
-    let parts = parts.collect::<anyhow::Result<Vec<_>>>()?;
-    if args.json {
-        println!("{}", serde_json::json!({ "parts": parts }));
-    }
+    let parts = parts((&args.folder, args.json), |name| {
+        args.threads.install(|| sum(args, &place(&args.folder, name)))
+    })?;
     let n_faults = parts.iter().map(|part| part.faults.len()).sum();
     let advice =
         "; restore the images, or if all are as they should be, --force writes SHA256SUMS anew";

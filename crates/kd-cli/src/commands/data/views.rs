@@ -13,20 +13,7 @@ use crate::exit;
 
 /// Arguments of `kd data views`.
 #[derive(Debug, clap::Args)]
-#[command(
-    after_help = "The list has a line of JSON for the training, and one for each version of each image, all \
-                        images of version 0 first. `cut` is the part of the image that is cut out, `box` what \
-                        of it is resized, `size` the result, `flip` whether it is mirrored at last; in Python:\n\n  \
-                        top, left, h, w = line['cut']; y, x, bh, bw = line['box']\n  \
-                        part = Image.open(file).convert('RGB').crop((left, top, left + w, top + h))\n  \
-                        part = part.resize(line['size'][::-1], Image.BILINEAR, box=(x, y, x + bw, y + bh))\n  \
-                        if line['flip']: part = ImageOps.mirror(part)\n\n\
-                        Where it has a `partner`, the network sees `lambda` times these pixels and the rest times \
-                        those of the partner's line of the same version; --pixels writes them before that.\n\n\
-                        A teacher's logits in this order, (views, N, K) or (N, K), go to `kd train \
-                        --teacher-logits`, with the same flags as here. In a safetensors file, metadata \
-                        {'kd.views': digest} names the list, which is then checked."
-)]
+#[command(after_help = include_str!("views.txt"))]
 pub(crate) struct Args {
     #[command(flatten)]
     data: DataArgs,

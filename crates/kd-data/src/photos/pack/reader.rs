@@ -7,6 +7,7 @@ use kd_core::{Error, Result, fsx};
 use memmap2::Mmap;
 use rayon::prelude::*;
 
+use super::PackSummary;
 use super::index::{Index, Plan, fault, shard_name};
 
 /// The JPEG files of a pack, with labels, read by memory map.
@@ -126,6 +127,21 @@ impl Packed {
             let expected = shard.sha256.clone();
             if got == expected { Ok(()) } else { Err(Error::Checksum { path, expected, got }) }
         })
+    }
+
+    /// What is in it.
+    pub fn summary(&self) -> PackSummary {
+        PackSummary {
+            path: self.folder.clone(),
+            images: self.len(),
+            classes: self.classes().len(),
+            shards: self.n_shards(),
+            bytes: self.n_bytes(),
+            bad_images: self.bad_images().to_vec(),
+            packed: 0,
+            seconds: 0.0,
+            verified: false,
+        }
     }
 
     pub(super) fn plan(&self) -> &Plan {

@@ -1,11 +1,9 @@
 //! A pack in a few figures.
 
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use serde::Serialize;
-
-use super::Packed;
 
 /// What is in a pack, and what came of making it.
 #[derive(Debug, Serialize)]
@@ -28,23 +26,6 @@ pub struct PackSummary {
     pub seconds: f64,
     /// Whether all of it was read and checked.
     pub verified: bool,
-}
-
-impl PackSummary {
-    /// Of a pack in the folder `path` that was there already.
-    pub fn of(packed: &Packed, path: &Path) -> Self {
-        Self {
-            path: path.into(),
-            images: packed.len(),
-            classes: packed.classes().len(),
-            shards: packed.n_shards(),
-            bytes: packed.n_bytes(),
-            bad_images: packed.bad_images().to_vec(),
-            packed: 0,
-            seconds: 0.0,
-            verified: false,
-        }
-    }
 }
 
 impl fmt::Display for PackSummary {
