@@ -2,7 +2,6 @@
 
 use std::fmt::Display;
 use std::io::ErrorKind;
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use kd_core::Error;
@@ -33,19 +32,20 @@ pub(crate) fn finished<T>(result: Option<T>) -> anyhow::Result<T> {
 
 /// Prints what a command came to, as one JSON object or for people.
 pub(crate) fn print(result: &(impl Serialize + Display), json: bool) -> anyhow::Result<()> {
-    match json {
-        true => println!("{}", serde_json::to_string(result)?),
-        false => println!("{result}"),
-    }
-    Ok(())
+    print_as(result, json, result)
 }
 
-/// Refuses a folder in which `n` faults were found and named; `advice` says what to do.
-pub(crate) fn require_none(n: usize, path: PathBuf, advice: &str) -> kd_core::Result<()> {
-    match n {
-        0 => Ok(()),
-        n => Err(Error::Folder { path, reason: format!("{n} faults, listed above{advice}") }),
+/// Prints what a command came to, as one JSON object, or `text`.
+pub(crate) fn print_as(
+    result: &impl Serialize,
+    json: bool,
+    text: impl Display,
+) -> anyhow::Result<()> {
+    match json {
+        true => println!("{}", serde_json::to_string(result)?),
+        false => println!("{text}"),
     }
+    Ok(())
 }
 
 /// The end after something could not be read, and was named, unless all is good.

@@ -42,7 +42,7 @@ pub use cifar10::Cifar10;
 pub use cifar100::{Cifar100, Labels as Cifar100Labels};
 pub use corrupt::Corruption;
 pub use dataset::{Dataset, Parts, Split, Splits};
-pub use finding::{Fault, Finding};
+pub use finding::{Fault, Finding, refuse_told};
 pub use folder::Folder;
 pub use idx_files::IdxFiles;
 pub use images::Images;

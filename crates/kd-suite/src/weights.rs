@@ -6,6 +6,7 @@
 
 mod class_names;
 mod contents;
+mod saved;
 mod wanted;
 
 use std::collections::BTreeMap;
@@ -17,7 +18,7 @@ use kd_core::ops::Normalize;
 use kd_core::{Classifier, Error, Graph, Net, Result, Stream, checkpoint, fsx};
 use kd_models::ModelSpec;
 use kd_models::onnx::{ImportOptions, Imported, import};
-use kd_models::weights::{Fit, Naming, WeightsFile, save_network, save_safetensors};
+use kd_models::weights::{Fit, Naming, WeightsFile};
 
 use crate::classes::{self, Classes, Matched};
 pub use contents::{Contents, contents};
@@ -57,36 +58,6 @@ impl Loaded {
              and --std choose others)",
             path.display()
         );
-    }
-
-    /// Writes the weights to `path`, and what network they are of where its normalization is known. Says
-    /// what it wrote, and on stderr what it could not.
-    ///
-    /// # Errors
-    /// Those of [`save_network`].
-    pub fn save(&self, path: &Path) -> Result<String> {
-        let (tensors, to) = (self.network.params().tensors(), path.display());
-        if self.network.graph().normalization().is_some() {
-            save_network(path, &tensors, &self.description())?;
-        } else {
-            eprintln!(
-                "{to}: will not say what network it holds, nor what its classes are called, as it is not \
-                 known how that normalizes images: no --mean and --std",
-            );
-            save_safetensors(path, &tensors)?;
-        }
-        let n_numbers: usize = tensors.values().map(Tensor::elem_count).sum();
-        Ok(format!("{to}: {} tensors, {n_numbers} numbers", tensors.len()))
-    }
-
-    /// All that is known of it, to be written with its weights.
-    pub fn description(&self) -> Description {
-        Description {
-            class_names: self.class_names.clone(),
-            resize: self.resize,
-            temperature: self.temperature,
-            ..Description::new(&*self.name, self.network.graph().clone())
-        }
     }
 }
 

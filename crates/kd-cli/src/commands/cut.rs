@@ -37,10 +37,7 @@ pub(crate) struct Args {
 
 /// Cuts and writes, or prints where the network can be cut.
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
-    if args.file.is_dry() {
-        return args.file.show();
-    }
-    let network = args.file.source()?.load()?;
+    let Some(network) = args.file.load()? else { return Ok(()) };
     let graph = network.network.graph();
     let n_classes = args.student_classes.unwrap_or(network.network.n_classes());
     let node = args.at.clone().map(Cut::Node);

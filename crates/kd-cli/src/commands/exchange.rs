@@ -6,7 +6,7 @@ use std::path::Path;
 
 use kd_core::ops::Normalize;
 use kd_core::{Error, Result};
-use kd_suite::weights::Contents;
+use kd_suite::weights::{Contents, Loaded};
 use kd_suite::{NetworkFile, Source};
 
 use super::setting::{NetworkArgs, NormalizeArgs};
@@ -47,20 +47,18 @@ pub(super) struct FileArgs {
 }
 
 impl FileArgs {
-    /// The network.
-    pub(super) fn source(&self) -> Result<Source> {
-        Ok(self.images.source(self.network.file()?, self.normalize.given()))
+    /// The network; nothing where only what is in the file is asked for, which is then printed.
+    pub(super) fn load(&self) -> anyhow::Result<Option<Loaded>> {
+        let source = self.images.source(self.network.file()?, self.normalize.given());
+        match self.network.dry_run {
+            true => show(&source.file.path, source.contents()?).map(|()| None),
+            false => Ok(Some(source.load()?)),
+        }
     }
 
     /// Whether only what is in the file is asked for.
     pub(super) fn is_dry(&self) -> bool {
         self.network.dry_run
-    }
-
-    /// Prints what is in the file.
-    pub(super) fn show(&self) -> anyhow::Result<()> {
-        let source = self.source()?;
-        show(&source.file.path, source.contents()?)
     }
 }
 

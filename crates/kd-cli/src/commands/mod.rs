@@ -10,7 +10,6 @@ mod exchange;
 pub(crate) mod export;
 mod images;
 pub(crate) mod import;
-mod int8;
 pub(crate) mod list;
 pub(crate) mod predict;
 pub(crate) mod report;

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use kd_report::Report;
+use crate::exit;
 
 /// Arguments of `kd report`.
 #[derive(Debug, clap::Args)]
@@ -17,14 +17,8 @@ pub(crate) struct Args {
 
 /// Writes report.html, report.md and report.json of each run and prints the short table.
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
-    args.runs.iter().try_for_each(|path| print(&kd_report::write_report(path)?, args.json))
-}
-
-/// Prints the short table, or one JSON object.
-pub(super) fn print(report: &Report, json: bool) -> anyhow::Result<()> {
-    match json {
-        true => println!("{}", serde_json::to_string(report)?),
-        false => println!("{}", kd_report::results_table(report)),
-    }
-    Ok(())
+    args.runs.iter().try_for_each(|path| {
+        let report = kd_report::write_report(path)?;
+        exit::print_as(&report, args.json, kd_report::results_table(&report))
+    })
 }

@@ -89,7 +89,7 @@ impl RunArgs {
     /// Runs `spec` in the folder `out` and says how it ended; or only prints what is in the files of weights
     /// that it begins with, of which the first that cannot be loaded is the result.
     pub(super) fn run(&self, spec: Spec, out: PathBuf, has_data: bool) -> anyhow::Result<()> {
-        let data_dir = has_data.then(|| self.data.path());
+        let data_dir = has_data.then(|| self.data.path.clone());
         let (restart, device) = (self.restart, Device::Cpu);
         let mut setting = Setting { data_dir, out, restart, device, stop: Arc::default() };
         if self.dry_run {
@@ -100,11 +100,8 @@ impl RunArgs {
         setting.stop = stop_flag()?;
         let (outcome, report) = compute.threads.install(|| run_spec(spec, &setting))?;
         exit::finished((outcome != Outcome::Interrupted).then_some(()))?;
-        super::report::print(&report, self.json)?;
-        if !self.json {
-            println!("report: {}", setting.out.join("report.html").display());
-        }
-        Ok(())
+        let (table, path) = (kd_report::results_table(&report), setting.out.join("report.html"));
+        exit::print_as(&report, self.json, format!("{table}\nreport: {}", path.display()))
     }
 }
 

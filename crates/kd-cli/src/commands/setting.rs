@@ -71,20 +71,13 @@ impl Threads {
     }
 }
 
-/// The data folder: `--data-dir`, else `KD_DATA_DIR`, else `data/`.
+/// The data folder.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct DataDir {
-    /// Data folder [default: KD_DATA_DIR, else data/]
-    #[arg(long, value_name = "DIR")]
-    data_dir: Option<PathBuf>,
-}
-
-impl DataDir {
-    /// The folder.
-    pub(crate) fn path(&self) -> PathBuf {
-        let from_environment = || std::env::var_os("KD_DATA_DIR").map(PathBuf::from);
-        self.data_dir.clone().or_else(from_environment).unwrap_or_else(|| "data".into())
-    }
+    /// Data folder
+    #[arg(id = "data_dir", long = "data-dir", value_name = "DIR")]
+    #[arg(env = "KD_DATA_DIR", default_value = "data")]
+    pub(crate) path: PathBuf,
 }
 
 /// The normalization of images before a network.
@@ -197,7 +190,7 @@ impl SubjectArgs {
             data: self.data.spec(|| image_shape(&network.path))?,
             network,
             normalize: self.normalize.given(),
-            data_dir: self.data_dir.path(),
+            data_dir: self.data_dir.path.clone(),
             split: self.split,
             device,
             conv_sums: if compute.exact_conv { ConvSums::Exact } else { ConvSums::Fast },

@@ -5,7 +5,6 @@ use std::path::PathBuf;
 use kd_core::Result;
 use kd_data::OnBadImage;
 use kd_models::Names;
-use kd_report::Card;
 use kd_ship::{Order, StudentKind, Teacher};
 use kd_suite::NetworkFile;
 
@@ -15,11 +14,7 @@ use crate::exit;
 
 /// Arguments of `kd ship`.
 #[derive(Debug, clap::Args)]
-#[command(
-    after_help = "The student is chosen by images set aside from those to learn from, and judged by others: \
-                  `val` or `test` of DIR, else a fifth of each class. OUT/card.md says what came of it. The \
-                  same command goes on where it was interrupted."
-)]
+#[command(after_help = include_str!("ship.txt"))]
 pub(crate) struct Args {
     /// Folder with a folder of photographs for each class, or with `train` and `val` of them
     #[arg(value_name = "DIR")]
@@ -41,7 +36,7 @@ pub(crate) struct Args {
     /// cut:1/3 or cut:NODE its beginning, with at most such a share of its multiply-adds or up to a node
     /// that `kd cut` lists; shrink:2,cut:1/8 is both; the name of a network one that has learned nothing yet
     #[arg(long, value_name = "STUDENT", default_values = ["shrink:2", "shrink:3,cut:1/8"])]
-    student: Vec<String>,
+    student: Vec<StudentKind>,
     /// How long it may take
     #[arg(long, value_name = "M", default_value_t = 30.0)]
     minutes: f64,
@@ -68,31 +63,22 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let (order, stop) = (order(args)?, stop_flag()?);
     let card = exit::finished(args.threads.install(|| kd_ship::ship(&order, &stop))?)?;
-    match args.json {
-        true => println!("{}", serde_json::to_string(&card)?),
-        false => print(args, &card),
-    }
-    Ok(())
+    let (lead, out) = (card.lead(), args.out.display());
+    let text = format!("{lead}\ncard: {out}/card.md\nnetwork: {out}/model.onnx");
+    exit::print_as(&card, args.json, text)
 }
 
 fn order(args: &Args) -> Result<Order> {
     let naming = args.naming.naming(Names::default());
     let network = NetworkFile::new(&args.teacher, args.teacher_model.as_deref(), naming)?;
-    let students = args.student.iter().map(|text| text.parse::<StudentKind>());
     Ok(Order {
         images: args.images.clone(),
         on_bad_image: args.on_bad_image,
         teacher: Teacher { network, normalize: args.normalize.given(), is_tuned: args.tuned },
-        students: students.collect::<Result<_>>()?,
+        students: args.student.clone(),
         minutes: args.minutes,
         seeds: args.seeds,
         flip: !args.no_flip,
         out: args.out.clone(),
     })
-}
-
-fn print(args: &Args, card: &Card) {
-    println!("{}", card.lead());
-    println!("card: {}", args.out.join("card.md").display());
-    println!("network: {}", args.out.join("model.onnx").display());
 }

@@ -6,6 +6,7 @@ use std::sync::atomic::AtomicBool;
 use kd_core::Result;
 use kd_data::imagenet::labels::{self, Shape, ValLabels};
 use kd_data::imagenet::{self, Made, Mode, Organize, Unpack, Watch};
+use kd_data::refuse_told;
 use kd_suite::Progress;
 
 use crate::commands::setting::stop_flag;
@@ -72,7 +73,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     passed_over(val.map_or(&[], |val| &val.hidden));
     exit::print(&made, args.json)?;
     let n_faults = val.map_or(0, |val| val.faults.len());
-    Ok(exit::require_none(n_faults, args.images.clone().unwrap_or_default(), "")?)
+    Ok(refuse_told(args.images.as_deref().unwrap_or(&args.out), n_faults, "")?)
 }
 
 /// What is made of the archives, or would be.
@@ -134,5 +135,5 @@ fn verify(args: &Args, labels: Option<&ValLabels>) -> anyhow::Result<()> {
     let verdict = imagenet::verify(&args.out, labels)?;
     passed_over(&verdict.hidden);
     exit::print(&verdict, args.json)?;
-    Ok(exit::require_none(verdict.faults.len(), args.out.join("val"), "")?)
+    Ok(refuse_told(&args.out.join("val"), verdict.faults.len(), "")?)
 }

@@ -12,12 +12,7 @@ use crate::exit;
 
 /// Arguments of `kd data split`.
 #[derive(Debug, clap::Args)]
-#[command(
-    after_help = "Of each class the same share goes to each side. Files of equal content stay on \
-                        one side; pictures that only look alike are not found. OUT/.kd-split.json \
-                        lists every file with its digest: by it the same command goes on where it was \
-                        interrupted, and --undo takes all back."
-)]
+#[command(after_help = include_str!("split.txt"))]
 pub(crate) struct Args {
     /// Folder with a folder of pictures for each class
     #[arg(value_name = "DIR", required_unless_present = "undo")]
@@ -55,10 +50,8 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let (stop, n_done) = (stop_flag()?, AtomicU64::new(0));
     let Some(images) = &args.images else {
-        return taken_back(
-            args,
-            &exit::finished(Watch::until(&stop, &n_done, |w| undo(&args.out, w))?)?,
-        );
+        let back = Watch::until(&stop, &n_done, |watch| undo(&args.out, watch))?;
+        return taken_back(args, &exit::finished(back)?);
     };
     let divide = Divide {
         images: images.clone(),
@@ -78,24 +71,16 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
 
 fn print(args: &Args, divided: &Divided) -> anyhow::Result<()> {
     divided.notes().iter().for_each(|line| eprintln!("{line}"));
-    if args.json {
-        println!("{}", serde_json::to_string(divided)?);
-        return Ok(());
-    }
     let Divided { classes, train, val, test, placed, .. } = divided;
     let test = args.test.map_or(String::new(), |_| format!(", test {test}"));
     let done = if args.dry_run { "nothing was changed".into() } else { format!("{placed} placed") };
-    println!("{}: {classes} classes, train {train}, val {val}{test}; {done}", args.out.display());
-    Ok(())
+    let sides = format!("{classes} classes, train {train}, val {val}{test}");
+    exit::print_as(divided, args.json, format!("{}: {sides}; {done}", args.out.display()))
 }
 
 fn taken_back(args: &Args, back: &TakenBack) -> anyhow::Result<()> {
     for folder in &back.left {
         eprintln!("{}: stays, because something else is in it", folder.display());
     }
-    match args.json {
-        true => println!("{}", serde_json::to_string(back)?),
-        false => println!("{}: {back}", args.out.display()),
-    }
-    Ok(())
+    exit::print_as(back, args.json, format!("{}: {back}", args.out.display()))
 }

@@ -3,19 +3,15 @@
 use std::path::{Path, PathBuf};
 
 use kd_core::Result;
-use kd_data::{Checksums, Summed};
+use kd_data::{Checksums, Summed, refuse_told};
 use kd_suite::Progress;
 
 use super::{parts, place};
 use crate::commands::setting::Threads;
-use crate::exit;
 
 /// Arguments of `kd data sums`.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Writes DIR/SHA256SUMS, which `sha256sum -c` understands. Where that file \
-                        lies beside the class folders, kd compares each image with it whenever it \
-                        is read; where it is there already, every image is compared with it now, \
-                        and it stays as it is.")]
+#[command(after_help = include_str!("sums.txt"))]
 pub(crate) struct Args {
     /// Class folders of images, or a folder in which `train` and `val` hold them
     #[arg(value_name = "DIR")]
@@ -41,7 +37,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let n_faults = parts.iter().map(|part| part.faults.len()).sum();
     let advice =
         "; restore the images, or if all are as they should be, --force writes SHA256SUMS anew";
-    Ok(exit::require_none(n_faults, args.folder.clone(), advice)?)
+    Ok(refuse_told(&args.folder, n_faults, advice)?)
 }
 
 /// Writes the checksums of one part, or compares the images with those that are there.

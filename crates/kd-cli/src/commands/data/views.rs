@@ -50,7 +50,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let data = args.data.spec(|| None)?;
     let augment = args.augment.augment(matches!(data, DataSpec::Photos(_)))?;
     let shown = Shown { data, holdout: args.holdout, omit_class: args.omit_class.clone(), augment };
-    let (data_dir, places) = (args.data_dir.path(), (&*args.out, args.pixels.as_deref()));
-    let written = args.threads.install(|| shown.write(Some(&data_dir), places, &stop))?;
+    let (data_dir, places) = (&args.data_dir.path, (&*args.out, args.pixels.as_deref()));
+    let written = args.threads.install(|| shown.write(Some(data_dir), places, &stop))?;
     exit::print(&exit::finished(written)?, args.json)
 }
