@@ -47,10 +47,6 @@ impl Loss for Abkd {
         with_labels(input, self.hard, (divergence * (self.soft / (a * b)))?)
     }
 
-    fn needs_teacher(&self) -> bool {
-        true
-    }
-
     fn temperature(&self) -> Option<f64> {
         Some(self.temperature)
     }

@@ -49,10 +49,6 @@ impl Loss for Features {
         Ok((self.distill().loss(input)? + (distance * self.beta)?)?)
     }
 
-    fn needs_teacher(&self) -> bool {
-        true
-    }
-
     fn temperature(&self) -> Option<f64> {
         Some(self.temperature)
     }
