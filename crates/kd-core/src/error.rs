@@ -102,6 +102,11 @@ impl Error {
         Self::Config { field: field.into(), reason: reason.into() }
     }
 
+    /// An [`Error::Parse`] for the whole of `path`.
+    pub fn parse(path: impl Into<PathBuf>, reason: impl Into<String>) -> Self {
+        Self::Parse { path: path.into(), offset: 0, reason: reason.into() }
+    }
+
     /// An [`Error::Shape`] for `what`.
     pub fn shape(what: impl Into<String>, expected: impl Into<String>, got: &[usize]) -> Self {
         Self::Shape { what: what.into(), expected: expected.into(), got: got.to_vec() }

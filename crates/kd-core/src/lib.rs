@@ -15,6 +15,7 @@ mod gemm;
 pub mod graph;
 pub mod init;
 mod interval;
+pub mod json;
 pub mod math;
 mod mode;
 pub mod nn;

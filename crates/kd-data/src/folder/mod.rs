@@ -178,14 +178,14 @@ fn images(listing: &Listing, n_channels: usize) -> Result<Images> {
 fn first_size(listing: &Listing) -> Result<[usize; 2]> {
     let bytes = listing.bytes(0, MAX_FILE)?;
     let size = Picture::open(&bytes).map(|picture| picture.size());
-    size.map_err(|reason| fault(&listing.path(0), reason))
+    size.map_err(|reason| Error::parse(&listing.path(0), reason))
 }
 
 /// Decodes file `i`, which must be of `size` = `[H, W]`, and returns its digest.
 fn decode(listing: &Listing, i: usize, size: [usize; 2], slot: &mut [u8]) -> Result<String> {
     let path = &listing.path(i);
     let bytes = listing.bytes(i, MAX_FILE)?;
-    let picture = Picture::open(&bytes).map_err(|reason| fault(path, reason))?;
+    let picture = Picture::open(&bytes).map_err(|reason| Error::parse(path, reason))?;
     let [height, width] = picture.size();
     if [height, width] != size {
         let reason = format!(
@@ -193,9 +193,9 @@ fn decode(listing: &Listing, i: usize, size: [usize; 2], slot: &mut [u8]) -> Res
              the folder photos:PATH, which takes all sizes",
             size[1], size[0]
         );
-        return Err(fault(path, reason));
+        return Err(Error::parse(path, reason));
     }
-    let rgb = picture.rgb().map_err(|reason| fault(path, reason))?;
+    let rgb = picture.rgb().map_err(|reason| Error::parse(path, reason))?;
     if slot.len() == height * width {
         slot.iter_mut().zip(rgb.pixels.as_chunks().0).for_each(|(to, &rgb)| *to = luminance(rgb));
         return Ok(fsx::sha256(&bytes));
@@ -206,10 +206,6 @@ fn decode(listing: &Listing, i: usize, size: [usize; 2], slot: &mut [u8]) -> Res
         (red[i], green[i], blue[i]) = (*r, *g, *b);
     }
     Ok(fsx::sha256(&bytes))
-}
-
-fn fault(path: &Path, reason: String) -> Error {
-    Error::Parse { path: path.into(), offset: 0, reason }
 }
 
 #[cfg(test)]

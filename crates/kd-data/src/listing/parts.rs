@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use kd_core::{Error, Result};
 
 use super::annotated::{ANNOTATIONS, IMAGES};
-use super::entries::{PassedOver, entries, stray};
+use super::entries::{PassedOver, entries};
 
 const TRAIN: [&str; 2] = ["train", "training"];
 const TEST: [&str; 2] = ["test", "testing"];
@@ -24,9 +24,10 @@ pub(crate) fn existing(path: PathBuf, hint: &str) -> Result<PathBuf> {
         return Ok(path);
     }
     match path.exists() {
-        true => {
-            Err(stray(&path, "is a file, where a folder is needed; unpack it if it is an archive"))
-        }
+        true => Err(Error::parse(
+            &path,
+            "is a file, where a folder is needed; unpack it if it is an archive",
+        )),
         false => Err(Error::Missing { path, hint: hint.into() }),
     }
 }

@@ -30,7 +30,7 @@ pub fn photograph(
         return Err(Error::config("images", reason));
     }
     let bytes = fsx::read_bounded(path, MAX_IMAGE, "give a picture")?;
-    let fault = |reason| Error::Parse { path: path.into(), offset: 0, reason };
+    let fault = |reason| Error::parse(path, reason);
     let mut rgb = Picture::open(&bytes).and_then(|picture| picture.rgb()).map_err(fault)?;
     if channels == 1 {
         rgb = rgb.into_gray();

@@ -148,7 +148,7 @@ impl Checksums {
         if name.contains(['\\', '\n', '\r']) {
             let reason = "its name has a backslash or a line break, which SHA256SUMS does not hold";
             let path = self.listing.path(i);
-            return Err(Error::Parse { path, offset: 0, reason: reason.into() });
+            return Err(Error::parse(path, reason));
         }
         Ok(line(&fsx::sha256(&self.listing.bytes(i, MAX_IMAGE)?), &name))
     }

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use kd_core::checkpoint::Description;
-use kd_core::{Error, Result, fsx};
+use kd_core::{Result, fsx, json};
 use serde::Serialize;
 
 /// What a user of exported weights must know about the network and its images.
@@ -39,7 +39,7 @@ impl ExportConfig {
     /// What is known of a network.
     ///
     /// # Errors
-    /// [`Error::Config`] for a graph that is none.
+    /// [`kd_core::Error::Config`] for a graph that is none.
     pub fn of(network: &Description) -> Result<Self> {
         let num_classes = network.graph.n_classes()?;
         let normalize = network.graph.normalization();
@@ -64,14 +64,10 @@ impl ExportConfig {
     /// Writes `config.json` into the folder of `weights` and gives its path.
     ///
     /// # Errors
-    /// [`Error::Io`].
+    /// [`kd_core::Error::Io`].
     pub fn save_beside(&self, weights: &Path) -> Result<PathBuf> {
         let path = Self::path_beside(weights);
-        let mut text = serde_json::to_vec_pretty(self).map_err(|e| Error::Parse {
-            path: path.clone(),
-            offset: 0,
-            reason: e.to_string(),
-        })?;
+        let mut text = json::pretty(&path, self)?;
         text.push(b'\n');
         fsx::write_atomic(&path, &text)?;
         Ok(path)

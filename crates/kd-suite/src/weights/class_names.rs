@@ -18,7 +18,7 @@ const KEYS: [&str; 3] = ["label_names", "id2label", "class_to_idx"];
 fn class_names(path: &Path) -> Result<Vec<String>> {
     let bytes = fsx::read_bounded(path, 8 << 20, "give a file of names, a line each")?;
     let text = fsx::text(path, bytes)?;
-    let fault = |reason: &str| Error::Parse { path: path.into(), offset: 0, reason: reason.into() };
+    let fault = |reason: &str| Error::parse(path, reason);
     let names = match text.trim_start().starts_with(['[', '{']) {
         false => text.lines().map(|line| line.trim().to_owned()).collect(),
         true => {
