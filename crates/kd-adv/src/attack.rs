@@ -22,7 +22,9 @@ pub trait Attack: Send + Sync {
 
     /// The radius of the ball that it stays in; none for attacks that look for the nearest
     /// adversarial image.
-    fn eps(&self) -> Option<f32>;
+    fn eps(&self) -> Option<f32> {
+        None
+    }
 
     /// Takes another radius; returns whether it has one.
     fn set_eps(&mut self, _eps: f32) -> bool {

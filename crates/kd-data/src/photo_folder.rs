@@ -105,10 +105,6 @@ impl Dataset for PhotoFolder {
     fn normalize(&self) -> Normalize {
         Normalize { mean: self.mean.to_vec(), std: self.std.to_vec() }
     }
-
-    fn is_synthetic(&self) -> bool {
-        false
-    }
 }
 
 impl PhotoFolder {

@@ -48,9 +48,6 @@ pub(crate) struct Args {
     /// Folder for the adversarial images; the same command goes on where it was interrupted
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
-    /// Print one JSON object
-    #[arg(long)]
-    json: bool,
     /// Seed of the attack's random numbers
     #[arg(long, default_value_t = 0, value_name = "S")]
     seed: u64,
@@ -68,8 +65,8 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let task = task(args, subject()?)?;
     // Without a folder nothing could go on later, so a signal ends the program as usual.
     let stop = if args.out.is_some() { stop_flag()? } else { Default::default() };
-    let report = exit::finished(args.compute.threads.install(|| task.run(&stop))?)?;
-    exit::print(&report, args.json)
+    let report = exit::finished(args.compute.common.install(|| task.run(&stop))?)?;
+    exit::print(&report, args.compute.common.json)
 }
 
 fn task(args: &Args, subject: Subject) -> Result<AttackTask> {

@@ -9,9 +9,6 @@ use crate::exit;
 pub(crate) struct Args {
     #[command(flatten)]
     subject: SubjectArgs,
-    /// Print one JSON object
-    #[arg(long)]
-    json: bool,
     #[command(flatten)]
     compute: Compute,
 }
@@ -22,5 +19,5 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     if args.subject.network.dry_run {
         return show(&subject.network.path, subject.contents()?);
     }
-    exit::print(&args.compute.threads.install(|| subject.evaluate())?, args.json)
+    exit::print(&args.compute.common.install(|| subject.evaluate())?, args.compute.common.json)
 }

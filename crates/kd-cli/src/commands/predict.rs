@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use kd_suite::{Predictor, groups};
 
-use super::setting::Threads;
+use super::setting::Common;
 use crate::exit;
 
 /// Arguments of `kd predict`.
@@ -24,23 +24,20 @@ pub(crate) struct Args {
     /// says, else 8/7 of the square; a picture of the network's size is taken as it is]
     #[arg(long, value_name = "PIXELS")]
     resize: Option<usize>,
-    /// Print one JSON object a picture
-    #[arg(long)]
-    json: bool,
     #[command(flatten)]
-    threads: Threads,
+    common: Common,
 }
 
 /// Prints the likeliest classes of each picture; those that cannot be read are named on stderr, and make
 /// the exit code that of bad data.
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
-    let is_good = args.threads.install(|| -> anyhow::Result<bool> {
+    let is_good = args.common.install(|| -> anyhow::Result<bool> {
         let predictor = Predictor::open(&args.model, args.resize)?;
         let mut is_good = true;
         for files in groups(&args.images) {
             for said in predictor.predict(&files?, args.top) {
                 match said {
-                    Ok(prediction) => exit::print(&prediction, args.json)?,
+                    Ok(prediction) => exit::print(&prediction, args.common.json)?,
                     Err(error) => {
                         is_good = false;
                         eprintln!("kd: {error}");

@@ -56,9 +56,6 @@ pub(super) struct RunArgs {
     /// Remove what an earlier run left in that folder, and begin again
     #[arg(long)]
     restart: bool,
-    /// Print report.json to stdout
-    #[arg(long)]
-    json: bool,
     #[command(flatten)]
     data: DataDir,
     #[command(flatten)]
@@ -93,15 +90,19 @@ impl RunArgs {
         let (restart, device) = (self.restart, Device::Cpu);
         let mut setting = Setting { data_dir, out, restart, device, stop: Arc::default() };
         if self.dry_run {
-            return show(self.compute.threads.install(|| contents(&spec, &setting))?);
+            return show(self.compute.common.install(|| contents(&spec, &setting))?);
         }
         let compute = &self.compute;
         setting.device = if spec.has_attacks() { compute.cpu()? } else { compute.device()? };
         setting.stop = stop_flag()?;
-        let (outcome, report) = compute.threads.install(|| run_spec(spec, &setting))?;
+        let (outcome, report) = compute.common.install(|| run_spec(spec, &setting))?;
         exit::finished((outcome != Outcome::Interrupted).then_some(()))?;
         let (table, path) = (kd_report::results_table(&report), setting.out.join("report.html"));
-        exit::print_as(&report, self.json, format!("{table}\nreport: {}", path.display()))
+        exit::print_as(
+            &report,
+            self.compute.common.json,
+            format!("{table}\nreport: {}", path.display()),
+        )
     }
 }
 

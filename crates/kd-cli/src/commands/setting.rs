@@ -31,7 +31,7 @@ pub(crate) struct Compute {
     #[arg(long)]
     pub(crate) exact_conv: bool,
     #[command(flatten)]
-    pub(crate) threads: Threads,
+    pub(crate) common: Common,
 }
 
 impl Compute {
@@ -53,15 +53,18 @@ impl Compute {
     }
 }
 
-/// How many threads compute.
+/// What all commands share that take their time.
 #[derive(Debug, Clone, clap::Args)]
-pub(crate) struct Threads {
+pub(crate) struct Common {
+    /// Print JSON, an object for each result
+    #[arg(long)]
+    pub(crate) json: bool,
     /// Threads [default: all cores]
     #[arg(long, value_name = "N")]
     threads: Option<usize>,
 }
 
-impl Threads {
+impl Common {
     /// Calls `f` within the thread pool that all computation shares.
     pub(crate) fn install<R: Send, E: Send + Into<anyhow::Error>>(
         &self,

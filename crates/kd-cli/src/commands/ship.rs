@@ -9,7 +9,7 @@ use kd_ship::{Order, StudentKind, Teacher};
 use kd_suite::NetworkFile;
 
 use super::images::policy;
-use super::setting::{NamingArgs, NormalizeArgs, Threads, stop_flag};
+use super::setting::{Common, NamingArgs, NormalizeArgs, stop_flag};
 use crate::exit;
 
 /// Arguments of `kd ship`.
@@ -52,20 +52,17 @@ pub(crate) struct Args {
     /// Folder of the results
     #[arg(long, value_name = "OUT")]
     out: PathBuf,
-    /// Print the card as one JSON object
-    #[arg(long)]
-    json: bool,
     #[command(flatten)]
-    threads: Threads,
+    common: Common,
 }
 
 /// Ships a student, or goes on where it was interrupted.
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let (order, stop) = (order(args)?, stop_flag()?);
-    let card = exit::finished(args.threads.install(|| kd_ship::ship(&order, &stop))?)?;
+    let card = exit::finished(args.common.install(|| kd_ship::ship(&order, &stop))?)?;
     let (lead, out) = (card.lead(), args.out.display());
     let text = format!("{lead}\ncard: {out}/card.md\nnetwork: {out}/model.onnx");
-    exit::print_as(&card, args.json, text)
+    exit::print_as(&card, args.common.json, text)
 }
 
 fn order(args: &Args) -> Result<Order> {

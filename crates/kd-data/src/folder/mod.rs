@@ -64,12 +64,7 @@ impl Dataset for Folder {
         train.require_pictures()?;
         let test = sums::listing(&test)?.with_classes(&train.classes)?;
         let n_channels = self.n_channels(&[&train, &test])?;
-        let (train, test) = (images(&train, n_channels)?, images(&test, n_channels)?);
-        if train.shape() != test.shape() {
-            let got = test.shape();
-            return Err(Error::shape("test images", format!("{:?}", train.shape()), &got));
-        }
-        Ok(Splits { train, test, official: false })
+        Splits::own(images(&train, n_channels)?, images(&test, n_channels)?)
     }
 
     fn load_split(&self, dir: Option<&Path>, split: Split) -> Result<Images> {
@@ -99,10 +94,6 @@ impl Dataset for Folder {
 
     fn normalize(&self) -> Normalize {
         Normalize { mean: self.mean.to_vec(), std: self.std.to_vec() }
-    }
-
-    fn is_synthetic(&self) -> bool {
-        false
     }
 }
 

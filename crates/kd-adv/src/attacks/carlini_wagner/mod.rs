@@ -89,10 +89,6 @@ impl Attack for CarliniWagner {
         Norm::L2
     }
 
-    fn eps(&self) -> Option<f32> {
-        None
-    }
-
     fn n_passes(&self, _n_pixels: usize) -> usize {
         self.n_searches * self.n_steps
     }

@@ -9,7 +9,7 @@ use kd_suite::Progress;
 
 use super::{parts, place};
 use crate::commands::images::policy;
-use crate::commands::setting::{Threads, stop_flag};
+use crate::commands::setting::{Common, stop_flag};
 use crate::exit;
 
 /// Arguments of `kd data pack`.
@@ -36,18 +36,16 @@ pub(crate) struct Args {
     /// Read everything in --out and check it, after packing if there is something to pack
     #[arg(long)]
     verify: bool,
-    /// Print one JSON object
-    #[arg(long)]
-    json: bool,
     #[command(flatten)]
-    threads: Threads,
+    common: Common,
 }
 
 /// Packs and verifies, part by part.
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let stop = stop_flag()?;
     let folder = args.images.as_ref().unwrap_or(&args.out);
-    parts((folder, args.json), |name| args.threads.install(|| part(args, name, &stop))).map(drop)
+    parts((folder, args.common.json), |name| args.common.install(|| part(args, name, &stop)))
+        .map(drop)
 }
 
 /// Packs one part, where there is something to pack, and verifies it.

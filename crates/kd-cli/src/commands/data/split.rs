@@ -6,7 +6,7 @@ use std::sync::atomic::AtomicU64;
 use kd_data::divide::{Divide, Divided, TakenBack, undo};
 use kd_data::imagenet::{Mode, Watch};
 
-use crate::commands::setting::{Threads, stop_flag};
+use crate::commands::setting::{Common, stop_flag};
 use crate::commands::words::one_of;
 use crate::exit;
 
@@ -39,11 +39,8 @@ pub(crate) struct Args {
     /// Take it back: links and copies go, moved files return
     #[arg(long, conflicts_with = "images")]
     undo: bool,
-    /// Print one JSON object
-    #[arg(long)]
-    json: bool,
     #[command(flatten)]
-    threads: Threads,
+    common: Common,
 }
 
 /// Divides the folder, or takes it back.
@@ -65,7 +62,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         true => divide.dry_run(watch).map(Some),
         false => divide.run(watch),
     };
-    let divided = args.threads.install(|| Watch::until(&stop, &n_done, work))?;
+    let divided = args.common.install(|| Watch::until(&stop, &n_done, work))?;
     print(args, &exit::finished(divided)?)
 }
 
@@ -75,12 +72,12 @@ fn print(args: &Args, divided: &Divided) -> anyhow::Result<()> {
     let test = args.test.map_or(String::new(), |_| format!(", test {test}"));
     let done = if args.dry_run { "nothing was changed".into() } else { format!("{placed} placed") };
     let sides = format!("{classes} classes, train {train}, val {val}{test}");
-    exit::print_as(divided, args.json, format!("{}: {sides}; {done}", args.out.display()))
+    exit::print_as(divided, args.common.json, format!("{}: {sides}; {done}", args.out.display()))
 }
 
 fn taken_back(args: &Args, back: &TakenBack) -> anyhow::Result<()> {
     for folder in &back.left {
         eprintln!("{}: stays, because something else is in it", folder.display());
     }
-    exit::print_as(back, args.json, format!("{}: {back}", args.out.display()))
+    exit::print_as(back, args.common.json, format!("{}: {back}", args.out.display()))
 }

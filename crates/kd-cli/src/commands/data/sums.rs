@@ -7,7 +7,7 @@ use kd_data::{Checksums, Summed, refuse_told};
 use kd_suite::Progress;
 
 use super::{parts, place};
-use crate::commands::setting::Threads;
+use crate::commands::setting::Common;
 
 /// Arguments of `kd data sums`.
 #[derive(Debug, clap::Args)]
@@ -22,17 +22,14 @@ pub(crate) struct Args {
     /// Write SHA256SUMS anew where it is there already
     #[arg(long)]
     force: bool,
-    /// Print one JSON object
-    #[arg(long)]
-    json: bool,
     #[command(flatten)]
-    threads: Threads,
+    common: Common,
 }
 
 /// Writes or checks the checksums, part by part.
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
-    let parts = parts((&args.folder, args.json), |name| {
-        args.threads.install(|| sum(args, &place(&args.folder, name)))
+    let parts = parts((&args.folder, args.common.json), |name| {
+        args.common.install(|| sum(args, &place(&args.folder, name)))
     })?;
     let n_faults = parts.iter().map(|part| part.faults.len()).sum();
     let advice =

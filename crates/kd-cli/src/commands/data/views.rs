@@ -8,7 +8,7 @@ use kd_suite::{Class, Holdout, Shown};
 use crate::commands::augment::AugmentArgs;
 use crate::commands::exchange::may_write;
 use crate::commands::images::DataArgs;
-use crate::commands::setting::{DataDir, Threads, stop_flag};
+use crate::commands::setting::{Common, DataDir, stop_flag};
 use crate::exit;
 
 /// Arguments of `kd data views`.
@@ -34,13 +34,10 @@ pub(crate) struct Args {
     /// Write the very pixels as well, DIR/VIEW/INDEX.png, so that no other decoder or filter comes between
     #[arg(long, value_name = "DIR")]
     pixels: Option<PathBuf>,
-    /// Print one JSON object
-    #[arg(long)]
-    json: bool,
     #[command(flatten)]
     data_dir: DataDir,
     #[command(flatten)]
-    threads: Threads,
+    common: Common,
 }
 
 /// Writes the list, and the pixels where they are wanted.
@@ -51,6 +48,6 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let augment = args.augment.augment(matches!(data, DataSpec::Photos(_)))?;
     let shown = Shown { data, holdout: args.holdout, omit_class: args.omit_class.clone(), augment };
     let (data_dir, places) = (&args.data_dir.path, (&*args.out, args.pixels.as_deref()));
-    let written = args.threads.install(|| shown.write(Some(data_dir), places, &stop))?;
-    exit::print(&exit::finished(written)?, args.json)
+    let written = args.common.install(|| shown.write(Some(data_dir), places, &stop))?;
+    exit::print(&exit::finished(written)?, args.common.json)
 }

@@ -89,10 +89,7 @@ mod tests {
 
     use super::*;
     use crate::golden;
-
-    fn numbers(value: &Value) -> Vec<f64> {
-        value.as_array().unwrap().iter().map(|x| x.as_f64().unwrap()).collect()
-    }
+    use crate::testing::numbers;
 
     fn floats(value: &Value) -> Vec<f32> {
         numbers(value).iter().map(|&x| x as f32).collect()
