@@ -169,7 +169,7 @@ fn images(listing: &Listing, n_channels: usize) -> Result<Images> {
 fn first_size(listing: &Listing) -> Result<[usize; 2]> {
     let bytes = listing.bytes(0, MAX_FILE)?;
     let size = Picture::open(&bytes).map(|picture| picture.size());
-    size.map_err(|reason| Error::parse(&listing.path(0), reason))
+    size.map_err(|reason| Error::parse(listing.path(0), reason))
 }
 
 /// Decodes file `i`, which must be of `size` = `[H, W]`, and returns its digest.

@@ -42,8 +42,8 @@ impl Annotations {
         for file in files {
             let class = self.0.remove(&*file).ok_or_else(|| {
                 Error::parse(
-                    &folder.join(IMAGES).join(&*file),
-                    &format!("has no line in {ANNOTATIONS}"),
+                    folder.join(IMAGES).join(&*file),
+                    format!("has no line in {ANNOTATIONS}"),
                 )
             })?;
             classes.entry(class).or_default().push(format!("{IMAGES}/{file}").into());

@@ -170,7 +170,7 @@ fn visible(entry: &DirEntry, passed_over: &mut PassedOver) -> Result<Option<Entr
         return Ok(None);
     }
     let Some(name) = name.to_str() else {
-        return Err(Error::parse(&path(), "has a name that is not UTF-8; rename it"));
+        return Err(Error::parse(path(), "has a name that is not UTF-8; rename it"));
     };
     Ok(Some(Entry { name: name.into(), is_folder: kind.is_dir() }))
 }
