@@ -92,11 +92,3 @@ pub(crate) fn check_ball(norm: Norm, eps: f32) -> Result<()> {
         Norm::L0 => Err(Error::config("norm", "must be linf or l2")),
     }
 }
-
-/// [`Error::Config`] for `field` unless it is a positive number.
-pub(crate) fn positive(field: &str, value: f32) -> Result<()> {
-    if value > 0.0 && value.is_finite() {
-        return Ok(());
-    }
-    Err(Error::config(field, format!("{value} is not above 0")))
-}

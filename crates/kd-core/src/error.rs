@@ -122,17 +122,6 @@ impl Error {
     }
 }
 
-/// Refuses a setting that is not between two bounds, or NaN.
-///
-/// # Errors
-/// [`Error::Config`] for `field` unless `low <= value <= high`.
-pub fn in_range(field: &str, value: f32, low: f32, high: f32) -> Result<()> {
-    if (low..=high).contains(&value) {
-        return Ok(());
-    }
-    Err(Error::config(field, format!("{value} must be between {low} and {high}")))
-}
-
 impl From<Error> for candle_core::Error {
     /// For candle's traits, whose methods return candle's error.
     fn from(error: Error) -> Self {
