@@ -22,7 +22,9 @@ pub trait Attack: Send + Sync {
 
     /// The radius of the ball that it stays in; none for attacks that look for the nearest
     /// adversarial image.
-    fn eps(&self) -> Option<f32>;
+    fn eps(&self) -> Option<f32> {
+        None
+    }
 
     /// Takes another radius; returns whether it has one.
     fn set_eps(&mut self, _eps: f32) -> bool {
@@ -89,12 +91,4 @@ pub(crate) fn check_ball(norm: Norm, eps: f32) -> Result<()> {
         Norm::L2 => in_range("eps", eps, 0.0, 1e4),
         Norm::L0 => Err(Error::config("norm", "must be linf or l2")),
     }
-}
-
-/// [`Error::Config`] for `field` unless it is a positive number.
-pub(crate) fn positive(field: &str, value: f32) -> Result<()> {
-    if value > 0.0 && value.is_finite() {
-        return Ok(());
-    }
-    Err(Error::config(field, format!("{value} is not above 0")))
 }

@@ -4,7 +4,7 @@
 //! saturates, the gradient of the cross entropy is exactly 0 here too, which is the masking that an
 //! audit has to see. The margins do not saturate.
 
-use kd_core::{Error, Result};
+use kd_core::{Error, Result, positive};
 use serde::{Deserialize, Serialize};
 
 /// A loss that an adversary maximizes, of the logits divided by `temperature`.
@@ -46,11 +46,7 @@ impl Objective {
     /// # Errors
     /// [`Error::Config`].
     pub fn check(&self) -> Result<()> {
-        if self.temperature > 0.0 && self.temperature.is_finite() {
-            return Ok(());
-        }
-        let reason = format!("{} is not above 0", self.temperature);
-        Err(Error::config("objective.temperature", reason))
+        positive("objective.temperature", self.temperature)
     }
 
     /// Refuses a network with too few classes: DLR divides by a difference of the first and third

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use candle_core::{Device, Tensor};
 use kd_core::ops::{Flatten, Linear, Relu};
+pub(crate) use kd_core::testing::numbers;
 use kd_core::{Classifier, Graph, Mode, Net, Params, Result, Stream};
 use serde_json::Value;
 
@@ -200,14 +201,6 @@ pub(crate) fn bits(values: &[f32]) -> Vec<u32> {
 pub(crate) fn golden(name: &str) -> Value {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/golden/");
     serde_json::from_str(&std::fs::read_to_string(format!("{path}{name}")).unwrap()).unwrap()
-}
-
-/// The numbers of a list, or of a list of lists one after the other.
-pub(crate) fn numbers(value: &Value) -> Vec<f64> {
-    match value {
-        Value::Array(items) => items.iter().flat_map(numbers).collect(),
-        other => vec![other.as_f64().unwrap()],
-    }
 }
 
 /// The same in single precision.

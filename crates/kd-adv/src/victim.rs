@@ -119,14 +119,6 @@ impl<'a> Victim<'a> {
         Ok(all)
     }
 
-    /// The logits, and the gradient of each: `(N, K, C, H, W)`.
-    ///
-    /// # Errors
-    /// As [`Victim::logits`].
-    pub fn jacobian(&self, pixels: &[f32]) -> Result<Pullback> {
-        self.pullbacks(pixels, self.n_classes(), |_, k, _, seeds| seeds[k] = 1.0)
-    }
-
     fn pullback_part(
         &self,
         first: usize,
@@ -271,7 +263,7 @@ mod tests {
         let model = Mlp::small(4);
         let victim = victim(&model);
         let pixels = examples(&victim, 3, (0.0, 1.0)).pixels;
-        let jacobian = victim.jacobian(&pixels).unwrap();
+        let jacobian = victim.pullbacks(&pixels, 5, |_, k, _, seeds| seeds[k] = 1.0).unwrap();
         for k in 0..5 {
             let one = victim.pullback(&pixels, |_, _, seeds| seeds[k] = 1.0).unwrap();
             for i in 0..3 {

@@ -1,9 +1,11 @@
-//! Exit codes, those of BSD's `sysexits` where one fits.
+//! How commands end: what they print last, and their exit codes, those of BSD's `sysexits` where one fits.
 
+use std::fmt::Display;
 use std::io::ErrorKind;
 use std::process::ExitCode;
 
 use kd_core::Error;
+use serde::Serialize;
 
 /// The run was stopped and can be resumed by the same command.
 pub(crate) const INTERRUPTED: u8 = 75;
@@ -15,21 +17,52 @@ const CANNOT_CREATE: u8 = 73;
 const IO: u8 = 74;
 const BAD_CONFIG: u8 = 78;
 
-/// Says that the same command goes on, and gives the exit code for it.
-pub(crate) fn interrupted() -> ExitCode {
-    eprintln!("interrupted; the same command goes on from here");
-    ExitCode::from(INTERRUPTED)
+/// An end of which all is told but the exit code.
+#[derive(Debug, thiserror::Error)]
+#[error("ended with exit code {0}")]
+struct Ended(u8);
+
+/// What a command came to; says that the same command goes on where it was stopped.
+pub(crate) fn finished<T>(result: Option<T>) -> anyhow::Result<T> {
+    result.ok_or_else(|| {
+        eprintln!("interrupted; the same command goes on from here");
+        Ended(INTERRUPTED).into()
+    })
 }
 
-/// Something that was to be read could not be, and was named.
-pub(crate) fn bad_data() -> ExitCode {
-    ExitCode::from(BAD_DATA)
+/// Prints what a command came to, as one JSON object or for people.
+pub(crate) fn print(result: &(impl Serialize + Display), json: bool) -> anyhow::Result<()> {
+    print_as(result, json, result)
 }
 
-/// Prints `error` in one line and gives its exit code.
-pub(crate) fn report(error: &anyhow::Error) -> ExitCode {
-    eprintln!("kd: {}", text(error));
-    ExitCode::from(code(error))
+/// Prints what a command came to, as one JSON object, or `text`.
+pub(crate) fn print_as(
+    result: &impl Serialize,
+    json: bool,
+    text: impl Display,
+) -> anyhow::Result<()> {
+    match json {
+        true => println!("{}", serde_json::to_string(result)?),
+        false => println!("{text}"),
+    }
+    Ok(())
+}
+
+/// The end after something could not be read, and was named, unless all is good.
+pub(crate) fn require_good(is_good: bool) -> anyhow::Result<()> {
+    if is_good { Ok(()) } else { Err(Ended(BAD_DATA).into()) }
+}
+
+/// The exit code of a command that ended so; an error is told in one line.
+pub(crate) fn code(result: anyhow::Result<()>) -> ExitCode {
+    let Err(error) = result else { return ExitCode::SUCCESS };
+    ExitCode::from(match error.downcast_ref() {
+        Some(Ended(code)) => *code,
+        None => {
+            eprintln!("kd: {}", text(&error));
+            code_of(&error)
+        }
+    })
 }
 
 /// The causes, joined by colons; one that its effect has told already is not told again.
@@ -44,7 +77,7 @@ fn text(error: &anyhow::Error) -> String {
     })
 }
 
-fn code(error: &anyhow::Error) -> u8 {
+fn code_of(error: &anyhow::Error) -> u8 {
     match error.chain().find_map(|cause| cause.downcast_ref::<Error>()) {
         Some(Error::Config { .. } | Error::Shape { .. }) => BAD_CONFIG,
         Some(Error::Parse { .. } | Error::Checksum { .. } | Error::Folder { .. }) => BAD_DATA,

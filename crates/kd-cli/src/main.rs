@@ -70,7 +70,7 @@ fn main() -> ExitCode {
         Command::List(args) => commands::list::run(&args),
         Command::Completions(args) => commands::completions::run(&args),
     };
-    result.unwrap_or_else(|error| exit::report(&error))
+    exit::code(result)
 }
 
 /// Ends the program when nobody reads its output any more, as `kd list | head` does; Rust would go on

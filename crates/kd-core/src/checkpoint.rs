@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use candle_core::{Device, Tensor};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use crate::{Error, Graph, Result, fsx};
+use crate::{Error, Graph, Result, fsx, json};
 
 /// File of the tensors within the folder.
 pub const TENSORS: &str = "model.safetensors";
@@ -73,7 +73,7 @@ impl Description {
 /// [`Error::Io`]; `path` then holds what it held before, or (after a failure between two renames)
 /// the old content lies beside it as `NAME.old`, where [`load`] finds it.
 pub fn save(path: &Path, tensors: &BTreeMap<String, Tensor>, state: &impl Serialize) -> Result<()> {
-    write(path, &[(TENSORS, to_bytes(path, tensors)?), (STATE, to_json(path, state)?)])
+    write(path, &[(TENSORS, to_bytes(path, tensors)?), (STATE, json::pretty(path, state)?)])
 }
 
 /// [`save`] for a finished network.
@@ -87,8 +87,11 @@ pub fn save_network(
     state: &impl Serialize,
 ) -> Result<()> {
     network.check()?;
-    let network = (NETWORK, to_json(path, network)?);
-    write(path, &[network, (TENSORS, to_bytes(path, tensors)?), (STATE, to_json(path, state)?)])
+    let network = (NETWORK, json::pretty(path, network)?);
+    write(
+        path,
+        &[network, (TENSORS, to_bytes(path, tensors)?), (STATE, json::pretty(path, state)?)],
+    )
 }
 
 fn write(path: &Path, files: &[(&str, Vec<u8>)]) -> Result<()> {
@@ -103,7 +106,7 @@ fn write(path: &Path, files: &[(&str, Vec<u8>)]) -> Result<()> {
         fsx::write_atomic(&work.path().join(name), bytes)?;
         manifest.insert(name, fsx::sha256(bytes));
     }
-    fsx::write_atomic(&work.path().join(MANIFEST), &to_json(path, &manifest)?)?;
+    fsx::write_atomic(&work.path().join(MANIFEST), &json::pretty(path, &manifest)?)?;
     replace(&work.keep(), path)?;
     fsx::sync_folder(folder)
 }
@@ -151,7 +154,7 @@ pub fn load<S: DeserializeOwned>(
     device: &Device,
 ) -> Result<(BTreeMap<String, Tensor>, S)> {
     let (path, manifest) = open(path)?;
-    let state = parse(&path.join(STATE), &verified(&path, STATE, &manifest)?)?;
+    let state = json::parse(&path.join(STATE), &verified(&path, STATE, &manifest)?)?;
     Ok((tensors(&path, &manifest, device)?, state))
 }
 
@@ -166,7 +169,7 @@ pub fn load_network(
     let (path, manifest) = open(path)?;
     let mut network: Option<Description> = None;
     if manifest.contains_key(NETWORK) {
-        network = Some(parse(&path.join(NETWORK), &verified(&path, NETWORK, &manifest)?)?);
+        network = Some(json::parse(&path.join(NETWORK), &verified(&path, NETWORK, &manifest)?)?);
     }
     network.as_ref().map_or(Ok(()), Description::check)?;
     Ok((tensors(&path, &manifest, device)?, network))
@@ -181,7 +184,7 @@ fn open(path: &Path) -> Result<(PathBuf, Manifest)> {
     let path = if !path.exists() && old.exists() { old } else { path.to_owned() };
     let manifest_path = path.join(MANIFEST);
     let manifest = fsx::read_bounded(&manifest_path, 1 << 20, "no checkpoint is here")?;
-    let manifest = parse(&manifest_path, &manifest)?;
+    let manifest = json::parse(&manifest_path, &manifest)?;
     Ok((path, manifest))
 }
 
@@ -225,26 +228,15 @@ fn verified(path: &Path, name: &str, manifest: &Manifest) -> Result<Vec<u8>> {
 }
 
 fn to_bytes(path: &Path, tensors: &BTreeMap<String, Tensor>) -> Result<Vec<u8>> {
-    safetensors::serialize(tensors, None).map_err(|e| internal(path, &e))
+    safetensors::serialize(tensors, None).map_err(|e| Error::parse(path, e.to_string()))
 }
 
 fn from_bytes(path: &Path, bytes: &[u8], device: &Device) -> Result<BTreeMap<String, Tensor>> {
     // The header is checked here first: candle reports no file name.
-    let views = safetensors::SafeTensors::deserialize(bytes).map_err(|e| internal(path, &e))?;
+    let views = safetensors::SafeTensors::deserialize(bytes)
+        .map_err(|e| Error::parse(path, e.to_string()))?;
     drop(views);
     Ok(candle_core::safetensors::load_buffer(bytes, device)?.into_iter().collect())
-}
-
-fn to_json(path: &Path, value: &impl Serialize) -> Result<Vec<u8>> {
-    serde_json::to_vec_pretty(value).map_err(|e| internal(path, &e))
-}
-
-fn parse<T: DeserializeOwned>(path: &Path, bytes: &[u8]) -> Result<T> {
-    serde_json::from_slice(bytes).map_err(|e| internal(path, &e))
-}
-
-fn internal(path: &Path, reason: &dyn std::fmt::Display) -> Error {
-    Error::Parse { path: path.into(), offset: 0, reason: reason.to_string() }
 }
 
 #[cfg(test)]

@@ -102,6 +102,11 @@ impl Error {
         Self::Config { field: field.into(), reason: reason.into() }
     }
 
+    /// An [`Error::Parse`] for the whole of `path`.
+    pub fn parse(path: impl Into<PathBuf>, reason: impl Into<String>) -> Self {
+        Self::Parse { path: path.into(), offset: 0, reason: reason.into() }
+    }
+
     /// An [`Error::Shape`] for `what`.
     pub fn shape(what: impl Into<String>, expected: impl Into<String>, got: &[usize]) -> Self {
         Self::Shape { what: what.into(), expected: expected.into(), got: got.to_vec() }
@@ -115,17 +120,6 @@ impl Error {
         let path = path.into();
         move |source| Self::Io { path, action, source }
     }
-}
-
-/// Refuses a setting that is not between two bounds, or NaN.
-///
-/// # Errors
-/// [`Error::Config`] for `field` unless `low <= value <= high`.
-pub fn in_range(field: &str, value: f32, low: f32, high: f32) -> Result<()> {
-    if (low..=high).contains(&value) {
-        return Ok(());
-    }
-    Err(Error::config(field, format!("{value} must be between {low} and {high}")))
 }
 
 impl From<Error> for candle_core::Error {

@@ -62,7 +62,7 @@ pub fn open(path: &Path, hint: &str) -> Result<File> {
         let what = if kind.is_dir() { "a folder" } else { "a pipe or device" };
         let advice = if hint.is_empty() { String::new() } else { format!("; {hint}") };
         let reason = format!("not a file but {what}{advice}");
-        return Err(Error::Parse { path: path.into(), offset: 0, reason });
+        return Err(Error::parse(path, reason));
     }
     File::open(path).map_err(failed)
 }
@@ -82,6 +82,19 @@ pub fn read_bounded(path: &Path, limit: u64, hint: &str) -> Result<Vec<u8>> {
         return Err(Error::Parse { path: path.into(), offset: limit, reason });
     }
     Ok(bytes)
+}
+
+/// As [`read_bounded`]; nothing where there is no such file.
+///
+/// # Errors
+/// As [`read_bounded`].
+pub fn read_if_there(path: &Path, limit: u64) -> Result<Option<Vec<u8>>> {
+    use std::io::ErrorKind::NotADirectory;
+    match read_bounded(path, limit, "") {
+        Err(Error::Missing { .. }) => Ok(None),
+        Err(Error::Io { source, .. }) if source.kind() == NotADirectory => Ok(None),
+        read => read.map(Some),
+    }
 }
 
 /// The text that `bytes`, the content of `path`, say: UTF-8, or UTF-16 with a byte order mark, as

@@ -8,6 +8,7 @@ mod contract;
 #[cfg(feature = "cuda")]
 mod cuda;
 pub mod device;
+mod domain;
 mod error;
 mod exec;
 pub mod fsx;
@@ -15,6 +16,7 @@ mod gemm;
 pub mod graph;
 pub mod init;
 mod interval;
+pub mod json;
 pub mod math;
 mod mode;
 pub mod nn;
@@ -31,7 +33,8 @@ pub mod testing;
 
 pub use argmax::argmax;
 pub use contract::{Batch, BatchSource, Classifier, Perturb};
-pub use error::{Error, Result, in_range};
+pub use domain::{below_one, in_range, not_negative, positive};
+pub use error::{Error, Result};
 pub use exec::{Net, apply};
 pub use graph::Graph;
 pub use interval::wilson;

@@ -4,6 +4,7 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use candle_core::{Device, Tensor, Var};
+use serde_json::Value;
 
 use crate::device::{self, Precision};
 use crate::{Result, Stream};
@@ -16,6 +17,17 @@ pub fn random(stream: Stream, shape: &[usize]) -> Tensor {
     let mut rng = stream.rng();
     let values: Vec<f32> = (0..shape.iter().product()).map(|_| rng.uniform_in(-1.0, 1.0)).collect();
     Tensor::from_vec(values, shape, &Device::Cpu).expect("the values fill the shape")
+}
+
+/// The numbers of a list, or of a list of lists one after the other.
+///
+/// # Panics
+/// When there is something else among them.
+pub fn numbers(value: &Value) -> Vec<f64> {
+    match value {
+        Value::Array(items) => items.iter().flat_map(numbers).collect(),
+        other => vec![other.as_f64().expect("a number")],
+    }
 }
 
 /// The first GPU, opened once; nothing where there is none, which is said.

@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use kd_core::Result;
 use kd_core::ops::Normalize;
+use kd_core::{Error, Result};
 use serde::{Deserialize, Serialize};
 
 use crate::{Images, Part};
@@ -28,6 +28,20 @@ pub struct Parts {
     pub test: Part,
     /// True when the content is what published numbers refer to.
     pub official: bool,
+}
+
+impl Splits {
+    /// Two parts that no published numbers refer to, which have images of one shape.
+    ///
+    /// # Errors
+    /// [`Error::Shape`].
+    pub(crate) fn own(train: Images, test: Images) -> Result<Self> {
+        if train.shape() != test.shape() {
+            let got = test.shape();
+            return Err(Error::shape("test images", format!("{:?}", train.shape()), &got));
+        }
+        Ok(Self { train, test, official: false })
+    }
 }
 
 impl From<Splits> for Parts {
@@ -111,5 +125,7 @@ pub trait Dataset {
     }
 
     /// Whether the images are generated, so that no published number applies.
-    fn is_synthetic(&self) -> bool;
+    fn is_synthetic(&self) -> bool {
+        false
+    }
 }

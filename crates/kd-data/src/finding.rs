@@ -94,6 +94,20 @@ pub(crate) fn refuse(folder: &Path, findings: &[Finding], advice: &str) -> Resul
     Err(Error::Folder { path: folder.into(), reason })
 }
 
+/// Refuses `folder` if there are findings, which were all told before; says what to do.
+///
+/// # Errors
+/// [`Error::Folder`].
+pub fn refuse_told(folder: &Path, n_findings: usize, advice: &str) -> Result<()> {
+    match n_findings {
+        0 => Ok(()),
+        n => {
+            let reason = format!("{n} faults, listed above{advice}");
+            Err(Error::Folder { path: folder.into(), reason })
+        }
+    }
+}
+
 fn summary(fault: Fault, list: &[&Finding]) -> String {
     let mut named: Vec<_> = list.iter().take(N_NAMED).map(|finding| finding.words()).collect();
     if list.len() > N_NAMED {

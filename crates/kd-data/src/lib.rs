@@ -42,21 +42,22 @@ pub use cifar10::Cifar10;
 pub use cifar100::{Cifar100, Labels as Cifar100Labels};
 pub use corrupt::Corruption;
 pub use dataset::{Dataset, Parts, Split, Splits};
-pub use finding::{Fault, Finding};
+pub use finding::{Fault, Finding, refuse_told};
 pub use folder::Folder;
 pub use idx_files::IdxFiles;
 pub use images::Images;
+pub use listing::part_names;
 pub use loader::Loader;
 pub use mixup::Mixup;
 pub use mnist::Mnist;
 pub use part::Part;
 pub use photo_folder::PhotoFolder;
 pub use photos::{
-    OnBadImage, PackSettings, Packed, Packer, PhotoLoader, Photos, ResizedCrop, photograph,
-    pictures_in,
+    OnBadImage, PackSettings, PackSummary, Packed, Packer, PhotoLoader, Photos, ResizedCrop,
+    photograph, pictures_in,
 };
 pub use spec::DataSpec;
-pub use sums::Checksums;
+pub use sums::{Checksums, Summed};
 pub use synthetic::{SyntheticDigits, SyntheticObjects, SyntheticPhotos};
 pub use views::{ListHeader, ListedView, Views, list_digest};
 pub use warp::Elastic;

@@ -59,10 +59,6 @@ impl Dataset for Mnist {
     fn normalize(&self) -> Normalize {
         Normalize { mean: vec![MEAN], std: vec![STD] }
     }
-
-    fn is_synthetic(&self) -> bool {
-        false
-    }
 }
 
 /// The four files, all from the first folder that has them all: never a mixture of two sets.

@@ -7,6 +7,7 @@ use kd_core::{Error, Result};
 use serde::{Deserialize, Serialize};
 
 use crate::listing::{Places, existing};
+use crate::photos::usual_resize;
 use crate::{Dataset, Images, OnBadImage, Part, Parts, Photos, Split, Splits};
 
 /// Classes, training and validation images of ILSVRC2012.
@@ -104,13 +105,19 @@ impl Dataset for PhotoFolder {
     fn normalize(&self) -> Normalize {
         Normalize { mean: self.mean.to_vec(), std: self.std.to_vec() }
     }
-
-    fn is_synthetic(&self) -> bool {
-        false
-    }
 }
 
 impl PhotoFolder {
+    /// With these sizes; one that is not given is by the other as 256 and 224 are to each other.
+    pub fn with_sizes(self, resize: Option<usize>, crop: Option<usize>) -> Self {
+        let (resize, crop) = match (resize, crop) {
+            (None, None) => (self.resize, self.crop),
+            (Some(resize), None) => (resize, (resize * 7 / 8).max(1)),
+            (resize, Some(crop)) => (resize.unwrap_or_else(|| usual_resize(crop)), crop),
+        };
+        Self { resize, crop, ..self }
+    }
+
     fn root(&self, dir: Option<&Path>) -> Result<PathBuf> {
         let root = dir.map_or_else(|| self.path.clone(), |dir| dir.join(&self.path));
         let hint = "it should hold `train` and `val` with class folders; `kd data imagenet` makes \

@@ -57,6 +57,7 @@ mod tests {
     fn every_entry_normalizes_the_channels_of_its_images() {
         assert_eq!(DataSpec::all().len(), DataSpec::NAMES.len());
         for spec in DataSpec::all() {
+            assert_eq!(spec.as_dyn().is_synthetic(), spec.name().starts_with("synthetic-"));
             let normalize = spec.as_dyn().normalize();
             let n_channels = normalize.mean.len();
             assert!([1, 3].contains(&n_channels), "{}", spec.name());

@@ -19,10 +19,9 @@ use crate::{ModelSpec, Network};
 /// Features: `stem`, `blocks.1.1.add`, `blocks.2.1.add`, `blocks.4.2.add`, `head`, `pool` and
 /// others.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(default, deny_unknown_fields)]
 pub struct EfficientNetLite {
     /// Probability with which a pooled value is dropped in training, in `[0, 1)`.
-    #[serde(default = "the_papers_dropout")]
     pub dropout: f32,
 }
 
@@ -31,10 +30,6 @@ impl Default for EfficientNetLite {
     fn default() -> Self {
         Self { dropout: 0.2 }
     }
-}
-
-fn the_papers_dropout() -> f32 {
-    EfficientNetLite::default().dropout
 }
 
 const NORM: BatchNorm = BatchNorm { eps: 1e-3, momentum: 0.1 };

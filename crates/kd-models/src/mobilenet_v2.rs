@@ -1,7 +1,7 @@
 //! MobileNetV2, for large images and for those of CIFAR.
 
 use kd_core::ops::{Add, BatchNorm, Clip, Conv2d, Init, Linear, Op, Relu};
-use kd_core::{Error, Graph, Result};
+use kd_core::{Graph, Result, in_range};
 use serde::{Deserialize, Serialize};
 
 use crate::layers::{checked, depthwise3x3, dropout, global_pool, pool_and_head, sequential};
@@ -14,13 +14,11 @@ use crate::{ModelSpec, Network};
 /// Features: the nodes `features.0.2` (the stem), `features.3.add`, `features.6.add`,
 /// `features.13.add`, `features.18.2`, `pool` and others.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(default, deny_unknown_fields)]
 pub struct MobileNetV2 {
     /// Channels per channel of the paper's network, which are then rounded to multiples of 8.
-    #[serde(default = "full_width")]
     pub width: f32,
     /// Probability with which a pooled value is dropped in training, in `[0, 1)`.
-    #[serde(default = "torchvisions_dropout")]
     pub dropout: f32,
 }
 
@@ -51,14 +49,6 @@ impl Default for CifarMobileNetV2 {
     fn default() -> Self {
         Self { width: 0.5 }
     }
-}
-
-fn full_width() -> f32 {
-    MobileNetV2::default().width
-}
-
-fn torchvisions_dropout() -> f32 {
-    MobileNetV2::default().dropout
 }
 
 const INIT: Init = Init::KaimingFanOut;
@@ -159,10 +149,7 @@ fn divisible_by_8(channels: f32) -> usize {
 }
 
 fn check_width(width: f32) -> Result<()> {
-    if (0.1..=4.0).contains(&width) {
-        return Ok(());
-    }
-    Err(Error::config("width", format!("{width} is not in 0.1..=4")))
+    in_range("width", width, 0.1, 4.0)
 }
 
 impl Network for MobileNetV2 {

@@ -1,7 +1,7 @@
 //! ResNets for large images and, with another stem, for small ones.
 
 use kd_core::ops::{Conv2d, Init, Linear, MaxPool};
-use kd_core::{Error, Graph, Result};
+use kd_core::{Error, Graph, Result, in_range};
 use serde::{Deserialize, Serialize};
 
 use crate::layers::{Block, Shortcut, conv_norm_relu, conv3x3, end_stage, pool_and_head};
@@ -90,10 +90,7 @@ const INIT: Init = Init::KaimingFanOut;
 impl Network for ResNet {
     fn graph(&self, image_shape: [usize; 3], n_classes: usize) -> Result<Graph> {
         let n_blocks = self.n_blocks()?;
-        if !(1..=MAX_WIDTH).contains(&self.width) {
-            let reason = format!("{} is not in 1..={MAX_WIDTH}", self.width);
-            return Err(Error::config("width", reason));
-        }
+        in_range("width", self.width, 1, MAX_WIDTH)?;
         let mut net = Graph::new(image_shape);
         self.stem(&mut net);
         let mut n_in = self.width;

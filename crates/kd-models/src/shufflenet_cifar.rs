@@ -1,12 +1,11 @@
 //! The ShuffleNets of RepDistiller's comparisons.
 
-use kd_core::ops::{
-    Add, AvgPool, BatchNorm, ChannelShuffle, Concat, Conv2d, Linear, Relu, SliceChannels,
-};
+use kd_core::ops::{Add, AvgPool, BatchNorm, ChannelShuffle, Concat, Conv2d, Linear, Relu};
 use kd_core::{Graph, Result};
 use serde::{Deserialize, Serialize};
 
 use crate::layers::{conv_norm_relu, depthwise3x3, end_stage, pool_and_head};
+use crate::shufflenet_v2::{join, left_half};
 use crate::{ModelSpec, Network};
 
 /// ShuffleNet (Zhang et al. 2018, arXiv:1707.01083) with three groups as RepDistiller has it for
@@ -134,10 +133,7 @@ fn shrink(net: &mut Graph, name: &str, n_in: usize, n_out: usize) {
 
 /// The block that keeps the size: one half of the channels passes by.
 fn keep(net: &mut Graph, name: &str, n: usize) {
-    let (x, count) = (net.output.clone(), n / 2);
-    let half = |first| SliceChannels { first, count };
-    let left = net.push(format!("{name}.left"), half(0), &[&x]);
-    net.push(format!("{name}.right"), half(count), &[&x]);
+    let (left, count) = (left_half(net, name, n), n / 2);
     numbered(net, name, 1, Conv2d::new(count, 1));
     conv_norm(net, name, 2, depthwise3x3(count, 1));
     numbered(net, name, 3, Conv2d::new(count, 1));
@@ -147,11 +143,4 @@ fn keep(net: &mut Graph, name: &str, n: usize) {
 fn conv_norm(net: &mut Graph, name: &str, i: usize, conv: Conv2d) {
     net.then(format!("{name}.conv{i}"), conv);
     net.then(format!("{name}.bn{i}"), BatchNorm::default());
-}
-
-/// Both branches' channels, in turns.
-fn join(net: &mut Graph, name: &str, left: &str) {
-    let right = net.output.clone();
-    net.push(format!("{name}.concat"), Concat {}, &[left, &right]);
-    net.then(format!("{name}.shuffle"), ChannelShuffle { groups: 2 });
 }

@@ -100,12 +100,18 @@ fn shrink(net: &mut Graph, name: &str, n_in: usize, n_out: usize) {
 
 /// The block that keeps the size: one half of the channels passes by.
 fn keep(net: &mut Graph, name: &str, n: usize) {
+    let first = left_half(net, name, n);
+    second_branch(net, name, n / 2, 1);
+    join(net, name, &first);
+}
+
+/// The first half of `n` channels, while the other one goes on.
+pub(crate) fn left_half(net: &mut Graph, name: &str, n: usize) -> String {
     let (x, count) = (net.output.clone(), n / 2);
     let half = |first| SliceChannels { first, count };
-    let first = net.push(format!("{name}.left"), half(0), &[&x]);
+    let left = net.push(format!("{name}.left"), half(0), &[&x]);
     net.push(format!("{name}.right"), half(count), &[&x]);
-    second_branch(net, name, count, 1);
-    join(net, name, &first);
+    left
 }
 
 fn second_branch(net: &mut Graph, name: &str, half: usize, stride: usize) {
@@ -124,7 +130,7 @@ fn second_branch(net: &mut Graph, name: &str, half: usize, stride: usize) {
 }
 
 /// Both branches' channels, in turns.
-fn join(net: &mut Graph, name: &str, first: &str) {
+pub(crate) fn join(net: &mut Graph, name: &str, first: &str) {
     let second = net.output.clone();
     net.push(format!("{name}.concat"), Concat {}, &[first, &second]);
     net.then(format!("{name}.shuffle"), ChannelShuffle { groups: 2 });

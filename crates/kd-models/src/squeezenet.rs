@@ -15,11 +15,10 @@ use crate::{ModelSpec, Network};
 /// draws uniformly; N(0, 0.01^2) for the last convolution), biases 0. Features: the outputs of the
 /// fire modules, `features.3` ... `features.12`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(default, deny_unknown_fields)]
 pub struct SqueezeNet {
     /// Probability with which a value before the last convolution is dropped in training, in
     /// `[0, 1)`.
-    #[serde(default = "the_papers_dropout")]
     pub dropout: f32,
 }
 
@@ -28,10 +27,6 @@ impl Default for SqueezeNet {
     fn default() -> Self {
         Self { dropout: 0.5 }
     }
-}
-
-fn the_papers_dropout() -> f32 {
-    SqueezeNet::default().dropout
 }
 
 const INIT: Init = Init::KaimingFanIn;

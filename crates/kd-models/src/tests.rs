@@ -1,7 +1,7 @@
 //! All networks, against PyTorch's values (`tests/golden/networks.json`) and with wrong settings.
 
 use candle_core::{Tensor, Var};
-use kd_core::testing::random;
+use kd_core::testing::{numbers, random};
 use kd_core::{Classifier, Error, Mode};
 use serde_json::Value;
 
@@ -26,13 +26,6 @@ fn build(name: &str, image_shape: [usize; 3], n_classes: usize) -> Net {
 
 fn shape(value: &Value) -> [usize; 3] {
     serde_json::from_value(value.clone()).unwrap()
-}
-
-fn numbers(value: &Value) -> Vec<f64> {
-    match value {
-        Value::Array(items) => items.iter().flat_map(numbers).collect(),
-        other => vec![other.as_f64().unwrap()],
-    }
 }
 
 fn floats(tensor: &Tensor) -> Vec<f64> {

@@ -1,7 +1,7 @@
 //! Wide residual networks.
 
 use kd_core::ops::{Add, BatchNorm, Conv2d, Init, Linear, Relu};
-use kd_core::{Error, Graph, Result};
+use kd_core::{Error, Graph, Result, in_range};
 use serde::{Deserialize, Serialize};
 
 use crate::layers::{conv_norm_relu, conv3x3, dropout, end_stage, pool_and_head};
@@ -43,11 +43,7 @@ impl WideResNet {
             let reason = format!("{} is not 6 n + 4 in 10..={MAX_DEPTH}", self.depth);
             return Err(Error::config("depth", reason));
         }
-        if !(1..=MAX_WIDEN).contains(&self.widen) {
-            let reason = format!("{} is not in 1..={MAX_WIDEN}", self.widen);
-            return Err(Error::config("widen", reason));
-        }
-        Ok(())
+        in_range("widen", self.widen, 1, MAX_WIDEN)
     }
 }
 

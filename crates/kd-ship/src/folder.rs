@@ -35,20 +35,13 @@ impl Folder {
         make: impl FnOnce() -> Result<T>,
     ) -> Result<T> {
         let path = self.work(name);
-        match fsx::read_bounded(&path, 1 << 20, "") {
-            Ok(bytes) => {
-                let text = fsx::text(&path, bytes)?;
-                let parsed = toml::from_str(&text);
-                parsed.map_err(|e| Error::Parse { path, offset: 0, reason: e.to_string() })
-            }
-            Err(Error::Missing { .. }) => {
-                let made = make()?;
-                let text = toml::to_string(&made);
-                let text = text.map_err(|e| Error::config(name, e.to_string()))?;
-                fsx::write_atomic(&path, text.as_bytes())?;
-                Ok(made)
-            }
-            Err(error) => Err(error),
+        if let Some(bytes) = fsx::read_if_there(&path, 1 << 20)? {
+            let text = fsx::text(&path, bytes)?;
+            return toml::from_str(&text).map_err(|e| Error::parse(path, e.to_string()));
         }
+        let made = make()?;
+        let text = toml::to_string(&made).map_err(|e| Error::config(name, e.to_string()))?;
+        fsx::write_atomic(&path, text.as_bytes())?;
+        Ok(made)
     }
 }

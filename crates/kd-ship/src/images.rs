@@ -1,11 +1,11 @@
 //! The photographs: to learn from, to choose by, to judge by.
 
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64};
 
 use kd_core::{Error, Result};
 use kd_data::divide::Divide;
-use kd_data::imagenet::{Mode, Outcome, Watch};
+use kd_data::imagenet::{Mode, Watch};
 use kd_data::{DataSpec, Part, Parts, PhotoFolder};
 use kd_suite::Holdout;
 
@@ -53,23 +53,16 @@ pub(crate) fn place(order: &Order, folder: &Folder, stop: &AtomicBool) -> Result
         seed: 0,
         mode,
     };
-    let (go_on, n_done) = (|| !stop.load(Ordering::Relaxed), AtomicU64::new(0));
-    let watch = || Watch { go_on: &go_on, n_done: &n_done };
-    let linked = match divide(Mode::Hardlink).run(watch()) {
-        // Another file system, or one without hard links.
-        Err(Error::Folder { .. } | Error::Io { .. }) => divide(Mode::Symlink).run(watch()),
-        linked => linked,
-    };
-    match linked? {
-        Outcome::Done(divided) => {
-            divided.remarks.iter().for_each(|line| eprintln!("{line}"));
-            for (one, other) in &divided.contradictions {
-                eprintln!("{one} and {other} have the same content, but are of different classes");
-            }
-            Ok(Some(std::path::absolute(&out).map_err(Error::io(&out, "find"))?))
+    let linked = Watch::until(stop, &AtomicU64::new(0), |watch| {
+        match divide(Mode::Hardlink).run(watch) {
+            // Another file system, or one without hard links.
+            Err(Error::Folder { .. } | Error::Io { .. }) => divide(Mode::Symlink).run(watch),
+            linked => linked,
         }
-        Outcome::Interrupted => Ok(None),
-    }
+    });
+    let Some(divided) = linked? else { return Ok(None) };
+    divided.notes().iter().for_each(|line| eprintln!("{line}"));
+    std::path::absolute(&out).map(Some).map_err(Error::io(&out, "find"))
 }
 
 impl Images {
@@ -83,15 +76,10 @@ impl Images {
         [channels, crop, _]: [usize; 3],
     ) -> Result<Self> {
         let words = order.images.display().to_string();
-        let resize = (8 * crop).div_ceil(7);
-        let data = DataSpec::Photos(PhotoFolder {
-            path: place,
-            resize,
-            crop,
-            channels,
-            on_bad_image: order.on_bad_image,
-            ..PhotoFolder::default()
-        });
+        let on_bad_image = order.on_bad_image;
+        let photos = PhotoFolder { path: place, channels, on_bad_image, ..PhotoFolder::default() };
+        let photos = photos.with_sizes(None, Some(crop));
+        let (resize, data) = (photos.resize, DataSpec::Photos(photos));
         let Parts { train, test: judged, .. } = data.as_dyn().parts(None)?;
         if train.n_classes() < 2 {
             let reason = format!("{words} holds one class; there is nothing to tell apart");

@@ -1,7 +1,7 @@
 //! The student in 8-bit integers, where that is worth it.
 
 use candle_core::{Device, Tensor};
-use kd_core::{BatchSource, Classifier, Net, Result};
+use kd_core::{Classifier, Error, Net, Result};
 use kd_data::Part;
 use kd_models::quantize::{Quantized, Range, quantize};
 use kd_report::Int8;
@@ -24,10 +24,7 @@ pub(crate) fn quantized(
     held_out: &EvalSet,
     (judge, judged): (&EvalSet, &Judged),
 ) -> Result<(Quantized, Int8)> {
-    let source = calibration.in_order(&Device::Cpu)?;
-    let images = calibration_images(&*source, CALIBRATION)?;
-    let weights = network.params().tensors();
-    let quantized = quantize(network.graph(), &weights, &images, Range::Mse)?;
+    let quantized = calibrated(network, calibration, CALIBRATION, Range::Mse)?;
     let rounded = Net::with_weights(quantized.graph.clone(), &quantized.weights, &Device::Cpu)?;
     let lost = held_out.evaluate(network, None)?.top1 - held_out.evaluate(&rounded, None)?.top1;
     let now = Judged::of(&rounded, judge)?;
@@ -42,15 +39,21 @@ pub(crate) fn quantized(
     Ok((quantized, int8))
 }
 
-/// About `n` images from all over the set, in batches such as [`quantize`] takes.
+/// `network` in 8-bit integers, calibrated with about `n` images from all over `part`.
 ///
 /// # Errors
-/// Those of the images.
-pub fn calibration_images(source: &dyn BatchSource, n: usize) -> Result<Vec<Tensor>> {
+/// [`Error::Config`] for no images; those of the images, and of [`quantize`].
+pub fn calibrated(network: &Net, part: &Part, n: usize, range: Range) -> Result<Quantized> {
+    if n == 0 {
+        return Err(Error::config("calibration_images", "must be at least 1"));
+    }
+    let source = part.in_order(&Device::Cpu)?;
     let order = source.order(0);
     let step = order.len().div_ceil(n).max(1);
     let chosen: Vec<u32> = order.into_iter().step_by(step).collect();
-    chosen.chunks(BATCH).map(|indices| Ok(source.batch(0, indices)?.images)).collect()
+    let batches = chosen.chunks(BATCH).map(|indices| Ok(source.batch(0, indices)?.images));
+    let images = batches.collect::<Result<Vec<_>>>()?;
+    quantize(network.graph(), &network.params().tensors(), &images, range)
 }
 
 /// Bytes of the weights as they are stored: one each where they are multiples of a scale and no bias.

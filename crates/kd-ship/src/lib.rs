@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod choice;
+mod cut;
 mod folder;
 mod images;
 mod int8;
@@ -18,7 +19,8 @@ mod suites;
 mod tests;
 mod write;
 
-pub use int8::calibration_images;
+pub use cut::{cut_table, write_part};
+pub use int8::calibrated;
 pub use latency::latencies;
 pub use order::{Cut, Order, Part, StudentKind, Teacher};
 pub use ship::ship;

@@ -31,15 +31,12 @@ impl Start {
 pub(crate) fn teacher(teacher: &Teacher) -> Result<Net> {
     let file = &teacher.network;
     let wanted = Wanted {
-        model: file.model.as_ref(),
         normalize: teacher.normalize.as_ref(),
-        naming: Some(&file.naming),
         image_shape: file.model.as_ref().map(|_| [3, 224, 224]),
         only_weights: true,
-        ..Wanted::default()
+        ..file.wanted()
     };
-    let loaded = weights::load(&file.path, &wanted, &Device::Cpu)?;
-    loaded.tell(&file.path);
+    let loaded = weights::load_aloud(&file.path, &wanted, &Device::Cpu)?;
     let shape @ [_, height, width] = loaded.network.graph().image_shape;
     if height != width {
         let reason = format!("the teacher takes images of {shape:?}; square ones are needed");

@@ -1,13 +1,10 @@
 //! The trainings of a shipment, as suites: their files lie beside their results, for `kd run`.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 
 use kd_core::ops::{Normalize, Op};
 use kd_core::{Error, Graph, Result, fsx};
 use kd_data::{Augment, ResizedCrop};
-use kd_models::ModelSpec;
-use kd_models::weights::Naming;
 use kd_suite::{Holdout, Student, Suite, TrainingFile};
 use kd_train::{Keep, Plan, Schedule as Rates, SoftTargets};
 
@@ -52,12 +49,12 @@ impl Suites<'_> {
             plan: Some(self.plan(self.schedule.probe, HEAD_RATE)),
             augment: Some(Augment::default()),
             freeze: vec![format!("!{head}")],
-            ..training(PROBE, &start.model, vec![labels()])
+            ..TrainingFile::new(PROBE, start.model.clone(), vec![labels()])
         };
         let tuned = TrainingFile {
             init: Some(PROBE.into()),
             freeze: norms(&start.graph),
-            ..training(TUNED, &start.model, vec![labels()])
+            ..TrainingFile::new(TUNED, start.model.clone(), vec![labels()])
         };
         self.suite("teacher", self.schedule.tune, vec![probe, tuned])
     }
@@ -106,7 +103,7 @@ impl Suites<'_> {
             plan: Some(self.plan(n_epochs, learning_rate)),
             teacher_weights: Some(teacher.into()),
             soft_targets: Some(SoftTargets::default()),
-            ..training(name, &start.model, students)
+            ..TrainingFile::new(name, start.model.clone(), students)
         }
     }
 
@@ -124,25 +121,14 @@ impl Suites<'_> {
         let n_views = Some(self.schedule.views as usize);
         let crop = ResizedCrop { scale: [LEAST_AREA, 1.0], n_views, ..ResizedCrop::default() };
         Suite {
-            suite: name.into(),
-            data: self.images.data.clone(),
-            synthetic: None,
             normalize: self.normalize.clone(),
-            exact_conv: false,
             holdout: Holdout::Share(HELD_OUT),
-            plan: self.plan(n_epochs, TUNE_RATE),
             augment: Augment {
                 resized_crop: Some(crop),
                 flip: self.order.flip,
                 ..Augment::default()
             },
-            preset: BTreeMap::new(),
-            training,
-            readings: None,
-            evaluation: Vec::new(),
-            census: None,
-            attack: Vec::new(),
-            audit: Vec::new(),
+            ..Suite::new(name, self.images.data.clone(), self.plan(n_epochs, TUNE_RATE), training)
         }
     }
 }
@@ -158,31 +144,4 @@ pub(crate) fn write(suite: &Suite, path: &Path) -> Result<()> {
 fn norms(graph: &Graph) -> Vec<String> {
     let has_norms = graph.nodes.iter().any(|node| matches!(node.op, Op::BatchNorm(_)));
     if has_norms { vec!["op:batch-norm".into()] } else { Vec::new() }
-}
-
-fn training(name: &str, model: &ModelSpec, student: Vec<Student>) -> TrainingFile {
-    TrainingFile {
-        name: name.into(),
-        model: model.clone(),
-        teacher: None,
-        teacher_weights: None,
-        teacher_model: None,
-        teacher_naming: Naming::default(),
-        teacher_logits: None,
-        teachers: Vec::new(),
-        average: None,
-        omit_class: None,
-        plan: None,
-        choose: None,
-        augment: None,
-        soft_targets: None,
-        init: None,
-        init_weights: None,
-        init_naming: Naming::default(),
-        freeze: Vec::new(),
-        learning_rate_of: BTreeMap::new(),
-        perturb: None,
-        student,
-        grid: None,
-    }
 }

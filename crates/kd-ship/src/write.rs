@@ -9,7 +9,7 @@ use kd_core::checkpoint::Description;
 use kd_core::record::{Evaluation, FinalRecord};
 use kd_core::{Classifier, Net, Result, fsx};
 use kd_models::onnx::{self, ExportInfo};
-use kd_models::weights::{ExportConfig, ImageConfig, save_network};
+use kd_models::weights::{ExportConfig, save_network};
 use kd_report::{Card, Seed, Shipped, Tried};
 use kd_train::{EvalSet, calibrated_temperature};
 
@@ -60,19 +60,25 @@ pub(crate) fn write(made: &Made<'_>) -> Result<Card> {
     let card_teacher = shipped(&big, (*teacher, &theirs), held_out, first)?;
     let card_student = shipped(&name, (*student, &own), held_out, first)?;
     let (integers, int8) = quantized(student, &images.train, held_out, (judged, &own))?;
-    let info = info(made, &name, card_student.calibrated.0);
+    let known = Description {
+        class_names: images.train.class_names().to_vec(),
+        resize: Some(images.resize),
+        temperature: Some(card_student.calibrated.0),
+        ..Description::new(&*name, student.graph().clone())
+    };
+    let info = ExportInfo::of(&known);
     onnx::save(&out.join("model.onnx"), student.graph(), &student.params().tensors(), &info)?;
     if int8.kept {
         onnx::save_quantized(&out.join("model.int8.onnx"), &integers, &info)?;
     }
-    safetensors(made, &name, (card_student.calibrated.0, out))?;
+    safetensors(student, &known, out)?;
     let mut lost = lost(&theirs, &own);
     for one in lost.iter_mut().filter(|one| one.place < examples.len()) {
         one.png = encode_png(student.graph().image_shape, examples.image(one.place))?;
     }
     let card = Card {
         name: format!("{name}, taught by {big}"),
-        class_names: images.train.class_names().to_vec(),
+        class_names: known.class_names,
         facts: facts(made),
         notices: notices(&theirs.evaluation, &own.evaluation),
         teacher: card_teacher,
@@ -111,44 +117,13 @@ fn shipped(
     })
 }
 
-fn info(made: &Made<'_>, name: &str, temperature: f64) -> ExportInfo {
-    let provenance = [("architecture", name), ("producer", VERSION)];
-    ExportInfo {
-        class_names: Some(made.images.train.class_names().to_vec()),
-        resize: Some(made.images.resize),
-        temperature: Some(temperature),
-        provenance: provenance.map(|(key, value)| (key.into(), value.into())).into(),
-        softmax_temperature: None,
-    }
-}
-
 /// The weights with what they belong to, and the words for other programs beside them.
-fn safetensors(made: &Made<'_>, name: &str, (temperature, out): (f64, &Path)) -> Result<()> {
-    let (student, class_names) = (made.student, made.images.train.class_names().to_vec());
-    let graph = student.graph().clone();
-    let normalize = graph.normalization().cloned();
-    let config = ExportConfig {
-        architecture: name.into(),
-        num_classes: student.n_classes(),
-        label_names: class_names.clone(),
-        pretrained_cfg: ImageConfig {
-            input_size: graph.image_shape,
-            mean: normalize.as_ref().map(|normalize| normalize.mean.clone()),
-            std: normalize.map(|normalize| normalize.std),
-            num_classes: student.n_classes(),
-        },
-    };
-    let labels = class_names.join("\n") + "\n";
+fn safetensors(student: &Net, known: &Description, out: &Path) -> Result<()> {
+    let labels = known.class_names.join("\n") + "\n";
     fsx::write_atomic(&out.join("labels.txt"), labels.as_bytes())?;
-    let description = Description {
-        class_names,
-        resize: Some(made.images.resize),
-        temperature: Some(temperature),
-        ..Description::new(name, graph)
-    };
     let path = out.join("model.safetensors");
-    save_network(&path, &student.params().tensors(), &description)?;
-    config.save_beside(&path).map(drop)
+    save_network(&path, &student.params().tensors(), known)?;
+    ExportConfig::of(known)?.save_beside(&path).map(drop)
 }
 
 fn facts(made: &Made<'_>) -> Vec<(&'static str, String)> {

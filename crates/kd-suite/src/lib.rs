@@ -2,26 +2,31 @@
 
 mod attack;
 mod classes;
+mod configured;
 mod examples;
 mod known;
 mod list;
 mod predict;
-mod quiet;
+mod registries;
 mod remarks;
 mod run;
 mod subject;
 mod suite;
+mod table;
+mod threads;
 pub mod weights;
 
-pub use attack::{AttackReport, AttackResult, AttackTask};
+pub use attack::{AttackReport, AttackResult, AttackTask, attacks, audit};
 pub use known::image_shape;
-pub use list::Shown;
-pub use predict::{Likely, Prediction, Predictor, pictures};
-pub use quiet::quiet_candle;
+pub use list::{Shown, Written};
+pub use predict::{Likely, Prediction, Predictor, groups, pictures};
+pub use registries::Registries;
 pub use run::{Progress, Setting, checkpoint_of, contents, run};
-pub use subject::{Evaluated, NetworkFile, Subject};
+pub use subject::{Evaluated, NetworkFile, Source, Subject};
 pub use suite::{
-    AttackFile, AuditFile, AverageOf, CensusFile, Choose, Class, Epoch, EvaluationFile, Grid,
-    Holdout, Preset, Readings, Spec, Student, Suite, TeacherFile, Term, TrainingFile, data, loss,
-    model, resolve,
+    AttackFile, AuditFile, AverageOf, CensusFile, Choose, Class, Decoding, Epoch, EvaluationFile,
+    Grid, Holdout, Preset, Readings, Spec, Student, Suite, TeacherFile, Term, TrainingFile, data,
+    loss, model, resolve,
 };
+pub use table::table;
+pub use threads::{on_threads, quiet_candle};

@@ -1,5 +1,7 @@
 //! What a trained network says of pictures in files.
 
+use std::fmt;
+use std::io::stdin;
 use std::path::{Path, PathBuf};
 
 use candle_core::{Device, Tensor};
@@ -40,6 +42,15 @@ pub struct Likely {
     pub probability: f64,
 }
 
+impl fmt::Display for Prediction {
+    /// `FILE<tab>CLASS 97.13 %<tab>...`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.file.display())?;
+        let mut classes = self.classes.iter();
+        classes.try_for_each(|c| write!(f, "\t{} {:.2} %", c.class, 100.0 * c.probability))
+    }
+}
+
 impl Predictor {
     /// The network in the file `path`, of kd's own making or an ONNX file; `resize` in place of what the
     /// file says. Says on stderr what the file does not.
@@ -47,8 +58,7 @@ impl Predictor {
     /// # Errors
     /// Those of the file.
     pub fn open(path: &Path, resize: Option<usize>) -> Result<Self> {
-        let loaded = weights::load(path, &Wanted::default(), &Device::Cpu)?;
-        loaded.tell(path);
+        let loaded = weights::load_aloud(path, &Wanted::default(), &Device::Cpu)?;
         let Loaded { network, class_names, resize: known, temperature, .. } = loaded;
         if temperature.is_none() {
             eprintln!(
@@ -89,6 +99,27 @@ impl Predictor {
         likely.sort_by(|a, b| b.probability.total_cmp(&a.probability));
         likely
     }
+}
+
+/// Pictures that are looked at before anything is said of them.
+const GROUP: usize = 64;
+
+/// The pictures that `names` stand for, in groups to be looked at together; `-` is for a path in each line
+/// of stdin, each a group.
+pub fn groups(names: &[String]) -> impl Iterator<Item = Result<Vec<PathBuf>>> {
+    names.iter().flat_map(|name| -> Box<dyn Iterator<Item = _>> {
+        if name == "-" {
+            let lines = stdin().lines();
+            return Box::new(
+                lines.map(|line| Ok(vec![line.map_err(Error::io("-", "read"))?.into()])),
+            );
+        }
+        let groups: Vec<Result<Vec<PathBuf>>> = match pictures(name) {
+            Ok(found) => found.chunks(GROUP).map(|group| Ok(group.to_vec())).collect(),
+            Err(error) => vec![Err(error)],
+        };
+        Box::new(groups.into_iter())
+    })
 }
 
 /// The pictures that `name` stands for: a file, those in a folder and below it, or those of a pattern with

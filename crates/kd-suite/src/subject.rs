@@ -1,13 +1,14 @@
 //! A network of a file and a part of a data set, without a suite: what `kd eval` does, and what
 //! `kd attack` begins with.
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use candle_core::Device;
 use kd_core::ops::{ConvSums, Normalize};
 use kd_core::record::Evaluation;
-use kd_core::{Classifier, Result};
+use kd_core::{Classifier, Error, Result};
 use kd_data::{DataSpec, Split};
 use kd_models::ModelSpec;
 use kd_models::weights::Naming;
@@ -26,6 +27,77 @@ pub struct NetworkFile {
     pub model: Option<ModelSpec>,
     /// Where in it the weights are, where it is from elsewhere.
     pub naming: Naming,
+}
+
+impl NetworkFile {
+    /// The file `path`, of the network that is called `model`.
+    ///
+    /// # Errors
+    /// [`Error::Config`] for no network's name.
+    pub fn new(path: impl Into<PathBuf>, model: Option<&str>, naming: Naming) -> Result<Self> {
+        Ok(Self { path: path.into(), model: model.map(crate::model).transpose()?, naming })
+    }
+
+    /// The file `weights`, of the network that is called `model`; or that network's own file, where it is an
+    /// ONNX file, which has its weights with it.
+    ///
+    /// # Errors
+    /// [`Error::Config`] for no network's name, and without a file.
+    pub fn given(weights: Option<&Path>, model: Option<&str>, naming: Naming) -> Result<Self> {
+        match (weights, model.filter(|model| model.ends_with(".onnx"))) {
+            (Some(weights), _) => Self::new(weights, model, naming),
+            (None, Some(file)) => Self::new(file, None, naming),
+            (None, None) => {
+                let reason = "only an ONNX file has them with it; give --weights PATH";
+                Err(Error::config("weights", reason))
+            }
+        }
+    }
+
+    /// The network in it, whatever it is for.
+    pub fn wanted(&self) -> Wanted<'_> {
+        Wanted { model: self.model.as_ref(), naming: Some(&self.naming), ..Wanted::default() }
+    }
+}
+
+/// A network of a file, with what its file does not say.
+#[derive(Debug, Clone)]
+pub struct Source {
+    /// The file.
+    pub file: NetworkFile,
+    /// Its normalization.
+    pub normalize: Option<Normalize>,
+    /// `[C, H, W]` of its images.
+    pub image_shape: Option<[usize; 3]>,
+    /// Number of its classes.
+    pub n_classes: Option<usize>,
+}
+
+impl Source {
+    /// The network, on the processor; says on stderr what is to be known of how it was loaded.
+    ///
+    /// # Errors
+    /// Those of [`weights::load`].
+    pub fn load(&self) -> Result<Loaded> {
+        weights::load_aloud(&self.file.path, &self.wanted(), &Device::Cpu)
+    }
+
+    /// What is in the file, and what would be loaded.
+    ///
+    /// # Errors
+    /// Those of [`weights::contents`].
+    pub fn contents(&self) -> Result<Contents> {
+        weights::contents(&self.file.path, &self.wanted())
+    }
+
+    fn wanted(&self) -> Wanted<'_> {
+        Wanted {
+            normalize: self.normalize.as_ref(),
+            image_shape: self.image_shape,
+            n_classes: self.n_classes,
+            ..self.file.wanted()
+        }
+    }
 }
 
 /// A network of a file, and the images that it is judged by.
@@ -64,6 +136,21 @@ pub struct Evaluated {
     pub evaluation: Evaluation,
     /// How fast it was.
     pub images_per_second: f64,
+}
+
+impl fmt::Display for Evaluated {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let e = &self.evaluation;
+        writeln!(f, "{}: {} parameters", self.model, self.parameters)?;
+        writeln!(f, "correct  {} of {}", e.correct, e.total)?;
+        writeln!(f, "top-1    {:.2} %", 100.0 * e.top1)?;
+        if !e.has_few_classes() {
+            writeln!(f, "top-5    {:.2} %", 100.0 * e.top5)?;
+        }
+        writeln!(f, "NLL      {:.4} nats", e.nll)?;
+        writeln!(f, "ECE      {:.4}", e.ece)?;
+        write!(f, "speed    {:.0} images/s", self.images_per_second)
+    }
 }
 
 impl Subject {
@@ -139,8 +226,7 @@ impl Subject {
     }
 
     fn load_as(&self, wanted: &Wanted<'_>, path: &Path) -> Result<Loaded> {
-        let mut loaded = weights::load(path, wanted, &self.device)?;
-        loaded.tell(path);
+        let mut loaded = weights::load_aloud(path, wanted, &self.device)?;
         loaded.network = loaded.network.with_conv_sums(self.conv_sums).fixed();
         Ok(loaded)
     }

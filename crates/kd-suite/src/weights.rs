@@ -6,6 +6,7 @@
 
 mod class_names;
 mod contents;
+mod saved;
 mod wanted;
 
 use std::collections::BTreeMap;
@@ -20,7 +21,6 @@ use kd_models::onnx::{ImportOptions, Imported, import};
 use kd_models::weights::{Fit, Naming, WeightsFile};
 
 use crate::classes::{self, Classes, Matched};
-pub use class_names::class_names;
 pub use contents::{Contents, contents};
 pub(crate) use wanted::normalization;
 pub use wanted::{Wanted, graph};
@@ -47,7 +47,7 @@ pub struct Loaded {
 impl Loaded {
     /// Says on stderr what was taken for the weights, and how the images are normalized, where that is
     /// a guess.
-    pub fn tell(&self, path: &Path) {
+    pub(crate) fn tell(&self, path: &Path) {
         self.notes.iter().for_each(|note| eprintln!("{}: {note}", path.display()));
         if !self.is_guessed {
             return;
@@ -87,6 +87,16 @@ pub fn load(path: &Path, wanted: &Wanted<'_>, device: &Device) -> Result<Loaded>
         false => load_weights(path, wanted, device)?,
     };
     matched(loaded, (path, wanted), device)
+}
+
+/// As [`load`]; says on stderr what is to be known of how it was loaded.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_aloud(path: &Path, wanted: &Wanted<'_>, device: &Device) -> Result<Loaded> {
+    let loaded = load(path, wanted, device)?;
+    loaded.tell(path);
+    Ok(loaded)
 }
 
 fn load_weights(path: &Path, wanted: &Wanted<'_>, device: &Device) -> Result<Loaded> {

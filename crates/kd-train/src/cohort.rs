@@ -132,7 +132,7 @@ impl Cohort {
                     return Err(Error::config(name, reason));
                 }
                 Some(TeacherSource::Logits(_)) => {}
-                None if loss.needs_teacher() || !loss.teacher_taps().is_empty() => {
+                None if loss.needs_teacher() => {
                     let reason = "the objective needs a teacher, and there is none";
                     return Err(Error::config(name, reason));
                 }

@@ -1,7 +1,7 @@
 //! How long and how fast to train.
 
 use kd_core::ops::OptimizerSpec;
-use kd_core::{Error, Result};
+use kd_core::{Error, Result, positive};
 use serde::{Deserialize, Serialize};
 
 use crate::choice::Keep;
@@ -75,10 +75,7 @@ impl Plan {
                 return Err(Error::config(field, "must be at least 1"));
             }
         }
-        if !(self.learning_rate > 0.0 && self.learning_rate.is_finite()) {
-            let reason = format!("{} is not above 0", self.learning_rate);
-            return Err(Error::config("learning_rate", reason));
-        }
+        positive("learning_rate", self.learning_rate)?;
         self.optimizer.as_dyn().check()?;
         self.schedule.check(self.n_epochs)
     }

@@ -2,7 +2,7 @@
 
 use std::f64::consts::PI;
 
-use kd_core::{Error, Result};
+use kd_core::{Error, Result, below_one, not_negative, positive};
 use serde::{Deserialize, Serialize};
 
 /// How the learning rate changes: from epoch to epoch, or from step to step.
@@ -166,26 +166,15 @@ impl Schedule {
                 let reason = format!("{warmup} epochs are more than the training's {n_epochs}");
                 Err(Error::config("schedule.warmup", reason))
             }
-            Self::KerasDecay { decay } if !(decay >= 0.0 && decay.is_finite()) => {
-                Err(Error::config("schedule.decay", format!("{decay} is not a number from 0 on")))
-            }
-            Self::OneCycle { pct_start, .. } if !(0.0..1.0).contains(&pct_start) => {
-                Err(Error::config("schedule.pct_start", format!("{pct_start} is not in [0, 1)")))
-            }
-            Self::OneCycle { div_factor, final_div_factor, .. } => {
-                above_zero("schedule.div_factor", div_factor)?;
-                above_zero("schedule.final_div_factor", final_div_factor)
+            Self::KerasDecay { decay } => not_negative("schedule.decay", decay),
+            Self::OneCycle { pct_start, div_factor, final_div_factor, .. } => {
+                below_one("schedule.pct_start", pct_start)?;
+                positive("schedule.div_factor", div_factor)?;
+                positive("schedule.final_div_factor", final_div_factor)
             }
             _ => Ok(()),
         }
     }
-}
-
-fn above_zero(field: &str, x: f64) -> Result<()> {
-    if x > 0.0 && x.is_finite() {
-        return Ok(());
-    }
-    Err(Error::config(field, format!("{x} is not above 0")))
 }
 
 #[cfg(test)]

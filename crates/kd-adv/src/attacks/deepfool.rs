@@ -53,10 +53,6 @@ impl Attack for DeepFool {
         Norm::L2
     }
 
-    fn eps(&self) -> Option<f32> {
-        None
-    }
-
     fn n_passes(&self, _n_pixels: usize) -> usize {
         self.n_steps * self.n_candidates
     }

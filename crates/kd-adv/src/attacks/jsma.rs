@@ -51,10 +51,6 @@ impl Attack for Jsma {
         Norm::L0
     }
 
-    fn eps(&self) -> Option<f32> {
-        None
-    }
-
     fn n_passes(&self, n_pixels: usize) -> usize {
         (self.gamma * n_pixels as f32) as usize
     }

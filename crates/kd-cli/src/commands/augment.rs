@@ -37,29 +37,27 @@ enum AugmentName {
 impl AugmentArgs {
     /// For photographs of all sizes, or images in memory.
     pub(crate) fn augment(&self, are_photos: bool) -> Result<Augment> {
-        let usual = if are_photos { AugmentName::ResizedCrop } else { AugmentName::Crop };
-        // A padding that is asked for asks for a crop.
-        let usual = if self.crop_padding.is_some() { AugmentName::Crop } else { usual };
-        let name = self.augment.unwrap_or(usual);
-        if self.crop_padding.is_some() && name != AugmentName::Crop {
+        let name = self.augment.unwrap_or(match (self.crop_padding, are_photos) {
+            (None, true) => AugmentName::ResizedCrop,
+            // A padding that is asked for asks for a crop.
+            _ => AugmentName::Crop,
+        });
+        let (is_crop, is_resized) = (name == AugmentName::Crop, name == AugmentName::ResizedCrop);
+        if self.crop_padding.is_some() && !is_crop {
             return Err(Error::config("crop-padding", "is for --augment crop; leave it out"));
         }
-        if self.views.is_some() && name != AugmentName::ResizedCrop {
+        if self.views.is_some() && !is_resized {
             let reason = "is for --augment resized-crop of photographs; other changes have the versions \
                           that they have";
             return Err(Error::config("views", reason));
         }
-        let mixup = self.mixup.map(|alpha| Mixup { alpha });
-        let (flip, default) = (self.flip, Augment { mixup, ..Augment::default() });
-        Ok(match name {
-            AugmentName::None => Augment { flip, ..default },
-            AugmentName::Crop => {
-                Augment { crop_padding: self.crop_padding.unwrap_or(2), flip, ..default }
-            }
-            AugmentName::ResizedCrop => {
-                let crop = ResizedCrop { n_views: self.views, ..ResizedCrop::default() };
-                Augment { resized_crop: Some(crop), flip, ..default }
-            }
+        let resized = || ResizedCrop { n_views: self.views, ..ResizedCrop::default() };
+        Ok(Augment {
+            crop_padding: if is_crop { self.crop_padding.unwrap_or(2) } else { 0 },
+            resized_crop: is_resized.then(resized),
+            mixup: self.mixup.map(|alpha| Mixup { alpha }),
+            flip: self.flip,
+            ..Augment::default()
         })
     }
 }

@@ -1,7 +1,5 @@
 //! `kd completions`: a completion script.
 
-use std::process::ExitCode;
-
 use clap::CommandFactory;
 use clap_complete::Shell;
 
@@ -13,8 +11,8 @@ pub(crate) struct Args {
 }
 
 /// Prints the script.
-pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
+pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let mut command = crate::Cli::command();
     clap_complete::generate(args.shell, &mut command, "kd", &mut std::io::stdout());
-    Ok(ExitCode::SUCCESS)
+    Ok(())
 }

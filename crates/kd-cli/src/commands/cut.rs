@@ -1,19 +1,11 @@
 //! `kd cut`: a student that is the beginning of a teacher.
 
 use std::path::PathBuf;
-use std::process::ExitCode;
 
-use candle_core::Device;
-use kd_core::checkpoint::Description;
-use kd_core::{Classifier, Error, Graph, Result, Stream};
-use kd_models::onnx::{self, ExportInfo};
-use kd_models::weights::save_network;
-use kd_models::{cut_points, inherit};
-use kd_ship::{Cut, Part};
-use kd_suite::weights::Loaded;
+use kd_core::Classifier;
+use kd_ship::{Cut, Part, cut_table, write_part};
 
 use super::exchange::{FileArgs, may_write};
-use super::table;
 
 /// Arguments of `kd cut`.
 #[derive(Debug, clap::Args)]
@@ -44,66 +36,19 @@ pub(crate) struct Args {
 }
 
 /// Cuts and writes, or prints where the network can be cut.
-pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    if args.file.is_dry() {
-        return args.file.show();
-    }
-    let teacher = args.file.load()?;
-    let n_classes = args.student_classes.unwrap_or(teacher.network.n_classes());
-    let graph = teacher.network.graph();
+pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
+    let Some(network) = args.file.load()? else { return Ok(()) };
+    let graph = network.network.graph();
+    let n_classes = args.student_classes.unwrap_or(network.network.n_classes());
     let node = args.at.clone().map(Cut::Node);
     let part = Part { shrink: args.shrink, cut: node.or_else(|| args.macs.clone()) };
-    if part == Part::default() {
-        print(graph, n_classes)?;
-        return Ok(ExitCode::SUCCESS);
-    }
-    write(args, &teacher, part.of(graph, n_classes)?)?;
-    Ok(ExitCode::SUCCESS)
-}
-
-fn print(teacher: &Graph, n_classes: usize) -> Result<()> {
-    let whole = teacher.counts()?;
-    let row = |node: &str, shape: &[usize], macs: u64, parameters: u64| {
-        let shape = shape.iter().map(usize::to_string).collect::<Vec<_>>().join("x");
-        let share = format!("{:.4}", macs as f64 / whole.multiply_adds as f64);
-        [node.to_owned(), shape, macs.to_string(), share, parameters.to_string()]
-    };
-    let heads = ["cut at", "output", "multiply-adds", "share", "parameters"];
-    let mut rows = vec![heads.map(str::to_owned)];
-    for point in cut_points(teacher, n_classes)? {
-        let counts = point.counts;
-        rows.push(row(&point.node, &point.shape, counts.multiply_adds, counts.parameters));
-    }
-    rows.push(row("(the whole)", &[teacher.n_classes()?], whole.multiply_adds, whole.parameters));
-    table::print(&rows, "", &[2, 3, 4]);
-    Ok(())
-}
-
-fn write(args: &Args, teacher: &Loaded, graph: Graph) -> Result<()> {
-    let Some(out) = &args.out else { return Ok(()) };
-    may_write(out, args.force)?;
-    let counts = graph.counts()?;
-    let weights = teacher.network.params().tensors();
-    let student =
-        inherit(graph.clone(), &weights, Stream::new(args.seed).at("init"), &Device::Cpu)?;
-    let tensors = student.params().tensors();
-    let name = format!("{}, cut", teacher.name);
-    match out.extension().and_then(|extension| extension.to_str()) {
-        Some("onnx") => {
-            let provenance = [("architecture".to_owned(), name)].into();
-            let info = ExportInfo { provenance, ..ExportInfo::default() };
-            onnx::save(out, &graph, &tensors, &info)?;
+    match &args.out {
+        Some(out) if part != Part::default() => {
+            let left = part.of(graph, n_classes)?;
+            may_write(out, args.force)?;
+            println!("{}", write_part(&network, left, args.seed, out)?);
         }
-        Some("safetensors") => {
-            save_network(out, &tensors, &Description::new(name, graph))?;
-        }
-        _ => return Err(Error::config("out", "give a file .onnx or .safetensors")),
+        _ => println!("{}", cut_table(graph, n_classes)?),
     }
-    println!(
-        "{}: {} parameters, {} multiply-adds",
-        out.display(),
-        counts.parameters,
-        counts.multiply_adds
-    );
     Ok(())
 }

@@ -1,21 +1,18 @@
 //! `kd export`: weights to elsewhere, as safetensors for PyTorch or as ONNX.
 
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
 
 use clap::ValueEnum;
-use kd_core::{Classifier, Error, Result};
+use kd_core::{Error, Net, Result};
+use kd_data::Split;
 use kd_models::Names;
-use kd_models::onnx::{self, ExportInfo};
-use kd_models::weights::{ExportConfig, ImageConfig, save_for_pytorch};
+use kd_models::quantize::{Quantized, Range};
+use kd_models::weights::ExportConfig;
+use kd_ship::calibrated;
 
 use super::exchange::{FileArgs, may_write};
-use super::int8::Int8Args;
+use super::setting::DataDir;
 use super::words::words;
-use kd_suite::weights::Loaded;
-
-/// What a file says of who wrote it.
-const VERSION: &str = concat!("kd ", env!("CARGO_PKG_VERSION"));
 
 /// Arguments of `kd export`.
 #[derive(Debug, clap::Args)]
@@ -37,8 +34,19 @@ pub(crate) struct Args {
     /// Whose names a ResNet's weights get in safetensors
     #[arg(long, default_value = "torchvision", value_parser = words(&Names::ALL))]
     names: Names,
+    /// In ONNX, 8-bit integers, calibrated with training images of this data set, such as cifar10,
+    /// folder:PATH or photos:PATH
+    #[arg(long, value_name = "DATA")]
+    int8: Option<String>,
+    /// So many of them, evenly spaced
+    #[arg(long, value_name = "N", default_value_t = 128)]
+    calibration_images: usize,
+    /// How far the 256 levels of an activation reach: over all values seen, as makes the squared error
+    /// least, or without one in 10,000
+    #[arg(long, default_value = "mse", value_parser = words(&Range::ALL))]
+    calibration_range: Range,
     #[command(flatten)]
-    int8: Int8Args,
+    data_dir: DataDir,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -48,77 +56,39 @@ enum Format {
 }
 
 /// Loads the network and writes it, or shows its file.
-pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    match (args.format, &args.out) {
-        (Some(format), Some(out)) if !args.file.is_dry() => {
-            check(args, format, out)?;
-            write(args, &args.file.load()?, (format, out))
-        }
-        _ => args.file.show(),
+pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
+    if let (Some(format), Some(out), false) = (args.format, &args.out, args.file.is_dry()) {
+        check(args, format, out)?;
     }
+    let Some(network) = args.file.load()? else { return Ok(()) };
+    let Some(out) = &args.out else { return Ok(()) };
+    match args.format {
+        Some(Format::Onnx) => {
+            network.save_onnx(out, args.softmax, quantized(args, &network.network)?.as_ref())?;
+        }
+        _ => println!("{}", network.save_for_pytorch(out, args.names)?.display()),
+    }
+    println!("{}", out.display());
+    Ok(())
 }
 
 /// Refuses what cannot be written.
 fn check(args: &Args, format: Format, out: &Path) -> Result<()> {
     may_write(out, args.force)?;
-    if matches!(format, Format::Safetensors) {
-        if args.int8.is_wanted() {
-            let reason = "8-bit integers are written as ONNX: --format onnx";
-            return Err(Error::config("int8", reason));
-        }
-        may_write(&ExportConfig::path_beside(out), args.force)?;
-    }
-    Ok(())
-}
-
-fn write(args: &Args, loaded: &Loaded, (format, out): (Format, &Path)) -> anyhow::Result<ExitCode> {
-    let network = &loaded.network;
-    let tensors = network.params().tensors();
     match format {
-        Format::Safetensors => {
-            let config = config(loaded);
-            save_for_pytorch(out, &tensors, args.names)?;
-            println!("{}", config.save_beside(out)?.display());
+        Format::Onnx => Ok(()),
+        Format::Safetensors if args.int8.is_some() => {
+            let reason = "8-bit integers are written as ONNX: --format onnx";
+            Err(Error::config("int8", reason))
         }
-        Format::Onnx => {
-            let info = info(args, loaded);
-            match args.int8.quantized(network)? {
-                Some(quantized) => onnx::save_quantized(out, &quantized, &info)?,
-                None => onnx::save(out, network.graph(), &tensors, &info)?,
-            }
-        }
-    }
-    println!("{}", out.display());
-    Ok(ExitCode::SUCCESS)
-}
-
-fn info(args: &Args, loaded: &Loaded) -> ExportInfo {
-    let names = Some(loaded.class_names.clone()).filter(|names| !names.is_empty());
-    let provenance = [("architecture", loaded.name.clone()), ("producer", VERSION.into())];
-    ExportInfo {
-        class_names: names,
-        resize: loaded.resize,
-        temperature: loaded.temperature,
-        provenance: provenance.map(|(key, value)| (key.into(), value)).into(),
-        softmax_temperature: args.softmax,
+        Format::Safetensors => may_write(&ExportConfig::path_beside(out), args.force),
     }
 }
 
-fn config(loaded: &Loaded) -> ExportConfig {
-    let (graph, num_classes) = (loaded.network.graph(), loaded.network.n_classes());
-    let normalize = graph.normalization();
-    if normalize.is_none() {
-        eprintln!("the file will not say how images are normalized: no --mean and --std");
-    }
-    ExportConfig {
-        architecture: loaded.name.clone(),
-        num_classes,
-        label_names: loaded.class_names.clone(),
-        pretrained_cfg: ImageConfig {
-            input_size: graph.image_shape,
-            mean: normalize.map(|normalize| normalize.mean.clone()),
-            std: normalize.map(|normalize| normalize.std.clone()),
-            num_classes,
-        },
-    }
+/// `network` in 8-bit integers, where that is asked for.
+fn quantized(args: &Args, network: &Net) -> Result<Option<Quantized>> {
+    let Some(name) = &args.int8 else { return Ok(None) };
+    let data = kd_suite::data(name)?;
+    let part = data.as_dyn().part(Some(&args.data_dir.path), Split::Train)?;
+    calibrated(network, &part, args.calibration_images, args.calibration_range).map(Some)
 }

@@ -1,13 +1,11 @@
 //! `kd predict`: what a trained network says of pictures.
 
-use std::io::{BufRead, Write, stdin, stdout};
-use std::path::{Path, PathBuf};
-use std::process::ExitCode;
+use std::io::{Write, stdout};
+use std::path::PathBuf;
 
-use kd_core::{Error, Result};
-use kd_suite::{Prediction, Predictor, pictures};
+use kd_suite::{Predictor, groups};
 
-use super::setting::Threads;
+use super::setting::Common;
 use crate::exit;
 
 /// Arguments of `kd predict`.
@@ -26,62 +24,29 @@ pub(crate) struct Args {
     /// says, else 8/7 of the square; a picture of the network's size is taken as it is]
     #[arg(long, value_name = "PIXELS")]
     resize: Option<usize>,
-    /// Print one JSON object a picture
-    #[arg(long)]
-    json: bool,
     #[command(flatten)]
-    threads: Threads,
+    common: Common,
 }
-
-/// Pictures that are looked at before their lines are printed.
-const GROUP: usize = 64;
 
 /// Prints the likeliest classes of each picture; those that cannot be read are named on stderr, and make
 /// the exit code that of bad data.
-pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    args.threads.install(|| {
+pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
+    let is_good = args.common.install(|| -> anyhow::Result<bool> {
         let predictor = Predictor::open(&args.model, args.resize)?;
         let mut is_good = true;
-        for name in &args.images {
-            if name == "-" {
-                for line in stdin().lock().lines() {
-                    let line = line.map_err(Error::io(Path::new("-"), "read"))?;
-                    is_good &= tell(args, &predictor, &[line.into()])?;
-                }
-            } else {
-                for files in pictures(name)?.chunks(GROUP) {
-                    is_good &= tell(args, &predictor, files)?;
+        for files in groups(&args.images) {
+            for said in predictor.predict(&files?, args.top) {
+                match said {
+                    Ok(prediction) => exit::print(&prediction, args.common.json)?,
+                    Err(error) => {
+                        is_good = false;
+                        eprintln!("kd: {error}");
+                    }
                 }
             }
+            stdout().flush()?;
         }
-        Ok(if is_good { ExitCode::SUCCESS } else { exit::bad_data() })
-    })
-}
-
-/// Whether all of `files` could be read.
-fn tell(args: &Args, predictor: &Predictor, files: &[PathBuf]) -> anyhow::Result<bool> {
-    let mut is_good = true;
-    for said in predictor.predict(files, args.top) {
-        match said {
-            Ok(prediction) => println!("{}", line(args, &prediction)?),
-            Err(error) => {
-                is_good = false;
-                eprintln!("kd: {error}");
-            }
-        }
-    }
-    stdout().flush()?;
-    Ok(is_good)
-}
-
-/// `FILE<tab>CLASS 97.13 %<tab>...`.
-fn line(args: &Args, prediction: &Prediction) -> Result<String> {
-    if args.json {
-        let text = serde_json::to_string(prediction);
-        return text.map_err(|e| Error::config("json", e.to_string()));
-    }
-    let classes = prediction.classes.iter();
-    let classes = classes.map(|c| format!("{} {:.2} %", c.class, 100.0 * c.probability));
-    let file = prediction.file.display().to_string();
-    Ok([file].into_iter().chain(classes).collect::<Vec<_>>().join("\t"))
+        Ok(is_good)
+    })?;
+    exit::require_good(is_good)
 }

@@ -1,9 +1,10 @@
 //! `kd report`: the report of a run, written again from its metrics; two runs side by side.
 
 use std::path::PathBuf;
-use std::process::ExitCode;
 
-use kd_report::{Compared, Report};
+use kd_report::Compared;
+
+use crate::exit;
 
 /// Arguments of `kd report`.
 #[derive(Debug, clap::Args)]
@@ -20,25 +21,13 @@ pub(crate) struct Args {
 }
 
 /// Writes report.html, report.md and report.json of each run and prints the short table.
-pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
+pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     if let [first, second] = &args.compare[..] {
         let compared = Compared::read(first, second)?;
-        match args.json {
-            true => println!("{}", serde_json::to_string(&compared)?),
-            false => println!("{}", compared.to_markdown()),
-        }
+        return exit::print_as(&compared, args.json, compared.to_markdown());
     }
-    for path in &args.runs {
-        print(&kd_report::write_report(path)?, args.json)?;
-    }
-    Ok(ExitCode::SUCCESS)
-}
-
-/// Prints the short table, or one JSON object.
-pub(super) fn print(report: &Report, json: bool) -> anyhow::Result<()> {
-    match json {
-        true => println!("{}", serde_json::to_string(report)?),
-        false => println!("{}", kd_report::results_table(report)),
-    }
-    Ok(())
+    args.runs.iter().try_for_each(|path| {
+        let report = kd_report::write_report(path)?;
+        exit::print_as(&report, args.json, kd_report::results_table(&report))
+    })
 }

@@ -1,21 +1,20 @@
-//! Flags that several commands share: data, device, threads, signals.
+//! Flags that several commands share: device, threads, data, networks; and signals.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use super::images::DataArgs;
-use super::words::words;
+use super::words::one_of;
 use anyhow::Context;
 use candle_core::Device;
-use clap::ValueEnum;
 use kd_core::device::{self, Precision};
 use kd_core::ops::{ConvSums, Normalize};
 use kd_core::{Error, Result};
 use kd_data::Split;
+use kd_models::Names;
 use kd_models::weights::Naming;
-use kd_models::{ModelSpec, Names};
-use kd_suite::{NetworkFile, Subject, image_shape};
+use kd_suite::{NetworkFile, Subject, image_shape, on_threads};
 use signal_hook::consts::{SIGINT, SIGTERM};
 
 /// What a command computes on.
@@ -24,25 +23,21 @@ pub(crate) struct Compute {
     /// auto, cpu, cuda or cuda:N; auto is the first GPU where there is one
     #[arg(long, default_value = "auto", value_name = "DEVICE")]
     device: String,
-    /// How exactly a GPU multiplies
-    #[arg(long, value_enum, default_value = "f32")]
-    precision: PrecisionName,
+    /// How exactly a GPU multiplies: f32 as a processor does; tf32 in matrix products and convolutions
+    /// factors with 11 bits, on tensor cores
+    #[arg(long, value_parser = one_of::<Precision>(&["f32", "tf32"]), default_value = "f32")]
+    precision: Precision,
     /// Form the sums of 3x3 convolutions product by product: slower, and a little more exact
     #[arg(long)]
     pub(crate) exact_conv: bool,
     #[command(flatten)]
-    pub(crate) threads: Threads,
+    pub(crate) common: Common,
 }
 
 impl Compute {
-    /// How convolutions form their sums.
-    pub(crate) fn conv_sums(&self) -> ConvSums {
-        if self.exact_conv { ConvSums::Exact } else { ConvSums::Fast }
-    }
-
     /// The device asked for; says which GPU it is.
     pub(crate) fn device(&self) -> Result<Device> {
-        let device = device::open(&self.device, self.precision.into())?;
+        let device = device::open(&self.device, self.precision)?;
         if !device.is_cpu() {
             eprintln!("device: {}", device::describe(&device)?);
         }
@@ -58,88 +53,41 @@ impl Compute {
     }
 }
 
-/// [`Precision`], by name.
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum PrecisionName {
-    /// As a processor does
-    F32,
-    /// Matrix products and convolutions of factors with 11 bits, on tensor cores
-    Tf32,
-}
-
-impl From<PrecisionName> for Precision {
-    fn from(name: PrecisionName) -> Self {
-        match name {
-            PrecisionName::F32 => Self::F32,
-            PrecisionName::Tf32 => Self::Tf32,
-        }
-    }
-}
-
-/// How many threads compute.
+/// What all commands share that take their time.
 #[derive(Debug, Clone, clap::Args)]
-pub(crate) struct Threads {
+pub(crate) struct Common {
+    /// Print JSON, an object for each result
+    #[arg(long)]
+    pub(crate) json: bool,
     /// Threads [default: all cores]
     #[arg(long, value_name = "N")]
     threads: Option<usize>,
 }
 
-impl Threads {
+impl Common {
     /// Calls `f` within the thread pool that all computation shares.
-    pub(crate) fn install<R: Send>(
+    pub(crate) fn install<R: Send, E: Send + Into<anyhow::Error>>(
         &self,
-        f: impl FnOnce() -> anyhow::Result<R> + Send,
+        f: impl FnOnce() -> std::result::Result<R, E> + Send,
     ) -> anyhow::Result<R> {
-        /// candle walks and drops graphs recursively.
-        const STACK: usize = 64 << 20;
-        if self.threads == Some(0) {
-            return Err(Error::config("threads", "must be at least 1").into());
-        }
-        let pool = rayon::ThreadPoolBuilder::new()
-            .num_threads(self.threads.unwrap_or(0))
-            .stack_size(STACK)
-            .build()
-            .context("cannot start threads")?;
-        pool.install(f)
+        on_threads(self.threads, f)?.map_err(Into::into)
     }
 }
 
-/// The data folder: `--data-dir`, else `KD_DATA_DIR`, else `data/`.
+/// The data folder.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct DataDir {
-    /// Data folder [default: KD_DATA_DIR, else data/]
-    #[arg(long, value_name = "DIR")]
-    data_dir: Option<PathBuf>,
+    /// Data folder
+    #[arg(id = "data_dir", long = "data-dir", value_name = "DIR")]
+    #[arg(env = "KD_DATA_DIR", default_value = "data")]
+    pub(crate) path: PathBuf,
 }
 
-impl DataDir {
-    /// The folder.
-    pub(crate) fn path(&self) -> PathBuf {
-        let from_environment = || std::env::var_os("KD_DATA_DIR").map(PathBuf::from);
-        self.data_dir.clone().or_else(from_environment).unwrap_or_else(|| "data".into())
-    }
-}
-
-/// The parts of a data set.
-const SPLITS: &[(&str, Split)] = &[("train", Split::Train), ("test", Split::Test)];
-
-/// A normalization in place of the data set's.
+/// The normalization of images before a network.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct NormalizeArgs {
-    /// Mean of each channel, for pixels in [0, 1], by which trained networks normalize images, and
-    /// a teacher whose weights do not say it [default: the data set's]
-    #[arg(long, value_delimiter = ',', requires = "std", value_name = "X,..")]
-    mean: Option<Vec<f32>>,
-    /// Standard deviation of each channel [default: the data set's]
-    #[arg(long, value_delimiter = ',', requires = "mean", value_name = "X,..")]
-    std: Option<Vec<f32>>,
-}
-
-/// The normalization that weights from elsewhere were trained with.
-#[derive(Debug, Clone, clap::Args)]
-pub(crate) struct TrainedArgs {
-    /// Mean of each channel, for pixels in [0, 1], that weights from elsewhere were trained with;
-    /// kd's own say it themselves
+    /// Mean of each channel, for pixels in [0, 1], by which networks that are trained normalize images, and
+    /// weights from elsewhere were trained; kd's own say it themselves [default: the data set's]
     #[arg(long, value_delimiter = ',', requires = "std", value_name = "X,..")]
     mean: Option<Vec<f32>>,
     /// Standard deviation of each channel, likewise
@@ -148,13 +96,6 @@ pub(crate) struct TrainedArgs {
 }
 
 impl NormalizeArgs {
-    /// The normalization, where one was given.
-    pub(crate) fn given(&self) -> Option<Normalize> {
-        Some(Normalize { mean: self.mean.clone()?, std: self.std.clone()? })
-    }
-}
-
-impl TrainedArgs {
     /// The normalization, where one was given.
     pub(crate) fn given(&self) -> Option<Normalize> {
         Some(Normalize { mean: self.mean.clone()?, std: self.std.clone()? })
@@ -221,24 +162,10 @@ pub(crate) struct NetworkArgs {
 }
 
 impl NetworkArgs {
-    /// The network that `--model` names, for the weights.
-    pub(crate) fn model(&self) -> Result<Option<ModelSpec>> {
-        let named = self.model.as_deref().filter(|_| self.weights.is_some());
-        named.map(kd_suite::model).transpose()
-    }
-
-    /// Where in their file the weights are.
-    pub(crate) fn naming(&self) -> Naming {
-        self.naming.naming(Names::default())
-    }
-
-    /// Where the weights are.
-    pub(crate) fn weights(&self) -> Result<&Path> {
-        let file = self.model.as_deref().map(Path::new);
-        let file = file.filter(|file| file.extension().is_some_and(|e| e == "onnx"));
-        self.weights.as_deref().or(file).ok_or_else(|| {
-            Error::config("weights", "only an ONNX file has them with it; give --weights PATH")
-        })
+    /// The file of its weights, and what is said of it.
+    pub(crate) fn file(&self) -> Result<NetworkFile> {
+        let naming = self.naming.naming(Names::default());
+        NetworkFile::given(self.weights.as_deref(), self.model.as_deref(), naming)
     }
 }
 
@@ -250,27 +177,26 @@ pub(crate) struct SubjectArgs {
     #[command(flatten)]
     pub(crate) data: DataArgs,
     /// Which part of it
-    #[arg(long, value_parser = words(SPLITS), default_value = "test")]
+    #[arg(long, value_parser = one_of::<Split>(&["train", "test"]), default_value = "test")]
     split: Split,
     #[command(flatten)]
-    normalize: TrainedArgs,
+    normalize: NormalizeArgs,
     #[command(flatten)]
     data_dir: DataDir,
 }
 
 impl SubjectArgs {
-    /// Both, for `device` and convolutions that form their sums so.
-    pub(crate) fn on(&self, device: Device, conv_sums: ConvSums) -> Result<Subject> {
-        let (path, model) = (self.network.weights()?.into(), self.network.model()?);
-        let network = NetworkFile { path, model, naming: self.network.naming() };
+    /// Both, on `device`.
+    pub(crate) fn on(&self, device: Device, compute: &Compute) -> Result<Subject> {
+        let network = self.network.file()?;
         Ok(Subject {
             data: self.data.spec(|| image_shape(&network.path))?,
             network,
             normalize: self.normalize.given(),
-            data_dir: self.data_dir.path(),
+            data_dir: self.data_dir.path.clone(),
             split: self.split,
             device,
-            conv_sums,
+            conv_sums: if compute.exact_conv { ConvSums::Exact } else { ConvSums::Fast },
         })
     }
 }

@@ -1,26 +1,20 @@
 //! `kd ship`: from a folder of photographs to a small network that is ready to be used.
 
 use std::path::PathBuf;
-use std::process::ExitCode;
 
 use kd_core::Result;
 use kd_data::OnBadImage;
-use kd_report::Card;
+use kd_models::Names;
 use kd_ship::{Order, StudentKind, Teacher};
-use kd_suite::{NetworkFile, model};
+use kd_suite::NetworkFile;
 
-use super::images::POLICIES;
-use super::setting::{NamingArgs, NormalizeArgs, Threads, stop_flag};
-use super::words::words;
+use super::images::policy;
+use super::setting::{Common, NamingArgs, NormalizeArgs, stop_flag};
 use crate::exit;
 
 /// Arguments of `kd ship`.
 #[derive(Debug, clap::Args)]
-#[command(
-    after_help = "The student is chosen by images set aside from those to learn from, and judged by others: \
-                  `val` or `test` of DIR, else a fifth of each class. OUT/card.md says what came of it. The \
-                  same command goes on where it was interrupted."
-)]
+#[command(after_help = include_str!("ship.txt"))]
 pub(crate) struct Args {
     /// Folder with a folder of photographs for each class, or with `train` and `val` of them
     #[arg(value_name = "DIR")]
@@ -42,7 +36,7 @@ pub(crate) struct Args {
     /// cut:1/3 or cut:NODE its beginning, with at most such a share of its multiply-adds or up to a node
     /// that `kd cut` lists; shrink:2,cut:1/8 is both; the name of a network one that has learned nothing yet
     #[arg(long, value_name = "STUDENT", default_values = ["shrink:2", "shrink:3,cut:1/8"])]
-    student: Vec<String>,
+    student: Vec<StudentKind>,
     /// How long it may take
     #[arg(long, value_name = "M", default_value_t = 30.0)]
     minutes: f64,
@@ -53,52 +47,35 @@ pub(crate) struct Args {
     #[arg(long)]
     no_flip: bool,
     /// What becomes of photographs that cannot be decoded; skipped and repaired ones are listed
-    #[arg(long, value_parser = words(POLICIES), default_value = "error")]
+    #[arg(long, value_parser = policy(), default_value = "error")]
     on_bad_image: OnBadImage,
     /// Folder of the results
     #[arg(long, value_name = "OUT")]
     out: PathBuf,
-    /// Print the card as one JSON object
-    #[arg(long)]
-    json: bool,
     #[command(flatten)]
-    threads: Threads,
+    common: Common,
 }
 
 /// Ships a student, or goes on where it was interrupted.
-pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
+pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let (order, stop) = (order(args)?, stop_flag()?);
-    let Some(card) = args.threads.install(|| Ok(kd_ship::ship(&order, &stop)?))? else {
-        return Ok(exit::interrupted());
-    };
-    match args.json {
-        true => println!("{}", serde_json::to_string(&card)?),
-        false => print(args, &card),
-    }
-    Ok(ExitCode::SUCCESS)
+    let card = exit::finished(args.common.install(|| kd_ship::ship(&order, &stop))?)?;
+    let (lead, out) = (card.lead(), args.out.display());
+    let text = format!("{lead}\ncard: {out}/card.md\nnetwork: {out}/model.onnx");
+    exit::print_as(&card, args.common.json, text)
 }
 
 fn order(args: &Args) -> Result<Order> {
-    let network = NetworkFile {
-        path: args.teacher.clone(),
-        model: args.teacher_model.as_deref().map(model).transpose()?,
-        naming: args.naming.of_teacher(Some(&args.teacher))?,
-    };
-    let students = args.student.iter().map(|text| text.parse::<StudentKind>());
+    let naming = args.naming.naming(Names::default());
+    let network = NetworkFile::new(&args.teacher, args.teacher_model.as_deref(), naming)?;
     Ok(Order {
         images: args.images.clone(),
         on_bad_image: args.on_bad_image,
         teacher: Teacher { network, normalize: args.normalize.given(), is_tuned: args.tuned },
-        students: students.collect::<Result<_>>()?,
+        students: args.student.clone(),
         minutes: args.minutes,
         seeds: args.seeds,
         flip: !args.no_flip,
         out: args.out.clone(),
     })
-}
-
-fn print(args: &Args, card: &Card) {
-    println!("{}", card.lead());
-    println!("card: {}", args.out.join("card.md").display());
-    println!("network: {}", args.out.join("model.onnx").display());
 }

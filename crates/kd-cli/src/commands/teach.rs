@@ -2,13 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
-use kd_core::{Error, Result};
-use kd_models::ModelSpec;
-use kd_suite::{AverageOf, TeacherFile, model};
+use kd_core::Result;
+use kd_suite::{AverageOf, TeacherFile};
 use kd_train::{SoftTargets, StoredAs};
 
 use super::setting::NamingArgs;
-use super::words::words;
+use super::words::one_of;
 
 /// Who teaches, and how.
 #[derive(Debug, clap::Args)]
@@ -25,7 +24,7 @@ pub(crate) struct TeacherArgs {
     #[arg(long, value_name = "NAME", requires = "teacher")]
     teacher_model: Vec<String>,
     /// What several teachers give the mean of; probabilities at --temperature
-    #[arg(long, value_parser = words(AVERAGES), requires = "taught")]
+    #[arg(long, value_parser = one_of::<AverageOf>(&["probabilities", "logits"]), requires = "taught")]
     pub(crate) average: Option<AverageOf>,
     #[command(flatten)]
     naming: NamingArgs,
@@ -37,14 +36,10 @@ pub(crate) struct TeacherArgs {
     pub(crate) temperature: f64,
     /// Keep what the teacher says of each version of each image beside --out, for this training and
     /// others: as f32, the same bits, or in 8 bits
-    #[arg(long, value_parser = words(STORED), value_name = "HOW", requires = "teacher")]
+    #[arg(long, value_parser = one_of::<StoredAs>(&["f32", "8-bit"]), value_name = "HOW")]
+    #[arg(requires = "teacher")]
     soft_targets: Option<StoredAs>,
 }
-
-const AVERAGES: &[(&str, AverageOf)] =
-    &[("probabilities", AverageOf::Probabilities), ("logits", AverageOf::Logits)];
-
-const STORED: &[(&str, StoredAs)] = &[("f32", StoredAs::F32), ("8-bit", StoredAs::EightBit)];
 
 impl TeacherArgs {
     /// Whether anybody teaches.
@@ -60,34 +55,7 @@ impl TeacherArgs {
     /// The teachers.
     pub(crate) fn files(&self) -> Result<Vec<TeacherFile>> {
         let naming = self.naming.of_teacher(self.first())?;
-        let models = self.models()?;
-        let weights = self.teacher.iter().zip(models).map(|(path, model)| TeacherFile {
-            weights: Some(path.clone()),
-            model,
-            naming: naming.clone(),
-            ..TeacherFile::default()
-        });
-        let logits = self.teacher_logits.iter();
-        let logits =
-            logits.map(|path| TeacherFile { logits: Some(path.clone()), ..TeacherFile::default() });
-        Ok(weights.chain(logits).collect())
-    }
-
-    /// The network of each one's weights, where it is said.
-    fn models(&self) -> Result<Vec<Option<ModelSpec>>> {
-        let named =
-            self.teacher_model.iter().map(|name| model(name)).collect::<Result<Vec<_>>>()?;
-        let n = self.teacher.len();
-        match &named[..] {
-            [] => Ok(vec![None; n]),
-            [one] => Ok(vec![Some(one.clone()); n]),
-            each if each.len() == n => Ok(named.into_iter().map(Some).collect()),
-            each => {
-                let reason =
-                    format!("{} of them for {n} teachers; one is enough for all", each.len());
-                Err(Error::config("teacher-model", reason))
-            }
-        }
+        TeacherFile::several((&self.teacher, &self.teacher_logits), &self.teacher_model, &naming)
     }
 
     /// What is kept of what the teacher says.

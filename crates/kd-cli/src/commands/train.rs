@@ -1,9 +1,7 @@
 //! `kd train`: one network, as a suite of one training.
 
-use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
 
 use clap::ValueEnum;
 use kd_core::ops::{Adam, Reduction, Sgd};
@@ -16,7 +14,8 @@ use kd_train::{Keep, LossSpec, OptimizerSpec, Plan, Schedule};
 
 use super::augment::AugmentArgs;
 use super::images::DataArgs;
-use super::setting::{Compute, DataDir, NormalizeArgs};
+use super::run::RunArgs;
+use super::setting::NormalizeArgs;
 use super::teach::TeacherArgs;
 use super::words::words;
 use kd_suite::{Class, Holdout, Student, Suite, TrainingFile, image_shape, model, resolve};
@@ -102,25 +101,11 @@ pub(crate) struct Args {
     /// class folders without `train` and `val`, the images to test on
     #[arg(long, default_value = "0", value_name = "N")]
     holdout: Holdout,
-    /// Repeat with so many seeds
-    #[arg(long, default_value_t = 1, value_name = "N")]
-    seeds: u64,
-    /// Only print what is in the files of --init and --teacher, and what would be loaded
-    #[arg(long)]
-    dry_run: bool,
     /// Folder of the results
     #[arg(long, value_name = "DIR", required_unless_present = "dry_run")]
     out: Option<PathBuf>,
-    /// Remove what an earlier run left in that folder, and begin again
-    #[arg(long)]
-    restart: bool,
-    /// Print report.json to stdout
-    #[arg(long)]
-    json: bool,
     #[command(flatten)]
-    data_dir: DataDir,
-    #[command(flatten)]
-    compute: Compute,
+    how: RunArgs,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -143,49 +128,20 @@ fn factor(text: &str) -> std::result::Result<(String, f64), String> {
 }
 
 /// Trains and writes checkpoint and report to `--out`.
-pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    let spec = resolve(&suite(args)?, "train", false, args.seeds)?;
-    let data_dir = Some(args.data_dir.path());
-    match &args.out {
-        Some(out) if !args.dry_run => {
-            let places = (data_dir, out.clone(), args.restart);
-            super::run::execute(spec, places, &args.compute, args.json)
-        }
-        _ => super::run::show(&spec, data_dir, &args.compute),
-    }
+pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
+    let spec = resolve(&suite(args)?, "train", false, args.how.seeds)?;
+    args.how.run(spec, args.out.clone().unwrap_or_default(), true)
 }
 
-/// What the training is called: as its network, or as the file that it is in.
-fn name(model: &str) -> String {
-    let file = Path::new(model).file_name().and_then(OsStr::to_str);
-    file.unwrap_or(model).to_owned()
-}
-
+/// The suite of one training, which is called as its network, or as the file that it is in.
 fn suite(args: &Args) -> Result<Suite> {
-    let mut network = model(&args.model)?;
-    if let ModelSpec::Mlp(mlp) = &mut network {
-        mlp.dropout = args.dropout;
-    }
-    if network.as_dyn().is_in_a_file() && args.normalize.given().is_some() {
-        let reason = "an ONNX file takes its images as it does; `kd export --weights FILE.onnx --mean \
-                      X,.. --std X,.. --format onnx` puts a normalization before it";
-        return Err(Error::config("mean", reason));
-    }
+    let network = network(args)?;
+    let file = Path::new(&args.model).file_name().and_then(OsStr::to_str);
+    let name = file.unwrap_or(&args.model);
     let training = TrainingFile {
-        name: name(&args.model),
-        model: network,
-        teacher: None,
-        teacher_weights: None,
-        teacher_model: None,
-        teacher_naming: Naming::default(),
-        teacher_logits: None,
         teachers: args.teacher.files()?,
         average: args.teacher.average,
         omit_class: args.omit_class.clone(),
-        plan: None,
-        choose: None,
-        augment: None,
-        init: None,
         init_weights: args.init.clone(),
         init_naming: Naming {
             key: args.init_key.clone(),
@@ -195,30 +151,30 @@ fn suite(args: &Args) -> Result<Suite> {
         freeze: args.freeze.clone(),
         learning_rate_of: args.learning_rate_of.iter().cloned().collect(),
         soft_targets: args.teacher.soft_targets(),
-        perturb: None,
-        student: vec![Student::new("student", loss(args))],
-        grid: None,
+        ..TrainingFile::new(name, network, vec![Student::new("student", loss(args))])
     };
     let known = || args.teacher.first().and_then(image_shape);
     let data = args.data.spec(known)?;
-    let augment = args.augment.augment(matches!(data, DataSpec::Photos(_)))?;
     Ok(Suite {
-        suite: "train".into(),
-        data,
-        synthetic: None,
         normalize: args.normalize.given(),
-        exact_conv: args.compute.exact_conv,
+        exact_conv: args.how.compute.exact_conv,
         holdout: args.holdout,
-        plan: plan(args),
-        augment,
-        preset: BTreeMap::new(),
-        training: vec![training],
-        readings: None,
-        evaluation: Vec::new(),
-        census: None,
-        attack: Vec::new(),
-        audit: Vec::new(),
+        augment: args.augment.augment(matches!(data, DataSpec::Photos(_)))?,
+        ..Suite::new("train", data, plan(args), vec![training])
     })
+}
+
+fn network(args: &Args) -> Result<ModelSpec> {
+    let mut network = model(&args.model)?;
+    if let ModelSpec::Mlp(mlp) = &mut network {
+        mlp.dropout = args.dropout;
+    }
+    if network.as_dyn().is_in_a_file() && args.normalize.given().is_some() {
+        let reason = "an ONNX file takes its images as it does; `kd export --weights FILE.onnx --mean \
+                      X,.. --std X,.. --format onnx` puts a normalization before it";
+        return Err(Error::config("mean", reason));
+    }
+    Ok(network)
 }
 
 fn loss(args: &Args) -> LossSpec {
@@ -238,9 +194,6 @@ fn plan(args: &Args) -> Plan {
     let weight_decay = args.weight_decay;
     let nesterov = Sgd { momentum: 0.9, nesterov: true, weight_decay };
     Plan {
-        n_epochs: args.epochs,
-        batch_size: args.batch_size,
-        learning_rate: args.learning_rate,
         optimizer: match args.optimizer {
             OptimizerName::Adam => OptimizerSpec::Adam(Adam { weight_decay, ..Adam::default() }),
             OptimizerName::Sgd => OptimizerSpec::Sgd(nesterov),
@@ -250,5 +203,6 @@ fn plan(args: &Args) -> Plan {
         eval_every_steps: args.eval_every_steps,
         keep: if args.keep_best { Keep::BestHeldOut } else { Keep::Last },
         patience: args.patience,
+        ..Plan::new(args.epochs, args.batch_size, args.learning_rate)
     }
 }

@@ -96,10 +96,6 @@ impl Dataset for Cifar10 {
     fn normalize(&self) -> Normalize {
         Normalize { mean: MEAN.to_vec(), std: STD.to_vec() }
     }
-
-    fn is_synthetic(&self) -> bool {
-        false
-    }
 }
 
 #[cfg(test)]

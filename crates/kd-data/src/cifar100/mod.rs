@@ -79,10 +79,6 @@ impl Dataset for Cifar100 {
     fn normalize(&self) -> Normalize {
         Normalize { mean: MEAN.to_vec(), std: STD.to_vec() }
     }
-
-    fn is_synthetic(&self) -> bool {
-        false
-    }
 }
 
 impl Cifar100 {

@@ -1,11 +1,10 @@
 //! What was done, file by file: kept beside the parts, for going on and for taking back.
 
 use std::fs;
-use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
 
-use kd_core::{Error, Result, fsx};
+use kd_core::{Error, Result, fsx, json};
 use serde::{Deserialize, Serialize};
 
 use super::side::Side;
@@ -64,23 +63,16 @@ impl Journal {
     /// [`Error::Io`]; [`Error::Parse`] when it is damaged.
     pub(super) fn read(out: &Path) -> Result<Option<Self>> {
         let path = out.join(JOURNAL);
-        let bytes = match fsx::read_bounded(&path, MAX_BYTES, "") {
-            Err(Error::Missing { .. }) => return Ok(None),
-            Err(Error::Io { source, .. }) if source.kind() == ErrorKind::NotADirectory => {
-                return Ok(None);
-            }
-            other => other?,
-        };
-        let damaged = |reason: String| Error::Parse { path: path.clone(), offset: 0, reason };
-        let journal: Self =
-            serde_json::from_slice(&bytes).map_err(|error| damaged(error.to_string()))?;
+        let Some(bytes) = fsx::read_if_there(&path, MAX_BYTES)? else { return Ok(None) };
+        let journal: Self = json::parse(&path, &bytes)?;
         let leads_out = |file: &&File| {
             let mut parts = Path::new(&file.name).components();
             file.name.is_empty() || !parts.all(|part| matches!(part, Component::Normal(_)))
         };
         match journal.files.iter().find(leads_out) {
             Some(file) => {
-                Err(damaged(format!("has the name {:?}, which leads elsewhere", file.name)))
+                let reason = format!("has the name {:?}, which leads elsewhere", file.name);
+                Err(Error::parse(path, reason))
             }
             None => Ok(Some(journal)),
         }
@@ -92,12 +84,7 @@ impl Journal {
     /// [`Error::Io`].
     pub(super) fn write(&self, out: &Path) -> Result<()> {
         let path = out.join(JOURNAL);
-        let text = serde_json::to_vec(self).map_err(|error| Error::Parse {
-            path: path.clone(),
-            offset: 0,
-            reason: error.to_string(),
-        })?;
-        fsx::write_atomic(&path, &text)
+        fsx::write_atomic(&path, &json::line(&path, self)?)
     }
 
     /// Whether the image in its place is the very file that was divided.

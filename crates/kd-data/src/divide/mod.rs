@@ -25,9 +25,9 @@ use self::assign::assign;
 use self::journal::{File, JOURNAL, Journal};
 pub use self::side::Side;
 pub use self::undo::{TakenBack, undo};
-use crate::imagenet::disk::{Disk, Mover, Step};
+use crate::imagenet::disk::{Disk, Mover, Step, outcome};
 use crate::imagenet::root::{absolute, locked};
-use crate::imagenet::{Mode, Outcome, Watch};
+use crate::imagenet::{Mode, Watch};
 use crate::listing::{Listing, MAX_IMAGE, Places, existing};
 
 /// What is to be divided, and how.
@@ -69,20 +69,21 @@ pub struct Divided {
 }
 
 impl Divide {
-    /// Divides the folder, or goes on with it where it was interrupted; nothing is overwritten.
+    /// Divides the folder, or goes on with it where it was interrupted; nothing is overwritten. No result
+    /// when the watch stopped it.
     ///
     /// # Errors
     /// Before anything is changed: [`Error::Config`] for shares that cannot be; [`Error::Missing`];
     /// [`Error::Parse`] for a folder without classes; [`Error::Folder`] for one that has parts
     /// already, or where something else is in the way; [`Error::Busy`]. Later [`Error::Io`].
-    pub fn run(&self, watch: Watch<'_>) -> Result<Outcome<Divided>> {
+    pub fn run(&self, watch: Watch<'_>) -> Result<Option<Divided>> {
         let (mut divided, plan) = self.plan(watch)?;
         watch.n_done.store(0, Ordering::Relaxed);
         locked(&self.out, |out| {
             plan.check_place(out)?;
             let before = plan.files.iter().filter(|file| file.is_placed(out)).count();
             divided.placed = plan.files.len() - before;
-            Outcome::of(execute(&plan, out, Disk(watch)), || divided)
+            outcome(execute(&plan, out, Disk(watch)), || divided)
         })
     }
 
@@ -176,6 +177,24 @@ fn digests(listing: &Listing, watch: Watch<'_>) -> Result<Vec<String>> {
 }
 
 impl Divided {
+    /// What a user should know of the folder, a line each.
+    pub fn notes(&self) -> Vec<String> {
+        /// How many files with contradicting labels are named.
+        const N_NAMED: usize = 5;
+        let mut notes = self.remarks.clone();
+        if self.duplicates > 0 {
+            let n = self.duplicates;
+            notes.push(format!("{n} files have the content of another one, and lie on its side"));
+        }
+        notes.extend(self.contradictions.iter().take(N_NAMED).map(|(one, other)| {
+            format!("{one} and {other} have the same content, but are of different classes")
+        }));
+        if let Some(more @ 1..) = self.contradictions.len().checked_sub(N_NAMED) {
+            notes.push(format!("and {more} more such files"));
+        }
+        notes
+    }
+
     fn of(journal: &Journal, remarks: Vec<String>) -> Self {
         let files = &journal.files;
         let count = |side: Side| files.iter().filter(|file| file.side == side).count();

@@ -51,18 +51,15 @@ fn files(folder: &Path) -> Vec<(String, String)> {
     found
 }
 
-fn run(divide: &Divide, go_on: &dyn Fn() -> bool) -> Result<Outcome<Divided>> {
+fn run(divide: &Divide, go_on: &dyn Fn() -> bool) -> Result<Option<Divided>> {
     divide.run(Watch { go_on, n_done: &AtomicU64::new(0) })
 }
 
 fn done(divide: &Divide) -> Divided {
-    match run(divide, &|| true).unwrap() {
-        Outcome::Done(divided) => divided,
-        Outcome::Interrupted => panic!("interrupted"),
-    }
+    run(divide, &|| true).unwrap().unwrap()
 }
 
-fn take_back(out: &Path) -> Result<Outcome<TakenBack>> {
+fn take_back(out: &Path) -> Result<Option<TakenBack>> {
     undo(out, Watch { go_on: &|| true, n_done: &AtomicU64::new(0) })
 }
 
@@ -100,7 +97,7 @@ fn every_way_gives_the_same_parts_and_can_be_taken_back() {
         assert_eq!(data.parts(None).unwrap().train.len(), train);
 
         assert_eq!(done(&divide).placed, 0);
-        let Outcome::Done(back) = take_back(&divide.out).unwrap() else { panic!("interrupted") };
+        let back = take_back(&divide.out).unwrap().unwrap();
         let restored = if mode == Mode::Move { 2 * N } else { 0 };
         assert_eq!(back, TakenBack { removed: 2 * N - restored, restored, left: Vec::new() });
         assert_eq!(files(&dir.path().join("images")), before);
@@ -135,7 +132,7 @@ fn what_was_interrupted_anywhere_is_gone_on_with_or_taken_back() {
             let divide = divide(&dir, mode);
             let left = AtomicI64::new(n_changes);
             let go_on = || left.fetch_sub(1, Ordering::Relaxed) > 0;
-            assert_eq!(run(&divide, &go_on).unwrap(), Outcome::Interrupted, "{n_changes}");
+            assert_eq!(run(&divide, &go_on).unwrap(), None, "{n_changes}");
             if n_changes == 5 {
                 take_back(&divide.out).unwrap();
                 assert_eq!(files(&divide.images), files(&images().path().join("images")));
@@ -206,7 +203,7 @@ fn taking_back_never_removes_the_last_one_of_an_image() {
     fs::write(&copy, &content).unwrap();
     fs::remove_file(divide.images.join(&name)).unwrap();
     fs::write(divide.out.join("val/notes.txt"), "mine").unwrap();
-    let Outcome::Done(back) = take_back(&divide.out).unwrap() else { panic!("interrupted") };
+    let back = take_back(&divide.out).unwrap().unwrap();
     assert_eq!((back.restored, back.left.len()), (1, 1));
     assert_eq!(fs::read_to_string(divide.images.join(&name)).unwrap(), content);
     assert_eq!(files(&divide.out), [("val/notes.txt".to_owned(), "mine".to_owned())]);

@@ -4,6 +4,7 @@
 //! was changed since stays and is named, so that undoing never removes the last one of an image.
 
 use std::collections::BTreeSet;
+use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -13,9 +14,9 @@ use serde::Serialize;
 use super::journal::{File, JOURNAL, Journal};
 use super::side::Side;
 use crate::finding::{Fault, Finding, refuse};
-use crate::imagenet::disk::{Disk, Mover, Step, TEMPORARY};
+use crate::imagenet::disk::{Disk, Mover, Step, TEMPORARY, outcome};
 use crate::imagenet::root::locked;
-use crate::imagenet::{Mode, Outcome, Watch};
+use crate::imagenet::{Mode, Watch};
 use crate::listing::MAX_IMAGE;
 
 /// What was taken back.
@@ -29,13 +30,20 @@ pub struct TakenBack {
     pub left: Vec<PathBuf>,
 }
 
-/// Takes back what [`super::Divide::run`] made in `out`, or the part of it that was made.
+impl fmt::Display for TakenBack {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} removed, {} moved back", self.removed, self.restored)
+    }
+}
+
+/// Takes back what [`super::Divide::run`] made in `out`, or the part of it that was made. Nothing when
+/// the watch stopped it; the same call goes on.
 ///
 /// # Errors
 /// Before anything is changed: [`Error::Missing`] where nothing was divided; [`Error::Folder`] for
 /// images that were changed since; [`Error::Parse`] for a damaged journal; [`Error::Busy`]. Later
 /// [`Error::Io`]; the same call goes on then.
-pub fn undo(out: &Path, watch: Watch<'_>) -> Result<Outcome<TakenBack>> {
+pub fn undo(out: &Path, watch: Watch<'_>) -> Result<Option<TakenBack>> {
     if !out.join(JOURNAL).is_file() {
         let hint = "--out names the folder in which `kd data split` made `train` and `val`".into();
         return Err(Error::Missing { path: out.join(JOURNAL), hint });
@@ -49,7 +57,7 @@ pub fn undo(out: &Path, watch: Watch<'_>) -> Result<Outcome<TakenBack>> {
         let (removed, restored) = (remove.len(), restore.len());
         let mut left = Vec::new();
         let ended = execute(&journal, (out, &remove, &restore), Disk(watch), &mut left);
-        Outcome::of(ended, || TakenBack { removed, restored, left })
+        outcome(ended, || TakenBack { removed, restored, left })
     })
 }
 

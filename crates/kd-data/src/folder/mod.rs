@@ -64,12 +64,7 @@ impl Dataset for Folder {
         train.require_pictures()?;
         let test = sums::listing(&test)?.with_classes(&train.classes)?;
         let n_channels = self.n_channels(&[&train, &test])?;
-        let (train, test) = (images(&train, n_channels)?, images(&test, n_channels)?);
-        if train.shape() != test.shape() {
-            let got = test.shape();
-            return Err(Error::shape("test images", format!("{:?}", train.shape()), &got));
-        }
-        Ok(Splits { train, test, official: false })
+        Splits::own(images(&train, n_channels)?, images(&test, n_channels)?)
     }
 
     fn load_split(&self, dir: Option<&Path>, split: Split) -> Result<Images> {
@@ -99,10 +94,6 @@ impl Dataset for Folder {
 
     fn normalize(&self) -> Normalize {
         Normalize { mean: self.mean.to_vec(), std: self.std.to_vec() }
-    }
-
-    fn is_synthetic(&self) -> bool {
-        false
     }
 }
 
@@ -178,14 +169,14 @@ fn images(listing: &Listing, n_channels: usize) -> Result<Images> {
 fn first_size(listing: &Listing) -> Result<[usize; 2]> {
     let bytes = listing.bytes(0, MAX_FILE)?;
     let size = Picture::open(&bytes).map(|picture| picture.size());
-    size.map_err(|reason| fault(&listing.path(0), reason))
+    size.map_err(|reason| Error::parse(listing.path(0), reason))
 }
 
 /// Decodes file `i`, which must be of `size` = `[H, W]`, and returns its digest.
 fn decode(listing: &Listing, i: usize, size: [usize; 2], slot: &mut [u8]) -> Result<String> {
     let path = &listing.path(i);
     let bytes = listing.bytes(i, MAX_FILE)?;
-    let picture = Picture::open(&bytes).map_err(|reason| fault(path, reason))?;
+    let picture = Picture::open(&bytes).map_err(|reason| Error::parse(path, reason))?;
     let [height, width] = picture.size();
     if [height, width] != size {
         let reason = format!(
@@ -193,9 +184,9 @@ fn decode(listing: &Listing, i: usize, size: [usize; 2], slot: &mut [u8]) -> Res
              the folder photos:PATH, which takes all sizes",
             size[1], size[0]
         );
-        return Err(fault(path, reason));
+        return Err(Error::parse(path, reason));
     }
-    let rgb = picture.rgb().map_err(|reason| fault(path, reason))?;
+    let rgb = picture.rgb().map_err(|reason| Error::parse(path, reason))?;
     if slot.len() == height * width {
         slot.iter_mut().zip(rgb.pixels.as_chunks().0).for_each(|(to, &rgb)| *to = luminance(rgb));
         return Ok(fsx::sha256(&bytes));
@@ -206,10 +197,6 @@ fn decode(listing: &Listing, i: usize, size: [usize; 2], slot: &mut [u8]) -> Res
         (red[i], green[i], blue[i]) = (*r, *g, *b);
     }
     Ok(fsx::sha256(&bytes))
-}
-
-fn fault(path: &Path, reason: String) -> Error {
-    Error::Parse { path: path.into(), offset: 0, reason }
 }
 
 #[cfg(test)]

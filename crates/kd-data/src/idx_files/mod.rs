@@ -50,13 +50,7 @@ impl Dataset for IdxFiles {
             return Err(found.missing_part());
         };
         let numbering = self.numbering(&found)?;
-        let [train, test] = [train, test].map(|pair| numbering.images(pair));
-        let (train, test) = (train?, test?);
-        if train.shape() != test.shape() {
-            let got = test.shape();
-            return Err(Error::shape("test images", format!("{:?}", train.shape()), &got));
-        }
-        Ok(Splits { train, test, official: false })
+        Splits::own(numbering.images(train)?, numbering.images(test)?)
     }
 
     fn load_split(&self, dir: Option<&Path>, split: Split) -> Result<Images> {
@@ -81,10 +75,6 @@ impl Dataset for IdxFiles {
 
     fn normalize(&self) -> Normalize {
         Normalize { mean: vec![self.mean], std: vec![self.std] }
-    }
-
-    fn is_synthetic(&self) -> bool {
-        false
     }
 }
 

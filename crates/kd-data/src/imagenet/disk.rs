@@ -7,7 +7,7 @@
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Read};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use kd_core::{Error, Result, fsx};
 use serde::Serialize;
@@ -26,6 +26,14 @@ pub struct Watch<'a> {
     pub go_on: &'a dyn Fn() -> bool,
     /// Images that are where they belong.
     pub n_done: &'a AtomicU64,
+}
+
+impl Watch<'_> {
+    /// Does `work` until `stop` is set, and counts in `n_done`.
+    pub fn until<T>(stop: &AtomicBool, n_done: &AtomicU64, work: impl FnOnce(Watch<'_>) -> T) -> T {
+        let go_on = || !stop.load(Ordering::Relaxed);
+        work(Watch { go_on: &go_on, n_done })
+    }
 }
 
 impl std::fmt::Debug for Watch<'_> {
@@ -57,6 +65,15 @@ impl Halt {
 
 /// Result of a part of a work.
 pub(crate) type Step = std::result::Result<(), Halt>;
+
+/// The result of a work that ended so; nothing when the watch stopped it.
+pub(crate) fn outcome<T>(ended: Step, result: impl FnOnce() -> T) -> Result<Option<T>> {
+    match ended {
+        Ok(()) => Ok(Some(result())),
+        Err(Halt::Stopped) => Ok(None),
+        Err(Halt::Failed(error)) => Err(error),
+    }
+}
 
 /// Changes the disk as long as the watch lets it.
 #[derive(Debug, Clone, Copy)]

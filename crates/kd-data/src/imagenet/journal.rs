@@ -4,10 +4,9 @@
 //! journal, and `--undo` works as long as the folder exists.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use kd_core::{Error, Result, fsx};
+use kd_core::{Error, Result, fsx, json};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -63,8 +62,7 @@ impl Journal {
     pub(super) fn wnids(&self, folder: &Path) -> Result<BTreeMap<u32, Wnid>> {
         let parse = |(number, wnid): (u32, &String)| Some((number, Wnid::parse(wnid)?));
         let wnids: Option<_> = (1..).zip(&self.wnids).map(parse).collect();
-        let reason = || "has what is no WordNet id".to_owned();
-        wnids.ok_or_else(|| damaged(folder, reason()))
+        wnids.ok_or_else(|| Error::parse(folder.join(JOURNAL), "has what is no WordNet id"))
     }
 
     /// Whether it is about the same images and classes, done in the same way.
@@ -83,14 +81,9 @@ impl Journal {
 /// # Errors
 /// [`Error::Io`]; [`Error::Parse`] when it is damaged.
 pub(super) fn read<T: DeserializeOwned>(folder: &Path) -> Result<Option<T>> {
-    let text = match fsx::read_bounded(&folder.join(JOURNAL), MAX_BYTES, "") {
-        Err(Error::Missing { .. }) => return Ok(None),
-        Err(Error::Io { source, .. }) if source.kind() == ErrorKind::NotADirectory => {
-            return Ok(None);
-        }
-        other => other?,
-    };
-    serde_json::from_slice(&text).map(Some).map_err(|error| damaged(folder, error.to_string()))
+    let path = folder.join(JOURNAL);
+    let bytes = fsx::read_if_there(&path, MAX_BYTES)?;
+    bytes.map(|bytes| json::parse(&path, &bytes)).transpose()
 }
 
 /// Writes `journal` into `folder`, whole or not at all.
@@ -98,10 +91,6 @@ pub(super) fn read<T: DeserializeOwned>(folder: &Path) -> Result<Option<T>> {
 /// # Errors
 /// [`Error::Io`].
 pub(super) fn write(journal: &impl Serialize, folder: &Path) -> Result<()> {
-    let text = serde_json::to_vec(journal).map_err(|error| damaged(folder, error.to_string()))?;
-    fsx::write_atomic(&folder.join(JOURNAL), &text)
-}
-
-fn damaged(folder: &Path, reason: String) -> Error {
-    Error::Parse { path: folder.join(JOURNAL), offset: 0, reason }
+    let path = folder.join(JOURNAL);
+    fsx::write_atomic(&path, &json::line(&path, journal)?)
 }

@@ -17,6 +17,7 @@ mod flat;
 mod head;
 mod journal;
 pub mod labels;
+mod made;
 mod mode;
 mod organize;
 pub(crate) mod root;
@@ -30,37 +31,16 @@ mod verify;
 
 use std::collections::BTreeMap;
 
-use kd_core::Result;
-
 pub use self::disk::Watch;
+pub use self::made::Made;
 pub use self::mode::Mode;
 pub use self::organize::{Organize, Organized};
-pub use self::train::{Unpack, Unpacked, verify_train};
+pub use self::train::{Unpack, Unpacked};
 pub use self::undo::{Undone, undo};
 pub use self::verify::{Verdict, verify};
 
 /// The class of each image, by its number.
 type Wnids = BTreeMap<u32, labels::Wnid>;
-
-/// How a work ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Outcome<T> {
-    /// It is done.
-    Done(T),
-    /// The watch stopped it; the same call goes on with it.
-    Interrupted,
-}
-
-impl<T> Outcome<T> {
-    /// Of a work that ended so, with this result if it is done.
-    pub(crate) fn of(ended: disk::Step, result: impl FnOnce() -> T) -> Result<Self> {
-        match ended {
-            Ok(()) => Ok(Self::Done(result())),
-            Err(disk::Halt::Stopped) => Ok(Self::Interrupted),
-            Err(disk::Halt::Failed(error)) => Err(error),
-        }
-    }
-}
 
 #[cfg(test)]
 mod tests;

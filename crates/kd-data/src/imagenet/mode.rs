@@ -1,5 +1,8 @@
 //! How images get where they belong.
 
+use std::fmt;
+use std::path::Path;
+
 use serde::{Deserialize, Serialize};
 
 /// How an image gets into its class folder.
@@ -22,4 +25,15 @@ impl Mode {
     /// All modes.
     pub const ALL: [Self; 5] =
         [Self::Move, Self::Hardlink, Self::Symlink, Self::Copy, Self::Extract];
+
+    /// The usual one for the images at `path`: out of an archive, or hard links.
+    pub fn usual(path: &Path) -> Self {
+        if path.is_file() { Self::Extract } else { Self::Hardlink }
+    }
+}
+
+impl fmt::Display for Mode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&format!("{self:?}").to_lowercase())
+    }
 }

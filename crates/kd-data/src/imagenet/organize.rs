@@ -12,14 +12,14 @@ use std::path::{Path, PathBuf};
 use kd_core::{Error, Result, fsx};
 use serde::Serialize;
 
-use super::disk::{Disk, Halt, Mover, Step, Watch, same_bytes};
+use super::disk::{Disk, Halt, Mover, Step, Watch, outcome, same_bytes};
 use super::journal::Journal;
 use super::labels::{ValLabels, Wnid, val_name};
 use super::mode::Mode;
 use super::root::{self, Root, State, locked};
 use super::source::Source;
 use super::tree::{self, Tree};
-use super::{Outcome, Wnids, space};
+use super::{Wnids, space};
 use crate::finding::{Fault, Finding, refuse};
 
 /// What is to be done: `ROOT/val/WNID/ILSVRC2012_val_XXXXXXXX.JPEG` from unsorted images.
@@ -55,7 +55,7 @@ pub struct Organized {
 }
 
 impl Organize {
-    /// Does it, or goes on with it, or finds it done.
+    /// Does it, or goes on with it, or finds it done; nothing when the watch stopped it.
     ///
     /// # Errors
     /// Before anything is changed: [`Error::Folder`] for missing, extra, renamed, duplicate or
@@ -63,15 +63,15 @@ impl Organize {
     /// [`Error::Config`] for a mode that cannot be, or not the one it was begun with;
     /// [`Error::Missing`]; [`Error::Busy`]; [`Error::Io`], also for want of space.
     /// Later [`Error::Io`] only; no image is lost then, and the same call goes on.
-    pub fn run(&self, watch: Watch<'_>) -> Result<Outcome<Organized>> {
+    pub fn run(&self, watch: Watch<'_>) -> Result<Option<Organized>> {
         locked(&self.root, |path| {
             let root = Root::new(path);
             let Some(survey) = self.survey(&root)? else {
-                return Ok(Outcome::Done(self.finished(&root)?));
+                return self.finished(&root).map(Some);
             };
             let images = &survey.journal.images;
             refuse(images, &survey.plan.faults, "nothing was changed")?;
-            Outcome::of(survey.execute(Disk(watch)), || survey.summary())
+            outcome(survey.execute(Disk(watch)), || survey.summary())
         })
     }
 
@@ -153,11 +153,10 @@ impl Organize {
 }
 
 fn other(begun: &Journal) -> Error {
-    let mode = serde_json::to_value(begun.mode).unwrap_or_default();
     let reason = format!(
         "val.partial was begun with --mode {} --images {} and {}; finish it with these, or take \
          it back with --undo",
-        mode.as_str().unwrap_or_default(),
+        begun.mode,
         begun.images.display(),
         begun.labels
     );

@@ -8,6 +8,7 @@ use kd_core::{Error, Result, fsx};
 use tempfile::TempDir;
 
 use super::labels::{self, Kind, Shape, ValLabels, Wnid, val_name};
+use super::train::verify_train;
 use super::*;
 use crate::Fault;
 
@@ -104,16 +105,13 @@ fn names(folder: &Path) -> Vec<String> {
 }
 
 /// Calls `work`, which is stopped after `n` changes.
-fn stopped_after<T>(n: usize, work: impl FnOnce(Watch<'_>) -> Result<Outcome<T>>) -> Option<T> {
+fn stopped_after<T>(n: usize, work: impl FnOnce(Watch<'_>) -> Result<Option<T>>) -> Option<T> {
     let left = Cell::new(n);
     let go_on = || left.get().checked_sub(1).map(|n| left.set(n)).is_some();
-    match work(Watch { go_on: &go_on, n_done: &AtomicU64::new(0) }).unwrap() {
-        Outcome::Done(done) => Some(done),
-        Outcome::Interrupted => None,
-    }
+    work(Watch { go_on: &go_on, n_done: &AtomicU64::new(0) }).unwrap()
 }
 
-fn go(organize: &Organize) -> Result<Outcome<Organized>> {
+fn go(organize: &Organize) -> Result<Option<Organized>> {
     organize.run(Watch { go_on: &|| true, n_done: &AtomicU64::new(0) })
 }
 

@@ -12,12 +12,12 @@ use std::path::{Path, PathBuf};
 use kd_core::{Error, Result, fsx};
 use serde::{Deserialize, Serialize};
 
-use super::disk::{Disk, Halt, Step, Watch};
+use super::disk::{Disk, Halt, Step, Watch, outcome};
 use super::flat::entries;
 use super::labels::Wnid;
 use super::root::{absolute, locked};
 use super::tarball::{Member, Named, Tarball, damaged, name};
-use super::{Outcome, head, journal, space};
+use super::{head, journal, space};
 use crate::archive::AGAIN;
 use crate::finding::{Fault, Finding, refuse};
 
@@ -60,7 +60,7 @@ struct TrainJournal {
 }
 
 impl Unpack {
-    /// Does it, or goes on with it, or finds it done.
+    /// Does it, or goes on with it, or finds it done; nothing when the watch stopped it.
     ///
     /// # Errors
     /// Before anything is changed: [`Error::Folder`] for other classes than there should be, or
@@ -68,12 +68,12 @@ impl Unpack {
     /// [`Error::Busy`]; [`Error::Io`], also for want of space. Later [`Error::Folder`] or
     /// [`Error::Parse`] for a class's archive that is not as it should be; the classes before it
     /// stay unpacked, and the same call goes on.
-    pub fn run(&self, watch: Watch<'_>) -> Result<Outcome<Unpacked>> {
+    pub fn run(&self, watch: Watch<'_>) -> Result<Option<Unpacked>> {
         locked(&self.root, |root| {
-            let Some(survey) = self.survey(root)? else { return finished(root).map(Outcome::Done) };
+            let Some(survey) = self.survey(root)? else { return finished(root).map(Some) };
             let mut counts = survey.counts.clone();
             let ended = survey.execute(Disk(watch), &mut counts);
-            Outcome::of(ended, || survey.summary(&counts))
+            outcome(ended, || survey.summary(&counts))
         })
     }
 
@@ -172,7 +172,7 @@ fn complete(
 /// # Errors
 /// [`Error::Folder`] for a class that has another number of images than when it was unpacked;
 /// [`Error::Parse`] for a damaged journal; [`Error::Io`].
-pub fn verify_train(root: &Path) -> Result<Option<Unpacked>> {
+pub(super) fn verify_train(root: &Path) -> Result<Option<Unpacked>> {
     let journal: Option<TrainJournal> = journal::read(&root.join("train"))?;
     journal.map(|_| finished(root)).transpose()
 }

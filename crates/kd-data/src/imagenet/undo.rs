@@ -4,6 +4,7 @@
 //! that undoing never removes the last one of an image.
 
 use std::collections::BTreeSet;
+use std::fmt;
 use std::fs::{self, Metadata};
 use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt;
@@ -12,13 +13,13 @@ use std::path::Path;
 use kd_core::{Error, Result, fsx};
 use serde::Serialize;
 
-use super::disk::{Disk, Mover, Step, Watch, same_bytes};
+use super::Wnids;
+use super::disk::{Disk, Mover, Step, Watch, outcome, same_bytes};
 use super::journal::{JOURNAL, Journal};
 use super::labels::val_name;
 use super::mode::Mode;
 use super::root::{Root, locked};
 use super::tree::{Tree, relative};
-use super::{Outcome, Wnids};
 use crate::finding::{Fault, Finding, refuse};
 
 /// What was taken back.
@@ -32,14 +33,25 @@ pub struct Undone {
     pub restored: usize,
 }
 
+impl fmt::Display for Undone {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { mode, changed, restored } = self;
+        match mode {
+            Some(mode) => write!(f, "val: {changed} images taken back ({mode}), {restored} moved"),
+            None => f.write_str("val: 0 images taken back: kd made none"),
+        }
+    }
+}
+
 /// Takes back `root/val`, or the part of it that was made, by the journal in it: links and copies
-/// go, and images of which there is no other are moved back to where they came from.
+/// go, and images of which there is no other are moved back to where they came from. Nothing when the
+/// watch stopped it; the same call goes on.
 ///
 /// # Errors
 /// Before anything is changed: [`Error::Folder`] where something is in the way, is not ours, or
 /// would be lost; [`Error::Parse`] for a damaged journal; [`Error::Busy`]; [`Error::Missing`].
 /// Later [`Error::Io`]; no image is lost then, and the same call goes on.
-pub fn undo(root: &Path, watch: Watch<'_>) -> Result<Outcome<Undone>> {
+pub fn undo(root: &Path, watch: Watch<'_>) -> Result<Option<Undone>> {
     if !root.is_dir() {
         let hint = "--out names the folder in which val was made".into();
         return Err(Error::Missing { path: root.into(), hint });
@@ -47,13 +59,13 @@ pub fn undo(root: &Path, watch: Watch<'_>) -> Result<Outcome<Undone>> {
     locked(root, |path| {
         let root = Root::new(path);
         let Some(plan) = Plan::make(&root)? else {
-            return Outcome::of(remove_empty(&root, Disk(watch)), || Undone {
+            return outcome(remove_empty(&root, Disk(watch)), || Undone {
                 mode: None,
                 changed: 0,
                 restored: 0,
             });
         };
-        Outcome::of(plan.execute(Disk(watch)), || plan.summary())
+        outcome(plan.execute(Disk(watch)), || plan.summary())
     })
 }
 

@@ -1,6 +1,7 @@
 //! Checks a finished validation set.
 
 use std::collections::BTreeSet;
+use std::fmt;
 use std::path::Path;
 
 use kd_core::{Error, Result};
@@ -9,6 +10,7 @@ use serde::Serialize;
 use super::journal::Journal;
 use super::labels::{ValLabels, Wnid};
 use super::root::{Root, absolute};
+use super::train::{Unpacked, verify_train};
 use super::tree::{Tree, relative};
 use super::{Wnids, head};
 use crate::finding::{Fault, Finding};
@@ -24,16 +26,31 @@ pub struct Verdict {
     pub faults: Vec<Finding>,
     /// Names that begin with a dot, which loaders pass over, and `SHA256SUMS`.
     pub hidden: Vec<String>,
+    /// The training set beside it, where it was unpacked by kd: its images are counted.
+    pub train: Option<Unpacked>,
 }
 
-/// Checks `root/val`: every image once, under its label, and by its first bytes a JPEG or PNG.
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { images, classes, faults, train, .. } = self;
+        faults.iter().try_for_each(|fault| writeln!(f, "{fault}"))?;
+        write!(f, "val: {images} images of {classes} classes; {} faults", faults.len())?;
+        train.as_ref().map_or(Ok(()), |Unpacked { images, classes, .. }| {
+            write!(f, "\ntrain: {images} images of {classes} classes, all there")
+        })
+    }
+}
+
+/// Checks `root/val`: every image once, under its label, and by its first bytes a JPEG or PNG; and that
+/// `root/train`, where kd unpacked it, has as many images of each class as it had then.
 ///
 /// By `labels`, else by those that the folder was made by. Nothing is changed, and nothing is
 /// decoded: that is up to who loads the images.
 ///
 /// # Errors
 /// [`Error::Missing`] when there is no `val`; [`Error::Config`] when there are no labels to check
-/// by; [`Error::Parse`] for a damaged journal; [`Error::Io`].
+/// by; [`Error::Parse`] for a damaged journal; [`Error::Folder`] for training images that are missing;
+/// [`Error::Io`].
 pub fn verify(root: &Path, labels: Option<&ValLabels>) -> Result<Verdict> {
     let root = Root::new(&absolute(root)?);
     if !root.val.is_dir() {
@@ -59,6 +76,7 @@ pub fn verify(root: &Path, labels: Option<&ValLabels>) -> Result<Verdict> {
         classes: wnids.values().collect::<BTreeSet<&Wnid>>().len(),
         faults,
         hidden: tree.hidden,
+        train: verify_train(&root.path)?,
     })
 }
 

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use kd_core::{Error, Result, fsx};
 
-use super::entries::{Above, Below, Entry, PassedOver, stray};
+use super::entries::{Above, Below, Entry, PassedOver};
 
 /// The list: a line `FILE CLASS X Y X Y` for each picture, separated by tabs.
 pub(super) const ANNOTATIONS: &str = "val_annotations.txt";
@@ -41,7 +41,10 @@ impl Annotations {
         let mut classes = Classes::new();
         for file in files {
             let class = self.0.remove(&*file).ok_or_else(|| {
-                stray(&folder.join(IMAGES).join(&*file), &format!("has no line in {ANNOTATIONS}"))
+                Error::parse(
+                    folder.join(IMAGES).join(&*file),
+                    format!("has no line in {ANNOTATIONS}"),
+                )
             })?;
             classes.entry(class).or_default().push(format!("{IMAGES}/{file}").into());
         }
@@ -82,7 +85,7 @@ fn parse(path: &Path, text: &str) -> Result<BTreeMap<String, String>> {
         offset += line.len() as u64;
     }
     match classes.is_empty() {
-        true => Err(stray(path, "is empty")),
+        true => Err(Error::parse(path, "is empty")),
         false => Ok(classes),
     }
 }

@@ -133,7 +133,7 @@ pub(super) fn entries(folder: &Path, passed_over: &mut PassedOver) -> Result<Vec
         let entry = entry.map_err(Error::io(folder, "read"))?;
         entries.extend(visible(&entry, passed_over)?);
         if entries.len() > MAX_ENTRIES {
-            return Err(stray(folder, "has more than 4 million entries"));
+            return Err(Error::parse(folder, "has more than 4 million entries"));
         }
     }
     entries.sort_unstable_by(|a: &Entry, b| a.name.cmp(&b.name));
@@ -170,7 +170,7 @@ fn visible(entry: &DirEntry, passed_over: &mut PassedOver) -> Result<Option<Entr
         return Ok(None);
     }
     let Some(name) = name.to_str() else {
-        return Err(stray(&path(), "has a name that is not UTF-8; rename it"));
+        return Err(Error::parse(path(), "has a name that is not UTF-8; rename it"));
     };
     Ok(Some(Entry { name: name.into(), is_folder: kind.is_dir() }))
 }
@@ -190,7 +190,7 @@ impl Above {
         let metadata = fs::metadata(folder).map_err(Error::io(folder, "read"))?;
         let place = (metadata.dev(), metadata.ino());
         if self.0.contains(&place) || self.0.len() > MAX_DEPTH {
-            return Err(stray(
+            return Err(Error::parse(
                 folder,
                 "leads in a circle, or too deep; remove this link or folder",
             ));
@@ -238,9 +238,4 @@ pub(super) fn order(a: &str, b: &str) -> std::cmp::Ordering {
 /// Folder and name.
 fn place(path: &str) -> (&str, &str) {
     path.rsplit_once('/').unwrap_or(("", path))
-}
-
-/// What is wrong with a file or folder.
-pub(super) fn stray(path: &Path, reason: &str) -> Error {
-    Error::Parse { path: path.into(), offset: 0, reason: reason.into() }
 }

@@ -3,11 +3,11 @@
 use std::path::{Path, PathBuf};
 
 use kd_core::record::DataFile;
-use kd_core::{Result, fsx};
+use kd_core::{Error, Result, fsx};
 use rayon::prelude::*;
 
 use super::annotated::{self, Annotations};
-use super::entries::{Above, Below, Entry, PassedOver, entries, order, stray};
+use super::entries::{Above, Below, Entry, PassedOver, entries, order};
 use super::words;
 use crate::sums::digests::{DIFFERS, REMEDY, Sums};
 
@@ -55,7 +55,7 @@ impl Listing {
                     "has pictures, but no class folders: one folder for the pictures of each class"
                 }
             };
-            return Err(stray(folder, reason));
+            return Err(Error::parse(folder, reason));
         }
         passed_over.add_beside(n_entries - entries.len());
         let mut listing = Self::empty(folder, passed_over);
@@ -66,7 +66,7 @@ impl Listing {
             listing.add(entry, below?)?;
         }
         match listing.files.is_empty() {
-            true => Err(stray(folder, "has no pictures in its class folders")),
+            true => Err(Error::parse(folder, "has no pictures in its class folders")),
             false => Ok(listing),
         }
     }
@@ -105,7 +105,7 @@ impl Listing {
                     "has only pictures that are not read, such as .{extension}; save them as JPEG \
                      or PNG"
                 );
-                return Err(stray(&self.folder.join(&*class.name), &reason));
+                return Err(Error::parse(self.folder.join(&*class.name), reason));
             }
             if below.passed_over.has_visible() {
                 self.passed_over.add_folder(&class.name);
@@ -118,7 +118,7 @@ impl Listing {
         self.files.extend(below.files);
         self.labels.resize(self.files.len(), label);
         if self.files.len() > MAX_IMAGES {
-            return Err(stray(&self.folder, "has more than 4 million images"));
+            return Err(Error::parse(&self.folder, "has more than 4 million images"));
         }
         Ok(())
     }
@@ -132,7 +132,7 @@ impl Listing {
         match (0..self.classes.len()).find(has_none) {
             Some(label) => {
                 let reason = "has no images; remove the folder or fill it";
-                Err(stray(&self.folder.join(&self.classes[label]), reason))
+                Err(Error::parse(self.folder.join(&self.classes[label]), reason))
             }
             None => Ok(()),
         }
@@ -146,7 +146,7 @@ impl Listing {
         let position = |class: &String| {
             classes.binary_search(class).map(|label| label as u32).map_err(|_| {
                 let reason = format!("class `{class}` is none of the training images' classes");
-                stray(&self.folder, &reason)
+                Error::parse(&self.folder, reason)
             })
         };
         let labels = self.classes.iter().map(position).collect::<Result<Vec<u32>>>()?;
@@ -198,7 +198,7 @@ impl Listing {
         let bytes = fsx::read_bounded(&path, limit, "it was there when the folder was listed")?;
         match &self.sums {
             Some(sums) if !sums.agree(i, &bytes) => {
-                Err(stray(&path, &format!("{DIFFERS}; restore it, or {REMEDY}")))
+                Err(Error::parse(&path, format!("{DIFFERS}; restore it, or {REMEDY}")))
             }
             _ => Ok(bytes),
         }

@@ -13,8 +13,8 @@ mod words;
 
 pub(crate) use self::entries::is_picture;
 pub(crate) use self::files::{Listing, MAX_IMAGE};
+pub use self::parts::part_names;
 pub(crate) use self::parts::{Places, class_folders, existing};
-
 pub(crate) use self::words::class_order;
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use kd_core::{Error, Result};
 
 use super::annotated::{ANNOTATIONS, IMAGES};
-use super::entries::{PassedOver, entries, stray};
+use super::entries::{PassedOver, entries};
 
 const TRAIN: [&str; 2] = ["train", "training"];
 const TEST: [&str; 2] = ["test", "testing"];
@@ -24,11 +24,27 @@ pub(crate) fn existing(path: PathBuf, hint: &str) -> Result<PathBuf> {
         return Ok(path);
     }
     match path.exists() {
-        true => {
-            Err(stray(&path, "is a file, where a folder is needed; unpack it if it is an archive"))
-        }
+        true => Err(Error::parse(
+            &path,
+            "is a file, where a folder is needed; unpack it if it is an archive",
+        )),
         false => Err(Error::Missing { path, hint: hint.into() }),
     }
+}
+
+/// Names of the parts that are in `root`, by what people call such folders, in any case; the empty name
+/// for `root` itself where there are none.
+pub fn part_names(root: &Path) -> Vec<String> {
+    let usual = [&TRAIN[..], &VAL, &TEST].concat();
+    let place = |name: &str| usual.iter().position(|part| name.eq_ignore_ascii_case(part));
+    let there = fs::read_dir(root).into_iter().flatten().flatten();
+    let mut there: Vec<String> = there
+        .filter(|entry| entry.path().is_dir())
+        .filter_map(|entry| entry.file_name().into_string().ok())
+        .filter(|name| place(name).is_some())
+        .collect();
+    there.sort_by_key(|name| place(name));
+    if there.is_empty() { vec![String::new()] } else { there }
 }
 
 /// The folders of a data set's parts, as people call them, in any case.

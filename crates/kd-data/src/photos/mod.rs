@@ -23,9 +23,10 @@ use kd_core::{Error, Result};
 use rayon::prelude::*;
 
 pub use self::loader::PhotoLoader;
-pub use self::pack::{PackSettings, Packed, Packer};
+pub use self::pack::{PackSettings, PackSummary, Packed, Packer};
 pub use self::policy::OnBadImage;
 pub use self::resized_crop::ResizedCrop;
+pub(crate) use self::single::usual_resize;
 pub use self::single::{photograph, pictures_in};
 
 use self::policy::BadImages;

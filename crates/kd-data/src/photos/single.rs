@@ -30,7 +30,7 @@ pub fn photograph(
         return Err(Error::config("images", reason));
     }
     let bytes = fsx::read_bounded(path, MAX_IMAGE, "give a picture")?;
-    let fault = |reason| Error::Parse { path: path.into(), offset: 0, reason };
+    let fault = |reason| Error::parse(path, reason);
     let mut rgb = Picture::open(&bytes).and_then(|picture| picture.rgb()).map_err(fault)?;
     if channels == 1 {
         rgb = rgb.into_gray();
@@ -38,13 +38,19 @@ pub fn photograph(
     let image = match rgb.size == [height, width] {
         true => rgb.pixels,
         false => {
-            let resize = resize.unwrap_or((8 * height).div_ceil(7)).max(height);
+            let resize = resize.unwrap_or_else(|| usual_resize(height)).max(height);
             View::center(rgb.size, resize, height, false).image(rgb, height)?
         }
     };
     let mut pixels = vec![0.0; channels * height * width];
     planes(&image, height, false, &mut pixels);
     Ok(pixels)
+}
+
+/// Pixels of the shorter side of a photograph of which the central square of side `crop` is cut out: as
+/// ImageNet's 256 is to 224.
+pub(crate) fn usual_resize(crop: usize) -> usize {
+    (8 * crop).div_ceil(7)
 }
 
 /// The pictures in `folder` and below it, by the ends of their names, in the order of their paths.

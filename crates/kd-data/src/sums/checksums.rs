@@ -1,15 +1,49 @@
 //! Makes and compares the checksums of class folders.
 
+use std::fmt;
 use std::ops::Range;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
 
 use kd_core::{Error, Result, fsx};
 use rayon::prelude::*;
+use serde::Serialize;
 
 use super::{DIFFERS, Digest, Found, SUMS, hex, line};
 use crate::listing::{Listing, MAX_IMAGE, existing};
 use crate::{Fault, Finding};
+
+/// What became of the checksums of class folders.
+#[derive(Debug, Serialize)]
+pub struct Summed {
+    /// The folder.
+    pub path: PathBuf,
+    /// Its images.
+    pub images: usize,
+    /// Its classes.
+    pub classes: usize,
+    /// Whether the checksums were written; otherwise the images were compared with them.
+    pub written: bool,
+    /// How long it took.
+    pub seconds: f64,
+    /// What differs.
+    pub faults: Vec<Finding>,
+}
+
+impl fmt::Display for Summed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { path, images, classes, written, seconds, faults } = self;
+        let path = path.display();
+        faults.iter().try_for_each(|fault| writeln!(f, "{path}: {fault}"))?;
+        let what = if *written { "SHA256SUMS written" } else { "compared with SHA256SUMS" };
+        let n = faults.len();
+        write!(
+            f,
+            "{path}: {images} images of {classes} classes, {what} in {seconds:.1} s; {n} faults"
+        )
+    }
+}
 
 /// Images that are read before their lines join the others.
 const GROUP: usize = 4096;
@@ -54,6 +88,27 @@ impl Checksums {
         self.listing.folder.join(SUMS).is_file()
     }
 
+    /// Writes them where `anew`, or compares the images with those that are there; see
+    /// [`Checksums::write`] and [`Checksums::check`].
+    ///
+    /// # Errors
+    /// Those of both.
+    pub fn settle(&self, anew: bool, n_done: &AtomicU64) -> Result<Summed> {
+        let started = Instant::now();
+        let faults = match anew {
+            true => self.write(n_done).map(|()| Vec::new())?,
+            false => self.check(n_done)?,
+        };
+        Ok(Summed {
+            path: self.listing.folder.clone(),
+            images: self.n_images(),
+            classes: self.n_classes(),
+            written: anew,
+            seconds: started.elapsed().as_secs_f64(),
+            faults,
+        })
+    }
+
     /// Reads all images on all threads and writes `SHA256SUMS`, in place of one that is there;
     /// `n_done` counts the images.
     ///
@@ -93,7 +148,7 @@ impl Checksums {
         if name.contains(['\\', '\n', '\r']) {
             let reason = "its name has a backslash or a line break, which SHA256SUMS does not hold";
             let path = self.listing.path(i);
-            return Err(Error::Parse { path, offset: 0, reason: reason.into() });
+            return Err(Error::parse(path, reason));
         }
         Ok(line(&fsx::sha256(&self.listing.bytes(i, MAX_IMAGE)?), &name))
     }

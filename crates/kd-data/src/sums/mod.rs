@@ -23,7 +23,7 @@ use std::path::Path;
 use kd_core::record::DataFile;
 use kd_core::{Error, Result, fsx};
 
-pub use self::checksums::Checksums;
+pub use self::checksums::{Checksums, Summed};
 pub(crate) use self::digests::{DIFFERS, REMEDY, SUMS, Sums};
 use self::digests::{Digest, hex};
 

@@ -14,14 +14,6 @@ const SUMS: &str = "SHA256SUMS";
 /// The most bytes that one file of a set may have.
 const MAX_FILE: u64 = 1 << 30;
 
-/// [`Error::Config`] for `field` unless `low <= n <= high`.
-pub(super) fn check_size(field: &str, n: usize, [low, high]: [usize; 2]) -> Result<()> {
-    if (low..=high).contains(&n) {
-        return Ok(());
-    }
-    Err(Error::config(field, format!("{n} must be between {low} and {high}")))
-}
-
 /// The set that `decode` reads from the contents of the files `names`: of those that an earlier run
 /// left in `folder`, if they are intact and have so many training and test images, else of those that
 /// `draw` makes, which are then kept there.

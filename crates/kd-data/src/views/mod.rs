@@ -3,6 +3,8 @@
 
 mod picture;
 
+use std::io::Write;
+use std::path::Path;
 use std::sync::Arc;
 
 use kd_core::{BatchSource, Error, Result, Stream, fsx};
@@ -161,6 +163,20 @@ impl Views {
         all.map(|index| self.one(view, index)).collect()
     }
 
+    /// Writes the list of all of them to `out`: [`Views::header`], then a line of JSON for each version of
+    /// each image.
+    ///
+    /// # Errors
+    /// Those of [`Views::listed`]; [`Error::Io`].
+    pub fn write_list(&self, out: &Path) -> Result<()> {
+        fsx::write_atomic_with(out, |file| {
+            write_line(file, out, &self.header())?;
+            (0..self.n_views).try_for_each(|view| {
+                self.listed(view)?.iter().try_for_each(|one| write_line(file, out, one))
+            })
+        })
+    }
+
     fn one(&self, view: usize, index: u32) -> Result<ListedView> {
         let [_, height, width] = self.part.shape();
         let pair = match &self.shown {
@@ -192,6 +208,11 @@ impl Views {
             lambda: pair.map(|pair| pair.lambda),
         })
     }
+}
+
+fn write_line(file: &mut dyn Write, out: &Path, value: &impl Serialize) -> Result<()> {
+    let text = serde_json::to_string(value).map_err(|e| Error::config("out", e.to_string()))?;
+    writeln!(file, "{text}").map_err(Error::io(out, "write"))
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use candle_core::Tensor;
+use kd_core::checkpoint::Description;
 use kd_core::graph::{Graph, IMAGES, Node, Shapes};
 use kd_core::ops::Softmax;
 use kd_core::ops::onnx::{Attribute, Operand, Operator};
@@ -33,6 +34,22 @@ pub struct ExportInfo {
     pub provenance: BTreeMap<String, String>,
     /// With a softmax at this temperature behind the logits: the file gives probabilities.
     pub softmax_temperature: Option<f32>,
+}
+
+impl ExportInfo {
+    /// What is known of a network, and that kd wrote it.
+    pub fn of(network: &Description) -> Self {
+        /// What a file says of who wrote it.
+        const VERSION: &str = concat!("kd ", env!("CARGO_PKG_VERSION"));
+        let provenance = [("architecture", &*network.name), ("producer", VERSION)];
+        Self {
+            class_names: Some(network.class_names.clone()).filter(|names| !names.is_empty()),
+            resize: network.resize,
+            temperature: network.temperature,
+            provenance: provenance.map(|(key, value)| (key.into(), value.into())).into(),
+            softmax_temperature: None,
+        }
+    }
 }
 
 /// Writes the network `graph` with `weights` as ONNX: from pixels in `[0, 1]`, `(N, C, H, W)` of any

@@ -20,16 +20,11 @@ pub(super) fn read(path: &Path) -> Result<ModelProto> {
     let hint = "give an ONNX file, of at most 2 GiB; large weights stand in files beside it";
     let bytes = Bytes::from(fsx::read_bounded(path, MAX_BYTES, hint)?);
     if let Some(what) = foreign::what(&bytes) {
-        return Err(fault(path, format!("no ONNX model: {what}")));
+        return Err(Error::parse(path, format!("no ONNX model: {what}")));
     }
-    let no_model = |reason: String| fault(path, format!("no ONNX model: {reason}"));
+    let no_model = |reason: String| Error::parse(path, format!("no ONNX model: {reason}"));
     budget::check(&bytes).map_err(no_model)?;
     ModelProto::decode(bytes).map_err(|e| no_model(e.to_string()))
-}
-
-/// An [`Error::Parse`] in `path`.
-pub(super) fn fault(path: &Path, reason: impl Into<String>) -> Error {
-    Error::Parse { path: path.into(), offset: 0, reason: reason.into() }
 }
 
 /// The numbers of a model's tensors, some of them in files beside it.

@@ -6,7 +6,7 @@ use std::path::Path;
 use kd_core::{Error, Result};
 
 use super::constant::{Checked, Constant};
-use super::file::{self, Tensors, fault};
+use super::file::{self, Tensors};
 use super::proto::{
     AttributeProto, FLOAT, FLOATS, GraphProto, INT, INTS, ModelProto, NodeProto, STRING, TENSOR,
     TypeProto,
@@ -62,19 +62,21 @@ impl Model {
         let opset = opset(&proto).map_err(|reason| refused(path, reason))?;
         let metadata = proto.metadata_props.iter().map(|e| (e.key.clone(), e.value.clone()));
         let metadata = metadata.collect();
-        let graph = proto.graph.ok_or_else(|| fault(path, "no graph in it"))?;
+        let graph = proto.graph.ok_or_else(|| Error::parse(path, "no graph in it"))?;
         let mut tensors = Tensors::of(path);
-        let constants = constants(&graph, &mut tensors).map_err(|reason| fault(path, reason))?;
+        let constants =
+            constants(&graph, &mut tensors).map_err(|reason| Error::parse(path, reason))?;
         let (input, dims) = input(&graph, &constants).map_err(|reason| refused(path, reason))?;
         let [output] = graph.output.as_slice() else {
             let reason = format!("{} outputs; one, the logits, is supported", graph.output.len());
             return Err(refused(path, reason));
         };
         let output = output.name.clone();
-        let node = |node| read_node(node, &mut tensors).map_err(|reason| fault(path, reason));
+        let node =
+            |node| read_node(node, &mut tensors).map_err(|reason| Error::parse(path, reason));
         let nodes = graph.node.into_iter().map(node).collect::<Result<Vec<_>>>()?;
         let nodes = checked_order(nodes, &input, &constants, &output);
-        let nodes = nodes.map_err(|reason| fault(path, reason))?;
+        let nodes = nodes.map_err(|reason| Error::parse(path, reason))?;
         Ok(Self { opset, input, dims, output, nodes, constants, metadata })
     }
 }

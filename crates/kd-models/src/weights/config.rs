@@ -2,7 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use kd_core::{Error, Result, fsx};
+use kd_core::checkpoint::Description;
+use kd_core::{Result, fsx, json};
 use serde::Serialize;
 
 /// What a user of exported weights must know about the network and its images.
@@ -35,6 +36,26 @@ pub struct ImageConfig {
 }
 
 impl ExportConfig {
+    /// What is known of a network.
+    ///
+    /// # Errors
+    /// [`kd_core::Error::Config`] for a graph that is none.
+    pub fn of(network: &Description) -> Result<Self> {
+        let num_classes = network.graph.n_classes()?;
+        let normalize = network.graph.normalization();
+        Ok(Self {
+            architecture: network.name.clone(),
+            num_classes,
+            label_names: network.class_names.clone(),
+            pretrained_cfg: ImageConfig {
+                input_size: network.graph.image_shape,
+                mean: normalize.map(|normalize| normalize.mean.clone()),
+                std: normalize.map(|normalize| normalize.std.clone()),
+                num_classes,
+            },
+        })
+    }
+
     /// `config.json` in the folder of `weights`.
     pub fn path_beside(weights: &Path) -> PathBuf {
         weights.with_file_name("config.json")
@@ -43,14 +64,10 @@ impl ExportConfig {
     /// Writes `config.json` into the folder of `weights` and gives its path.
     ///
     /// # Errors
-    /// [`Error::Io`].
+    /// [`kd_core::Error::Io`].
     pub fn save_beside(&self, weights: &Path) -> Result<PathBuf> {
         let path = Self::path_beside(weights);
-        let mut text = serde_json::to_vec_pretty(self).map_err(|e| Error::Parse {
-            path: path.clone(),
-            offset: 0,
-            reason: e.to_string(),
-        })?;
+        let mut text = json::pretty(&path, self)?;
         text.push(b'\n');
         fsx::write_atomic(&path, &text)?;
         Ok(path)

@@ -28,7 +28,7 @@ pub fn save_safetensors(path: &Path, tensors: &Tensors) -> Result<()> {
 /// As [`save_safetensors`] and [`Description::check`].
 pub fn save_network(path: &Path, tensors: &Tensors, network: &Description) -> Result<()> {
     network.check()?;
-    let text = serde_json::to_string(network).map_err(|e| fault(path, &e))?;
+    let text = serde_json::to_string(network).map_err(|e| Error::parse(path, e.to_string()))?;
     write(path, tensors, Some((NETWORK.into(), text)))
 }
 
@@ -52,10 +52,7 @@ pub fn save_for_pytorch(path: &Path, tensors: &Tensors, names: Names) -> Result<
 
 fn write(path: &Path, tensors: &Tensors, metadata: Option<(String, String)>) -> Result<()> {
     let metadata = metadata.map(|pair| [pair].into_iter().collect());
-    let bytes = safetensors::serialize(tensors, metadata).map_err(|e| fault(path, &e))?;
+    let bytes =
+        safetensors::serialize(tensors, metadata).map_err(|e| Error::parse(path, e.to_string()))?;
     fsx::write_atomic(path, &bytes)
-}
-
-fn fault(path: &Path, reason: &dyn std::fmt::Display) -> Error {
-    Error::Parse { path: path.into(), offset: 0, reason: reason.to_string() }
 }

@@ -119,7 +119,7 @@ impl Groups {
             (None, false) => Vec::new(),
             (None, true) => {
                 let reason = format!("no tensor `{IMAGES}`");
-                return Err(Error::Parse { path, offset: 0, reason });
+                return Err(Error::parse(path, reason));
             }
         };
         Ok(Some(Done { pixels, ..done }))

@@ -1,9 +1,11 @@
 //! The one driver of attacks: networks and images on a bench, attacked in parts, with what is done
 //! kept on the disk.
 
+mod chosen;
 mod keep;
 mod store;
 mod task;
+mod words;
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -20,6 +22,7 @@ use kd_core::record::{
 use kd_core::{Net, Result, Stream, fsx};
 
 use crate::run::Progress;
+pub use chosen::{attacks, audit};
 pub(crate) use keep::{Done, Groups};
 pub use task::{AttackReport, AttackResult, AttackTask};
 

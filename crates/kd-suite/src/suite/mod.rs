@@ -1,7 +1,9 @@
 //! Suites: experiments as data, and the resolved spec of a run.
 
+mod blank;
 mod choose;
 mod class;
+mod decoding;
 mod file;
 mod holdout;
 mod names;
@@ -13,6 +15,7 @@ mod teacher;
 
 pub(crate) use choose::SEED as CHOICE_SEED;
 pub use class::Class;
+pub use decoding::Decoding;
 pub use file::{
     AttackFile, AuditFile, AverageOf, CensusFile, Choose, EvaluationFile, Grid, Preset, Student,
     Suite, TeacherFile, TrainingFile,

@@ -11,6 +11,8 @@ use kd_train::LossSpec;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{self, Deserialize, Deserializer, MapAccess, Visitor};
 
+use crate::configured::configured;
+
 /// A network by its short name, such as `resnet20` or `mlp-1200-1200`.
 ///
 /// # Errors
@@ -31,21 +33,9 @@ pub fn model(name: &str) -> Result<ModelSpec> {
 /// # Errors
 /// [`Error::Config`] with all names, or what is wrong with a setting.
 pub fn loss(text: &str) -> Result<LossSpec> {
-    let (kind, settings) = text.split_once(',').unwrap_or((text, ""));
-    if !LossSpec::NAMES.contains(&kind) {
-        let names = LossSpec::NAMES.join(", ");
-        return Err(Error::config("loss", format!("`{kind}` is no objective; there are {names}")));
-    }
-    let mut table = toml::Table::from_iter([("kind".to_owned(), kind.into())]);
-    for setting in settings.split(',').filter(|setting| !setting.is_empty()) {
-        let (name, value) = setting.split_once('=').ok_or_else(|| {
-            Error::config("loss", format!("`{setting}` sets nothing; write NAME=VALUE"))
-        })?;
-        let value = value.parse::<toml::Value>().unwrap_or_else(|_| value.into());
-        table.insert(name.trim().into(), value);
-    }
-    let invalid = |e: toml::de::Error| Error::config("loss", format!("`{text}`: {}", e.message()));
-    table.try_into().map_err(invalid)
+    let (name, settings) = text.split_once(',').unwrap_or((text, ""));
+    let settings = settings.split(',').filter(|setting| !setting.is_empty());
+    configured(("loss", LossSpec::NAMES), name, settings)
 }
 
 /// A data set by its name, with its default settings; `folder:PATH` for class folders of images of
@@ -59,16 +49,13 @@ pub fn data(name: &str) -> Result<DataSpec> {
     let absolute = |path: &str| std::path::absolute(path).map_err(Error::io(path, "find"));
     match name.split_once(':') {
         Some(("folder", path)) => {
-            let path = absolute(path)?;
-            return Ok(DataSpec::Folder(Folder { path, ..Folder::default() }));
+            return Ok(Folder { path: absolute(path)?, ..Folder::default() }.into());
         }
         Some(("photos", path)) => {
-            let path = absolute(path)?;
-            return Ok(DataSpec::Photos(PhotoFolder { path, ..PhotoFolder::default() }));
+            return Ok(PhotoFolder { path: absolute(path)?, ..PhotoFolder::default() }.into());
         }
         Some(("idx", path)) => {
-            let path = absolute(path)?;
-            return Ok(DataSpec::Idx(IdxFiles { path, ..IdxFiles::default() }));
+            return Ok(IdxFiles { path: absolute(path)?, ..IdxFiles::default() }.into());
         }
         Some(("cifar100", labels)) => return cifar100(labels),
         _ => (),

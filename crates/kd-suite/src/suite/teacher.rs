@@ -1,13 +1,44 @@
 //! Where the teachers of a training come from.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use kd_core::{Error, Result, fsx};
+use kd_models::weights::Naming;
 use kd_train::Average;
 
 use super::file::{AverageOf, TeacherFile, TrainingFile};
+use super::names::model;
 use super::spec::{StudentSpec, Teacher, TrainingSpec};
 use crate::weights;
+
+impl TeacherFile {
+    /// Those whose weights are in the files `weights`, each of the network of the same place in `models`, of
+    /// the only one there, or of the one that it says itself; and those of whom there are `logits`.
+    ///
+    /// # Errors
+    /// [`Error::Config`] for no network's name, and another number of names.
+    pub fn several(
+        (weights, logits): (&[PathBuf], &[PathBuf]),
+        models: &[String],
+        naming: &Naming,
+    ) -> Result<Vec<Self>> {
+        let models = models.iter().map(|name| model(name)).collect::<Result<Vec<_>>>()?;
+        let (n_models, n) = (models.len(), weights.len());
+        if ![0, 1, n].contains(&n_models) {
+            let reason = format!("{n_models} of them for {n} teachers; one is enough for all");
+            return Err(Error::config("teacher-model", reason));
+        }
+        let weights = weights.iter().enumerate().map(|(i, path)| Self {
+            weights: Some(path.clone()),
+            model: models.get(if n_models == 1 { 0 } else { i }).cloned(),
+            naming: naming.clone(),
+            ..Self::default()
+        });
+        let logits = logits.iter();
+        let logits = logits.map(|path| Self { logits: Some(path.clone()), ..Self::default() });
+        Ok(weights.chain(logits).collect())
+    }
+}
 
 /// The teacher of `file`: one, whichever way it is given, or several.
 ///

@@ -137,8 +137,8 @@ fn an_objective_is_a_name_with_settings() {
     assert_eq!(loss("ttm").unwrap(), Ttm::default().into());
     assert_eq!(loss("distill,alpha=1,temperature=4,reduction=li2018").unwrap().name(), "distill");
     for (text, words) in [
-        ("kdk", "no objective; there are labels"),
-        ("dkd,beta", "write NAME=VALUE"),
+        ("kdk", "`kdk` is none of labels"),
+        ("dkd,beta", "`beta` is not KEY=VALUE"),
         ("dkd,gamma=1", "unknown field `gamma`"),
         ("dkd,beta=large", "invalid type"),
     ] {

@@ -2,8 +2,10 @@
 
 use std::path::Path;
 
-use kd_core::{Error, Result, fsx};
+use kd_core::{Classifier, Error, Result, fsx};
 use serde_json::Value;
+
+use super::Loaded;
 
 /// Names under which a JSON file keeps them, as timm's and Transformers' `config.json` do.
 const KEYS: [&str; 3] = ["label_names", "id2label", "class_to_idx"];
@@ -13,10 +15,10 @@ const KEYS: [&str; 3] = ["label_names", "id2label", "class_to_idx"];
 ///
 /// # Errors
 /// [`Error::Missing`], [`Error::Io`]; [`Error::Parse`] for anything else, or without a name.
-pub fn class_names(path: &Path) -> Result<Vec<String>> {
+fn class_names(path: &Path) -> Result<Vec<String>> {
     let bytes = fsx::read_bounded(path, 8 << 20, "give a file of names, a line each")?;
     let text = fsx::text(path, bytes)?;
-    let fault = |reason: &str| Error::Parse { path: path.into(), offset: 0, reason: reason.into() };
+    let fault = |reason: &str| Error::parse(path, reason);
     let names = match text.trim_start().starts_with(['[', '{']) {
         false => text.lines().map(|line| line.trim().to_owned()).collect(),
         true => {
@@ -28,6 +30,22 @@ pub fn class_names(path: &Path) -> Result<Vec<String>> {
     match names.is_empty() || names.iter().any(String::is_empty) {
         true => Err(fault("a class without a name")),
         false => Ok(names),
+    }
+}
+
+impl Loaded {
+    /// The network with its classes called as the file `path` says.
+    ///
+    /// # Errors
+    /// Those of [`class_names`]; [`Error::Config`] for another number of names than of classes.
+    pub fn with_class_names(mut self, path: &Path) -> Result<Self> {
+        self.class_names = class_names(path)?;
+        let (n_names, n) = (self.class_names.len(), self.network.n_classes());
+        if n_names != n {
+            let reason = format!("{} has {n_names} names, the network {n} classes", path.display());
+            return Err(Error::config("class-names", reason));
+        }
+        Ok(self)
     }
 }
 

@@ -1,6 +1,7 @@
 //! What is in a file of weights, and what a command takes of it: `--dry-run`.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::Path;
 
 use candle_core::Device;
@@ -8,6 +9,7 @@ use kd_core::{Classifier, Error, Graph, Result};
 use kd_models::weights::{Fate, Fit, WeightsFile};
 
 use super::{Loaded, Wanted, Weights, is_onnx, load};
+use crate::table::table;
 
 /// What is in a file of weights, and what would be loaded.
 #[derive(Debug)]
@@ -18,6 +20,12 @@ pub struct Contents {
     pub notes: Vec<String>,
     /// Why the network cannot be loaded.
     pub fault: Option<Error>,
+}
+
+impl fmt::Display for Contents {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&table(&self.rows, "", &[]))
+    }
 }
 
 /// What is in the file or checkpoint folder at `path`, and what becomes of it where `wanted` is loaded.

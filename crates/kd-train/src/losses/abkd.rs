@@ -1,7 +1,7 @@
 //! Distillation by the alpha-beta divergence.
 
 use candle_core::{D, Tensor};
-use kd_core::{Error, Result};
+use kd_core::{Result, positive};
 use serde::{Deserialize, Serialize};
 
 use super::rows::{check, log_softmax, student, teacher, with_labels};
@@ -47,10 +47,6 @@ impl Loss for Abkd {
         with_labels(input, self.hard, (divergence * (self.soft / (a * b)))?)
     }
 
-    fn needs_teacher(&self) -> bool {
-        true
-    }
-
     fn temperature(&self) -> Option<f64> {
         Some(self.temperature)
     }
@@ -60,11 +56,8 @@ impl Loss for Abkd {
     }
 
     fn check(&self) -> Result<()> {
-        for (name, exponent) in [("alpha", self.alpha), ("beta", self.beta)] {
-            if !(exponent > 0.0 && exponent.is_finite()) {
-                return Err(Error::config(name, format!("{exponent} is not above 0")));
-            }
-        }
+        positive("alpha", self.alpha)?;
+        positive("beta", self.beta)?;
         check(&[("hard", self.hard), ("soft", self.soft)], &[self.temperature])
     }
 }

@@ -45,10 +45,6 @@ impl Loss for Attention {
         with_labels(input, self.hard, (sum(distances)? * self.weight)?)
     }
 
-    fn needs_teacher(&self) -> bool {
-        true
-    }
-
     fn needs_labels(&self) -> bool {
         self.hard > 0.0
     }

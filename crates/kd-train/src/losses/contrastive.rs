@@ -65,10 +65,6 @@ impl Loss for Contrastive {
         with_labels(input, self.hard, (both * self.weight)?)
     }
 
-    fn needs_teacher(&self) -> bool {
-        true
-    }
-
     fn pairs(&self) -> &[Pair] {
         std::slice::from_ref(&self.tap)
     }

@@ -46,10 +46,6 @@ impl Loss for Dist {
         with_labels(input, self.hard, ((of_images + of_classes)? * square)?)
     }
 
-    fn needs_teacher(&self) -> bool {
-        true
-    }
-
     fn temperature(&self) -> Option<f64> {
         Some(self.temperature)
     }

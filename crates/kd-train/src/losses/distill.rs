@@ -39,10 +39,6 @@ impl Loss for Distill {
         ops::distillation(input.logits, Some(input.labels), &soft)
     }
 
-    fn needs_teacher(&self) -> bool {
-        true
-    }
-
     fn temperature(&self) -> Option<f64> {
         Some(self.temperature)
     }

@@ -49,10 +49,6 @@ impl Loss for Dkd {
         with_labels(input, self.hard, (both * weight)?)
     }
 
-    fn needs_teacher(&self) -> bool {
-        true
-    }
-
     fn temperature(&self) -> Option<f64> {
         Some(self.temperature)
     }

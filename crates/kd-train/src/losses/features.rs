@@ -1,7 +1,7 @@
 //! Distillation from a teacher's logits and from what one of its parts makes of the images.
 
 use candle_core::Tensor;
-use kd_core::{Error, Result};
+use kd_core::{Error, Result, not_negative};
 use serde::{Deserialize, Serialize};
 
 use super::pair::Pair;
@@ -49,10 +49,6 @@ impl Loss for Features {
         Ok((self.distill().loss(input)? + (distance * self.beta)?)?)
     }
 
-    fn needs_teacher(&self) -> bool {
-        true
-    }
-
     fn temperature(&self) -> Option<f64> {
         Some(self.temperature)
     }
@@ -66,9 +62,7 @@ impl Loss for Features {
     }
 
     fn check(&self) -> Result<()> {
-        if !(self.beta >= 0.0 && self.beta.is_finite()) {
-            return Err(Error::config("beta", format!("{} is not at least 0", self.beta)));
-        }
+        not_negative("beta", self.beta)?;
         self.distill().check()
     }
 }

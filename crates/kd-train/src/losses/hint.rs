@@ -40,10 +40,6 @@ impl Loss for Hint {
         with_labels(input, self.hard, (mean_squared(&projected, &teacher)? * self.weight)?)
     }
 
-    fn needs_teacher(&self) -> bool {
-        true
-    }
-
     fn needs_labels(&self) -> bool {
         self.hard > 0.0
     }

@@ -1,7 +1,7 @@
 //! Label smoothing: the control that a teacher must beat.
 
 use candle_core::Tensor;
-use kd_core::{Error, Result, ops};
+use kd_core::{Result, below_one, ops};
 use serde::{Deserialize, Serialize};
 
 use super::{Loss, LossInput};
@@ -27,9 +27,6 @@ impl Loss for LabelSmoothing {
     }
 
     fn check(&self) -> Result<()> {
-        if (0.0..1.0).contains(&self.smoothing) {
-            return Ok(());
-        }
-        Err(Error::config("smoothing", format!("{} is not in [0, 1)", self.smoothing)))
+        below_one("smoothing", self.smoothing)
     }
 }

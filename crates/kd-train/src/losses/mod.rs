@@ -162,9 +162,10 @@ pub trait Loss: Send + Sync {
     /// [`Error::Config`] when a teacher is needed and there is none; shapes that do not fit.
     fn loss(&self, input: &LossInput<'_>) -> Result<Tensor>;
 
-    /// Whether the teacher's logits are needed.
+    /// Whether there must be a teacher: where its probabilities enter or parts of it are compared, if it does
+    /// not say otherwise.
     fn needs_teacher(&self) -> bool {
-        false
+        self.temperature().is_some() || !self.teacher_taps().is_empty()
     }
 
     /// T at which the teacher's probabilities enter, where they do.

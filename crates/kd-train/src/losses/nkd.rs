@@ -42,10 +42,6 @@ impl Loss for Nkd {
         with_labels(input, self.hard, (of_target + (of_others * weight)?)?.neg()?)
     }
 
-    fn needs_teacher(&self) -> bool {
-        true
-    }
-
     fn temperature(&self) -> Option<f64> {
         Some(self.temperature)
     }

@@ -44,10 +44,6 @@ impl Loss for Relational {
         with_labels(input, self.hard, given(&own, distance + angle, grad)?)
     }
 
-    fn needs_teacher(&self) -> bool {
-        true
-    }
-
     fn needs_labels(&self) -> bool {
         self.hard > 0.0
     }

@@ -52,10 +52,6 @@ impl Loss for Review {
         with_labels(input, self.hard, (distance * weight)?)
     }
 
-    fn needs_teacher(&self) -> bool {
-        true
-    }
-
     fn needs_labels(&self) -> bool {
         self.hard > 0.0
     }

@@ -62,10 +62,6 @@ impl Loss for Rld {
         with_labels(input, self.hard, (both * warm(input.epoch, self.warmup))?)
     }
 
-    fn needs_teacher(&self) -> bool {
-        true
-    }
-
     fn temperature(&self) -> Option<f64> {
         Some(self.temperature)
     }

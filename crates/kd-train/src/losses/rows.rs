@@ -5,7 +5,7 @@
 //! multiplied by T^2; rows of logits are so few numbers that it costs nothing.
 
 use candle_core::{D, DType, Tensor};
-use kd_core::{Error, Result, ops};
+use kd_core::{Error, Result, not_negative, ops};
 
 use super::LossInput;
 
@@ -95,10 +95,6 @@ pub(super) fn warm(epoch: u64, warmup: u64) -> f64 {
 
 /// Refuses weights that are negative or no numbers, and temperatures that are not above 0.
 pub(super) fn check(weights: &[(&str, f64)], temperatures: &[f64]) -> Result<()> {
-    for (name, weight) in weights {
-        if !(*weight >= 0.0 && weight.is_finite()) {
-            return Err(Error::config(*name, format!("{weight} is not a number of at least 0")));
-        }
-    }
+    weights.iter().try_for_each(|(name, weight)| not_negative(name, *weight))?;
     temperatures.iter().try_for_each(|temperature| ops::check_temperature(*temperature))
 }

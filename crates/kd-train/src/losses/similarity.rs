@@ -35,10 +35,6 @@ impl Loss for Similarity {
         with_labels(input, self.hard, (distance * self.weight)?)
     }
 
-    fn needs_teacher(&self) -> bool {
-        true
-    }
-
     fn needs_labels(&self) -> bool {
         self.hard > 0.0
     }

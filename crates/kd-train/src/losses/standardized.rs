@@ -39,10 +39,6 @@ impl Loss for Standardized {
         with_labels(input, self.hard, (self.of.loss(&inner)? * self.soft)?)
     }
 
-    fn needs_teacher(&self) -> bool {
-        true
-    }
-
     fn temperature(&self) -> Option<f64> {
         self.of.temperature()
     }

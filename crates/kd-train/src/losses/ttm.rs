@@ -41,10 +41,6 @@ impl Loss for Ttm {
         with_labels(input, self.hard, (divergence.mean_all()? * self.soft)?)
     }
 
-    fn needs_teacher(&self) -> bool {
-        true
-    }
-
     fn temperature(&self) -> Option<f64> {
         Some(1.0 / self.gamma)
     }

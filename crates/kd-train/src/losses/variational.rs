@@ -50,10 +50,6 @@ impl Loss for Variational {
         with_labels(input, self.hard, (sum(terms)? * self.weight)?)
     }
 
-    fn needs_teacher(&self) -> bool {
-        true
-    }
-
     fn needs_labels(&self) -> bool {
         self.hard > 0.0
     }

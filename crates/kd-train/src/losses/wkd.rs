@@ -75,10 +75,6 @@ impl Loss for Wkd {
         with_labels(input, self.hard, (of_target + (distance * self.weight(input.epoch))?)?)
     }
 
-    fn needs_teacher(&self) -> bool {
-        true
-    }
-
     fn teacher_taps(&self) -> Vec<String> {
         vec![self.teacher_tap.clone()]
     }

@@ -170,7 +170,7 @@ fn check_header(file: &mut File, path: &Path, header: &[u8]) -> Result<()> {
         return Ok(());
     }
     let reason = "not the soft targets that its name promises; remove it".to_owned();
-    Err(Error::Parse { path: path.into(), offset: 0, reason })
+    Err(Error::parse(path, reason))
 }
 
 /// SHA-256 over names, shapes and values of all weights.

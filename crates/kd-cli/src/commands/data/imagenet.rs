@@ -1,21 +1,17 @@
 //! `kd data imagenet`: the validation set sorted into class folders, the training set unpacked.
 
 use std::path::PathBuf;
-use std::process::ExitCode;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 
-use kd_core::{Error, Result};
-use kd_data::Finding;
+use kd_core::Result;
 use kd_data::imagenet::labels::{self, Shape, ValLabels};
-use kd_data::imagenet::{
-    self, Mode, Organize, Organized, Outcome, Undone, Unpack, Unpacked, Verdict, Watch,
-};
-use serde::Serialize;
+use kd_data::imagenet::{self, Made, Mode, Organize, Unpack, Watch};
+use kd_data::refuse_told;
+use kd_suite::Progress;
 
 use crate::commands::setting::stop_flag;
-use crate::commands::words::words;
+use crate::commands::words::one_of;
 use crate::exit;
-use kd_suite::Progress;
 
 /// Arguments of `kd data imagenet`.
 #[derive(Debug, clap::Args)]
@@ -35,7 +31,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
     /// How the validation images get there [default: extract from an archive, else hardlink]
-    #[arg(long, value_parser = words(MODES))]
+    #[arg(long, value_parser = one_of::<Mode>(&["move", "hardlink", "symlink", "copy", "extract"]))]
     mode: Option<Mode>,
     /// Only check everything and say what would be done
     #[arg(long, conflicts_with_all = ["undo", "verify"])]
@@ -57,110 +53,57 @@ pub(crate) struct Args {
     per_class: u32,
 }
 
-const MODES: &[(&str, Mode)] = &[
-    ("move", Mode::Move),
-    ("hardlink", Mode::Hardlink),
-    ("symlink", Mode::Symlink),
-    ("copy", Mode::Copy),
-    ("extract", Mode::Extract),
-];
-
 /// Checks, undoes, or makes the folders.
-pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    let labels = args.labels()?;
+pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
+    let shape = Shape { n_classes: args.classes, n_per_class: args.per_class };
+    let labels = labels::read_all(&args.labels, shape)?;
+    for other in labels.iter().skip(1) {
+        eprintln!("{} and {} agree", labels[0].source(), other.source());
+    }
+    let labels = labels.into_iter().next();
     if args.verify {
         return verify(args, labels.as_ref());
     }
     let stop = stop_flag()?;
     if args.undo {
-        return undo(args, &stop);
+        return undo(args, shape, &stop);
     }
-    let classes = labels.as_ref().map(ValLabels::classes);
-    let organize =
-        args.images.clone().zip(labels).map(|(images, labels)| args.organize(images, labels));
+    let made = made(args, shape, labels, &stop)?;
+    let val = made.val.as_ref();
+    passed_over(val.map_or(&[], |val| &val.hidden));
+    exit::print(&made, args.json)?;
+    let n_faults = val.map_or(0, |val| val.faults.len());
+    Ok(refuse_told(args.images.as_deref().unwrap_or(&args.out), n_faults, "")?)
+}
+
+/// What is made of the archives, or would be.
+fn made(
+    args: &Args,
+    shape: Shape,
+    labels: Option<ValLabels>,
+    stop: &AtomicBool,
+) -> anyhow::Result<Made> {
     let unpack = args.train.clone().map(|archive| Unpack {
         archive,
         root: args.out.clone(),
         n_classes: args.classes as usize,
-        classes,
+        classes: labels.as_ref().map(ValLabels::classes),
+    });
+    let organize = args.images.clone().zip(labels).map(|(images, labels)| Organize {
+        mode: args.mode.unwrap_or_else(|| Mode::usual(&images)),
+        labels,
+        images,
+        root: args.out.clone(),
     });
     if args.dry_run {
-        return dry_run(args, organize.as_ref(), unpack.as_ref());
+        return Ok(Made::dry_run(organize.as_ref(), unpack.as_ref())?);
     }
-    let mut made = Made { val: None, train: None };
-    if let Some(organize) = &organize {
-        let n_images = args.shape().n_images();
-        match watched("validation images", n_images, &stop, |watch| organize.run(watch))? {
-            Outcome::Done(val) => made.val = Some(val),
-            Outcome::Interrupted => return Ok(exit::interrupted()),
-        }
-    }
-    if let Some(unpack) = &unpack {
-        match watched("training classes", args.classes, &stop, |watch| unpack.run(watch))? {
-            Outcome::Done(train) => made.train = Some(train),
-            Outcome::Interrupted => return Ok(exit::interrupted()),
-        }
-    }
-    made.print(args, "changed")?;
-    Ok(ExitCode::SUCCESS)
-}
-
-impl Args {
-    fn shape(&self) -> Shape {
-        Shape { n_classes: self.classes, n_per_class: self.per_class }
-    }
-
-    /// The labels, if the sources agree.
-    fn labels(&self) -> Result<Option<ValLabels>> {
-        let read = |path: &PathBuf| labels::read(path, self.shape());
-        let mut sources = self.labels.iter().map(read).collect::<Result<Vec<_>>>()?.into_iter();
-        let Some(first) = sources.next() else { return Ok(None) };
-        for other in sources {
-            labels::cross_check(&first, &other)?;
-            eprintln!("{} and {} agree", first.source(), other.source());
-        }
-        Ok(Some(first))
-    }
-
-    fn organize(&self, images: PathBuf, labels: ValLabels) -> Organize {
-        let usual = if images.is_file() { Mode::Extract } else { Mode::Hardlink };
-        Organize { labels, images, root: self.out.clone(), mode: self.mode.unwrap_or(usual) }
-    }
-}
-
-/// What is printed in the end.
-#[derive(Serialize)]
-struct Made {
-    #[serde(flatten)]
-    val: Option<Organized>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    train: Option<Unpacked>,
-}
-
-impl Made {
-    fn print(&self, args: &Args, verb: &str) -> anyhow::Result<()> {
-        if let Some(val) = &self.val {
-            passed_over(&val.hidden);
-        }
-        if args.json {
-            println!("{}", serde_json::to_string(self)?);
-            return Ok(());
-        }
-        if let Some(Organized { images, classes, changed, mode, faults, .. }) = &self.val {
-            faults.iter().for_each(|fault| println!("{fault}"));
-            let how = mode.map(|mode| format!(" ({})", name(mode))).unwrap_or_default();
-            println!("val: {images} images of {classes} classes{how}; {changed} {verb}");
-        }
-        if let Some(Unpacked { images, classes, changed, counts, .. }) = &self.train {
-            counts.iter().for_each(|(class, n)| println!("{class} {n}"));
-            println!("train: {images} images of {classes} classes; {changed} classes {verb}");
-        }
-        Ok(())
-    }
-}
-
-fn name(mode: Mode) -> String {
-    format!("{mode:?}").to_lowercase()
+    let organize = organize
+        .map(|work| watched("validation images", shape.n_images(), stop, |watch| work.run(watch)));
+    let val = organize.transpose()?;
+    let unpack =
+        unpack.map(|work| watched("training classes", args.classes, stop, |watch| work.run(watch)));
+    Ok(Made { val, train: unpack.transpose()?, is_dry: false })
 }
 
 fn passed_over(hidden: &[String]) {
@@ -174,70 +117,23 @@ fn watched<T>(
     name: &str,
     total: u32,
     stop: &AtomicBool,
-    work: impl FnOnce(Watch<'_>) -> Result<T>,
-) -> Result<T> {
+    work: impl FnOnce(Watch<'_>) -> Result<Option<T>>,
+) -> anyhow::Result<T> {
     let progress = Progress::start(name.into(), 0, total.into());
-    let go_on = || !stop.load(Ordering::Relaxed);
-    work(Watch { go_on: &go_on, n_done: &progress.counters.steps })
+    exit::finished(Watch::until(stop, &progress.counters.steps, work)?)
 }
 
-fn dry_run(
-    args: &Args,
-    organize: Option<&Organize>,
-    unpack: Option<&Unpack>,
-) -> anyhow::Result<ExitCode> {
-    let val = organize.map(Organize::dry_run).transpose()?;
-    let train = unpack.map(Unpack::dry_run).transpose()?;
-    let made = Made { val, train };
-    made.print(args, "would change")?;
-    let faults = made.val.as_ref().map_or(&[][..], |val| &val.faults);
-    let images = args.images.clone().unwrap_or_default();
-    require_none(faults, images)
-}
-
-fn undo(args: &Args, stop: &AtomicBool) -> anyhow::Result<ExitCode> {
+fn undo(args: &Args, shape: Shape, stop: &AtomicBool) -> anyhow::Result<()> {
     if args.train.is_some() {
         eprintln!("--undo takes val back; to take train back, delete that folder");
     }
     let undo = |watch: Watch<'_>| imagenet::undo(&args.out, watch);
-    let Outcome::Done(undone) = watched("undo", args.shape().n_images(), stop, undo)? else {
-        return Ok(exit::interrupted());
-    };
-    let Undone { mode, changed, restored } = undone;
-    match mode {
-        _ if args.json => println!("{}", serde_json::to_string(&undone)?),
-        Some(mode) => {
-            println!("val: {changed} images taken back ({}), {restored} moved", name(mode));
-        }
-        None => println!("val: 0 images taken back: kd made none"),
-    }
-    Ok(ExitCode::SUCCESS)
+    exit::print(&watched("undo", shape.n_images(), stop, undo)?, args.json)
 }
 
-fn verify(args: &Args, labels: Option<&ValLabels>) -> anyhow::Result<ExitCode> {
+fn verify(args: &Args, labels: Option<&ValLabels>) -> anyhow::Result<()> {
     let verdict = imagenet::verify(&args.out, labels)?;
-    let train = imagenet::verify_train(&args.out)?;
-    let Verdict { images, classes, faults, hidden } = &verdict;
-    passed_over(hidden);
-    if args.json {
-        let mut object = serde_json::to_value(&verdict)?;
-        object["train"] = serde_json::to_value(&train)?;
-        println!("{object}");
-    } else {
-        faults.iter().for_each(|fault| println!("{fault}"));
-        println!("val: {images} images of {classes} classes; {} faults", faults.len());
-        if let Some(Unpacked { images, classes, .. }) = train {
-            println!("train: {images} images of {classes} classes, all there");
-        }
-    }
-    require_none(faults, args.out.join("val"))
-}
-
-/// Ends with the exit code of bad data if there are faults.
-fn require_none(faults: &[Finding], path: PathBuf) -> anyhow::Result<ExitCode> {
-    if faults.is_empty() {
-        return Ok(ExitCode::SUCCESS);
-    }
-    let reason = format!("{} faults, listed above", faults.len());
-    Err(Error::Folder { path, reason }.into())
+    passed_over(&verdict.hidden);
+    exit::print(&verdict, args.json)?;
+    Ok(refuse_told(&args.out.join("val"), verdict.faults.len(), "")?)
 }

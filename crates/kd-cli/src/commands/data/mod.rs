@@ -6,8 +6,11 @@ mod split;
 mod sums;
 mod views;
 
+use std::fmt::Display;
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
+
+use kd_data::part_names;
+use serde::Serialize;
 
 /// Arguments of `kd data`.
 #[derive(Debug, clap::Args)]
@@ -31,7 +34,7 @@ enum Command {
 }
 
 /// Calls the command.
-pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
+pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     match &args.command {
         Command::Imagenet(args) => imagenet::run(args),
         Command::Pack(args) => pack::run(args),
@@ -41,22 +44,26 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     }
 }
 
-/// What the folders of parts are called, in any case.
-const PARTS: [&str; 8] =
-    ["train", "training", "val", "valid", "validation", "dev", "test", "testing"];
-
-/// The parts of `folder` that are there; the empty name for the folder itself.
-fn names(folder: &Path) -> Vec<String> {
-    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
-    let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
-    let is_part = |name: &String| PARTS.iter().any(|part| name.eq_ignore_ascii_case(part));
-    let mut there: Vec<_> =
-        names.filter(|name| is_part(name) && folder.join(name).is_dir()).collect();
-    there.sort_by_key(|name| PARTS.iter().position(|part| name.eq_ignore_ascii_case(part)));
-    if there.is_empty() { vec![String::new()] } else { there }
+/// Does `work` for each part of `folder`, by its name, and prints what came of it.
+fn parts<T: Serialize + Display>(
+    (folder, json): (&Path, bool),
+    work: impl Fn(&str) -> anyhow::Result<T>,
+) -> anyhow::Result<Vec<T>> {
+    let mut done = Vec::new();
+    for name in part_names(folder) {
+        let part = work(&name)?;
+        if !json {
+            println!("{part}");
+        }
+        done.push(part);
+    }
+    if json {
+        println!("{}", serde_json::json!({ "parts": done }));
+    }
+    Ok(done)
 }
 
-/// The folder of a part.
+/// The folder of a part; the one without a name is the whole.
 fn place(root: &Path, name: &str) -> PathBuf {
     if name.is_empty() { root.into() } else { root.join(name) }
 }

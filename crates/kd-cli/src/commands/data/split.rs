@@ -1,24 +1,18 @@
 //! `kd data split`: one folder of classes becomes `train`, `val` and `test`.
 
 use std::path::PathBuf;
-use std::process::ExitCode;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 
 use kd_data::divide::{Divide, Divided, TakenBack, undo};
-use kd_data::imagenet::{Mode, Outcome, Watch};
+use kd_data::imagenet::{Mode, Watch};
 
-use crate::commands::setting::{Threads, stop_flag};
-use crate::commands::words::words;
+use crate::commands::setting::{Common, stop_flag};
+use crate::commands::words::one_of;
 use crate::exit;
 
 /// Arguments of `kd data split`.
 #[derive(Debug, clap::Args)]
-#[command(
-    after_help = "Of each class the same share goes to each side. Files of equal content stay on \
-                        one side; pictures that only look alike are not found. OUT/.kd-split.json \
-                        lists every file with its digest: by it the same command goes on where it was \
-                        interrupted, and --undo takes all back."
-)]
+#[command(after_help = include_str!("split.txt"))]
 pub(crate) struct Args {
     /// Folder with a folder of pictures for each class
     #[arg(value_name = "DIR", required_unless_present = "undo")]
@@ -36,7 +30,8 @@ pub(crate) struct Args {
     #[arg(long, default_value_t = 0, value_name = "N")]
     seed: u64,
     /// How the files get there
-    #[arg(long, value_parser = words(MODES), default_value = "hardlink")]
+    #[arg(long, value_parser = one_of::<Mode>(&["hardlink", "symlink", "copy", "move"]))]
+    #[arg(default_value = "hardlink")]
     mode: Mode,
     /// Only say what would be done
     #[arg(long, conflicts_with = "undo")]
@@ -44,27 +39,16 @@ pub(crate) struct Args {
     /// Take it back: links and copies go, moved files return
     #[arg(long, conflicts_with = "images")]
     undo: bool,
-    /// Print one JSON object
-    #[arg(long)]
-    json: bool,
     #[command(flatten)]
-    threads: Threads,
+    common: Common,
 }
 
-const MODES: &[(&str, Mode)] = &[
-    ("hardlink", Mode::Hardlink),
-    ("symlink", Mode::Symlink),
-    ("copy", Mode::Copy),
-    ("move", Mode::Move),
-];
-
 /// Divides the folder, or takes it back.
-pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
+pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let (stop, n_done) = (stop_flag()?, AtomicU64::new(0));
-    let go_on = || !stop.load(Ordering::Relaxed);
-    let watch = || Watch { go_on: &go_on, n_done: &n_done };
     let Some(images) = &args.images else {
-        return taken_back(args, undo(&args.out, watch())?);
+        let back = Watch::until(&stop, &n_done, |watch| undo(&args.out, watch))?;
+        return taken_back(args, &exit::finished(back)?);
     };
     let divide = Divide {
         images: images.clone(),
@@ -74,50 +58,26 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         seed: args.seed,
         mode: args.mode,
     };
-    let outcome = args.threads.install(|| {
-        Ok(match args.dry_run {
-            true => Outcome::Done(divide.dry_run(watch())?),
-            false => divide.run(watch())?,
-        })
-    })?;
-    match outcome {
-        Outcome::Done(divided) => print(args, &divided),
-        Outcome::Interrupted => Ok(exit::interrupted()),
-    }
+    let work = |watch: Watch<'_>| match args.dry_run {
+        true => divide.dry_run(watch).map(Some),
+        false => divide.run(watch),
+    };
+    let divided = args.common.install(|| Watch::until(&stop, &n_done, work))?;
+    print(args, &exit::finished(divided)?)
 }
 
-fn print(args: &Args, divided: &Divided) -> anyhow::Result<ExitCode> {
-    let Divided { classes, train, val, test, duplicates, contradictions, remarks, placed } =
-        divided;
-    remarks.iter().for_each(|line| eprintln!("{line}"));
-    if *duplicates > 0 {
-        eprintln!("{duplicates} files have the content of another one, and lie on its side");
-    }
-    for (one, other) in contradictions.iter().take(5) {
-        eprintln!("{one} and {other} have the same content, but are of different classes");
-    }
-    if contradictions.len() > 5 {
-        eprintln!("and {} more such files", contradictions.len() - 5);
-    }
-    if args.json {
-        println!("{}", serde_json::to_string(divided)?);
-        return Ok(ExitCode::SUCCESS);
-    }
+fn print(args: &Args, divided: &Divided) -> anyhow::Result<()> {
+    divided.notes().iter().for_each(|line| eprintln!("{line}"));
+    let Divided { classes, train, val, test, placed, .. } = divided;
     let test = args.test.map_or(String::new(), |_| format!(", test {test}"));
     let done = if args.dry_run { "nothing was changed".into() } else { format!("{placed} placed") };
-    println!("{}: {classes} classes, train {train}, val {val}{test}; {done}", args.out.display());
-    Ok(ExitCode::SUCCESS)
+    let sides = format!("{classes} classes, train {train}, val {val}{test}");
+    exit::print_as(divided, args.common.json, format!("{}: {sides}; {done}", args.out.display()))
 }
 
-fn taken_back(args: &Args, outcome: Outcome<TakenBack>) -> anyhow::Result<ExitCode> {
-    let Outcome::Done(back) = outcome else { return Ok(exit::interrupted()) };
-    let TakenBack { removed, restored, left } = &back;
-    for folder in left {
+fn taken_back(args: &Args, back: &TakenBack) -> anyhow::Result<()> {
+    for folder in &back.left {
         eprintln!("{}: stays, because something else is in it", folder.display());
     }
-    match args.json {
-        true => println!("{}", serde_json::to_string(&back)?),
-        false => println!("{}: {removed} removed, {restored} moved back", args.out.display()),
-    }
-    Ok(ExitCode::SUCCESS)
+    exit::print_as(back, args.common.json, format!("{}: {back}", args.out.display()))
 }

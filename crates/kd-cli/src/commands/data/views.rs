@@ -1,37 +1,19 @@
 //! `kd data views`: exactly what a training shows, for a teacher that runs elsewhere.
 
-use std::io::Write;
-use std::path::{Path, PathBuf};
-use std::process::ExitCode;
+use std::path::PathBuf;
 
-use kd_core::{Error, Result, fsx};
-use kd_data::{DataSpec, Views};
+use kd_data::DataSpec;
 use kd_suite::{Class, Holdout, Shown};
-use serde::Serialize;
-use serde_json::json;
 
 use crate::commands::augment::AugmentArgs;
 use crate::commands::exchange::may_write;
 use crate::commands::images::DataArgs;
-use crate::commands::setting::{DataDir, Threads, stop_flag};
+use crate::commands::setting::{Common, DataDir, stop_flag};
 use crate::exit;
 
 /// Arguments of `kd data views`.
 #[derive(Debug, clap::Args)]
-#[command(
-    after_help = "The list has a line of JSON for the training, and one for each version of each image, all \
-                        images of version 0 first. `cut` is the part of the image that is cut out, `box` what \
-                        of it is resized, `size` the result, `flip` whether it is mirrored at last; in Python:\n\n  \
-                        top, left, h, w = line['cut']; y, x, bh, bw = line['box']\n  \
-                        part = Image.open(file).convert('RGB').crop((left, top, left + w, top + h))\n  \
-                        part = part.resize(line['size'][::-1], Image.BILINEAR, box=(x, y, x + bw, y + bh))\n  \
-                        if line['flip']: part = ImageOps.mirror(part)\n\n\
-                        Where it has a `partner`, the network sees `lambda` times these pixels and the rest times \
-                        those of the partner's line of the same version; --pixels writes them before that.\n\n\
-                        A teacher's logits in this order, (views, N, K) or (N, K), go to `kd train \
-                        --teacher-logits`, with the same flags as here. In a safetensors file, metadata \
-                        {'kd.views': digest} names the list, which is then checked."
-)]
+#[command(after_help = include_str!("views.txt"))]
 pub(crate) struct Args {
     #[command(flatten)]
     data: DataArgs,
@@ -52,64 +34,20 @@ pub(crate) struct Args {
     /// Write the very pixels as well, DIR/VIEW/INDEX.png, so that no other decoder or filter comes between
     #[arg(long, value_name = "DIR")]
     pixels: Option<PathBuf>,
-    /// Print one JSON object
-    #[arg(long)]
-    json: bool,
     #[command(flatten)]
     data_dir: DataDir,
     #[command(flatten)]
-    threads: Threads,
+    common: Common,
 }
 
 /// Writes the list, and the pixels where they are wanted.
-pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
+pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     may_write(&args.out, args.force)?;
     let stop = stop_flag()?;
     let data = args.data.spec(|| None)?;
     let augment = args.augment.augment(matches!(data, DataSpec::Photos(_)))?;
     let shown = Shown { data, holdout: args.holdout, omit_class: args.omit_class.clone(), augment };
-    let done = args.threads.install(|| {
-        let views = shown.views(Some(&args.data_dir.path()))?;
-        let n_pictures = match &args.pixels {
-            Some(folder) => match views.write_pngs(folder, &stop)? {
-                Some(n) => Some(n),
-                None => return Ok(None),
-            },
-            None => None,
-        };
-        write(&views, &args.out)?;
-        Ok(Some((views.header(), n_pictures)))
-    })?;
-    let Some((header, n_pictures)) = done else { return Ok(exit::interrupted()) };
-    if args.json {
-        let pictures = n_pictures.map_or(json!(null), |n| json!(n));
-        println!("{}", json!({ "out": args.out, "header": header, "pictures": pictures }));
-        return Ok(ExitCode::SUCCESS);
-    }
-    let pictures = n_pictures.map_or(String::new(), |n| format!("; {n} pictures"));
-    println!(
-        "{}: {} versions of {} images of {} classes{pictures}\ndigest {}",
-        args.out.display(),
-        header.n_views,
-        header.n_images,
-        header.classes.len(),
-        header.digest
-    );
-    Ok(ExitCode::SUCCESS)
-}
-
-fn write(views: &Views, out: &Path) -> Result<()> {
-    let header = views.header();
-    fsx::write_atomic_with(out, |file| {
-        line(file, out, &header)?;
-        for view in 0..header.n_views {
-            views.listed(view)?.iter().try_for_each(|one| line(file, out, one))?;
-        }
-        Ok(())
-    })
-}
-
-fn line(file: &mut dyn Write, out: &Path, value: &impl Serialize) -> Result<()> {
-    let text = serde_json::to_string(value).map_err(|e| Error::config("out", e.to_string()))?;
-    writeln!(file, "{text}").map_err(Error::io(out, "write"))
+    let (data_dir, places) = (&args.data_dir.path, (&*args.out, args.pixels.as_deref()));
+    let written = args.common.install(|| shown.write(Some(data_dir), places, &stop))?;
+    exit::print(&exit::finished(written)?, args.common.json)
 }

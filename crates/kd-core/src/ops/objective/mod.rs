@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 pub use count::{Count, Counted};
 
 use super::slices;
-use crate::{Error, Result};
+use crate::{Error, Result, below_one, positive};
 
 /// How the soft term of a distillation objective is scaled and averaged.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -55,9 +55,7 @@ pub struct SoftTargets<'a> {
 /// # Errors
 /// [`Error::Shape`]; [`Error::Config`] for labels not below K or smoothing outside `[0, 1)`.
 pub fn cross_entropy(logits: &Tensor, labels: &Tensor, smoothing: f64) -> Result<Tensor> {
-    if !(0.0..1.0).contains(&smoothing) {
-        return Err(Error::config("smoothing", format!("{smoothing} is not in [0, 1)")));
-    }
+    below_one("smoothing", smoothing)?;
     apply(logits, Some(Hard { labels, weight: 1.0, smoothing, temperature: 1.0 }), None)
 }
 
@@ -145,10 +143,7 @@ pub fn check_soft(temperature: f64, alpha: f64) -> Result<()> {
 /// # Errors
 /// [`Error::Config`].
 pub fn check_temperature(temperature: f64) -> Result<()> {
-    if temperature > 0.0 && temperature.is_finite() {
-        return Ok(());
-    }
-    Err(Error::config("temperature", format!("{temperature} is not above 0")))
+    positive("temperature", temperature)
 }
 
 fn dims(logits: &Tensor) -> Result<(usize, usize)> {

@@ -2,15 +2,8 @@ use candle_core::{Device, Var};
 use serde_json::Value;
 
 use super::*;
-use crate::testing::{check_grad, random};
+use crate::testing::{check_grad, numbers, random};
 use crate::{Stream, golden};
-
-fn numbers(value: &Value) -> Vec<f64> {
-    match value {
-        Value::Array(items) => items.iter().flat_map(numbers).collect(),
-        other => vec![other.as_f64().unwrap()],
-    }
-}
 
 fn matrix(value: &Value) -> Tensor {
     let values: Vec<f32> = numbers(value).iter().map(|&x| x as f32).collect();

@@ -2,10 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{BLOCK, LEAST_MOMENT, Rule, check_fraction, check_size, flushed};
-use crate::Result;
+use super::{BLOCK, LEAST_MOMENT, Rule, flushed};
 use crate::simd::vectorized;
 use crate::tasks::each;
+use crate::{Result, below_one, not_negative};
 
 /// Gradients below this have no square that is a normal number.
 const LEAST_GRAD: f32 = 1e-17;
@@ -65,10 +65,10 @@ impl Adam {
 
 impl Rule for Adam {
     fn check(&self) -> Result<()> {
-        check_fraction("optimizer.beta1", self.beta1)?;
-        check_fraction("optimizer.beta2", self.beta2)?;
-        check_size("optimizer.eps", self.eps)?;
-        check_size("optimizer.weight_decay", self.weight_decay)
+        below_one("optimizer.beta1", self.beta1)?;
+        below_one("optimizer.beta2", self.beta2)?;
+        not_negative("optimizer.eps", self.eps)?;
+        not_negative("optimizer.weight_decay", self.weight_decay)
     }
 
     fn parts(&self) -> &'static [&'static str] {

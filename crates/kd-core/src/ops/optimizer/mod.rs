@@ -15,7 +15,7 @@ pub use adam::Adam;
 pub use moments::Moments;
 pub use sgd::Sgd;
 
-use crate::{Error, Result};
+use crate::Result;
 
 /// A rule by which a parameter follows its gradient.
 pub trait Rule {
@@ -69,30 +69,13 @@ fn flushed(x: f32, least: f32) -> f32 {
     if x.abs() < least { 0.0 } else { x }
 }
 
-fn check_fraction(field: &str, x: f64) -> Result<()> {
-    match (0.0..1.0).contains(&x) {
-        true => Ok(()),
-        false => Err(Error::config(field, format!("{x} is not in [0, 1)"))),
-    }
-}
-
-fn check_size(field: &str, x: f64) -> Result<()> {
-    match x >= 0.0 && x.is_finite() {
-        true => Ok(()),
-        false => Err(Error::config(field, format!("{x} is not a number from 0 on"))),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::Value;
 
     use super::*;
     use crate::golden;
-
-    fn numbers(value: &Value) -> Vec<f64> {
-        value.as_array().unwrap().iter().map(|x| x.as_f64().unwrap()).collect()
-    }
+    use crate::testing::numbers;
 
     fn floats(value: &Value) -> Vec<f32> {
         numbers(value).iter().map(|&x| x as f32).collect()

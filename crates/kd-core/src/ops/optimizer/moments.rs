@@ -10,7 +10,7 @@ use candle_core::{DType, Device, Tensor};
 
 use super::OptimizerSpec;
 use crate::ops::slices;
-use crate::{Error, Params, Result};
+use crate::{Error, Params, Result, positive};
 
 /// A parameter, its gradient, and where its state begins.
 type Step<'p> = (&'p Tensor, &'p Tensor, usize);
@@ -47,9 +47,7 @@ impl Moments {
             if !self.slots.iter().any(|(known, _)| known == name) {
                 return Err(Error::config(name, "the network trains no parameter of this name"));
             }
-            if !(*factor > 0.0 && factor.is_finite()) {
-                return Err(Error::config(name, format!("the factor {factor} is not above 0")));
-            }
+            positive(name, *factor)?;
         }
         self.factors = factors;
         Ok(self)

@@ -2,10 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{BLOCK, LEAST_MOMENT, Rule, check_fraction, check_size, flushed};
-use crate::Result;
+use super::{BLOCK, LEAST_MOMENT, Rule, flushed};
 use crate::simd::vectorized;
 use crate::tasks::each;
+use crate::{Result, below_one, not_negative};
 
 /// Stochastic gradient descent with momentum as in PyTorch (no dampening; the buffer starts as
 /// the first gradient): `u = momentum * u + g; p -= learning_rate * u`, or with Nesterov
@@ -48,8 +48,8 @@ impl Sgd {
 
 impl Rule for Sgd {
     fn check(&self) -> Result<()> {
-        check_fraction("optimizer.momentum", self.momentum)?;
-        check_size("optimizer.weight_decay", self.weight_decay)
+        below_one("optimizer.momentum", self.momentum)?;
+        not_negative("optimizer.weight_decay", self.weight_decay)
     }
 
     fn parts(&self) -> &'static [&'static str] {

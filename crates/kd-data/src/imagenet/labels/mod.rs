@@ -21,7 +21,7 @@ mod valprep;
 use std::fmt;
 use std::fs;
 use std::io::{ErrorKind, Read};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use kd_core::{Error, Result, fsx};
 
@@ -99,6 +99,16 @@ pub fn read(path: &Path, shape: Shape) -> Result<ValLabels> {
         }
     };
     ValLabels::new(kind, path, wnids, shape)
+}
+
+/// Reads the labels at all of `paths`, which must be the same.
+///
+/// # Errors
+/// Those of [`read`] and [`cross_check`].
+pub fn read_all(paths: &[PathBuf], shape: Shape) -> Result<Vec<ValLabels>> {
+    let all = paths.iter().map(|path| read(path, shape)).collect::<Result<Vec<_>>>()?;
+    all.iter().skip(1).try_for_each(|other| cross_check(&all[0], other))?;
+    Ok(all)
 }
 
 /// What is at `path`, told by its first bytes; the text files' by their first line that is

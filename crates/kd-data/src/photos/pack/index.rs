@@ -3,8 +3,7 @@
 use std::path::Path;
 
 use kd_core::record::DataFile;
-use kd_core::{Error, Result, fsx};
-use serde::de::DeserializeOwned;
+use kd_core::{Error, Result, fsx, json};
 use serde::{Deserialize, Serialize};
 
 use super::PackSettings;
@@ -111,10 +110,10 @@ impl Index {
     /// Writes the index of the pack in `folder`.
     pub(super) fn write(&self, folder: &Path) -> Result<()> {
         let path = folder.join(INDEX);
-        let body = to_json(&path, self)?;
+        let body = json::line(&path, self)?;
         let sha256 = fsx::sha256(&body);
         let header = Header { format: FORMAT.into(), version: VERSION, sha256 };
-        let lines = [to_json(&path, &header)?, body, Vec::new()];
+        let lines = [json::line(&path, &header)?, body, Vec::new()];
         fsx::write_atomic(&path, &lines.join(&b'\n'))
     }
 
@@ -127,10 +126,10 @@ impl Index {
         let path = folder.join(INDEX);
         let hint = "`kd data pack` writes such a folder";
         let content = fsx::read_bounded(&path, MAX_INDEX, hint)?;
-        let fault = |reason: &str| fault(&path, reason);
+        let fault = |reason: &str| Error::parse(&path, reason);
         let mut lines = content.splitn(2, |&byte| byte == b'\n');
         let (header, body) = (lines.next().unwrap_or_default(), lines.next().unwrap_or_default());
-        let header: Header = from_json(&path, header)?;
+        let header: Header = json::parse(&path, header)?;
         if (header.format.as_str(), header.version) != (FORMAT, VERSION) {
             return Err(fault("is no index of a pack of version 1; pack again"));
         }
@@ -139,7 +138,7 @@ impl Index {
         if got != header.sha256 {
             return Err(Error::Checksum { path, expected: header.sha256, got });
         }
-        let index: Self = from_json(&path, body)?;
+        let index: Self = json::parse(&path, body)?;
         index.check().map_err(|reason| fault(&reason))?;
         Ok((index, got))
     }
@@ -174,18 +173,4 @@ impl Index {
             false => Err("its shards do not have as many images as it names".into()),
         }
     }
-}
-
-/// An [`Error::Parse`] for the whole of `path`.
-pub(super) fn fault(path: &Path, reason: &str) -> Error {
-    Error::Parse { path: path.into(), offset: 0, reason: reason.into() }
-}
-
-/// `value` in one line.
-pub(super) fn to_json(path: &Path, value: &impl Serialize) -> Result<Vec<u8>> {
-    serde_json::to_vec(value).map_err(|error| fault(path, &error.to_string()))
-}
-
-pub(super) fn from_json<T: DeserializeOwned>(path: &Path, bytes: &[u8]) -> Result<T> {
-    serde_json::from_slice(bytes).map_err(|error| fault(path, &error.to_string()))
 }

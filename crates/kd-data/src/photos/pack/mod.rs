@@ -15,13 +15,15 @@
 mod index;
 mod packer;
 mod reader;
+mod summary;
 mod work;
 
-use kd_core::{Error, Result};
+use kd_core::{Result, in_range};
 use serde::{Deserialize, Serialize};
 
 pub use self::packer::Packer;
 pub use self::reader::Packed;
+pub use self::summary::PackSummary;
 
 pub(crate) use self::index::INDEX;
 
@@ -45,17 +47,9 @@ impl Default for PackSettings {
 
 impl PackSettings {
     fn check(&self) -> Result<()> {
-        for (field, value, high) in [
-            ("side", self.side, 4096),
-            ("quality", self.quality.into(), 100),
-            ("shard_mib", self.shard_mib, 4095),
-        ] {
-            if !(1..=high).contains(&value) {
-                let reason = format!("{value} must be between 1 and {high}");
-                return Err(Error::config(field, reason));
-            }
-        }
-        Ok(())
+        in_range("side", self.side, 1, 4096)?;
+        in_range("quality", self.quality, 1, 100)?;
+        in_range("shard_mib", self.shard_mib, 1, 4095)
     }
 }
 

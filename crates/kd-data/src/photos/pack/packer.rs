@@ -1,6 +1,8 @@
 //! Packs photographs.
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Instant;
 
 use kd_core::{Error, Result, fsx};
 use libjpeg_turbo_rs::{Encoder, PixelFormat, Subsampling};
@@ -8,7 +10,7 @@ use rayon::prelude::*;
 
 use super::index::{INDEX, Index, Plan};
 use super::work::Work;
-use super::{PackSettings, Packed};
+use super::{PackSettings, PackSummary, Packed};
 use crate::Photos;
 use crate::photos::resize::{shorter_side, whole};
 
@@ -85,6 +87,22 @@ impl Packer {
             work.add(&self.photos, i, image?, limit)?;
         }
         Ok(true)
+    }
+
+    /// Packs the rest, and lets the folder appear; `n_done` counts photographs. Nothing when `stop` was set.
+    ///
+    /// # Errors
+    /// As [`Packer::finish`].
+    pub fn run(mut self, stop: &AtomicBool, n_done: &AtomicU64) -> Result<Option<PackSummary>> {
+        let (started, first, total) = (Instant::now(), self.n_done(), self.n_images());
+        while self.step()? {
+            n_done.store(self.n_done() as u64, Ordering::Relaxed);
+            if stop.load(Ordering::Relaxed) {
+                return Ok(None);
+            }
+        }
+        let (packed, seconds) = (total - first, started.elapsed().as_secs_f64());
+        Ok(Some(PackSummary { packed, seconds, ..self.finish()?.summary() }))
     }
 
     /// Packs the rest, and lets the folder appear.

@@ -7,7 +7,8 @@ use kd_core::{Error, Result, fsx};
 use memmap2::Mmap;
 use rayon::prelude::*;
 
-use super::index::{Index, Plan, fault, shard_name};
+use super::PackSummary;
+use super::index::{Index, Plan, shard_name};
 
 /// The JPEG files of a pack, with labels, read by memory map.
 ///
@@ -128,6 +129,21 @@ impl Packed {
         })
     }
 
+    /// What is in it.
+    pub fn summary(&self) -> PackSummary {
+        PackSummary {
+            path: self.folder.clone(),
+            images: self.len(),
+            classes: self.classes().len(),
+            shards: self.n_shards(),
+            bytes: self.n_bytes(),
+            bad_images: self.bad_images().to_vec(),
+            packed: 0,
+            seconds: 0.0,
+            verified: false,
+        }
+    }
+
     pub(super) fn plan(&self) -> &Plan {
         &self.index.plan
     }
@@ -138,7 +154,7 @@ fn map(path: &Path, n_bytes: u64) -> Result<Mmap> {
     let found = file.metadata().map_err(Error::io(path, "read"))?.len();
     if found != n_bytes {
         let reason = format!("has {found} bytes, the index says {n_bytes}; pack again");
-        return Err(fault(path, &reason));
+        return Err(Error::parse(path, reason));
     }
     #[expect(unsafe_code, reason = "a memory map is unsafe to make: others may change the file")]
     // SAFETY: the file is opened for reading only and never written in place by this program

@@ -8,9 +8,9 @@ use std::fs;
 use std::mem;
 use std::path::{Path, PathBuf};
 
-use kd_core::{Error, Result, fsx};
+use kd_core::{Error, Result, fsx, json};
 
-use super::index::{Plan, Record, from_json, shard_name, to_json};
+use super::index::{Plan, Record, shard_name};
 use crate::Photos;
 
 /// What the folder is to become.
@@ -37,7 +37,7 @@ impl Work {
     /// [`Error::Config`] when it is the work on another plan; [`Error::Parse`], [`Error::Io`].
     pub(super) fn resume(folder: PathBuf, lock: fsx::Lock, plan: &Plan) -> Result<Self> {
         let path = folder.join(PLAN);
-        let wanted = to_json(&path, plan)?;
+        let wanted = json::line(&path, plan)?;
         match fsx::read_bounded(&path, MAX_JSON, "") {
             Ok(found) if found == wanted => {}
             Err(Error::Missing { .. }) if is_new(&folder)? => fsx::write_atomic(&path, &wanted)?,
@@ -106,7 +106,7 @@ impl Work {
         record.bad_images = bad_images.filter(|(name, _)| names.contains(name)).collect();
         fsx::write_atomic(&self.folder.join(shard_name(k)), &content)?;
         let path = self.folder.join(record_name(k));
-        fsx::write_atomic(&path, &to_json(&path, &record)?)?;
+        fsx::write_atomic(&path, &json::line(&path, &record)?)?;
         self.records.push(record);
         Ok(())
     }
@@ -121,11 +121,8 @@ fn records(folder: &Path) -> Result<Vec<Record>> {
     let mut records: Vec<Record> = Vec::new();
     loop {
         let path = folder.join(record_name(records.len()));
-        let record: Record = match fsx::read_bounded(&path, MAX_JSON, "") {
-            Ok(content) => from_json(&path, &content)?,
-            Err(Error::Missing { .. }) => return Ok(records),
-            Err(error) => return Err(error),
-        };
+        let Some(content) = fsx::read_if_there(&path, MAX_JSON)? else { return Ok(records) };
+        let record: Record = json::parse(&path, &content)?;
         let shard = folder.join(shard_name(records.len()));
         if fs::metadata(&shard).map_or(0, |metadata| metadata.len()) != record.bytes {
             return Ok(records);

@@ -9,7 +9,7 @@ mod pen;
 use std::path::Path;
 
 use kd_core::ops::Normalize;
-use kd_core::{Result, Stream};
+use kd_core::{Result, Stream, in_range};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
@@ -64,8 +64,8 @@ impl Dataset for SyntheticDigits {
     /// With a `dir`, keeps the files in a folder below it and reads them from there the next
     /// time, if they are intact.
     fn load(&self, dir: Option<&Path>) -> Result<Splits> {
-        kept::check_size("n_train", self.n_train, [1, MAX_IMAGES])?;
-        kept::check_size("n_test", self.n_test, [1, MAX_IMAGES])?;
+        in_range("n_train", self.n_train, 1, MAX_IMAGES)?;
+        in_range("n_test", self.n_test, 1, MAX_IMAGES)?;
         let folder = dir.map(|dir| dir.join(self.folder_name()));
         let sizes = [self.n_train, self.n_test];
         kept::load(folder.as_deref(), FILES, sizes, || self.draw(), decode)

@@ -9,7 +9,7 @@ use std::ops::Range;
 use std::path::Path;
 
 use kd_core::ops::Normalize;
-use kd_core::{Result, Stream};
+use kd_core::{Result, Stream, in_range};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
@@ -65,8 +65,8 @@ impl Dataset for SyntheticObjects {
     /// With a `dir`, keeps the files in a folder below it and reads them from there the next
     /// time, if they are intact.
     fn load(&self, dir: Option<&Path>) -> Result<Splits> {
-        kept::check_size("n_train", self.n_train, [TRAIN.len(), MAX_IMAGES])?;
-        kept::check_size("n_test", self.n_test, [1, MAX_TEST])?;
+        in_range("n_train", self.n_train, TRAIN.len(), MAX_IMAGES)?;
+        in_range("n_test", self.n_test, 1, MAX_TEST)?;
         let folder = dir.map(|dir| dir.join(self.folder_name()));
         let sizes = [self.n_train, self.n_test];
         kept::load(folder.as_deref(), FILES, sizes, || Ok(self.draw()), decode)

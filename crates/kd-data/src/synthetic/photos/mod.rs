@@ -10,7 +10,7 @@ mod look;
 use std::path::{Path, PathBuf};
 
 use kd_core::ops::Normalize;
-use kd_core::{Result, Stream};
+use kd_core::{Result, Stream, in_range};
 use serde::{Deserialize, Serialize};
 
 use self::file::Kind;
@@ -89,9 +89,9 @@ impl Dataset for SyntheticPhotos {
 impl SyntheticPhotos {
     /// The folder with the files, made now if it is not there or not intact.
     fn folder(&self, dir: Option<&Path>) -> Result<PhotoFolder> {
-        kept::check_size("n_classes", self.n_classes, [2, MAX_CLASSES])?;
-        kept::check_size("n_train", self.n_train, [self.n_classes, MAX_IMAGES])?;
-        kept::check_size("n_test", self.n_test, [self.n_classes, MAX_IMAGES])?;
+        in_range("n_classes", self.n_classes, 2, MAX_CLASSES)?;
+        in_range("n_train", self.n_train, self.n_classes, MAX_IMAGES)?;
+        in_range("n_test", self.n_test, self.n_classes, MAX_IMAGES)?;
         let temporary = || std::env::temp_dir().join("kd-synthetic");
         let path = dir.map_or_else(temporary, Path::to_path_buf).join(self.folder_name());
         let n_files = self.n_train + self.n_test + 1;

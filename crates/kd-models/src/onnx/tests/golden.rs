@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use candle_core::{Device, Tensor};
+use kd_core::testing::numbers;
 use kd_core::{Classifier, Mode, Net, Stream};
 use serde_json::Value;
 
@@ -33,13 +34,6 @@ pub(crate) fn net(imported: &Imported) -> Net {
 pub(crate) fn floats(tensor: &Tensor) -> Vec<f64> {
     let values = tensor.flatten_all().unwrap().to_vec1::<f32>().unwrap();
     values.into_iter().map(f64::from).collect()
-}
-
-fn numbers(value: &Value) -> Vec<f64> {
-    match value {
-        Value::Array(items) => items.iter().flat_map(numbers).collect(),
-        other => vec![other.as_f64().unwrap()],
-    }
 }
 
 /// The largest difference, as part of the largest number.

@@ -5,21 +5,12 @@ use candle_core::{DType, Device, Tensor, Var};
 use kd_core::Stream;
 
 use super::super::*;
+use super::arrays::{kl, softmax};
 
 type Rows = [Vec<f64>];
 
 /// An objective of student's and teacher's logits and labels, in epoch number 10, counted from 1.
 type Objective = dyn Fn(&Rows, &Rows, &[usize]) -> f64;
-
-fn softmax(z: &[f64], temperature: f64) -> Vec<f64> {
-    let exps: Vec<f64> = z.iter().map(|z| (z / temperature).exp()).collect();
-    let sum: f64 = exps.iter().sum();
-    exps.iter().map(|e| e / sum).collect()
-}
-
-fn kl(q: &[f64], p: &[f64]) -> f64 {
-    q.iter().zip(p).map(|(q, p)| q * (q / p).ln()).sum()
-}
 
 fn others(z: &[f64], label: usize) -> Vec<f64> {
     z.iter().enumerate().filter(|(k, _)| *k != label).map(|(_, z)| *z).collect()

@@ -1,14 +1,10 @@
 //! `kd attack`: a checkpoint under attack.
 
-mod output;
-mod settings;
-
 use std::path::PathBuf;
-use std::process::ExitCode;
 
 use kd_core::Result;
 use kd_models::weights::Naming;
-use kd_suite::{AttackTask, NetworkFile, model};
+use kd_suite::{AttackTask, NetworkFile, Subject, attacks, audit};
 
 use super::exchange::show;
 use super::setting::{Compute, SubjectArgs, stop_flag};
@@ -52,9 +48,6 @@ pub(crate) struct Args {
     /// Folder for the adversarial images; the same command goes on where it was interrupted
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
-    /// Print one JSON object
-    #[arg(long)]
-    json: bool,
     /// Seed of the attack's random numbers
     #[arg(long, default_value_t = 0, value_name = "S")]
     seed: u64,
@@ -63,40 +56,32 @@ pub(crate) struct Args {
 }
 
 /// Attacks, and prints what came of it.
-pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
+pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
+    let subject = || args.subject.on(args.compute.cpu()?, &args.compute);
     if args.subject.network.dry_run {
-        let subject = args.subject.on(args.compute.cpu()?, args.compute.conv_sums())?;
+        let subject = subject()?;
         return show(&subject.network.path, subject.contents()?);
     }
-    let task = task(args)?;
+    let task = task(args, subject()?)?;
     // Without a folder nothing could go on later, so a signal ends the program as usual.
     let stop = if args.out.is_some() { stop_flag()? } else { Default::default() };
-    let Some(report) = args.compute.threads.install(|| Ok(task.run(&stop)?))? else {
-        return Ok(exit::interrupted());
-    };
-    if args.json {
-        println!("{}", serde_json::to_string(&report)?);
-    } else {
-        output::print(&report);
-    }
-    Ok(ExitCode::SUCCESS)
+    let report = exit::finished(args.compute.common.install(|| task.run(&stop))?)?;
+    exit::print(&report, args.compute.common.json)
 }
 
-fn task(args: &Args) -> Result<AttackTask> {
-    let other = |path: &PathBuf| -> Result<NetworkFile> {
-        let model = args.transfer_model.as_deref().map(model).transpose()?;
-        let (key, prefix) = (args.transfer_key.clone(), args.transfer_strip_prefix.clone());
-        let naming = Naming { key, prefix, ..Naming::default() };
-        Ok(NetworkFile { path: path.clone(), model, naming })
-    };
-    let attacks = settings::attacks(args)?;
+fn task(args: &Args, subject: Subject) -> Result<AttackTask> {
+    let attack = args.attack.as_ref().map(|name| attacks(name, &args.set, &args.eps));
+    let attacks = attack.unwrap_or(Ok(Vec::new()))?;
+    let (key, prefix) = (args.transfer_key.clone(), args.transfer_strip_prefix.clone());
+    let naming = Naming { key, prefix, ..Naming::default() };
+    let other = |path| NetworkFile::new(path, args.transfer_model.as_deref(), naming);
     Ok(AttackTask {
-        subject: args.subject.on(args.compute.cpu()?, args.compute.conv_sums())?,
+        subject,
         data_name: args.subject.data.data.clone(),
         transfer: args.transfer.as_ref().map(other).transpose()?,
         n: args.n,
         only_correct: args.only_correct,
-        audit: args.audit.then(|| settings::audit(args, &attacks)).transpose()?,
+        audit: args.audit.then(|| audit(&attacks, &args.eps)).transpose()?,
         attacks,
         seed: args.seed,
         out: args.out.clone(),
