@@ -36,7 +36,9 @@ fn main() -> Result<()> {
             || spec.name() == "distill"
             || wanted.iter().any(|name| name == spec.name())
     };
-    let specs: Vec<LossSpec> = LossSpec::all().into_iter().filter(is_wanted).collect();
+    let alone = |spec: &LossSpec| !spec.as_dyn().needs_peers();
+    let specs: Vec<LossSpec> =
+        LossSpec::all().into_iter().filter(alone).filter(is_wanted).collect();
     let mut courses =
         specs.iter().map(|spec| course(spec, &*teacher)).collect::<Result<Vec<_>>>()?;
     let mut times = vec![Vec::new(); specs.len()];

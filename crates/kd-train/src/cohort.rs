@@ -114,6 +114,12 @@ impl Cohort {
         teacher: Option<TeacherSource<'_>>,
         train: &dyn BatchSource,
     ) -> Result<()> {
+        let mutual = || self.students.iter().filter(|student| student.loss.needs_peers());
+        if let (Some(student), 1) = (mutual().next(), mutual().count()) {
+            let reason =
+                "the objective learns from other students with this objective, and there is none";
+            return Err(Error::config(&student.name, reason));
+        }
         for student in &self.students {
             let Student { name, model, loss, .. } = student;
             loss.check()?;

@@ -146,4 +146,6 @@ fn wait(cohort: &mut Cohort, run: &Run<'_>, time: Duration) {
 }
 
 #[cfg(test)]
+mod mutual_tests;
+#[cfg(test)]
 mod tests;

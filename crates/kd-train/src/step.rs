@@ -1,11 +1,12 @@
 //! One step of all students: what `fit` does for each batch, and what estimates and benchmarks time.
 
+use candle_core::Tensor;
 use kd_core::{Error, Result, Stream};
 use rayon::prelude::*;
 
 use crate::cohort::Cohort;
 use crate::prepared::Prepared;
-use crate::student::Student;
+use crate::student::{Seen, Student};
 
 impl Prepared {
     /// With what the frozen part of the students makes of the images, from which their steps go on;
@@ -42,19 +43,65 @@ pub fn train_step(
     }
     let (at, now) = ((cohort.epoch + 1, cohort.step + 1), (cohort.epoch, learning_rate));
     let at = (at, cohort.may_diverge);
-    let step = |student: &mut Student| {
+    let (together, mut alone): (Vec<&mut Student>, Vec<_>) =
+        cohort.learning().partition(|student| student.loss.needs_peers());
+    each(&mut alone, prepared, |student| {
         let loss = student.step(prepared, now, stream)?;
         loss.map_or(Ok(()), |loss| check_finite(loss, student, at))
-    };
-    if batch.images.device().is_cuda() {
+    })?;
+    let mut members: Vec<Member<'_>> = together.into_iter().map(Member::new).collect();
+    hear(&mut members, prepared, stream)?;
+    each(&mut members, prepared, |Member { student, seen, peers }| {
+        let Some(seen) = seen else { return Ok(()) };
+        let loss = student.learn(prepared, (seen, peers), now, stream)?;
+        loss.map_or(Ok(()), |loss| check_finite(loss, student, at))
+    })
+}
+
+/// One of several students that learn from each other, in one step.
+struct Member<'a> {
+    student: &'a mut Student,
+    /// What its forward pass gave: of all of them it is in memory together.
+    seen: Option<Seen>,
+    /// What the others say.
+    peers: Vec<Tensor>,
+}
+
+impl<'a> Member<'a> {
+    fn new(student: &'a mut Student) -> Self {
+        Self { student, seen: None, peers: Vec::new() }
+    }
+}
+
+/// Lets every member say what it thinks of the images, and hear the others.
+fn hear(members: &mut [Member<'_>], prepared: &Prepared, stream: Stream) -> Result<()> {
+    each(members, prepared, |member| {
+        member.seen = Some(member.student.forward(prepared, stream)?);
+        Ok(())
+    })?;
+    let said: Vec<Tensor> =
+        members.iter().flat_map(|member| &member.seen).map(|(logits, _)| logits.detach()).collect();
+    for (place, member) in members.iter_mut().enumerate() {
+        let others = said.iter().enumerate().filter(|(other, _)| *other != place);
+        member.peers = others.map(|(_, logits)| logits.clone()).collect();
+    }
+    Ok(())
+}
+
+/// Does the same with all of `items`.
+fn each<T: Send>(
+    items: &mut [T],
+    prepared: &Prepared,
+    work: impl Fn(&mut T) -> Result<()> + Sync,
+) -> Result<()> {
+    if prepared.batch.images.device().is_cuda() {
         // One GPU: threads that ask it for work at the same time wait for each other.
-        return cohort.learning().try_for_each(step);
+        return items.iter_mut().try_for_each(work);
     }
     // No more at once than there are threads: a thread that waits within one student's operation
     // would begin with another student, until the activations of all are in memory together.
-    let mut learning: Vec<&mut Student> = cohort.learning().collect();
-    let mut groups = learning.chunks_mut(rayon::current_num_threads());
-    groups.try_for_each(|group| group.par_iter_mut().try_for_each(|student| step(student)))
+    let mut groups = items.chunks_mut(rayon::current_num_threads());
+    groups.try_for_each(|group| group.par_iter_mut().try_for_each(&work))
 }
 
 /// Reads what the students' GPU has counted, where there is one.

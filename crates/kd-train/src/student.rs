@@ -52,6 +52,9 @@ pub struct Student {
     pub(crate) diverged: bool,
 }
 
+/// What a forward pass gives: logits, and outputs of parts by name.
+pub(crate) type Seen = (Tensor, BTreeMap<String, Tensor>);
+
 /// The best evaluation on the test set.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Best {
@@ -121,20 +124,32 @@ impl Student {
     pub(crate) fn step(
         &mut self,
         prepared: &Prepared,
+        now: (u64, f64),
+        stream: Stream,
+    ) -> Result<Option<f64>> {
+        let seen = self.forward(prepared, stream)?;
+        self.learn(prepared, (&seen, &[]), now, stream)
+    }
+
+    /// The step from what its forward pass gave on, and what the students say that learn with it.
+    pub(crate) fn learn(
+        &mut self,
+        prepared: &Prepared,
+        ((logits, taps), peers): (&Seen, &[Tensor]),
         (epoch, learning_rate): (u64, f64),
         stream: Stream,
     ) -> Result<Option<f64>> {
         let Prepared { batch, said, n_samples, .. } = prepared;
-        let (logits, taps) = self.forward(prepared, stream)?;
         let views = self.views(prepared, stream)?;
         let (none, teacher) = (BTreeMap::new(), said.as_ref());
         let input = LossInput {
-            logits: &logits,
+            logits,
             teacher_logits: teacher.map(|said| &said.logits),
             labels: &batch.labels,
-            taps: &taps,
+            taps,
             teacher_taps: teacher.map_or(&none, |said| &said.taps),
             views: &views,
+            peers,
             indices: &batch.indices,
             n_samples: *n_samples,
             own: &Params::new(),
@@ -159,7 +174,7 @@ impl Student {
         self.optimizer.step(params, learning_rate, self.n_steps)?;
         params.clear_grads();
         if logits.device().is_cuda() {
-            return self.count(&loss, &logits, &batch.labels);
+            return self.count(&loss, logits, &batch.labels);
         }
         let loss = f64::from(loss.to_scalar::<f32>()?);
         let logits = logits.detach().flatten_all()?.to_vec1::<f32>()?;
@@ -168,11 +183,11 @@ impl Student {
     }
 
     /// The logits of a batch in training, and the outputs of the parts that the objective needs.
-    fn forward(
+    pub(crate) fn forward(
         &self,
         Prepared { batch, features, .. }: &Prepared,
         stream: Stream,
-    ) -> Result<(Tensor, BTreeMap<String, Tensor>)> {
+    ) -> Result<Seen> {
         let mode = Mode::Train(stream);
         if let Some(features) = features {
             return Ok((self.model.forward_features(features, mode)?, BTreeMap::new()));

@@ -52,7 +52,8 @@ pub(crate) fn methods(n_steps: usize, on: &On) -> Result<Vec<f64>> {
     let sgd = Sgd { momentum: 0.9, nesterov: false, weight_decay: 5e-4 };
     let is_meant = |loss: &LossSpec| {
         let on_logits = loss.taps().is_empty() && loss.teacher_taps().is_empty();
-        on_logits && loss.n_views() == 1 && loss.name() != "labels"
+        let alone = !loss.as_dyn().needs_peers();
+        on_logits && alone && loss.n_views() == 1 && loss.name() != "labels"
     };
     let student = |loss: LossSpec| {
         let model = network("resnet20", CIFAR, on)?;

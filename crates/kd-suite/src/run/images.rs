@@ -139,7 +139,11 @@ impl Sets {
 
     /// The training images of one training, as they are.
     pub(crate) fn train_part(&self, spec: &TrainingSpec) -> Result<Part> {
-        without(&self.train, spec.omit_class.as_ref())
+        let part = without(&self.train, spec.omit_class.as_ref())?;
+        match spec.n_train {
+            Some(n) if n < part.len() => part.subset(n, Stream::new(0).at("subset/training")),
+            _ => Ok(part),
+        }
     }
 
     /// Digests of the lists that a teacher elsewhere may have labelled for one training: of the images in

@@ -39,6 +39,15 @@ pub(crate) fn check(
     if training.plan.needs_holdout() && sets.holdout.is_none() {
         return Err(no_holdout("keep", "an epoch is chosen by"));
     }
+    let mut losses = training.student.iter().flat_map(StudentSpec::objectives);
+    let begins_equal = training.init.is_some() || training.init_weights.is_some();
+    if begins_equal && losses.any(|loss| loss.as_dyn().needs_peers()) {
+        let reason = format!(
+            "students of `{}` learn from each other, and would all begin with the same weights",
+            training.name
+        );
+        return Err(Error::config("init", reason));
+    }
     if training.choose.is_some() && sets.holdout.is_none() {
         return Err(no_holdout("choose", "candidates are compared on"));
     }
@@ -192,15 +201,20 @@ fn finished(records: &[Record], training: &TrainingSpec, seed: u64) -> Option<f6
 }
 
 /// The students before their first step: the values `first`, else the same random ones, so that they
-/// differ by their objectives alone.
+/// differ by their objectives alone. Those that learn from each other have different ones: equal networks would stay
+/// equal, and say nothing new.
 pub(super) fn students(
     context: &Context<'_>,
     training: &TrainingSpec,
     seed: u64,
     first: Option<&Weights>,
 ) -> Result<Vec<Student>> {
-    let build = |spec: &StudentSpec| {
-        let mut model = context.network(&training.model, Stream::new(seed).at("init"))?;
+    let mutual = |spec: &&StudentSpec| spec.loss.as_dyn().needs_peers();
+    let build = |(place, spec): (usize, &StudentSpec)| {
+        let init = Stream::new(seed).at("init");
+        let n_before = training.student[..place].iter().filter(mutual).count() as u64;
+        let init = if mutual(&spec) && n_before > 0 { init.number(n_before) } else { init };
+        let mut model = context.network(&training.model, init)?;
         first.map_or(Ok(()), |first| model.params().load(first))?;
         tuning::freeze(&mut model, &training.freeze)?;
         let factors = tuning::factors(&model, &training.learning_rate_of)?;
@@ -211,7 +225,7 @@ pub(super) fn students(
         student.perturb = spec.perturb.as_ref().map(perturb).transpose()?;
         Ok(student)
     };
-    training.student.iter().map(build).collect()
+    training.student.iter().enumerate().map(build).collect()
 }
 
 fn perturb(attack: &AttackSpec) -> Result<Box<dyn Perturb>> {
@@ -232,7 +246,7 @@ fn soft_targets(
     let identity = serde_json::json!({
         "data": spec.data,
         "files": spec.files,
-        "n_train": spec.n_train,
+        "n_train": training.n_train.or(spec.n_train),
         "holdout": spec.holdout,
         "omit_class": training.omit_class,
         "augment": training.augment,

@@ -132,6 +132,8 @@ pub struct TrainingFile {
     pub average: Option<AverageOf>,
     /// Class that the training images lack.
     pub omit_class: Option<Class>,
+    /// Number of its training images (a choice that is the same for every seed); all unless given.
+    pub n_train: Option<usize>,
     /// In place of the suite's.
     pub plan: Option<Plan>,
     /// How the objectives of students with several candidates are chosen.

@@ -117,6 +117,7 @@ fn training(suite: &Suite, preset: &Preset, file: &TrainingFile) -> Result<Train
     Ok(TrainingSpec {
         name: file.name.clone(),
         omit_class: file.omit_class.clone(),
+        n_train: file.n_train,
         model: file.model.clone(),
         teacher: teacher::resolve(file, &students)?,
         plan,

@@ -14,6 +14,7 @@ mod label_smoothing;
 mod labels;
 mod maps;
 mod mlkd;
+mod mutual;
 mod nkd;
 mod norm_kd;
 mod pair;
@@ -53,6 +54,8 @@ pub struct LossInput<'a> {
     pub teacher_taps: &'a BTreeMap<String, Tensor>,
     /// What both say of other versions of the same images, one less than [`Loss::n_views`].
     pub views: &'a [View],
+    /// What the others say that learn from each other with the student, `(N, K)` each, as constants.
+    pub peers: &'a [Tensor],
     /// Position of each image in its data set.
     pub indices: &'a [u32],
     /// Images of the data set.
@@ -85,6 +88,7 @@ impl<'a> LossInput<'a> {
             taps: none,
             teacher_taps: none,
             views: &[],
+            peers: &[],
             indices: &[],
             n_samples: 0,
             own: const { &Params::new() },
@@ -166,6 +170,12 @@ pub trait Loss: Send + Sync {
     /// not say otherwise.
     fn needs_teacher(&self) -> bool {
         self.temperature().is_some() || !self.teacher_taps().is_empty()
+    }
+
+    /// Whether it looks at what other students of the cohort say, which look at its: all that do learn from each
+    /// other.
+    fn needs_peers(&self) -> bool {
+        false
     }
 
     /// T at which the teacher's probabilities enter, where they do.
@@ -250,6 +260,7 @@ registry! {
         "contrastive" => Contrastive(contrastive::Contrastive),
         "review" => Review(review::Review),
         "srd" => Srd(srd::Srd),
+        "mutual" => Mutual(mutual::Mutual),
     }
 }
 
@@ -266,6 +277,7 @@ pub use hint::Hint;
 pub use label_smoothing::LabelSmoothing;
 pub use labels::Labels;
 pub use mlkd::Mlkd;
+pub use mutual::Mutual;
 pub use nkd::Nkd;
 pub use norm_kd::NormKd;
 pub use pair::Pair;
