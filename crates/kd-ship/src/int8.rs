@@ -42,7 +42,7 @@ pub(crate) fn quantized(
 /// `network` in 8-bit integers, calibrated with about `n` images from all over `part`.
 ///
 /// # Errors
-/// [`Error::Config`] for no images; those of the images, and of [`quantize`].
+/// [`kd_core::Error::Config`] for no images; those of the images, and of [`quantize`].
 pub fn calibrated(network: &Net, part: &Part, n: usize, range: Range) -> Result<Quantized> {
     at_least_one("calibration_images", n)?;
     let source = part.in_order(&Device::Cpu)?;

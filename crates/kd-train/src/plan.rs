@@ -62,7 +62,7 @@ impl Plan {
     /// Refuses settings outside their domain.
     ///
     /// # Errors
-    /// [`Error::Config`], naming the setting.
+    /// [`kd_core::Error::Config`], naming the setting.
     pub fn check(&self) -> Result<()> {
         for (field, value) in [
             ("n_epochs", self.n_epochs),
