@@ -78,11 +78,6 @@ macro_rules! ball {
 }
 pub(crate) use ball;
 
-/// [`Error::Config`] for `field` unless it is at least 1.
-pub(crate) fn at_least_one(field: &str, value: usize) -> Result<()> {
-    if value > 0 { Ok(()) } else { Err(Error::config(field, "must be at least 1")) }
-}
-
 /// [`Error::Config`] unless `norm` has balls with a projection and `eps` is a radius in it.
 pub(crate) fn check_ball(norm: Norm, eps: f32) -> Result<()> {
     match norm {

@@ -10,7 +10,8 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
+use clap_complete::Shell;
 use signal_hook::consts::SIGPIPE;
 
 /// Knowledge distillation, reproducible to the bit.
@@ -49,7 +50,10 @@ enum Command {
     /// List networks, objectives, attacks and data sets with their settings
     List(commands::list::Args),
     /// Print a completion script for a shell
-    Completions(commands::completions::Args),
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
 }
 
 fn main() -> ExitCode {
@@ -68,7 +72,10 @@ fn main() -> ExitCode {
         Command::Data(args) => commands::data::run(&args),
         Command::Report(args) => commands::report::run(&args),
         Command::List(args) => commands::list::run(&args),
-        Command::Completions(args) => commands::completions::run(&args),
+        Command::Completions { shell } => {
+            clap_complete::generate(shell, &mut Cli::command(), "kd", &mut std::io::stdout());
+            Ok(())
+        }
     };
     exit::code(result)
 }

@@ -13,6 +13,14 @@ pub fn in_range<T: PartialOrd + Display>(field: &str, value: T, low: T, high: T)
     check(field, is_good, || format!("{value} must be between {low} and {high}"))
 }
 
+/// Refuses a number of nothing.
+///
+/// # Errors
+/// [`Error::Config`] for `field`.
+pub fn at_least_one<T: Default + PartialEq>(field: &str, value: T) -> Result<()> {
+    check(field, value != T::default(), || "must be at least 1".into())
+}
+
 /// Refuses a setting that is not in `[0, 1)`.
 ///
 /// # Errors

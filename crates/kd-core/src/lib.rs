@@ -33,7 +33,7 @@ pub mod testing;
 
 pub use argmax::argmax;
 pub use contract::{Batch, BatchSource, Classifier, Perturb};
-pub use domain::{below_one, in_range, not_negative, positive};
+pub use domain::{at_least_one, below_one, in_range, not_negative, positive};
 pub use error::{Error, Result};
 pub use exec::{Net, apply};
 pub use graph::Graph;

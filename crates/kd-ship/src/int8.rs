@@ -1,7 +1,7 @@
 //! The student in 8-bit integers, where that is worth it.
 
 use candle_core::{Device, Tensor};
-use kd_core::{Classifier, Error, Net, Result};
+use kd_core::{Classifier, Net, Result, at_least_one};
 use kd_data::Part;
 use kd_models::quantize::{Quantized, Range, quantize};
 use kd_report::Int8;
@@ -42,11 +42,9 @@ pub(crate) fn quantized(
 /// `network` in 8-bit integers, calibrated with about `n` images from all over `part`.
 ///
 /// # Errors
-/// [`Error::Config`] for no images; those of the images, and of [`quantize`].
+/// [`kd_core::Error::Config`] for no images; those of the images, and of [`quantize`].
 pub fn calibrated(network: &Net, part: &Part, n: usize, range: Range) -> Result<Quantized> {
-    if n == 0 {
-        return Err(Error::config("calibration_images", "must be at least 1"));
-    }
+    at_least_one("calibration_images", n)?;
     let source = part.in_order(&Device::Cpu)?;
     let order = source.order(0);
     let step = order.len().div_ceil(n).max(1);

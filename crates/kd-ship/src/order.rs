@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use kd_core::ops::Normalize;
-use kd_core::{Error, Graph, Result};
+use kd_core::{Error, Graph, Result, at_least_one};
 use kd_data::OnBadImage;
 use kd_models::{ModelSpec, cut, cut_within, shrink, with_classes};
 use kd_suite::NetworkFile;
@@ -155,9 +155,7 @@ impl Order {
         if !(self.minutes > 0.0 && self.minutes.is_finite()) {
             return Err(Error::config("minutes", format!("{} is no time", self.minutes)));
         }
-        if self.seeds == 0 {
-            return Err(Error::config("seeds", "must be at least 1"));
-        }
+        at_least_one("seeds", self.seeds)?;
         if self.students.is_empty() {
             return Err(Error::config("student", "name at least one, such as shrink:2"));
         }

@@ -4,7 +4,6 @@ mod attack;
 mod classes;
 mod configured;
 mod examples;
-mod known;
 mod list;
 mod predict;
 mod registries;
@@ -17,7 +16,6 @@ mod threads;
 pub mod weights;
 
 pub use attack::{AttackReport, AttackResult, AttackTask, attacks, audit};
-pub use known::image_shape;
 pub use list::{Shown, Written};
 pub use predict::{Likely, Prediction, Predictor, groups, pictures};
 pub use registries::Registries;
@@ -30,3 +28,4 @@ pub use suite::{
 };
 pub use table::table;
 pub use threads::{on_threads, quiet_candle};
+pub use weights::image_shape;

@@ -1,6 +1,6 @@
 //! The threads that compute.
 
-use kd_core::{Error, Result};
+use kd_core::{Error, Result, at_least_one};
 
 /// Keeps candle's own elementwise thread pool to one thread: its workers spin while they wait and
 /// take the cores from the pool on which kd computes. To be called before any thread is started.
@@ -23,9 +23,7 @@ pub fn quiet_candle() {
 pub fn on_threads<R: Send>(n: Option<usize>, f: impl FnOnce() -> R + Send) -> Result<R> {
     /// candle walks and drops graphs recursively.
     const STACK: usize = 64 << 20;
-    if n == Some(0) {
-        return Err(Error::config("threads", "must be at least 1"));
-    }
+    at_least_one("threads", n.unwrap_or(1))?;
     let pool = rayon::ThreadPoolBuilder::new().num_threads(n.unwrap_or(0)).stack_size(STACK);
     let pool = pool.build().map_err(|e| Error::config("threads", format!("cannot start: {e}")))?;
     Ok(pool.install(f))

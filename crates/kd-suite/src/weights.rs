@@ -183,6 +183,16 @@ pub fn name(path: &Path) -> Result<Option<String>> {
     Ok(Weights::open(path, None, &Device::Cpu)?.1.map(|known| known.name))
 }
 
+/// `[C, H, W]` of the images of the network at `path`, where it is known; what is wrong with the
+/// file is found when it is loaded.
+pub fn image_shape(path: &Path) -> Option<[usize; 3]> {
+    let graph = match is_onnx(path) {
+        true => import(path, &ImportOptions { image_shape: None }).ok()?.graph,
+        false => Weights::open(path, None, &Device::Cpu).ok()?.1?.graph,
+    };
+    Some(graph.image_shape)
+}
+
 /// The bytes of the tensors' file at `path`.
 pub fn read(path: &Path) -> Result<Vec<u8>> {
     let file: PathBuf = if path.is_dir() { path.join(checkpoint::TENSORS) } else { path.into() };

@@ -1,7 +1,7 @@
 //! How long and how fast to train.
 
 use kd_core::ops::OptimizerSpec;
-use kd_core::{Error, Result, positive};
+use kd_core::{Result, at_least_one, positive};
 use serde::{Deserialize, Serialize};
 
 use crate::choice::Keep;
@@ -62,7 +62,7 @@ impl Plan {
     /// Refuses settings outside their domain.
     ///
     /// # Errors
-    /// [`Error::Config`], naming the setting.
+    /// [`kd_core::Error::Config`], naming the setting.
     pub fn check(&self) -> Result<()> {
         for (field, value) in [
             ("n_epochs", self.n_epochs),
@@ -71,9 +71,7 @@ impl Plan {
             ("eval_every_steps", self.eval_every_steps.unwrap_or(1)),
             ("patience", self.patience.unwrap_or(1)),
         ] {
-            if value == 0 {
-                return Err(Error::config(field, "must be at least 1"));
-            }
+            at_least_one(field, value)?;
         }
         positive("learning_rate", self.learning_rate)?;
         self.optimizer.as_dyn().check()?;

@@ -1,11 +1,11 @@
 //! AutoAttack.
 
-use kd_core::{Error, Result, Stream, argmax};
+use kd_core::{Error, Result, Stream, argmax, at_least_one};
 use serde::{Deserialize, Serialize};
 
 use super::standing::{Outcome, Standing};
 use super::{Apgd, Fab, Square};
-use crate::attack::{at_least_one, ball, check_ball};
+use crate::attack::{ball, check_ball};
 use crate::{Attack, Examples, Norm, Victim};
 
 /// The standard ensemble without settings to tune: APGD on the cross entropy, targeted APGD on DLR,

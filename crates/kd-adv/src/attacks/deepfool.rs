@@ -1,10 +1,9 @@
 //! The nearest boundary of the linearized network, step after step.
 
-use kd_core::{Error, Result, Stream, argmax, in_range};
+use kd_core::{Error, Result, Stream, argmax, at_least_one, in_range};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use crate::attack::at_least_one;
 use crate::objective::order;
 use crate::{Attack, Examples, Norm, Victim};
 

@@ -1,9 +1,9 @@
 //! Steps along the gradient within a ball: the loop of FGSM, BIM, PGD and MI-FGSM.
 
-use kd_core::{Result, Stream, in_range, positive};
+use kd_core::{Result, Stream, at_least_one, in_range, positive};
 use rayon::prelude::*;
 
-use crate::attack::{at_least_one, check_ball};
+use crate::attack::check_ball;
 use crate::{Attack, Examples, Norm, Objective, Victim};
 
 /// An attack that is one [`Ascent`].

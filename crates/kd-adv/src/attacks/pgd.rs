@@ -1,11 +1,11 @@
 //! Projected gradient descent.
 
-use kd_core::{Error, Result, Stream, argmax};
+use kd_core::{Error, Result, Stream, argmax, at_least_one};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::iterate::{Ascent, part_of};
-use crate::attack::{at_least_one, ball};
+use crate::attack::ball;
 use crate::{Attack, Examples, Norm, Objective, Victim};
 
 /// Steps along the gradient from a random point of the ball, projected back into it after each:

@@ -14,11 +14,11 @@ mod tests;
 mod verdict;
 
 use kd_core::record::AuditRecord;
-use kd_core::{Error, Result, Stream};
+use kd_core::{Error, Result, Stream, at_least_one};
 use serde::{Deserialize, Serialize};
 
 use self::lab::{Lab, Rows};
-use crate::attack::{at_least_one, check_ball};
+use crate::attack::check_ball;
 use crate::evaluation::{census, correct_rows};
 use crate::{Examples, Norm, Victim};
 

@@ -2,7 +2,6 @@
 
 pub(crate) mod attack;
 mod augment;
-pub(crate) mod completions;
 pub(crate) mod cut;
 pub(crate) mod data;
 pub(crate) mod eval;

@@ -86,8 +86,8 @@ pub(crate) struct DataDir {
 /// The normalization of images before a network.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct NormalizeArgs {
-    /// Mean of each channel, for pixels in [0, 1], by which networks that are trained normalize images, and
-    /// weights from elsewhere were trained; kd's own say it themselves [default: the data set's]
+    /// Mean of each channel, for pixels in [0, 1], by which images are normalized for a network that is
+    /// trained, and for weights from elsewhere; kd's own say it themselves [default: the data set's, if any]
     #[arg(long, value_delimiter = ',', requires = "std", value_name = "X,..")]
     mean: Option<Vec<f32>>,
     /// Standard deviation of each channel, likewise

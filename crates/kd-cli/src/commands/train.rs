@@ -4,13 +4,13 @@ use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
-use kd_core::ops::{Adam, Reduction, Sgd};
+use kd_core::ops::{Adam, Sgd};
 use kd_core::{Error, Result};
 use kd_data::DataSpec;
 use kd_models::ModelSpec;
 use kd_models::weights::Naming;
 use kd_train::losses::{Distill, LabelSmoothing, Labels};
-use kd_train::{Keep, LossSpec, OptimizerSpec, Plan, Schedule};
+use kd_train::{Keep, LossSpec, Plan, Schedule};
 
 use super::augment::AugmentArgs;
 use super::images::DataArgs;
@@ -179,24 +179,22 @@ fn network(args: &Args) -> Result<ModelSpec> {
 
 fn loss(args: &Args) -> LossSpec {
     let TeacherArgs { alpha, temperature, .. } = args.teacher;
-    let reduction = Reduction::BatchMean;
-    if let Some(loss) = &args.loss {
-        return loss.clone();
-    }
-    match (args.teacher.is_given(), args.label_smoothing) {
-        (true, _) => LossSpec::Distill(Distill { alpha, temperature, reduction }),
-        (false, Some(smoothing)) => LossSpec::LabelSmoothing(LabelSmoothing { smoothing }),
-        (false, None) => LossSpec::Labels(Labels::default()),
+    match (&args.loss, args.label_smoothing) {
+        (Some(loss), _) => loss.clone(),
+        (None, Some(smoothing)) => LabelSmoothing { smoothing }.into(),
+        (None, None) if args.teacher.is_given() => {
+            Distill { alpha, temperature, ..Distill::default() }.into()
+        }
+        (None, None) => Labels::default().into(),
     }
 }
 
 fn plan(args: &Args) -> Plan {
     let weight_decay = args.weight_decay;
-    let nesterov = Sgd { momentum: 0.9, nesterov: true, weight_decay };
     Plan {
         optimizer: match args.optimizer {
-            OptimizerName::Adam => OptimizerSpec::Adam(Adam { weight_decay, ..Adam::default() }),
-            OptimizerName::Sgd => OptimizerSpec::Sgd(nesterov),
+            OptimizerName::Adam => Adam { weight_decay, ..Adam::default() }.into(),
+            OptimizerName::Sgd => Sgd { momentum: 0.9, nesterov: true, weight_decay }.into(),
         },
         schedule: args.schedule,
         eval_every: args.eval_every,

@@ -6,7 +6,7 @@ use std::sync::atomic::AtomicBool;
 use kd_adv::{AttackSpec, Audit, Examples};
 use kd_core::ops::ConvSums;
 use kd_core::record::{AttackRecord, AuditRecord, CensusRecord, ModelId, PicturesRecord};
-use kd_core::{Classifier, Error, Result, Stream, fsx, wilson};
+use kd_core::{Classifier, Error, Result, Stream, at_least_one, fsx, wilson};
 use kd_data::{DataSpec, Images, Split};
 use serde::Serialize;
 use serde_json::to_vec_pretty;
@@ -117,9 +117,7 @@ impl AttackTask {
     /// [`Error::Config`] for settings outside their domain, a folder with the results of others, or
     /// a network that is right about no image; those of data, files and attacks.
     pub fn run(&self, stop: &AtomicBool) -> Result<Option<AttackReport>> {
-        if self.n == 0 {
-            return Err(Error::config("n", "must be at least 1"));
-        }
+        at_least_one("n", self.n)?;
         let Subject { data, data_dir, split, device, .. } = &self.subject;
         let images = data.as_dyn().load_split(Some(data_dir), *split)?;
         remarks::tell(&[images.remarks()]);

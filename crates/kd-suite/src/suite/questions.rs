@@ -2,7 +2,7 @@
 
 use kd_adv::at_radii;
 use kd_core::record::ModelId;
-use kd_core::{Error, Result};
+use kd_core::{Error, Result, at_least_one};
 use kd_data::DataSpec;
 
 use super::file::{AttackFile, AuditFile, CensusFile, EvaluationFile, Preset, Suite};
@@ -135,9 +135,7 @@ impl Context<'_> {
 
     fn images(&self, n_images: usize, correct_by: Option<&str>) -> Result<ImagesSpec> {
         let n_images = self.preset.n_images.map_or(n_images, |most| n_images.min(most));
-        if n_images == 0 {
-            return Err(Error::config("n_images", "must be at least 1"));
-        }
+        at_least_one("n_images", n_images)?;
         let Some(name) = correct_by else { return Ok(ImagesSpec { n_images, correct_by: None }) };
         let source = one_source("correct_by", name, self.trainings)?;
         Ok(ImagesSpec { n_images, correct_by: Some(source) })

@@ -37,7 +37,7 @@ impl Loaded {
     /// The network with its classes called as the file `path` says.
     ///
     /// # Errors
-    /// Those of [`class_names`]; [`Error::Config`] for another number of names than of classes.
+    /// Those of a file of names; [`Error::Config`] for another number of names than of classes.
     pub fn with_class_names(mut self, path: &Path) -> Result<Self> {
         self.class_names = class_names(path)?;
         let (n_names, n) = (self.class_names.len(), self.network.n_classes());

@@ -3,14 +3,14 @@
 mod schedule;
 mod search;
 
-use kd_core::{Result, Stream, argmax, in_range};
+use kd_core::{Result, Stream, argmax, at_least_one, in_range};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use self::schedule::checkpoints;
 use self::search::Search;
 use super::standing::{Outcome, Round, Rounds};
-use crate::attack::{at_least_one, ball, check_ball};
+use crate::attack::{ball, check_ball};
 use crate::{Attack, Examples, Norm, Objective, ObjectiveKind, Victim};
 
 /// Projected gradient ascent that chooses its own step size.

@@ -5,12 +5,11 @@ mod search;
 mod tests;
 mod variable;
 
-use kd_core::{Result, Stream, argmax, in_range, positive};
+use kd_core::{Result, Stream, argmax, at_least_one, in_range, positive};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use self::search::Search;
-use crate::attack::at_least_one;
 use crate::{Attack, Examples, Norm, Objective, ObjectiveKind, Victim};
 
 /// The L2 attack of Carlini and Wagner 2017 (arXiv:1608.04644): with `x' = (tanh(w) + 1) / 2`,

@@ -4,14 +4,14 @@ mod projection;
 mod search;
 mod settings;
 
-use kd_core::{Error, Result, Stream, argmax, in_range};
+use kd_core::{Error, Result, Stream, argmax, at_least_one, in_range};
 use rayon::prelude::*;
 
 pub use self::settings::Fab;
 
 use self::search::{Plane, Search};
 use super::standing::{Outcome, Round, Rounds};
-use crate::attack::{at_least_one, check_ball};
+use crate::attack::check_ball;
 use crate::objective::best_other;
 use crate::{Attack, Examples, Norm, Victim};
 

@@ -3,13 +3,13 @@
 mod proposal;
 
 use kd_core::rng::Rng;
-use kd_core::{Result, Stream, argmax, in_range};
+use kd_core::{Result, Stream, argmax, at_least_one, in_range};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use self::proposal::Proposer;
 use super::standing::{Outcome, Standing};
-use crate::attack::{at_least_one, ball, check_ball};
+use crate::attack::{ball, check_ball};
 use crate::{Attack, Examples, Norm, Objective, ObjectiveKind, Victim};
 
 /// Random search over squares of pixels at the border of the ball: it sees the logits, but no

@@ -22,7 +22,7 @@ pub trait Rule {
     /// Refuses settings outside their domain.
     ///
     /// # Errors
-    /// [`Error::Config`], naming the setting.
+    /// [`crate::Error::Config`], naming the setting.
     fn check(&self) -> Result<()>;
 
     /// What the state of a parameter consists of, such as `velocity`; each part has as many values
