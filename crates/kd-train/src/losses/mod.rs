@@ -304,6 +304,10 @@ impl Loss for LossSpec {
         self.as_dyn().needs_teacher()
     }
 
+    fn needs_peers(&self) -> bool {
+        self.as_dyn().needs_peers()
+    }
+
     fn temperature(&self) -> Option<f64> {
         self.as_dyn().temperature()
     }
