@@ -136,6 +136,12 @@ impl Images {
     }
 
     /// The images at `indices`, in this order; the number of classes stays.
+    /// The same images as ones of other classes, whose labels are not known: 0 stands in place of each.
+    pub(crate) fn unlabelled(&self, n_classes: usize, class_names: &[String]) -> Self {
+        let (labels, class_names) = (vec![0; self.labels.len()], class_names.to_vec());
+        Self { labels, n_classes, class_names, ..self.clone() }
+    }
+
     pub(crate) fn select(&self, indices: &[u32]) -> Self {
         let mut pixels = Vec::with_capacity(indices.len() * self.image_size());
         indices.iter().for_each(|&i| pixels.extend_from_slice(self.image(i as usize)));

@@ -159,6 +159,29 @@ impl Part {
         Ok(self.select(&kept))
     }
 
+    /// These images as ones of the classes of `other`, whose labels are not known: 0 stands in place of each.
+    ///
+    /// # Errors
+    /// [`Error::Config`] when the images are not of the size and channels of those, or not kept alike.
+    pub fn unlabelled(&self, other: &Self) -> Result<Self> {
+        if self.shape() != other.shape() {
+            let (got, want) = (self.shape(), other.shape());
+            let reason = format!("its images are {got:?}, those of the data set {want:?}");
+            return Err(Error::config("transfer", reason));
+        }
+        let names = other.class_names();
+        match self {
+            Self::Images(images) => Ok(images.unlabelled(other.n_classes(), names).into()),
+            Self::Photos(photos) if names.len() == other.n_classes() => {
+                Ok(photos.unlabelled(names).into())
+            }
+            Self::Photos(_) => {
+                let reason = "photographs in files go with photographs in files";
+                Err(Error::config("transfer", reason))
+            }
+        }
+    }
+
     /// Splits off `n` random images: `(the others, the n)`, disjoint, together complete, both in
     /// the order of this set.
     ///
@@ -260,6 +283,16 @@ mod tests {
         assert_eq!(kept.n_classes(), 3);
         assert!(images(9).omit_class(3).is_err());
         assert!(images(1).omit_class(0).is_err());
+    }
+
+    #[test]
+    fn images_of_another_set_lose_their_labels() {
+        let other = Images::new(vec![7; 8], vec![6, 5, 4, 3], [1, 1, 2], 9).unwrap();
+        let other = Part::from(other).unlabelled(&images(3)).unwrap();
+        assert_eq!((other.labels(), other.n_classes(), other.len()), (&[0; 4][..], 3, 4));
+        let large = Part::from(Images::new(vec![7; 4], vec![0], [1, 2, 2], 3).unwrap());
+        let error = large.unlabelled(&images(3)).unwrap_err().to_string();
+        assert!(error.contains("[1, 2, 2]") && error.contains("[1, 1, 2]"), "{error}");
     }
 
     #[test]

@@ -264,6 +264,12 @@ impl Photos {
         Self { rows: Some(rows), labels, ..self.clone() }
     }
 
+    /// The same photographs as ones of other classes, whose labels are not known: 0 stands in place of each.
+    pub(crate) fn unlabelled(&self, class_names: &[String]) -> Self {
+        let (labels, classes) = (vec![0; self.labels.len()].into(), Some(class_names.into()));
+        Self { labels, classes, ..self.clone() }
+    }
+
     /// One digest for all files, also of a selection. With `SHA256SUMS` it is over the contents: of
     /// the lines `SHA-256  CLASS/FILE`, in the order of the photographs, which `kd data sums` writes.
     /// Without, it is of the lines `SIZE  CLASS/FILE`, and contents are not read, since those of

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use candle_core::Device;
 use kd_core::record::DataFile;
 use kd_core::{BatchSource, Error, Result, Stream};
-use kd_data::{Augment, DataSpec, Images, Part, Parts, list_digest};
+use kd_data::{Augment, DataSpec, Images, Part, Parts, Split, list_digest};
 use kd_train::EvalSet;
 
 use crate::remarks;
@@ -70,6 +70,8 @@ impl Choice<'_> {
 /// The images of a run: to train on, to choose by, to judge by.
 pub(crate) struct Sets {
     train: Part,
+    /// What is learned from in its place, without labels.
+    transfers: Vec<(DataSpec, Part)>,
     files: Vec<DataFile>,
     device: Device,
     test_part: Part,
@@ -83,11 +85,14 @@ impl Sets {
         let n = [spec.n_train, spec.n_test];
         let choice = Choice { data: &spec.data, holdout: spec.holdout, n };
         let Chosen { files, train, test, holdout } = choice.load(data_dir)?;
+        let transfers = transfers(spec, data_dir, &train)?;
+        let others = transfers.iter().flat_map(|(_, part)| part.files());
+        let files = files.into_iter().chain(others).collect();
         let set = |part: &Part| EvalSet::new(part.in_order(device)?);
         let holdout = holdout.as_ref().map(set).transpose()?;
         let test_set = set(&test)?;
         let device = device.clone();
-        Ok(Self { train, files, device, test_part: test, test: test_set, holdout })
+        Ok(Self { train, transfers, files, device, test_part: test, test: test_set, holdout })
     }
 
     /// The files that the images come from.
@@ -139,7 +144,9 @@ impl Sets {
 
     /// The training images of one training, as they are.
     pub(crate) fn train_part(&self, spec: &TrainingSpec) -> Result<Part> {
-        let part = without(&self.train, spec.omit_class.as_ref())?;
+        let of = |data: &DataSpec| self.transfers.iter().find(|(known, _)| known == data);
+        let transfer = spec.transfer.as_ref().and_then(of).map(|(_, part)| part);
+        let part = without(transfer.unwrap_or(&self.train), spec.omit_class.as_ref())?;
         match spec.n_train {
             Some(n) if n < part.len() => part.subset(n, Stream::new(0).at("subset/training")),
             _ => Ok(part),
@@ -179,6 +186,19 @@ impl Sets {
         let is_packed = |part: &Part| matches!(part, Part::Photos(photos) if photos.is_packed());
         is_packed(&self.train) || is_packed(&self.test_part)
     }
+}
+
+/// The images that some training learns from in place of `train`.
+fn transfers(spec: &Spec, data_dir: Option<&Path>, train: &Part) -> Result<Vec<(DataSpec, Part)>> {
+    let mut all: Vec<(DataSpec, Part)> = Vec::new();
+    for data in spec.training.iter().filter_map(|training| training.transfer.as_ref()) {
+        if !all.iter().any(|(known, _)| known == data) {
+            let part = data.as_dyn().part(data_dir, Split::Train)?;
+            remarks::tell(&[part.remarks()]);
+            all.push((data.clone(), part.unlabelled(train)?));
+        }
+    }
+    Ok(all)
 }
 
 /// `part` without a class.

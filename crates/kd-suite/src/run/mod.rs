@@ -14,6 +14,8 @@ mod progress;
 mod setting;
 mod teacher;
 #[cfg(test)]
+mod teaching_tests;
+#[cfg(test)]
 mod testing;
 mod training;
 mod trial;

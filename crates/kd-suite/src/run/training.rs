@@ -249,6 +249,7 @@ fn soft_targets(
         "n_train": training.n_train.or(spec.n_train),
         "holdout": spec.holdout,
         "omit_class": training.omit_class,
+        "transfer": training.transfer,
         "augment": training.augment,
         "network": described,
         "conv_sums": spec.conv_sums,

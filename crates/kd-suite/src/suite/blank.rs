@@ -52,6 +52,7 @@ impl TrainingFile {
             teachers: Vec::new(),
             average: None,
             omit_class: None,
+            transfer: None,
             n_train: None,
             plan: None,
             choose: None,

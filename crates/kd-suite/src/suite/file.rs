@@ -132,6 +132,8 @@ pub struct TrainingFile {
     pub average: Option<AverageOf>,
     /// Class that the training images lack.
     pub omit_class: Option<Class>,
+    /// A data set whose training images are learned from in place of the suite's. Their labels are not looked at.
+    pub transfer: Option<DataSpec>,
     /// Number of its training images (a choice that is the same for every seed); all unless given.
     pub n_train: Option<usize>,
     /// In place of the suite's.

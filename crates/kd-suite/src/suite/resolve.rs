@@ -113,10 +113,12 @@ fn training(suite: &Suite, preset: &Preset, file: &TrainingFile) -> Result<Train
         student.perturb = student.perturb.take().or_else(|| file.perturb.clone());
     }
     check_students(&file.name, &students)?;
+    check_transfer(file, &students)?;
     let choose = choose::resolve((suite, preset), file, (&plan, &students))?;
     Ok(TrainingSpec {
         name: file.name.clone(),
         omit_class: file.omit_class.clone(),
+        transfer: file.transfer.clone(),
         n_train: file.n_train,
         model: file.model.clone(),
         teacher: teacher::resolve(file, &students)?,
@@ -197,6 +199,29 @@ fn check_students(training: &str, students: &[StudentSpec]) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Refuses what needs the labels of images that are learned from without them.
+fn check_transfer(file: &TrainingFile, students: &[StudentSpec]) -> Result<()> {
+    if file.transfer.is_none() {
+        return Ok(());
+    }
+    let looks = |student: &&StudentSpec| {
+        student.perturb.is_some() || student.objectives().iter().any(|loss| loss.needs_labels())
+    };
+    let reason = match (students.iter().find(looks), &file.omit_class) {
+        (Some(student), _) => {
+            format!(
+                "`{}` of `{}` looks at labels, which these images have not",
+                student.name, file.name
+            )
+        }
+        (None, Some(_)) => {
+            "its images have no labels, so that none of a class can be left out".into()
+        }
+        (None, None) => return Ok(()),
+    };
+    Err(Error::config("transfer", reason))
 }
 
 /// The one model of the earlier training that `file` begins with.

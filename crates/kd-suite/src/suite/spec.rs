@@ -55,6 +55,8 @@ pub(crate) struct TrainingSpec {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) omit_class: Option<Class>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) transfer: Option<DataSpec>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) n_train: Option<usize>,
     pub(crate) model: ModelSpec,
     #[serde(skip_serializing_if = "Option::is_none")]
