@@ -207,7 +207,8 @@ fn check_transfer(file: &TrainingFile, students: &[StudentSpec]) -> Result<()> {
         return Ok(());
     }
     let looks = |student: &&StudentSpec| {
-        student.perturb.is_some() || student.objectives().iter().any(|loss| loss.needs_labels())
+        student.perturb.is_some()
+            || student.objectives().iter().any(|loss| loss.as_dyn().needs_labels())
     };
     let reason = match (students.iter().find(looks), &file.omit_class) {
         (Some(student), _) => {
