@@ -151,7 +151,7 @@ pub(crate) fn three(claim: &ClaimResult) -> [Cell; 3] {
 /// The paper's number as text.
 pub(crate) fn paper(claim: &ClaimResult) -> String {
     let text = |value: f64| match claim.measure {
-        Measure::BestTemperature => format!("T {value}"),
+        Measure::BestTemperature => value.to_string(),
         measure if measure.is_fraction() => percent(value),
         _ => format!("{value:.0}"),
     };
