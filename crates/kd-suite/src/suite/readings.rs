@@ -152,7 +152,7 @@ pub(super) fn expand(
     let axes = readings.axes()?;
     let open = |training: &TrainingSpec| readings.trainings.contains(&training.name);
     check(readings, trainings)?;
-    let n: usize = axes.iter().map(|axis| axis.choices.len()).product();
+    let n = axes.iter().fold(1usize, |n, axis| n.saturating_mul(axis.choices.len()));
     if n > MOST {
         let reason = format!("{n} combinations; there may be {MOST}");
         return Err(Error::config("readings", reason));
@@ -168,7 +168,7 @@ pub(super) fn expand(
         for record in &mut records {
             let mut choices = record.values.iter().zip(&axes).map(|(&i, axis)| &axis.choices[i]);
             let read = choices.try_fold(claimed(training), with)?;
-            record.cells.extend(place(read, &mut cohorts)?);
+            record.cells.extend(place(read, &mut cohorts));
         }
         all.extend(cohorts);
     }
@@ -255,7 +255,7 @@ fn rest(alpha: f64) -> f64 {
 
 /// Puts the students of `read` into the cohort that differs in nothing else, where there is one; returns which
 /// model answers which claim.
-fn place(read: TrainingSpec, cohorts: &mut Vec<TrainingSpec>) -> Result<BTreeMap<String, ModelId>> {
+fn place(read: TrainingSpec, cohorts: &mut Vec<TrainingSpec>) -> BTreeMap<String, ModelId> {
     let setting =
         |t: &TrainingSpec| TrainingSpec { name: String::new(), student: Vec::new(), ..t.clone() };
     let found = cohorts.iter().position(|cohort| setting(cohort) == setting(&read));
@@ -269,7 +269,7 @@ fn place(read: TrainingSpec, cohorts: &mut Vec<TrainingSpec>) -> Result<BTreeMap
         let claim = student.claim.clone().unwrap_or_default();
         (claim, ModelId::new(&cohort.name, join(student, &mut cohort.student)))
     };
-    Ok(read.student.into_iter().map(answer).collect())
+    read.student.into_iter().map(answer).collect()
 }
 
 /// The name of the student that learns from the same, which is a new one where there is none. It answers no claim
