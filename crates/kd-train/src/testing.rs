@@ -6,6 +6,9 @@ use candle_core::{Device, Tensor};
 use kd_core::ops::{Flatten, Linear};
 use kd_core::{Batch, BatchSource, Classifier, Graph, Mode, Net, Params, Result, Stream};
 
+use crate::cohort::Cohort;
+use crate::student::Student;
+
 /// Classes of [`Dots`] and [`Network`].
 pub(crate) const N_CLASSES: usize = 6;
 
@@ -102,6 +105,16 @@ impl Classifier for Network {
     fn params(&self) -> &Params {
         self.net.params()
     }
+}
+
+/// The bits of the weights of each student.
+pub(crate) fn weights(cohort: &Cohort) -> Vec<Vec<u32>> {
+    let values = |tensor: &Tensor| tensor.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+    let student = |student: &Student| {
+        let tensors = student.model.params().tensors();
+        bits(&tensors.values().flat_map(values).collect::<Vec<_>>())
+    };
+    cohort.students.iter().map(student).collect()
 }
 
 /// The bits of all values.

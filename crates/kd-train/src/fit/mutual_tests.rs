@@ -9,7 +9,7 @@ use crate::losses::{LossSpec, Mutual};
 use crate::prepared::prepare;
 use crate::step::train_step;
 use crate::student::Student;
-use crate::testing::{Dots, Network, bits};
+use crate::testing::{Dots, Network, weights};
 
 const N_IMAGES: usize = 24;
 
@@ -32,12 +32,7 @@ fn trained(students: Vec<Student>, n_threads: usize) -> Vec<Vec<u32>> {
             train_step(&mut cohort, &prepared, 0.01, Stream::new(i as u64)).unwrap();
         }
     });
-    let values = |t: &Tensor| t.flatten_all().unwrap().to_vec1::<f32>().unwrap();
-    let weights = |student: &Student| {
-        let tensors = student.model.params().tensors();
-        bits(&tensors.values().flat_map(values).collect::<Vec<_>>())
-    };
-    cohort.students.iter().map(weights).collect()
+    weights(&cohort)
 }
 
 #[test]

@@ -17,7 +17,7 @@ use crate::schedule::Schedule;
 use crate::soft_targets::{SoftTargetStore, SoftTargets, StoredAs};
 use crate::student::Student;
 use crate::teacher::TeacherSource;
-use crate::testing::{Dots, Network, bits};
+use crate::testing::{Dots, Network, weights};
 
 /// Two epochs of eleven steps, a point of the learning curve after each 4.
 fn plan() -> Plan {
@@ -171,15 +171,6 @@ impl<'a> Lab<'a> {
         };
         self.records().into_iter().filter_map(epoch).collect()
     }
-}
-
-fn weights(cohort: &Cohort) -> Vec<Vec<u32>> {
-    let values = |tensor: &Tensor| tensor.flatten_all().unwrap().to_vec1::<f32>().unwrap();
-    let student = |student: &Student| {
-        let tensors = student.model.params().tensors();
-        bits(&tensors.values().flat_map(values).collect::<Vec<_>>())
-    };
-    cohort.students.iter().map(student).collect()
 }
 
 #[test]
