@@ -9,9 +9,8 @@ use crate::report::Report;
 
 /// The sections about them; none where nothing answers the paper.
 pub(crate) fn sections(report: &Report) -> Vec<Section> {
-    let claims = claims(report);
-    let effects = Section::of("The paper's effects and ours", effects::blocks(&report.effects));
-    [claims, effects, told(report)].into_iter().flatten().collect()
+    let sections = [claims(report), effects::section(&report.effects), told(report)];
+    sections.into_iter().flatten().collect()
 }
 
 fn claims(report: &Report) -> Option<Section> {

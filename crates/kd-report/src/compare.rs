@@ -9,7 +9,7 @@ use serde::Serialize;
 use crate::document::{Cell, Column, Row, Table};
 use crate::format::{counted, effect_cells, percent_cell, signed};
 use crate::markdown;
-use crate::paired::{Effect, Paired, effects};
+use crate::paired::{Effect, Paired, known_effects};
 use crate::run::{ModelRuns, Run};
 use crate::stats::Stat;
 
@@ -136,10 +136,8 @@ fn models(first: &Run, second: &Run, same_data: bool) -> Vec<ComparedModel> {
         Paired::of(&b.values, &a.values, step(of)).filter(|_| same_data)
     };
     let paired: Vec<Option<Paired>> = models.iter().map(paired).collect();
-    let known: Vec<Paired> = paired.iter().copied().flatten().collect();
-    let mut effects = effects(&known).into_iter();
-    for (model, paired) in models.iter_mut().zip(paired) {
-        model.effect = paired.and_then(|_| effects.next());
+    for (model, effect) in models.iter_mut().zip(known_effects(&paired)) {
+        model.effect = effect;
     }
     models
 }

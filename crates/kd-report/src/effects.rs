@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use crate::claims::Measure;
 use crate::comparison::{ClaimResult, Paper, Selection};
-use crate::document::{Block, Cell, Column, Row, Table};
+use crate::document::{Cell, Column, Row, Section, Table};
 use crate::format::signed;
 use crate::ordered::grouped;
 use crate::paired::{Effect, Paired, effects};
@@ -93,13 +93,13 @@ const CAPTION: &str = "Accuracy minus that of the network of the same training t
     training and epoch (Holm).";
 
 /// The table of them; nothing where there are none.
-pub(crate) fn blocks(effects: &[EffectResult]) -> Vec<Block> {
+pub(crate) fn section(effects: &[EffectResult]) -> Option<Section> {
     let mut columns = Column::plain(&["claim", "epoch", "paper"]);
     columns.extend(Column::grouped("ours", &["points", "against labels"]));
     columns.extend(Column::grouped("ours \u{2212} paper", &["points", "verdict"]));
-    let rows: Vec<Row> = effects.iter().map(row).collect();
+    let rows = effects.iter().map(row).collect();
     let table = Table { caption: CAPTION.into(), columns, rows };
-    if effects.is_empty() { Vec::new() } else { vec![Block::Table(table)] }
+    Section::of_table("The paper's effects and ours", table)
 }
 
 fn row(effect: &EffectResult) -> Row {

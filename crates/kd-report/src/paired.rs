@@ -90,6 +90,13 @@ pub(crate) fn effects(all: &[Paired]) -> Vec<Effect> {
     all.iter().zip(corrected).map(effect).collect()
 }
 
+/// The same where some have no difference, which are not counted.
+pub(crate) fn known_effects(all: &[Option<Paired>]) -> Vec<Option<Effect>> {
+    let known: Vec<Paired> = all.iter().copied().flatten().collect();
+    let mut effects = effects(&known).into_iter();
+    all.iter().map(|paired| paired.and_then(|_| effects.next())).collect()
+}
+
 /// Holm's correction of p-values (Holm 1979): the i-th smallest of m times `m - i + 1`, but no less than
 /// the one before and no more than 1. The chance that any of those below 5 % is there without a difference
 /// is at most 5 %.

@@ -1,9 +1,9 @@
 //! Which temperature is the best, beside a claim that says it.
 
-use kd_core::record::FinalRecord;
+use kd_core::record::ModelId;
 
 use crate::claims::{Claim, Claims, Measure};
-use crate::comparison::{ClaimResult, Selection};
+use crate::comparison::{ClaimResult, Selection, measured};
 use crate::paired::{Paired, Told, effects};
 use crate::run::ModelRuns;
 use crate::stats::Stat;
@@ -44,7 +44,7 @@ fn result(
         best.map(|of| of.temperature)
     };
     let ours = Stat::of((0..n_seeds).map(best_of).collect::<Option<_>>()?)?;
-    let id = kd_core::record::ModelId::new(training, "");
+    let id = ModelId::new(training, "");
     let mut result = ClaimResult::new(claim, &id, ours, selection, None)?;
     let mut finals = grid.iter().flat_map(|model| model.finals.values());
     if official && finals.all(|last| claim.n_test == Some(last.last.total)) {
@@ -55,16 +55,13 @@ fn result(
 
 /// The accuracies of each temperature, meaned over the weights, where more than one weight was tried.
 fn by_temperature(grid: &[&ModelRuns], selection: Selection) -> Vec<OfT> {
-    let of = |last: &FinalRecord| match selection {
-        Selection::Best => last.best_top1,
-        Selection::Last => last.last.top1,
+    let cell = |model: &&ModelRuns| {
+        let (_, temperature) = model.finals.values().next()?.how.cell()?;
+        let top1 =
+            model.finals.values().map(|last| measured((model, last), Measure::Top1, selection));
+        Some((temperature, top1.collect::<Option<Vec<f64>>>()?))
     };
-    let first = |model: &ModelRuns| model.finals.values().next().cloned();
-    let cell = |model: &&&ModelRuns| {
-        let (_, temperature) = first(model)?.how.cell()?;
-        Some((temperature, model.finals.values().map(of).collect::<Vec<f64>>()))
-    };
-    let mut cells: Vec<_> = grid.iter().filter_map(|model| cell(&model)).collect();
+    let mut cells: Vec<_> = grid.iter().filter_map(cell).collect();
     cells.sort_by(|(a, _), (b, _)| a.total_cmp(b));
     let same = |a: &(f64, Vec<f64>), b: &(f64, Vec<f64>)| a.0.total_cmp(&b.0).is_eq();
     cells.chunk_by(same).map(meaned).collect()

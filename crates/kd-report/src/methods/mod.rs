@@ -15,7 +15,7 @@ use kd_core::record::{CandidateRecord, Compute, FinalRecord, ObjectiveKind};
 use serde::Serialize;
 
 use crate::ordered::grouped;
-use crate::paired::{Effect, Paired, effects, least_told};
+use crate::paired::{Effect, Paired, known_effects, least_told};
 use crate::run::{ModelRuns, Run};
 use crate::stats::{Stat, over, over_some};
 
@@ -172,9 +172,7 @@ fn over_one(all: &[&Ended<'_>], base: Option<&Ended<'_>>) -> Vec<Option<Effect>>
         false => Paired::of(&one.top1.values, &base.top1.values, step),
     };
     let paired: Vec<Option<Paired>> = all.iter().map(paired).collect();
-    let known: Vec<Paired> = paired.iter().copied().flatten().collect();
-    let mut effects = effects(&known).into_iter();
-    paired.iter().map(|paired| paired.and_then(|_| effects.next())).collect()
+    known_effects(&paired)
 }
 
 /// The least difference that could certainly have been told, for the median of the spreads.

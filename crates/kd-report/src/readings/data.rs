@@ -9,7 +9,7 @@ use serde::Serialize;
 use crate::claims::{Claim, Claims, Measure};
 use crate::comparison::{Selection, measured};
 use crate::run::{EPOCHS_TO, ModelRuns, Run};
-use crate::stats::binomial_error;
+use crate::verdict::Noise;
 
 /// A number of the paper.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -62,8 +62,11 @@ impl Data {
             asked.iter().map(|claim| values(run, reading, claim, &seeds)).collect()
         };
         let values: Vec<_> = record.readings.iter().map(of_reading).collect::<Option<_>>()?;
-        let numbers: Vec<Number> =
-            asked.iter().map(|claim| number(claim)).collect::<Option<_>>()?;
+        let numbers = asked.iter().enumerate().map(|(i, claim)| {
+            let of_all = values.iter().map(|numbers: &Vec<Vec<f64>>| &numbers[i][..]);
+            number(claim, Noise::pooled(of_all))
+        });
+        let numbers: Vec<Number> = numbers.collect::<Option<_>>()?;
         let known = !numbers.is_empty() && !seeds.is_empty();
         let same_images = asked.iter().all(|claim| has_its_images(run, first, claim));
         let orders = claims.all().iter().filter(|claim| claim.measure == Measure::EpochsOrder);
@@ -128,7 +131,8 @@ fn in_order(run: &Run, reading: &ReadingRecord, claim: &Claim, seeds: &[u64]) ->
     Some(((n + 1.0) / (seeds.len() as f64 + 2.0)).ln())
 }
 
-fn number(claim: &Claim) -> Option<Number> {
+/// `seeds`: its spread over seeds in all readings.
+fn number(claim: &Claim, seeds: Option<Noise>) -> Option<Number> {
     let (value, n_test, is_count) = (claim.value?, claim.n_test?, claim.measure.is_count());
     let paper = if is_count { value / n_test as f64 } else { value };
     let training: Vec<&str> = claim.id.split('/').take(2).collect();
@@ -137,9 +141,15 @@ fn number(claim: &Claim) -> Option<Number> {
         paper,
         n_test,
         is_count,
-        noise: binomial_error(paper, n_test),
+        noise: Noise::new(paper, n_test, seeds).std,
         group: training.join("/"),
     })
+}
+
+/// Sum of the products of two numbers' deviations from their means.
+pub(super) fn products(a: &[f64], b: &[f64]) -> f64 {
+    let (mean_a, mean_b) = (mean(a), mean(b));
+    a.iter().zip(b).map(|(a, b)| (a - mean_a) * (b - mean_b)).sum()
 }
 
 pub(super) fn mean(values: &[f64]) -> f64 {

@@ -2,7 +2,7 @@
 
 use kd_core::Stream;
 
-use super::data::{Data, mean};
+use super::data::{Data, products};
 
 /// Tables that are drawn for the goodness of fit.
 const N_DRAWS: usize = 2000;
@@ -10,19 +10,16 @@ const N_DRAWS: usize = 2000;
 /// How uncertain the numbers of one table are, which trainings with one seed made.
 pub(super) struct Evidence {
     /// Standard deviation of each number.
-    pub(super) noise: Vec<f64>,
+    noise: Vec<f64>,
     /// Numbers of one training, by place, and what they have in common: they share batches, first weights and
     /// teacher.
     groups: Vec<(Vec<usize>, f64)>,
 }
 
 impl Evidence {
-    /// The noise of `data`: of each number the larger of the binomial error and the spread over seeds, which is
-    /// pooled over all readings; the correlation of the numbers of a training over seeds.
+    /// The noise of the numbers of `data`, and the correlation over seeds of those of a training.
     pub(super) fn of(data: &Data) -> Self {
-        let binomial = data.numbers.iter().map(|number| number.noise);
-        let noise: Vec<f64> =
-            binomial.enumerate().map(|(i, error)| error.max(spread(data, i))).collect();
+        let noise: Vec<f64> = data.numbers.iter().map(|number| number.noise).collect();
         let mut names: Vec<&str> = data.numbers.iter().map(|number| &*number.group).collect();
         names.dedup();
         let group = |name: &str| {
@@ -99,13 +96,6 @@ fn squared(z: &[f64], places: &[usize], rho: f64) -> f64 {
     (squares - rho * sum * sum / (1.0 + (n - 1.0) * rho)) / (1.0 - rho)
 }
 
-/// Standard deviation over seeds of the number at `place`, pooled over all readings; 0 for one seed.
-fn spread(data: &Data, place: usize) -> f64 {
-    let squares: f64 = data.values.iter().map(|of| squares(&of[place], &of[place])).sum();
-    let freedom = data.values.len() * (data.n_seeds - 1);
-    if freedom > 0 { (squares / freedom as f64).sqrt() } else { 0.0 }
-}
-
 /// Mean correlation over seeds of the numbers at `places`, in units of `noise`, over all readings; none below 0.
 fn correlation(data: &Data, places: &[usize], noise: &[f64]) -> f64 {
     let freedom = data.values.len() * (data.n_seeds - 1);
@@ -114,17 +104,11 @@ fn correlation(data: &Data, places: &[usize], noise: &[f64]) -> f64 {
     for of in &data.values {
         for (k, &a) in places.iter().enumerate() {
             let others = places[..k].iter();
-            sum += others.map(|&b| squares(&of[a], &of[b]) / (noise[a] * noise[b])).sum::<f64>();
+            sum += others.map(|&b| products(&of[a], &of[b]) / (noise[a] * noise[b])).sum::<f64>();
         }
     }
     let n = (freedom * n_pairs) as f64;
     if n > 0.0 { (sum / n).clamp(0.0, 0.95) } else { 0.0 }
-}
-
-/// Sum of the products of two numbers' deviations from their means.
-fn squares(a: &[f64], b: &[f64]) -> f64 {
-    let (mean_a, mean_b) = (mean(a), mean(b));
-    a.iter().zip(b).map(|(a, b)| (a - mean_a) * (b - mean_b)).sum()
 }
 
 #[cfg(test)]

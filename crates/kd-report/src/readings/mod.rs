@@ -96,7 +96,7 @@ pub(crate) fn of(run: &Run, claims: &Claims, official: bool) -> Option<Readings>
         made_up: check::of(&data, &evidence),
         readings,
         trainings: answering.map(|id| id.training.clone()).collect(),
-        numbers: numbers(data, &evidence),
+        numbers: data.numbers,
     })
 }
 
@@ -104,12 +104,6 @@ pub(crate) fn of(run: &Run, claims: &Claims, official: bool) -> Option<Readings>
 fn words(record: &ReadingsRecord, place: usize) -> Vec<String> {
     let values = record.readings[place].values.iter().zip(&record.axes);
     values.map(|(&i, axis)| axis.values.get(i).map_or(String::new(), setting)).collect()
-}
-
-/// With the noise that was found.
-fn numbers(data: Data, evidence: &Evidence) -> Vec<Number> {
-    let both = data.numbers.into_iter().zip(&evidence.noise);
-    both.map(|(number, &noise)| Number { noise, ..number }).collect()
 }
 
 #[cfg(test)]

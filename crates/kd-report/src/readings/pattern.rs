@@ -3,7 +3,7 @@
 
 use serde::Serialize;
 
-use super::data::{Number, mean};
+use super::data::{Number, mean, products};
 use crate::stats::Stat;
 
 /// What a grid gains over labels alone, taken apart.
@@ -123,12 +123,8 @@ fn sorted(values: impl Iterator<Item = f64>) -> Vec<f64> {
 
 /// Pearson's; 0 where one of the two does not vary.
 fn correlation(a: &[f64], b: &[f64]) -> f64 {
-    let (mean_a, mean_b) = (mean(a), mean(b));
-    let product = |x: &[f64], y: &[f64], mx: f64, my: f64| -> f64 {
-        x.iter().zip(y).map(|(x, y)| (x - mx) * (y - my)).sum()
-    };
-    let scale = product(a, a, mean_a, mean_a) * product(b, b, mean_b, mean_b);
-    if scale > 0.0 { product(a, b, mean_a, mean_b) / scale.sqrt() } else { 0.0 }
+    let scale = products(a, a) * products(b, b);
+    if scale > 0.0 { products(a, b) / scale.sqrt() } else { 0.0 }
 }
 
 #[cfg(test)]
