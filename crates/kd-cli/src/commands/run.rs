@@ -6,6 +6,7 @@ use std::sync::Arc;
 use candle_core::Device;
 use kd_train::Outcome;
 
+use super::engine::EngineArgs;
 use super::exchange;
 use super::setting::{Compute, DataDir, NamingArgs, NormalizeArgs, stop_flag};
 use crate::exit;
@@ -41,6 +42,8 @@ pub(crate) struct Args {
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
     #[command(flatten)]
+    engine: EngineArgs,
+    #[command(flatten)]
     how: RunArgs,
 }
 
@@ -50,9 +53,10 @@ pub(super) struct RunArgs {
     /// Repeat with so many seeds
     #[arg(long, default_value_t = 1, value_name = "N")]
     pub(super) seeds: u64,
-    /// Only print what is in the files of weights that are named, and what would be loaded
+    /// Only print what is in the files of weights that are named, and what would be loaded; with an engine,
+    /// what it would be given
     #[arg(long)]
-    dry_run: bool,
+    pub(super) dry_run: bool,
     /// Remove what an earlier run left in that folder, and begin again
     #[arg(long)]
     restart: bool,
@@ -79,23 +83,22 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     }
     let out = args.out.clone();
     let out = out.unwrap_or_else(|| format!("runs/{}-{}", suite.suite, args.preset).into());
-    args.how.run(spec, out, !args.synthetic)
+    match args.engine.is_given() {
+        true => args.engine.run(spec, out, (&args.how, !args.synthetic)),
+        false => args.how.run(spec, out, !args.synthetic),
+    }
 }
 
 impl RunArgs {
     /// Runs `spec` in the folder `out` and says how it ended; or only prints what is in the files of weights
     /// that it begins with, of which the first that cannot be loaded is the result.
     pub(super) fn run(&self, spec: Spec, out: PathBuf, has_data: bool) -> anyhow::Result<()> {
-        let data_dir = has_data.then(|| self.data.path.clone());
-        let (restart, device) = (self.restart, Device::Cpu);
-        let mut setting = Setting { data_dir, out, restart, device, stop: Arc::default() };
         if self.dry_run {
+            let setting = self.unopened(out, has_data);
             return show(self.compute.common.install(|| contents(&spec, &setting))?);
         }
-        let compute = &self.compute;
-        setting.device = if spec.has_attacks() { compute.cpu()? } else { compute.device()? };
-        setting.stop = stop_flag()?;
-        let (outcome, report) = compute.common.install(|| run_spec(spec, &setting))?;
+        let setting = self.setting(&spec, out, has_data)?;
+        let (outcome, report) = self.compute.common.install(|| run_spec(spec, &setting))?;
         exit::finished((outcome != Outcome::Interrupted).then_some(()))?;
         let (table, path) = (kd_report::results_table(&report), setting.out.join("report.html"));
         exit::print_as(
@@ -103,6 +106,23 @@ impl RunArgs {
             self.compute.common.json,
             format!("{table}\nreport: {}", path.display()),
         )
+    }
+
+    /// Where `spec` is run, and on what.
+    pub(super) fn setting(
+        &self,
+        spec: &Spec,
+        out: PathBuf,
+        has_data: bool,
+    ) -> anyhow::Result<Setting> {
+        let compute = &self.compute;
+        let device = if spec.has_attacks() { compute.cpu()? } else { compute.device()? };
+        Ok(Setting { device, stop: stop_flag()?, ..self.unopened(out, has_data) })
+    }
+
+    fn unopened(&self, out: PathBuf, has_data: bool) -> Setting {
+        let data_dir = has_data.then(|| self.data.path.clone());
+        Setting { data_dir, out, restart: self.restart, device: Device::Cpu, stop: Arc::default() }
     }
 }
 
