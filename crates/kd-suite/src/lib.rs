@@ -6,6 +6,7 @@ mod configured;
 mod examples;
 mod list;
 mod predict;
+mod ranks;
 mod registries;
 mod remarks;
 mod run;
@@ -18,8 +19,9 @@ pub mod weights;
 pub use attack::{AttackReport, AttackResult, AttackTask, attacks, audit};
 pub use list::{Shown, Written};
 pub use predict::{Likely, Prediction, Predictor, groups, pictures};
+pub use ranks::World;
 pub use registries::Registries;
-pub use run::{Progress, Setting, checkpoint_of, contents, run};
+pub use run::{Progress, Setting, checkpoint_of, contents, follow, run};
 pub use subject::{Evaluated, NetworkFile, Source, Subject};
 pub use suite::{
     AttackFile, AuditFile, AverageOf, CensusFile, Choose, Class, Decoding, Epoch, EvaluationFile,

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use candle_core::Device;
+use kd_core::{Collective, Single};
 use kd_train::Outcome;
 
 use super::exchange;
@@ -11,7 +12,7 @@ use super::setting::{Compute, DataDir, NamingArgs, NormalizeArgs, stop_flag};
 use crate::exit;
 use kd_suite::model;
 use kd_suite::weights::Contents;
-use kd_suite::{Holdout, Setting, Spec, Suite, contents, resolve, run as run_spec};
+use kd_suite::{Holdout, Setting, Spec, Suite, contents, follow, resolve, run as run_spec};
 
 /// Arguments of `kd run`.
 #[derive(Debug, clap::Args)]
@@ -79,22 +80,33 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     }
     let out = args.out.clone();
     let out = out.unwrap_or_else(|| format!("runs/{}-{}", suite.suite, args.preset).into());
-    args.how.run(spec, out, !args.synthetic)
+    args.how.run(spec, out, !args.synthetic, Arc::new(Single))
 }
 
 impl RunArgs {
     /// Runs `spec` in the folder `out` and says how it ended; or only prints what is in the files of weights
-    /// that it begins with, of which the first that cannot be loaded is the result.
-    pub(super) fn run(&self, spec: Spec, out: PathBuf, has_data: bool) -> anyhow::Result<()> {
+    /// that it begins with, of which the first that cannot be loaded is the result. Of several processes the
+    /// first one speaks.
+    pub(super) fn run(
+        &self,
+        spec: Spec,
+        out: PathBuf,
+        has_data: bool,
+        ranks: Arc<dyn Collective>,
+    ) -> anyhow::Result<()> {
         let data_dir = has_data.then(|| self.data.path.clone());
         let (restart, device) = (self.restart, Device::Cpu);
-        let mut setting = Setting { data_dir, out, restart, device, stop: Arc::default() };
+        let mut setting = Setting { data_dir, out, restart, device, stop: Arc::default(), ranks };
         if self.dry_run {
             return show(self.compute.common.install(|| contents(&spec, &setting))?);
         }
         let compute = &self.compute;
         setting.device = if spec.has_attacks() { compute.cpu()? } else { compute.device()? };
         setting.stop = stop_flag()?;
+        if setting.ranks.rank() > 0 {
+            let outcome = compute.common.install(|| follow(spec, &setting))?;
+            return exit::finished((outcome != Outcome::Interrupted).then_some(()));
+        }
         let (outcome, report) = compute.common.install(|| run_spec(spec, &setting))?;
         exit::finished((outcome != Outcome::Interrupted).then_some(()))?;
         let (table, path) = (kd_report::results_table(&report), setting.out.join("report.html"));

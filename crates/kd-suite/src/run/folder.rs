@@ -27,8 +27,8 @@ const WRITTEN: [&str; 9] = [
 #[derive(Debug)]
 pub(crate) struct Folder {
     path: PathBuf,
-    /// Held until the process ends, however it ends.
-    _lock: fsx::Lock,
+    /// Held until the process ends, however it ends; by another one, where that writes.
+    _lock: Option<fsx::Lock>,
 }
 
 impl Folder {
@@ -50,9 +50,14 @@ impl Folder {
             Err(Error::Missing { .. }) => fsx::write_atomic(&spec_path, spec.as_bytes())?,
             Err(error) => return Err(error),
         }
-        let folder = Self { path: path.into(), _lock: lock };
+        let folder = Self { path: path.into(), _lock: Some(lock) };
         folder.sweep()?;
         Ok(folder)
+    }
+
+    /// The folder of a run that another process writes.
+    pub(super) fn of_another(path: &Path) -> Self {
+        Self { path: path.into(), _lock: None }
     }
 
     /// Removes what an earlier run left in `path`, of any spec, and nothing else.

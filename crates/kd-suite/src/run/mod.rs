@@ -10,6 +10,7 @@ mod folder;
 mod images;
 mod job;
 mod kept;
+mod meeting;
 mod progress;
 mod setting;
 mod teacher;
@@ -17,6 +18,7 @@ mod teacher;
 mod teaching_tests;
 #[cfg(test)]
 mod testing;
+mod together;
 mod training;
 mod trial;
 mod tuning;
@@ -38,6 +40,7 @@ use job::Job;
 pub use progress::Progress;
 pub use setting::Setting;
 use setting::device_name;
+pub use together::follow;
 
 /// Runs `spec` from where the results folder stands, and writes its report.
 ///
@@ -69,6 +72,7 @@ pub fn run(spec: Spec, setting: &Setting) -> Result<(Outcome, Report)> {
     kept::check(&context, &records)?;
     let outcome = if matches!(records.last(), Some(Record::Done { .. })) {
         eprintln!("{}: finished before; the report is written anew", setting.out.display());
+        meeting::pass(&context)?;
         Outcome::Finished
     } else {
         if records.is_empty() {
@@ -78,6 +82,7 @@ pub fn run(spec: Spec, setting: &Setting) -> Result<(Outcome, Report)> {
         eta::announce(&context, &records)?;
         work(&context, &records, &mut log)?
     };
+    meeting::meet(&context, meeting::Place::End)?;
     let report = kd_report::write_report(&setting.out)?;
     Ok((outcome, report))
 }
