@@ -21,7 +21,8 @@ static KD: LazyLock<PathBuf> = LazyLock::new(|| {
         "debug" => "dev",
         name => name,
     };
-    let features = if cfg!(feature = "mpi") { &["--features", "kd-cli/mpi,kd-tests/mpi"][..] } else { &[] };
+    let features =
+        if cfg!(feature = "mpi") { &["--features", "kd-cli/mpi,kd-tests/mpi"][..] } else { &[] };
     let status = Command::new(env!("CARGO"))
         .args(["build", "--quiet", "--workspace", "--bin", "kd", "--test", "it"])
         .args(features)

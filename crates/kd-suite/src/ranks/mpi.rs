@@ -1,7 +1,7 @@
 //! Ranks that are processes of MPI.
 //!
-//! Key decision: a rank that waits sleeps. MPI's own waiting asks the network again and again, and takes the
-//! core from the threads that compute.
+//! Key decision: a rank that waits sleeps, for sums after a short while, for gradients at once. MPI's own
+//! waiting asks the network again and again, and takes the core from the threads that compute.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -58,6 +58,10 @@ impl Joined {
 
 impl Drop for Joined {
     fn drop(&mut self) {
+        if std::thread::panicking() {
+            // The others would wait for this one.
+            SimpleCommunicator::world().abort(1);
+        }
         drop(self.heartbeat.take());
     }
 }
@@ -86,18 +90,23 @@ impl Collective for Mpi {
 
     fn swap_sums(&self, other: usize, sums: &[f64]) -> Result<Vec<f64>> {
         let mut received = vec![0.0; sums.len()];
-        swap(other, SUMS, sums, &mut received);
+        swap(other, (SUMS, EAGER), sums, &mut received);
         Ok(received)
     }
 
     fn swap_values(&self, other: usize, values: &[f32], received: &mut [f32]) -> Result<()> {
-        swap(other, VALUES, values, received);
+        swap(other, (VALUES, Duration::ZERO), values, received);
         Ok(())
     }
 }
 
 /// Where a message fails, MPI ends the program.
-fn swap<T: Equivalence>(other: usize, tag: Tag, sent: &[T], received: &mut [T]) {
+fn swap<T: Equivalence>(
+    other: usize,
+    (tag, eager): (Tag, Duration),
+    sent: &[T],
+    received: &mut [T],
+) {
     let world = SimpleCommunicator::world();
     let other = world.process_at_rank(other as i32);
     ::mpi::request::scope(|scope| {
@@ -110,20 +119,21 @@ fn swap<T: Equivalence>(other: usize, tag: Tag, sent: &[T], received: &mut [T]) 
             if receiving.is_none() && sending.is_none() {
                 return;
             }
-            rest(started.elapsed());
+            rest(started.elapsed(), eager);
         }
     });
 }
 
-/// How long it is asked again and again, and then at which intervals.
-const EAGER: Duration = Duration::from_micros(30);
+/// How long it is asked again and again for sums.
+const EAGER: Duration = Duration::from_micros(200);
+/// At which intervals it is asked then.
 const SHORT: Duration = Duration::from_micros(20);
 const LONG: Duration = Duration::from_millis(1);
 
 /// Waits a little, longer after a long time.
-fn rest(waited: Duration) {
+fn rest(waited: Duration, eager: Duration) {
     match waited {
-        waited if waited < EAGER => std::thread::yield_now(),
+        waited if waited < eager => std::thread::yield_now(),
         waited if waited < 100 * LONG => std::thread::sleep(SHORT),
         _ => std::thread::sleep(LONG),
     }
