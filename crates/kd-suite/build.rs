@@ -16,8 +16,16 @@ fn main() {
 }
 
 fn commit() -> Option<String> {
+    // Git may not rewrite its index meanwhile, or cargo would take the next build for one of another source.
     let git = Command::new("git")
-        .args(["describe", "--always", "--abbrev=12", "--exclude=*", "--dirty=+dirty"])
+        .args([
+            "--no-optional-locks",
+            "describe",
+            "--always",
+            "--abbrev=12",
+            "--exclude=*",
+            "--dirty=+dirty",
+        ])
         .output()
         .ok()?;
     let commit = String::from_utf8(git.stdout).ok()?.trim().to_owned();

@@ -7,6 +7,8 @@ mod attack;
 #[cfg(test)]
 mod checkpoints;
 #[cfg(test)]
+mod cluster;
+#[cfg(test)]
 mod cnn;
 #[cfg(test)]
 mod cohort;

@@ -64,10 +64,14 @@ pub enum Error {
         reason: String,
     },
     /// Another process works on this folder.
-    #[error("{}: in use by process {pid}; wait for it or choose another --out", path.display())]
+    #[error(
+        "{}: in use by process {pid} on {host}; wait for it or choose another --out", path.display()
+    )]
     Busy {
         /// The folder.
         path: PathBuf,
+        /// The owner's machine.
+        host: String,
         /// Process id of the owner.
         pid: u32,
     },

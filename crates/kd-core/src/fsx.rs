@@ -39,6 +39,22 @@ pub fn write_atomic_with(
     sync_folder(folder)
 }
 
+/// Creates `path` with all of `bytes` in it, in one step that one process alone can succeed with, on shared
+/// file systems too; false when there is such a file.
+///
+/// # Errors
+/// [`Error::Io`].
+pub fn write_new(path: &Path, bytes: &[u8]) -> Result<bool> {
+    let mut file = builder().tempfile_in(parent(path)).map_err(Error::io(path, "create"))?;
+    file.write_all(bytes).map_err(Error::io(path, "write"))?;
+    file.as_file().sync_all().map_err(Error::io(path, "write"))?;
+    match file.persist_noclobber(path) {
+        Ok(_) => Ok(true),
+        Err(e) if e.error.kind() == std::io::ErrorKind::AlreadyExists => Ok(false),
+        Err(e) => Err(Error::io(path, "create")(e.error)),
+    }
+}
+
 /// Creates `folder` and its parents.
 ///
 /// # Errors
@@ -94,6 +110,19 @@ pub fn read_if_there(path: &Path, limit: u64) -> Result<Option<Vec<u8>>> {
         Err(Error::Missing { .. }) => Ok(None),
         Err(Error::Io { source, .. }) if source.kind() == NotADirectory => Ok(None),
         read => read.map(Some),
+    }
+}
+
+/// Removes the file `path`, if there is one.
+///
+/// # Errors
+/// [`Error::Io`].
+pub fn remove_if_there(path: &Path) -> Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(Error::io(path, "remove")(error))
+        }
+        _ => Ok(()),
     }
 }
 
@@ -178,7 +207,8 @@ fn try_lock(folder: &Path, path: &Path) -> Result<File> {
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => {
-            Err(Error::Busy { path: folder.into(), pid: owner(path).parse().unwrap_or(0) })
+            let pid = owner(path).parse().unwrap_or(0);
+            Err(Error::Busy { path: folder.into(), host: "this machine".into(), pid })
         }
         Err(TryLockError::Error(source)) => Err(Error::io(path, "lock")(source)),
     }

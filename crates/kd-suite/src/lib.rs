@@ -2,6 +2,7 @@
 
 mod attack;
 mod classes;
+mod cluster;
 mod configured;
 mod examples;
 mod list;
@@ -17,11 +18,15 @@ mod threads;
 pub mod weights;
 
 pub use attack::{AttackReport, AttackResult, AttackTask, attacks, audit};
+pub use cluster::{Array, Slurm, Status, UnitStatus, commands};
 pub use list::{Shown, Written};
 pub use predict::{Likely, Prediction, Predictor, groups, pictures};
 pub use ranks::World;
 pub use registries::Registries;
-pub use run::{Progress, Setting, checkpoint_of, contents, follow, run};
+pub use run::{
+    Progress, Setting, Size, State, Submitted, Task, Tasks, UnitPlan, checkpoint_of, contents,
+    divide, follow, run, run_task,
+};
 pub use subject::{Evaluated, NetworkFile, Source, Subject};
 pub use suite::{
     AttackFile, AuditFile, AverageOf, CensusFile, Choose, Class, Decoding, Epoch, EvaluationFile,

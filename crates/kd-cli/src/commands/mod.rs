@@ -4,6 +4,7 @@ pub(crate) mod attack;
 mod augment;
 pub(crate) mod cut;
 pub(crate) mod data;
+pub(crate) mod engine;
 pub(crate) mod eval;
 mod exchange;
 pub(crate) mod export;

@@ -7,6 +7,7 @@ use candle_core::Device;
 use kd_core::{Collective, Single};
 use kd_train::Outcome;
 
+use super::engine::EngineArgs;
 use super::exchange;
 use super::setting::{Compute, DataDir, NamingArgs, NormalizeArgs, stop_flag};
 use crate::exit;
@@ -42,6 +43,8 @@ pub(crate) struct Args {
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
     #[command(flatten)]
+    engine: EngineArgs,
+    #[command(flatten)]
     how: RunArgs,
 }
 
@@ -51,9 +54,10 @@ pub(super) struct RunArgs {
     /// Repeat with so many seeds
     #[arg(long, default_value_t = 1, value_name = "N")]
     pub(super) seeds: u64,
-    /// Only print what is in the files of weights that are named, and what would be loaded
+    /// Only print what is in the files of weights that are named, and what would be loaded; with an engine,
+    /// what it would be given
     #[arg(long)]
-    dry_run: bool,
+    pub(super) dry_run: bool,
     /// Remove what an earlier run left in that folder, and begin again
     #[arg(long)]
     restart: bool,
@@ -80,34 +84,44 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     }
     let out = args.out.clone();
     let out = out.unwrap_or_else(|| format!("runs/{}-{}", suite.suite, args.preset).into());
-    args.how.run(spec, out, !args.synthetic, Arc::new(Single))
+    match args.engine.is_given() {
+        true => args.engine.run(spec, out, (&args.how, !args.synthetic)),
+        false => args.how.run(spec, out, !args.synthetic),
+    }
 }
 
 impl RunArgs {
     /// Runs `spec` in the folder `out` and says how it ended; or only prints what is in the files of weights
-    /// that it begins with, of which the first that cannot be loaded is the result. Of several processes the
-    /// first one speaks.
-    pub(super) fn run(
+    /// that it begins with, of which the first that cannot be loaded is the result.
+    pub(super) fn run(&self, spec: Spec, out: PathBuf, has_data: bool) -> anyhow::Result<()> {
+        if self.dry_run {
+            let setting = self.unopened(out, has_data);
+            return show(self.compute.common.install(|| contents(&spec, &setting))?);
+        }
+        let setting = self.setting(&spec, out, has_data)?;
+        self.finish(spec, &setting)
+    }
+
+    /// The same as one of `ranks`, of which the first one speaks.
+    pub(super) fn run_together(
         &self,
         spec: Spec,
         out: PathBuf,
-        has_data: bool,
         ranks: Arc<dyn Collective>,
     ) -> anyhow::Result<()> {
-        let data_dir = has_data.then(|| self.data.path.clone());
-        let (restart, device) = (self.restart, Device::Cpu);
-        let mut setting = Setting { data_dir, out, restart, device, stop: Arc::default(), ranks };
         if self.dry_run {
-            return show(self.compute.common.install(|| contents(&spec, &setting))?);
+            return self.run(spec, out, true);
         }
-        let compute = &self.compute;
-        setting.device = if spec.has_attacks() { compute.cpu()? } else { compute.device()? };
-        setting.stop = stop_flag()?;
-        if setting.ranks.rank() > 0 {
-            let outcome = compute.common.install(|| follow(spec, &setting))?;
-            return exit::finished((outcome != Outcome::Interrupted).then_some(()));
+        let setting = Setting { ranks, ..self.setting(&spec, out, true)? };
+        if setting.ranks.rank() == 0 {
+            return self.finish(spec, &setting);
         }
-        let (outcome, report) = compute.common.install(|| run_spec(spec, &setting))?;
+        let outcome = self.compute.common.install(|| follow(spec, &setting))?;
+        exit::finished((outcome != Outcome::Interrupted).then_some(()))
+    }
+
+    fn finish(&self, spec: Spec, setting: &Setting) -> anyhow::Result<()> {
+        let (outcome, report) = self.compute.common.install(|| run_spec(spec, setting))?;
         exit::finished((outcome != Outcome::Interrupted).then_some(()))?;
         let (table, path) = (kd_report::results_table(&report), setting.out.join("report.html"));
         exit::print_as(
@@ -115,6 +129,24 @@ impl RunArgs {
             self.compute.common.json,
             format!("{table}\nreport: {}", path.display()),
         )
+    }
+
+    /// Where `spec` is run, and on what.
+    pub(super) fn setting(
+        &self,
+        spec: &Spec,
+        out: PathBuf,
+        has_data: bool,
+    ) -> anyhow::Result<Setting> {
+        let compute = &self.compute;
+        let device = if spec.has_attacks() { compute.cpu()? } else { compute.device()? };
+        Ok(Setting { device, stop: stop_flag()?, ..self.unopened(out, has_data) })
+    }
+
+    fn unopened(&self, out: PathBuf, has_data: bool) -> Setting {
+        let data_dir = has_data.then(|| self.data.path.clone());
+        let (restart, device, ranks) = (self.restart, Device::Cpu, Arc::new(Single));
+        Setting { data_dir, out, restart, device, stop: Arc::default(), ranks }
     }
 }
 

@@ -61,7 +61,7 @@ pub(crate) struct Common {
     pub(crate) json: bool,
     /// Threads [default: all cores]
     #[arg(long, value_name = "N")]
-    threads: Option<usize>,
+    pub(super) threads: Option<usize>,
 }
 
 impl Common {

@@ -149,7 +149,7 @@ fn train(args: &Args, ranks: &Arc<dyn Collective>) -> anyhow::Result<()> {
         Shards::new(n, ranks.clone())?;
     }
     let spec = resolve(&suite(args, shards)?, "train", false, args.how.seeds)?;
-    args.how.run(spec, args.out.clone().unwrap_or_default(), true, ranks.clone())
+    args.how.run_together(spec, args.out.clone().unwrap_or_default(), ranks.clone())
 }
 
 /// Shards of a batch.

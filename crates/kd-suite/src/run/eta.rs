@@ -7,9 +7,10 @@ use kd_core::{BatchSource, Net, Result, Stream};
 use kd_train::{Cohort, EvalSet, TeacherSource, prepare, train_step};
 
 use super::context::Context;
-use super::job::{Job, jobs};
+use super::job::Job;
 use super::teacher::{Ready, ready};
 use super::training::students;
+use super::unit::{Unit, units};
 use crate::attack::victim;
 use crate::suite::{Teacher, TrainingSpec};
 use crate::{examples, weights};
@@ -21,24 +22,38 @@ const ENOUGH: (Duration, usize) = (Duration::from_millis(500), 5);
 /// Images whose gradients are timed.
 const N_TIMED: usize = 50;
 
-/// Says how long the jobs that are not done will take on this machine, when that is more than ten
-/// minutes. A few steps of each training are timed, and what they learn is thrown away; of attacks,
-/// one pass is timed, and those of all are counted.
+/// Says how long the units that are not done will take on this machine, when that is more than ten
+/// minutes.
 pub(super) fn announce(context: &Context<'_>, records: &[Record]) -> Result<()> {
-    let (mut pace, mut seconds) = (None, 0.0);
-    for job in jobs(context.spec) {
-        let is_done = |seed| records.iter().any(|record| job.is_recorded_by(record, seed));
-        let is_open = |seed: &u64| job.is_of(*seed) && !is_done(*seed);
-        let n_open = (0..context.spec.seeds).filter(is_open).count();
-        if n_open > 0 {
-            seconds += n_open as f64 * job_seconds(context, &job, &mut pace)?;
-        }
-    }
+    let is_open = |Unit { job, seed, .. }: &Unit<'_>| {
+        !records.iter().any(|record| job.is_recorded_by(record, *seed))
+    };
+    let open: Vec<Unit<'_>> = units(context.spec).into_iter().filter(is_open).collect();
+    let seconds: f64 = seconds(context, &open)?.iter().sum();
     if seconds > LONG {
         let suite = &context.spec.suite;
         eprintln!("{suite}: about {} on this machine", kd_report::duration(seconds));
     }
     Ok(())
+}
+
+/// How long each of `units` will take on this machine, about. A few steps of each training are timed, and what
+/// they learn is thrown away; of attacks, one pass is timed, and those of all are counted. With every seed a job
+/// takes as long, and each of its students too.
+pub(super) fn seconds(context: &Context<'_>, units: &[Unit<'_>]) -> Result<Vec<f64>> {
+    let (mut pace, mut known) = (None, Vec::<(Job<'_>, f64)>::new());
+    for Unit { job, .. } in units {
+        if known.iter().all(|(other, _)| other != job) {
+            known.push((*job, job_seconds(context, job, &mut pace)?));
+        }
+    }
+    let of =
+        |job: &Job<'_>| known.iter().find(|(other, _)| other == job).map_or(0.0, |known| known.1);
+    let share = |unit: &Unit<'_>| match (unit.job, &unit.students) {
+        (Job::Training(training), Some(part)) => part.len() as f64 / training.student.len() as f64,
+        _ => 1.0,
+    };
+    Ok(units.iter().map(|unit| share(unit) * of(&unit.job)).collect())
 }
 
 /// Seconds of a job with one seed; `pace` is those of a multiply-add under attack, once known.

@@ -5,14 +5,18 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use kd_core::record::{self, ModelId, Record};
-use kd_core::{Error, Result, fsx};
+use kd_core::{Error, Lease, Owner, Result, fsx};
 use serde::de::DeserializeOwned;
 
 use super::difference::difference;
+use super::tasks::{Tasks, UNITS};
 
 /// What a run writes into its folder.
-const WRITTEN: [&str; 9] = [
+const WRITTEN: [&str; 12] = [
     "metrics.jsonl",
+    "tasks.json",
+    "units",
+    "slurm",
     "spec.toml",
     "report.html",
     "report.json",
@@ -23,41 +27,89 @@ const WRITTEN: [&str; 9] = [
     "pictures",
 ];
 
-/// A locked results folder.
+/// A results folder: all of it for one process, or a unit of it.
 #[derive(Debug)]
 pub(crate) struct Folder {
     path: PathBuf,
-    /// Held until the process ends, however it ends; by another one, where that writes.
-    _lock: Option<fsx::Lock>,
+    /// The unit that is written to; nothing where it is the run as a whole.
+    unit: Option<String>,
+    /// Of the whole folder; nothing where a unit has one.
+    _lease: Option<Lease>,
+}
+
+/// Ends a process whose place another one has taken: it was stopped for so long that it seemed gone.
+pub(super) fn lost() {
+    eprintln!("another process has gone on with this run in the meantime");
+    std::process::exit(75);
 }
 
 impl Folder {
-    /// Creates or takes up `path` for the run described by `spec`.
+    /// Creates or takes up `path` for the run described by `spec`, for this process alone.
     pub(crate) fn open(path: &Path, spec: &str) -> Result<Self> {
         fsx::create_folder(path)?;
-        let lock = fsx::Lock::take(path)?;
-        let spec_path = path.join("spec.toml");
-        match fsx::read_bounded(&spec_path, 1 << 22, "") {
-            Ok(found) if found == spec.as_bytes() => {}
-            Ok(found) => {
-                let difference = difference(&String::from_utf8_lossy(&found), spec);
-                let reason = format!(
-                    "{} holds another run: {difference}; remove it or choose another",
-                    path.display()
-                );
-                return Err(Error::config("out", reason));
-            }
-            Err(Error::Missing { .. }) => fsx::write_atomic(&spec_path, spec.as_bytes())?,
-            Err(error) => return Err(error),
-        }
-        let folder = Self { path: path.into(), _lock: Some(lock) };
+        let lease = Some(Lease::take(&whole(path), lost)?);
+        let folder = Self { path: path.into(), unit: None, _lease: lease };
+        folder.claim(spec)?;
+        folder.refuse_tasks()?;
         folder.sweep()?;
         Ok(folder)
     }
 
+    /// The folder of the run described by `spec`, beside other processes that work on other units of it.
+    ///
+    /// # Errors
+    /// [`Error::Busy`] while a process has all of it for itself.
+    pub(super) fn join(path: &Path, spec: &str) -> Result<Self> {
+        fsx::create_folder(path)?;
+        let folder = Self { path: path.into(), unit: None, _lease: None };
+        folder.claim(spec)?;
+        match Lease::owner(&whole(path))? {
+            Some(Owner { host, pid, .. }) => Err(Error::Busy { path: path.into(), host, pid }),
+            None => Ok(folder),
+        }
+    }
+
     /// The folder of a run that another process writes.
     pub(super) fn of_another(path: &Path) -> Self {
-        Self { path: path.into(), _lock: None }
+        Self { path: path.into(), unit: None, _lease: None }
+    }
+
+    /// The same folder, to write to the unit `name`, of which the caller has the lease.
+    pub(super) fn of_unit(&self, name: &str) -> Self {
+        Self { path: self.path.clone(), unit: Some(name.into()), _lease: None }
+    }
+
+    /// Refuses a folder in which tasks are at work.
+    fn refuse_tasks(&self) -> Result<()> {
+        let tasks = Tasks::read(&self.path)?;
+        for unit in tasks.iter().flat_map(|tasks| &tasks.units) {
+            let path = unit.place(&self.path);
+            if let Some(Owner { host, pid, .. }) = Lease::owner(&path)? {
+                return Err(Error::Busy { path, host, pid });
+            }
+        }
+        Ok(())
+    }
+
+    /// Refuses the folder of another run; a new one is this run's from now on.
+    fn claim(&self, spec: &str) -> Result<()> {
+        let spec_path = self.path.join("spec.toml");
+        let found = match fsx::read_if_there(&spec_path, 1 << 22)? {
+            Some(found) => found,
+            None => {
+                fsx::write_new(&spec_path, spec.as_bytes())?;
+                fsx::read_bounded(&spec_path, 1 << 22, "")?
+            }
+        };
+        if found == spec.as_bytes() {
+            return Ok(());
+        }
+        let difference = difference(&String::from_utf8_lossy(&found), spec);
+        let reason = format!(
+            "{} holds another run: {difference}; remove it or choose another",
+            self.path.display()
+        );
+        Err(Error::config("out", reason))
     }
 
     /// Removes what an earlier run left in `path`, of any spec, and nothing else.
@@ -65,7 +117,7 @@ impl Folder {
         if !path.exists() {
             return Ok(());
         }
-        let _lock = fsx::Lock::take(path)?;
+        let _lease = Lease::take(&whole(path), lost)?;
         for path in WRITTEN.map(|name| path.join(name)) {
             let removed =
                 if path.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
@@ -84,13 +136,20 @@ impl Folder {
         &self.path
     }
 
-    /// Path of `metrics.jsonl`.
+    /// Path of the records that are written.
     pub(crate) fn metrics(&self) -> PathBuf {
-        self.path.join("metrics.jsonl")
+        match &self.unit {
+            Some(unit) => self.path.join(UNITS).join(format!("{unit}.jsonl")),
+            None => self.path.join("metrics.jsonl"),
+        }
     }
 
-    /// The records so far.
+    /// The records so far, those of all units where the run is divided.
     pub(crate) fn records(&self) -> Result<Vec<Record>> {
+        if let Some(tasks) = Tasks::read(&self.path)? {
+            let records = tasks.units.iter().map(|unit| unit.records(&self.path));
+            return Ok(records.collect::<Result<Vec<_>>>()?.concat());
+        }
         match record::read(&self.metrics()) {
             Err(Error::Missing { .. }) => Ok(Vec::new()),
             other => other,
@@ -123,26 +182,37 @@ impl Folder {
 
     /// Where the state of a training lies while it is not done.
     pub(crate) fn state(&self, training: &str, seed: u64) -> PathBuf {
-        self.checkpoints().join(format!("{training}-seed{seed}-state"))
+        match &self.unit {
+            Some(unit) => self.path.join(UNITS).join(format!("{unit}-state")),
+            None => self.checkpoints().join(format!("{training}-seed{seed}-state")),
+        }
     }
 
     /// Where the state of an attack lies while it is not done.
     pub(crate) fn attack_state(&self) -> PathBuf {
-        self.path.join("attack-state")
+        match &self.unit {
+            Some(unit) => self.path.join(UNITS).join(format!("{unit}-attack")),
+            None => self.path.join("attack-state"),
+        }
     }
 
     fn checkpoints(&self) -> PathBuf {
         self.path.join("checkpoints")
     }
 
-    /// Removes what a killed process left of files and checkpoints that it was writing: here, one
-    /// folder below, and among the checkpoints two.
+    /// Removes what killed processes left of files and checkpoints that they were writing: here, one
+    /// folder below, and among the checkpoints two. No other process may be at work in the folder.
     fn sweep(&self) -> Result<()> {
-        for name in ["", "attack-state", "checkpoints", "outcomes", "pictures"] {
+        for name in ["", "attack-state", "checkpoints", "outcomes", "pictures", UNITS] {
             sweep(&self.path.join(name))?;
         }
         subfolders(&self.checkpoints()).iter().try_for_each(|folder| sweep(folder))
     }
+}
+
+/// What the lease of a whole folder is of.
+fn whole(folder: &Path) -> PathBuf {
+    folder.join("run")
 }
 
 /// Where the model `id` of `seed` lies in the folder of a run, when its training is done.

@@ -1,5 +1,6 @@
 //! What a run does: one list of jobs, in the order in which they are done.
 
+use std::ops::Range;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
@@ -12,7 +13,8 @@ use super::context::Context;
 use super::trial::Trial;
 use super::{choosing, training};
 use crate::suite::{
-    AttackSection, AuditSection, CensusSpec, EvaluationSection, Spec, TrainingSpec,
+    AttackSection, AuditSection, CensusSpec, EvaluationSection, ImagesSpec, Spec, Teacher,
+    TrainingSpec,
 };
 
 /// What leaves records of its own, is skipped when they are there, and goes on where it was
@@ -77,11 +79,35 @@ impl Job<'_> {
         seed == 0 || !matches!(self, Self::Choice(_))
     }
 
+    /// The trainings whose models it begins with.
+    pub(super) fn trainings(&self) -> Vec<&str> {
+        match self {
+            Self::Choice(training) | Self::Training(training) => {
+                let teachers = training.teacher.iter().flat_map(Teacher::members);
+                let trained = teachers.filter_map(|member| match member {
+                    Teacher::Training(name) => Some(name.as_str()),
+                    _ => None,
+                });
+                trained.chain(training.init.iter().map(|source| &*source.training)).collect()
+            }
+            Self::Evaluation(_, source) | Self::WorstCase(source) => vec![&source.training],
+            Self::Census(section, source) => of_models(source, &[], &section.images),
+            Self::Attack(section, source, _) => {
+                of_models(source, &section.transfer_to, &section.images)
+            }
+            Self::Pictures(section, source) => of_models(source, &[], &section.images),
+            Self::Audit(section, source) => {
+                of_models(source, &section.transfer_from, &section.images)
+            }
+        }
+    }
+
     /// Does what is not done with `seed`; returns its wall time in seconds, over all processes that
-    /// worked on it, or nothing when it was interrupted. `records` are those of earlier processes.
+    /// worked on it, or nothing when it was interrupted. `records` are those of earlier processes; of a cohort
+    /// only `students` are trained, where they are given.
     pub(super) fn run(
         &self,
-        (context, seed): (&Context<'_>, u64),
+        (context, seed, students): (&Context<'_>, u64, Option<Range<usize>>),
         records: &[Record],
         log: &mut MetricsLog,
     ) -> Result<Option<f64>> {
@@ -89,7 +115,10 @@ impl Job<'_> {
         match *self {
             Self::Choice(training) => choosing::run(context, training, (records, log)),
             Self::Training(training) => {
-                let settled = choosing::settled(context, training)?;
+                let mut settled = choosing::settled(context, training)?;
+                if let Some(students) = students {
+                    settled.student = settled.student[students].to_vec();
+                }
                 training::run(context, &settled, seed, (records, log))
             }
             Self::Evaluation(section, source) => {
@@ -176,6 +205,16 @@ impl Job<'_> {
             }
         }
     }
+}
+
+/// Whose models are attacked, shown the images, and choose them.
+fn of_models<'m>(
+    source: &'m ModelId,
+    others: &'m [ModelId],
+    images: &'m ImagesSpec,
+) -> Vec<&'m str> {
+    let all = std::iter::once(source).chain(others).chain(&images.correct_by);
+    all.map(|model| &*model.training).collect()
 }
 
 /// The wall time of an attack, over all processes that worked on it.

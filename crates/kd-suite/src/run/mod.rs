@@ -3,6 +3,7 @@
 mod choosing;
 mod context;
 mod difference;
+mod divided;
 mod eta;
 mod finish;
 mod first;
@@ -10,9 +11,12 @@ mod folder;
 mod images;
 mod job;
 mod kept;
+mod lockstep;
 mod meeting;
 mod progress;
+mod provenance;
 mod setting;
+mod tasks;
 mod teacher;
 #[cfg(test)]
 mod teaching_tests;
@@ -22,10 +26,11 @@ mod together;
 mod training;
 mod trial;
 mod tuning;
+mod unit;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use kd_core::record::{Record, RunRecord};
+use kd_core::record::Record;
 use kd_core::{Error, Result, checkpoint, fsx};
 use kd_report::Report;
 use kd_train::{MetricsLog, Outcome};
@@ -33,14 +38,17 @@ use kd_train::{MetricsLog, Outcome};
 use crate::suite::Spec;
 use crate::weights::Contents;
 use context::Context;
+use divided::Divided;
 pub(crate) use folder::Folder;
 pub use folder::checkpoint as checkpoint_of;
 pub(crate) use images::{Choice, Sets, without};
 use job::Job;
 pub use progress::Progress;
+use provenance::header;
 pub use setting::Setting;
-use setting::device_name;
+pub use tasks::{Size, State, Submitted, Task, Tasks, UnitPlan};
 pub use together::follow;
+use unit::{Unit, units};
 
 /// Runs `spec` from where the results folder stands, and writes its report.
 ///
@@ -48,43 +56,83 @@ pub use together::follow;
 /// Those of data, files and training; [`kd_core::Error::Config`] when the folder holds the run of
 /// another spec.
 pub fn run(spec: Spec, setting: &Setting) -> Result<(Outcome, Report)> {
-    if let Some(about) = &spec.about {
-        eprintln!("{} {}: {about}", spec.suite, spec.preset);
-    }
-    let sets = Sets::load(&spec, setting.data_dir.as_deref(), &setting.device)?;
-    let spec = spec.with_channels(sets.shape().0[0]);
-    let check = |training| training::check(training, &spec.normalize, &sets, setting);
-    spec.training.iter().try_for_each(check)?;
-    for section in &spec.questions.evaluation {
-        sets.other(section, setting.data_dir.as_deref())?;
-    }
-    let spec = spec.with_files(&sets.files());
-    let text = spec.to_toml()?;
-    let spec_hash = fsx::sha256(text.as_bytes());
+    let ready = Ready::new(spec, setting)?;
     if setting.restart {
         Folder::clear(&setting.out)?;
     }
-    let folder = Folder::open(&setting.out, &text)?;
-    let mut log = MetricsLog::open(&folder.metrics())?;
-    let records = folder.records()?;
-    let (spec, spec_hash) = (&spec, &*spec_hash);
-    let context = Context { spec, sets: &sets, setting, folder: &folder, spec_hash };
-    kept::check(&context, &records)?;
-    let outcome = if matches!(records.last(), Some(Record::Done { .. })) {
-        eprintln!("{}: finished before; the report is written anew", setting.out.display());
-        meeting::pass(&context)?;
-        Outcome::Finished
-    } else {
-        if records.is_empty() {
-            log.append(&Record::Run(provenance(&context)))?;
-            spec.readings.iter().try_for_each(|r| log.append(&Record::Readings(r.clone())))?;
-        }
-        eta::announce(&context, &records)?;
-        work(&context, &records, &mut log)?
+    let folder = Folder::open(&setting.out, &ready.text)?;
+    let context = ready.context(setting, &folder);
+    let outcome = match Tasks::read(&setting.out)? {
+        Some(tasks) => Divided { context, tasks }.rest()?,
+        None => in_one_piece(&context)?,
     };
     meeting::meet(&context, meeting::Place::End)?;
     let report = kd_report::write_report(&setting.out)?;
     Ok((outcome, report))
+}
+
+/// Divides the run of `spec` into tasks of about this size, as its folder says from now on.
+///
+/// # Errors
+/// As [`run`]; [`Error::Config`] when it was begun in one piece.
+pub fn divide(spec: Spec, setting: &Setting, size: Size) -> Result<Tasks> {
+    let ready = Ready::new(spec, setting)?;
+    if setting.restart {
+        Folder::clear(&setting.out)?;
+    }
+    let folder = Folder::open(&setting.out, &ready.text)?;
+    divided::divide(&ready.context(setting, &folder), size)
+}
+
+/// Does the task `number` of the run of `spec`, beside others; the last one writes the report.
+///
+/// # Errors
+/// As [`run`]; [`Error::Config`] when the run is not divided, or a unit lacks what it needs.
+pub fn run_task(spec: Spec, setting: &Setting, number: usize) -> Result<Outcome> {
+    let ready = Ready::new(spec, setting)?;
+    let folder = Folder::join(&setting.out, &ready.text)?;
+    let Some(tasks) = Tasks::read(&setting.out)? else {
+        let reason = format!("the run in {} is not divided into tasks", setting.out.display());
+        return Err(Error::config("task", reason));
+    };
+    let is_last = number + 1 == tasks.tasks.len();
+    let done = Divided { context: ready.context(setting, &folder), tasks }.task(number);
+    if is_last {
+        kd_report::write_report(&setting.out)?;
+    }
+    done
+}
+
+/// A spec and what it needs, looked at: what is amiss is said before anything is written.
+struct Ready {
+    spec: Spec,
+    sets: Sets,
+    text: String,
+    hash: String,
+}
+
+impl Ready {
+    fn new(spec: Spec, setting: &Setting) -> Result<Self> {
+        if let Some(about) = &spec.about {
+            eprintln!("{} {}: {about}", spec.suite, spec.preset);
+        }
+        let sets = Sets::load(&spec, setting.data_dir.as_deref(), &setting.device)?;
+        let spec = spec.with_channels(sets.shape().0[0]);
+        let check = |training| training::check(training, &spec.normalize, &sets, setting);
+        spec.training.iter().try_for_each(check)?;
+        for section in &spec.questions.evaluation {
+            sets.other(section, setting.data_dir.as_deref())?;
+        }
+        let spec = spec.with_files(&sets.files());
+        let text = spec.to_toml()?;
+        let hash = fsx::sha256(text.as_bytes());
+        Ok(Self { spec, sets, text, hash })
+    }
+
+    fn context<'a>(&'a self, setting: &'a Setting, folder: &'a Folder) -> Context<'a> {
+        let Self { spec, sets, hash: spec_hash, .. } = self;
+        Context { spec, sets, setting, folder, spec_hash }
+    }
 }
 
 /// What is in the files of weights that `spec` begins with, and what of each would be loaded.
@@ -108,18 +156,28 @@ pub fn contents(spec: &Spec, setting: &Setting) -> Result<Vec<(PathBuf, Contents
     }
 }
 
-/// Does all jobs with each seed; `records` are those of earlier processes.
-fn work(context: &Context<'_>, records: &[Record], log: &mut MetricsLog) -> Result<Outcome> {
+/// Does one unit after another; where others did so before, from where they were interrupted.
+fn in_one_piece(context: &Context<'_>) -> Result<Outcome> {
+    let mut log = MetricsLog::open(&context.folder.metrics())?;
+    let records = context.folder.records()?;
+    kept::check(context, &records)?;
+    if matches!(records.last(), Some(Record::Done { .. })) {
+        eprintln!("{}: finished before; the report is written anew", context.setting.out.display());
+        meeting::pass(context)?;
+        return Ok(Outcome::Finished);
+    }
+    if records.is_empty() {
+        header(context).iter().try_for_each(|record| log.append(record))?;
+    }
+    eta::announce(context, &records)?;
     let mut wall_seconds = 0.0;
-    for seed in 0..context.spec.seeds {
-        for job in job::jobs(context.spec).iter().filter(|job| job.is_of(seed)) {
-            let Some(seconds) = job.run((context, seed), records, log)? else {
-                return Ok(Outcome::Interrupted);
-            };
-            wall_seconds += seconds;
-            if seed == 0 && matches!(job, Job::Training(_)) {
-                tell(context)?;
-            }
+    for Unit { job, seed, .. } in units(context.spec) {
+        let Some(seconds) = job.run((context, seed, None), &records, &mut log)? else {
+            return Ok(Outcome::Interrupted);
+        };
+        wall_seconds += seconds;
+        if seed == 0 && matches!(job, Job::Training(_)) {
+            tell(context)?;
         }
     }
     checkpoint::remove(&context.folder.attack_state())?;
@@ -134,32 +192,4 @@ fn tell(context: &Context<'_>) -> Result<()> {
     let path = context.setting.out.join("report.html");
     eprintln!("so far, also in {}:\n{}", path.display(), kd_report::results_table(&report));
     Ok(())
-}
-
-fn provenance(context: &Context<'_>) -> RunRecord {
-    let Context { spec, sets, setting, spec_hash, .. } = *context;
-    RunRecord {
-        suite: spec.suite.clone(),
-        preset: spec.preset.clone(),
-        synthetic: spec.data.as_dyn().is_synthetic(),
-        reencoded: sets.are_reencoded(),
-        class_names: sets.class_names().to_vec(),
-        seeds: spec.seeds,
-        device: device_name(&setting.device),
-        cpu: cpu_name(),
-        threads: rayon::current_num_threads(),
-        spec_hash: spec_hash.into(),
-        commit: env!("KD_COMMIT").into(),
-        kd_version: env!("CARGO_PKG_VERSION").into(),
-        candle_version: env!("CANDLE_VERSION").into(),
-        data: sets.files(),
-    }
-}
-
-/// The processor's name, where the system tells it.
-fn cpu_name() -> String {
-    let info = fsx::read_bounded(Path::new("/proc/cpuinfo"), 1 << 22, "").unwrap_or_default();
-    let info = String::from_utf8_lossy(&info).into_owned();
-    let name = info.lines().find_map(|line| line.strip_prefix("model name")?.split_once(':'));
-    name.map_or(std::env::consts::ARCH.into(), |(_, name)| name.trim().to_owned())
 }

@@ -10,6 +10,60 @@ use kd_core::{Single, record};
 use serde_json::Value;
 
 use crate::Setting;
+use crate::suite::{Spec, Suite, resolve};
+
+/// A suite of every kind of job.
+const SUITE: &str = r#"
+    suite = "tiny"
+    data = { kind = "synthetic-digits", n_train = 60, n_test = 40 }
+    plan = { n_epochs = 1, batch_size = 20, learning_rate = 0.01 }
+
+    [[training]]
+    name = "teacher"
+    model = "mlp-8"
+    student = [{ name = "teacher", loss = { kind = "labels" } }]
+
+    [[training]]
+    name = "students"
+    model = "mlp-4"
+    teacher = "teacher"
+    grid = { alpha = [0.5], temperature = [1, 4] }
+
+    [[evaluation]]
+    name = "seen"
+    models = ["students"]
+    split = "train"
+
+    [census]
+    models = ["teacher"]
+    n_images = 4
+
+    [[attack]]
+    name = "fgsm"
+    attack = { kind = "fgsm", eps = 0.1 }
+    models = ["teacher", "students/alpha0.5-t4"]
+    curve = [0.2]
+    n_images = 6
+    pictures = 1
+
+    [[attack]]
+    name = "pgd"
+    attack = { kind = "pgd", eps = 0.1, step_size = 0.05, n_steps = 2 }
+    models = ["teacher"]
+    transfer_to = ["students"]
+    n_images = 6
+
+    [[audit]]
+    name = "audit"
+    models = ["teacher"]
+    n_images = 4
+    audit = { eps = 0.1, n_steps = 2, n_queries = 3 }
+"#;
+
+/// That of [`SUITE`].
+pub(super) fn spec(seeds: u64) -> Spec {
+    resolve(&Suite::parse("suite", SUITE).unwrap(), "quick", false, seeds).unwrap()
+}
 
 /// A run into `out`, on the processor, that nothing stops.
 pub(super) fn setting(out: &Path) -> Setting {
