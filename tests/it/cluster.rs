@@ -81,8 +81,11 @@ fn slurm_s_scripts_are_shown_without_slurm() {
     run.args(["--engine", "slurm", "--partition", "long", "--max-jobs", "3", "--dry-run"]);
     let scripts = succeed(&mut run).stdout;
     assert_eq!(scripts.matches("#!/bin/sh").count(), 3, "{scripts}");
-    assert!(scripts.contains("#SBATCH --array=0%3\n#SBATCH"), "{scripts}");
-    assert!(scripts.contains("--partition=long") && scripts.contains("--threads=1 &"), "{scripts}");
+    assert!(scripts.contains("#SBATCH --array=0%3\n"), "{scripts}");
+    assert!(
+        scripts.contains("--partition=long") && scripts.contains("--threads 1 &\n"),
+        "{scripts}"
+    );
     let ended = end(kd_run(folder.path(), "out").args(["--partition", "long"]));
     assert_eq!(ended.code, Some(2), "only an engine has partitions: {}", ended.stderr);
 }
@@ -254,8 +257,15 @@ fn killed_and_requeued(slurm: &Slurm, at: &Path) {
         }
     }
     slurm.finish();
+    assert_eq!(count(&slurm.status(at, "killed"), "done"), 9, "{}", said_in(&at.join("killed")));
     assert_same(at, "killed", "killed-whole");
-    assert_eq!(count(&slurm.status(at, "killed"), "done"), 9);
+}
+
+/// What the jobs of a run wrote.
+fn said_in(run: &Path) -> String {
+    let logs = files(&run.join("slurm")).into_iter();
+    let log = |(name, text): (_, Vec<u8>)| format!("{name:?}: {}", String::from_utf8_lossy(&text));
+    logs.map(log).collect()
 }
 
 /// Its only machine takes no jobs for a while in the middle of an array.

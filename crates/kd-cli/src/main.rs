@@ -48,7 +48,7 @@ enum Command {
     /// Write the report of a run again
     Report(commands::report::Args),
     /// Show where a run stands that was handed to an engine
-    Status(commands::engine::StatusArgs),
+    Status(commands::status::Args),
     /// List networks, objectives, attacks and data sets with their settings
     List(commands::list::Args),
     /// Print a completion script for a shell
@@ -73,7 +73,7 @@ fn main() -> ExitCode {
         Command::Cut(args) => commands::cut::run(&args),
         Command::Data(args) => commands::data::run(&args),
         Command::Report(args) => commands::report::run(&args),
-        Command::Status(args) => commands::engine::status(&args),
+        Command::Status(args) => commands::status::run(&args),
         Command::List(args) => commands::list::run(&args),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "kd", &mut std::io::stdout());

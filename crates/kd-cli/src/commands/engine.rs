@@ -1,12 +1,12 @@
-//! `kd run --engine`: a run divided into tasks, for machines that share a folder; and `kd status`.
+//! `kd run --engine`: a run divided into tasks, for machines that share a folder.
 
 use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
-use kd_suite::{Size, Slurm, Spec, Status, Tasks, commands, divide, run_task};
+use kd_suite::{Size, Slurm, Spec, Tasks, commands, divide, run_task};
 use kd_train::Outcome;
 
-use super::run::RunArgs;
+use super::run_args::RunArgs;
 use crate::exit;
 
 /// How a run is divided, and to whom it is handed.
@@ -68,7 +68,7 @@ impl EngineArgs {
         match self.engine {
             Some(Engine::Slurm) => self.slurm(tasks, &setting.out, how),
             _ => {
-                print!("{}", commands(&tasks, &setting.out, &own_command(None)?)?);
+                print!("{}", commands(&tasks, &setting.out, &own_command(&[])?)?);
                 Ok(())
             }
         }
@@ -77,7 +77,7 @@ impl EngineArgs {
     fn slurm(&self, mut tasks: Tasks, out: &Path, how: &RunArgs) -> anyhow::Result<()> {
         // Slurm gives a task the processors that are asked for: all of a machine's would be too many.
         let threads = how.compute.common.threads;
-        let command = own_command(threads.is_none().then_some("--threads=1"))?;
+        let command = own_command(if threads.is_none() { &["--threads", "1"] } else { &[] })?;
         let slurm = Slurm {
             partition: self.partition.clone(),
             time: self.time.clone(),
@@ -97,24 +97,8 @@ impl EngineArgs {
 }
 
 /// The command that this program was called by, for a shell.
-fn own_command(more: Option<&str>) -> anyhow::Result<String> {
+fn own_command(more: &[&str]) -> anyhow::Result<String> {
     let program = std::env::current_exe()?.display().to_string();
     let words: Vec<String> = std::iter::once(program).chain(std::env::args().skip(1)).collect();
-    Ok(shlex::try_join(words.iter().map(String::as_str).chain(more))?)
-}
-
-/// Arguments of `kd status`.
-#[derive(Debug, clap::Args)]
-pub(crate) struct StatusArgs {
-    /// Folder of a run that is divided into tasks
-    #[arg(value_name = "RUNDIR")]
-    run: PathBuf,
-    /// Print one JSON object
-    #[arg(long)]
-    json: bool,
-}
-
-/// Prints where each part of a run stands.
-pub(crate) fn status(args: &StatusArgs) -> anyhow::Result<()> {
-    exit::print(&Status::read(&args.run)?, args.json)
+    Ok(shlex::try_join(words.iter().map(String::as_str).chain(more.iter().copied()))?)
 }

@@ -15,7 +15,7 @@ use kd_train::{Keep, LossSpec, Plan, Schedule};
 
 use super::augment::AugmentArgs;
 use super::images::DataArgs;
-use super::run::RunArgs;
+use super::run_args::RunArgs;
 use super::setting::NormalizeArgs;
 use super::teach::TeacherArgs;
 use super::words::words;

@@ -89,8 +89,7 @@ impl Slurm {
         let mut stages: BTreeMap<usize, Vec<String>> = BTreeMap::new();
         for array in arrays {
             let before = stages.range(..array.stage).next_back();
-            let after = before.map(|(_, ids)| format!("--dependency=afterany:{}", ids.join(":")));
-            let id = sbatch(after.as_deref(), &array.script)?;
+            let id = sbatch(before.map_or(&[], |(_, ids)| ids), &array.script)?;
             stages.entry(array.stage).or_default().push(id.clone());
             let (first, tasks_of) = (array.tasks[0], array.tasks.clone());
             tasks.submitted.push(Submitted { id, tasks: tasks_of, first });
@@ -123,6 +122,11 @@ impl Slurm {
         let options: String = options.iter().map(|option| format!("#SBATCH {option}\n")).collect();
         format!(
             "#!/bin/sh\n{options}\
+             # Slurm lets a job go when one that it waits for ends, even if that is started again.\n\
+             if [ \"$KD_AFTER\" ] && squeue --noheader --jobs=\"$KD_AFTER\" 2>/dev/null | grep -q .; then\n\
+             \x20   scontrol requeue \"$SLURM_JOB_ID\"\n\
+             \x20   sleep 60\n\
+             fi\n\
              KD_TASK=$(({first} + SLURM_ARRAY_TASK_ID)) {command} &\n\
              kd=$!\n\
              # Near the end of its time it keeps its state, and goes on in another job; what Slurm takes away\n\
@@ -160,10 +164,14 @@ fn max_array_size() -> usize {
     line.and_then(|(_, size)| size.trim().parse().ok()).unwrap_or(MAX_ARRAY_SIZE).max(1)
 }
 
-/// Submits `script`; returns Slurm's number for it.
-fn sbatch(after: Option<&str>, script: &str) -> Result<String> {
+/// Submits `script`, to run after the jobs `before`; returns Slurm's number for it.
+fn sbatch(before: &[String], script: &str) -> Result<String> {
     let mut command = Command::new("sbatch");
-    command.arg("--parsable").args(after).stdin(Stdio::piped()).stdout(Stdio::piped());
+    command.arg("--parsable").stdin(Stdio::piped()).stdout(Stdio::piped());
+    if !before.is_empty() {
+        command.arg(format!("--dependency=afterany:{}", before.join(":")));
+        command.env("KD_AFTER", before.join(","));
+    }
     let failed = Error::io("sbatch", "run");
     let mut child = command.stderr(Stdio::piped()).spawn().map_err(|e| missing("sbatch", e))?;
     let written = child.stdin.take().map(|mut stdin| stdin.write_all(script.as_bytes()));

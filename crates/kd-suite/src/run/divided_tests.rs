@@ -149,7 +149,8 @@ fn many_processes_that_do_everything_do_each_unit_once() {
         let numbers: Vec<usize> = (0..last).filter(|&n| tasks.tasks[n].stage == stage).collect();
         std::thread::scope(|scope| {
             for mine in [numbers.clone(), numbers.into_iter().rev().collect()] {
-                scope.spawn(move || mine.iter().for_each(|&n| drop(task(setting, 2, n).unwrap())));
+                let each = move |n| assert_eq!(task(setting, 2, n).unwrap(), Outcome::Finished);
+                scope.spawn(move || mine.into_iter().for_each(each));
             }
         });
     }
