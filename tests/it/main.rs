@@ -28,6 +28,8 @@ mod fine_tuning;
 mod imagenet_tree;
 #[cfg(test)]
 mod methods;
+#[cfg(all(test, feature = "mpi"))]
+mod mpi;
 #[cfg(test)]
 mod pack;
 #[cfg(test)]

@@ -11,7 +11,7 @@ use crate::{kd, readme, reproduce, tidy};
 /// Name and work of a step.
 type Step = (&'static str, fn() -> Result<()>);
 
-const STEPS: [Step; 10] = [
+const STEPS: [Step; 11] = [
     ("fmt", fmt),
     ("tidy", tidy::run),
     ("readme", readme::check),
@@ -20,6 +20,7 @@ const STEPS: [Step; 10] = [
     ("test", test),
     ("candle", candle),
     ("engine", engine),
+    ("mpi", mpi),
     ("doc", doc),
     ("smoke", smoke),
 ];
@@ -88,6 +89,22 @@ fn engine() -> Result<()> {
     let mut test = kd::cargo();
     test.args(["test", "--profile", "xtask", "-p", "kd-tests", "--features", "second-engine"]);
     cargo(test.args(["--test", "second_engine"]))
+}
+
+/// One training on several processes, where there is an MPI.
+fn mpi() -> Result<()> {
+    let there = Command::new("mpirun").arg("--version").stdout(Stdio::null()).status();
+    if there.is_err() {
+        eprintln!(
+            "passed over: there is no mpirun (Debian: openmpi-bin libopenmpi-dev libclang-dev)"
+        );
+        return Ok(());
+    }
+    let features = ["--workspace", "--features", "kd-cli/mpi,kd-tests/mpi"];
+    let mut clippy = kd::cargo();
+    clippy.arg("clippy").args(features);
+    cargo(clippy.args(["--all-targets", "--", "-D", "warnings"]))?;
+    cargo(kd::cargo().arg("test").args(features).args(["--test", "it", "mpi::"]))
 }
 
 fn doc() -> Result<()> {

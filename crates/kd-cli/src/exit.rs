@@ -5,6 +5,7 @@ use std::io::ErrorKind;
 use std::process::ExitCode;
 
 use kd_core::Error;
+use kd_suite::World;
 use serde::Serialize;
 
 /// The run was stopped and can be resumed by the same command.
@@ -53,6 +54,16 @@ pub(crate) fn require_good(is_good: bool) -> anyhow::Result<()> {
     if is_good { Ok(()) } else { Err(Ended(BAD_DATA).into()) }
 }
 
+/// What a command of several processes came to: where one has failed, all end.
+pub(crate) fn end_all(result: anyhow::Result<()>, world: &World) -> anyhow::Result<()> {
+    if let Err(error) = &result
+        && error.downcast_ref::<Ended>().is_none()
+    {
+        world.fail(&text(error), code_of(error));
+    }
+    result
+}
+
 /// The exit code of a command that ended so; an error is told in one line.
 pub(crate) fn code(result: anyhow::Result<()>) -> ExitCode {
     let Err(error) = result else { return ExitCode::SUCCESS };
@@ -84,6 +95,7 @@ fn code_of(error: &anyhow::Error) -> u8 {
         Some(Error::Missing { .. }) => MISSING,
         Some(Error::Busy { .. }) => CANNOT_CREATE,
         Some(Error::Diverged { .. }) => DIVERGED,
+        Some(Error::Rank { .. }) => INTERRUPTED,
         Some(Error::Io { action: "create", source, .. })
             if source.kind() != ErrorKind::StorageFull =>
         {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use candle_core::{Device, Tensor};
 
-use crate::{Error, Graph, Mode, Params, Result, Stream};
+use crate::{Error, Graph, Mode, Params, Part, Pass, Result, Stream};
 
 /// Images with their labels, as a loader hands them over.
 #[derive(Debug, Clone)]
@@ -100,6 +100,17 @@ pub trait Classifier: Send + Sync {
     /// [`crate::Error::Shape`] for other features; [`Error::Config`] where there are none.
     fn forward_features(&self, _features: &Tensor, _mode: Mode) -> Result<Tensor> {
         Err(Error::config("features", "no part of this network is frozen"))
+    }
+
+    /// The logits, in training, of those shards of a batch that are here and have images: their pixels are
+    /// `shards`. All shards of all ranks go through the network together, batch norm sums over all of them.
+    ///
+    /// # Errors
+    /// [`Error::Config`] where a network cannot do so; [`Error::Rank`] when another rank is gone.
+    fn forward_shards(&self, _shards: &[Tensor], _mode: Mode, _part: &Part) -> Result<Pass> {
+        let reason =
+            "only networks that are graphs of kd's operations learn from batches in shards";
+        Err(Error::config("shards", reason))
     }
 
     /// Names of the parts whose outputs can be asked for.

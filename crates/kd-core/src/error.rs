@@ -95,6 +95,14 @@ pub enum Error {
         /// The system's reason.
         source: std::io::Error,
     },
+    /// Another process of this training cannot be reached.
+    #[error("rank {rank}: {reason}")]
+    Rank {
+        /// Which one.
+        rank: usize,
+        /// What is wrong and what to do.
+        reason: String,
+    },
     /// candle refused a tensor operation.
     #[error(transparent)]
     Tensor(#[from] candle_core::Error),

@@ -4,6 +4,7 @@
 mod act;
 mod argmax;
 pub mod checkpoint;
+pub mod collective;
 mod contract;
 #[cfg(feature = "cuda")]
 mod cuda;
@@ -28,15 +29,17 @@ mod precision;
 pub mod record;
 mod registry;
 pub mod rng;
+mod shards;
 mod simd;
 mod tasks;
 pub mod testing;
 
 pub use argmax::argmax;
+pub use collective::{Collective, Single};
 pub use contract::{Batch, BatchSource, Classifier, Perturb};
 pub use domain::{at_least_one, below_one, in_range, not_negative, positive};
 pub use error::{Error, Result};
-pub use exec::{Net, apply};
+pub use exec::{Net, Pass, apply};
 pub use graph::Graph;
 pub use interval::wilson;
 pub use lease::{Lease, Owner};
@@ -44,6 +47,7 @@ pub use mode::Mode;
 pub use norm::Norm;
 pub use param::{Grad, Param, Params};
 pub use rng::Stream;
+pub use shards::{Lane, Part, Sent, Shards, Traffic};
 
 /// A file of golden values, made by an independent implementation (`tests/golden`).
 #[cfg(test)]

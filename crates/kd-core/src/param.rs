@@ -99,6 +99,11 @@ impl Grad {
         self.filled.store(false, Ordering::Release);
     }
 
+    /// The buffer, filled or not.
+    pub(crate) fn buffer(&self) -> &Tensor {
+        &self.buffer
+    }
+
     /// The buffer, and how the next gradient is written to it; marks it as filled.
     pub(crate) fn write(&self) -> (&Tensor, Write) {
         let filled = self.filled.swap(true, Ordering::AcqRel);

@@ -7,7 +7,7 @@ use std::sync::atomic::AtomicBool;
 
 use candle_core::Device;
 use kd_core::record::{self, FinalRecord, ModelId, Record};
-use kd_core::{Classifier, Error, Net, Result};
+use kd_core::{Classifier, Error, Net, Result, Single};
 use kd_report::{Card, Tried};
 use kd_suite::weights::{self, Wanted};
 use kd_suite::{Setting, Suite, checkpoint_of, resolve, run};
@@ -262,6 +262,7 @@ impl Ship<'_> {
             restart: false,
             device: Device::Cpu,
             stop: self.stop.clone(),
+            ranks: Arc::new(Single),
         };
         if run(spec, &setting)?.0 == Outcome::Interrupted {
             return Ok(None);

@@ -7,6 +7,7 @@ mod configured;
 mod examples;
 mod list;
 mod predict;
+mod ranks;
 mod registries;
 mod remarks;
 mod run;
@@ -20,10 +21,11 @@ pub use attack::{AttackReport, AttackResult, AttackTask, attacks, audit};
 pub use cluster::{Array, Slurm, Status, UnitStatus, commands};
 pub use list::{Shown, Written};
 pub use predict::{Likely, Prediction, Predictor, groups, pictures};
+pub use ranks::World;
 pub use registries::Registries;
 pub use run::{
     Progress, Setting, Size, State, Submitted, Task, Tasks, UnitPlan, checkpoint_of, contents,
-    divide, run, run_task,
+    divide, follow, run, run_task,
 };
 pub use subject::{Evaluated, NetworkFile, Source, Subject};
 pub use suite::{

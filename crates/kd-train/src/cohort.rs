@@ -2,15 +2,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use std::sync::Arc;
 
 use candle_core::{Device, Tensor};
-use kd_core::{BatchSource, Classifier, Error, Result, checkpoint};
+use kd_core::{BatchSource, Classifier, Collective, Error, Result, Single, checkpoint};
 use serde::{Deserialize, Serialize};
 
 use crate::choice::{Choice, Seen};
 use crate::losses::Loss;
 use crate::own::Own;
 use crate::progress::Clock;
+use crate::sharing::Sharing;
 use crate::student::{Best, Student};
 use crate::tally::Tally;
 use crate::teacher::TeacherSource;
@@ -25,6 +27,8 @@ pub struct Cohort {
     pub students: Vec<Student>,
     /// Whether it goes on without a student whose loss is not finite; else that is an error.
     pub may_diverge: bool,
+    /// This process, and those that train the same students with it ([`crate::Plan::shards`]).
+    pub ranks: Arc<dyn Collective>,
     /// Epochs done.
     pub(crate) epoch: u64,
     /// Steps done in the current epoch.
@@ -35,6 +39,8 @@ pub struct Cohort {
     pub(crate) clock: Clock,
     /// Rows of the teacher's logits that the students learned from, and those computed for it.
     pub(crate) teacher_rows: (u64, u64),
+    /// What it costs this process to share the training.
+    pub(crate) sharing: Option<Sharing>,
 }
 
 /// All of a cohort's state but its tensors.
@@ -77,11 +83,13 @@ impl Cohort {
             seed,
             students,
             may_diverge: false,
+            ranks: Arc::new(Single),
             epoch: 0,
             step: 0,
             seconds: 0.0,
             clock: Clock::default(),
             teacher_rows: (0, 0),
+            sharing: None,
         }
     }
 
@@ -167,6 +175,11 @@ impl Cohort {
     /// teacher computed; the others were remembered or read.
     pub fn teacher_rows(&self) -> (u64, u64) {
         self.teacher_rows
+    }
+
+    /// What it has cost this process to share the training, where several do.
+    pub fn sharing(&self) -> Option<&Sharing> {
+        self.sharing.as_ref()
     }
 
     /// Epochs done, and steps of the next one.

@@ -1,11 +1,12 @@
 //! What a training is given, and what stays the same from its first step to its last.
 
 use std::path::Path;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use candle_core::{DType, Tensor};
-use kd_core::{Batch, BatchSource, Error, Result, Stream};
+use kd_core::{Batch, BatchSource, Error, Result, Shards, Stream};
+use rayon::prelude::*;
 
 use crate::cohort::Cohort;
 use crate::evaluate::EvalSet;
@@ -13,6 +14,7 @@ use crate::metrics_log::MetricsLog;
 use crate::plan::Plan;
 use crate::prepared::Prepared;
 use crate::progress::Counters;
+use crate::shards;
 use crate::soft_targets::SoftTargetStore;
 use crate::teacher::{Said, Teacher, TeacherSource};
 use crate::trunk::Trunk;
@@ -70,6 +72,8 @@ pub(crate) struct Course<'a> {
     /// Test images and held-out ones, as the frozen part sees them, where there is one.
     pub(crate) seen: [Option<EvalSet>; 2],
     pub(crate) noise: Stream,
+    /// How batches are cut, where they are.
+    pub(crate) shards: Option<Shards>,
     /// Versions of each image that some objective looks at in a step.
     n_views: usize,
 }
@@ -86,12 +90,16 @@ impl<'a> Course<'a> {
             let reason = "a learning curve needs test images, and there are none";
             return Err(Error::config("eval_every_steps", reason));
         }
+        let shards = shards::of(plan, (data.train, data.soft_targets.is_some()), cohort)?;
         let n_steps = plan.n_steps(data.train.n_samples());
         let store = data.soft_targets.as_ref();
         let taps = cohort.teacher_taps();
         let remember = |from| Teacher::new(from, data.train, plan.n_epochs, store, &taps);
         let teacher = data.teacher.map(remember).transpose()?;
-        let trunk = Trunk::of(cohort, data.train, plan.n_epochs)?;
+        let trunk = match shards {
+            Some(_) => None,
+            None => Trunk::of(cohort, data.train, plan.n_epochs)?,
+        };
         let see = |set: Option<&EvalSet>| match (&trunk, set) {
             (Some(trunk), Some(set)) => trunk.seen(set),
             _ => Ok(None),
@@ -99,7 +107,7 @@ impl<'a> Course<'a> {
         let seen = [see(data.test)?, see(data.holdout)?];
         let noise = Stream::new(cohort.seed).at("dropout");
         let n_views = cohort.n_views();
-        Ok(Self { plan, data, n_steps, teacher, trunk, seen, noise, n_views })
+        Ok(Self { plan, data, n_steps, teacher, trunk, seen, noise, shards, n_views })
     }
 
     /// The images that students are judged by.
@@ -110,6 +118,43 @@ impl<'a> Course<'a> {
     /// The images that were set aside.
     pub(crate) fn holdout(&self) -> Option<&EvalSet> {
         self.seen[1].as_ref().or(self.data.holdout)
+    }
+
+    /// Images that step `step` of an epoch asks for.
+    pub(crate) fn n_rows(&self, step: u64) -> usize {
+        let n_before = step as usize * self.plan.batch_size;
+        self.data.train.n_samples().saturating_sub(n_before).min(self.plan.batch_size)
+    }
+
+    /// Whether this process, or one that trains with it, was told to stop.
+    pub(crate) fn is_stopped(&self, run: &Run<'_>) -> Result<bool> {
+        let stopped = run.stop.load(Ordering::Relaxed);
+        self.shards.as_ref().map_or(Ok(stopped), |shards| shards.any(stopped))
+    }
+
+    /// The images `indices` in the shards of this process, as [`Course::prepare`] makes each.
+    pub(crate) fn prepare_shards(
+        &self,
+        shards: &Shards,
+        epoch: u64,
+        indices: &[u32],
+    ) -> Result<Vec<Prepared>> {
+        let shard = |shard: usize| {
+            let own = &indices[shards.rows(shard, indices.len())];
+            match own {
+                [] => Ok(Prepared::plain(self.no_images()?, self.data.train.n_samples())),
+                _ => self.prepare(epoch, self.data.train.batch(epoch, own)?),
+            }
+        };
+        shards.own().into_par_iter().map(shard).collect()
+    }
+
+    fn no_images(&self) -> Result<Batch> {
+        let [channels, height, width] = self.data.train.image_shape();
+        let device = self.data.train.device();
+        let images = Tensor::zeros((0, channels, height, width), DType::F32, &device)?;
+        let labels = Tensor::zeros(0, DType::U32, &device)?;
+        Ok(Batch { images, labels, indices: Vec::new() })
     }
 
     /// `batch`, which epoch `epoch` shows, with what teacher and frozen part make of it.

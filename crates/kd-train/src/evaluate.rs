@@ -7,10 +7,10 @@ use std::sync::Arc;
 
 use candle_core::Tensor;
 use kd_core::record::Evaluation;
-use kd_core::{Batch, BatchSource, Classifier, Mode, Result, argmax};
+use kd_core::{Batch, BatchSource, Classifier, Mode, Result, Shards, argmax};
 use rayon::prelude::*;
 
-use crate::score::Scores;
+use crate::score::{N_NUMBERS, Scored, Scores};
 
 /// Assembled batches that are kept in memory at most, for a whole set: 1 GiB. MNIST's test set
 /// takes 31 MB, CIFAR-10's 123 MB, ImageNet's validation set would take 30 GB.
@@ -111,6 +111,36 @@ impl EvalSet {
         Ok(scores.evaluation())
     }
 
+    /// How `model` does on these images, of which each rank of `shards` looks at some: the same on all.
+    ///
+    /// # Errors
+    /// Whatever data and network report; [`kd_core::Error::Rank`] when another rank is gone.
+    pub(crate) fn evaluate_shared(
+        &self,
+        model: &dyn Classifier,
+        shards: &Shards,
+    ) -> Result<Evaluation> {
+        let order = self.source.order(0);
+        let batches: Vec<&[u32]> = order.chunks(batch_size(&*self.source)).collect();
+        let (rank, n_ranks) = shards.place();
+        let n_own = batches.len().div_ceil(n_ranks);
+        let first = (rank * n_own).min(batches.len());
+        let own = &batches[first..(first + n_own).min(batches.len())];
+        let mut scored = Vec::new();
+        let ask = |images: &Tensor| model.forward(images, Mode::Eval);
+        stream_batches(&*self.source, own, &ask, &mut |logits, labels| {
+            for (row, label) in logits.chunks_exact(self.n_classes()).zip(labels) {
+                scored.extend(Scored::of(row, *label as usize).to_numbers());
+            }
+        })?;
+        // What cannot be read, and what the last rank lacks.
+        scored.resize(n_own * batch_size(&*self.source) * N_NUMBERS, f64::NAN);
+        let mut scores = Scores::new(self.n_classes(), None);
+        let all = shards.gather(scored)?;
+        all.chunks_exact(N_NUMBERS).filter_map(Scored::of_numbers).for_each(|s| scores.add_one(s));
+        Ok(scores.evaluation())
+    }
+
     /// How `model` does on these images, and the class that it predicts for each: a teacher's, with
     /// which its students may agree.
     ///
@@ -162,13 +192,22 @@ type Each<'a> = dyn FnMut(&[f32], &[u32]) + Send + 'a;
 fn stream(source: &dyn BatchSource, model: &dyn Classifier, each: &mut Each<'_>) -> Result<()> {
     let order = source.order(0);
     let batches: Vec<_> = order.chunks(batch_size(source)).collect();
+    stream_batches(source, &batches, &|images| model.forward(images, Mode::Eval), each)
+}
+
+/// The same for these batches.
+fn stream_batches(
+    source: &dyn BatchSource,
+    batches: &[&[u32]],
+    ask: &(dyn Fn(&Tensor) -> Result<Tensor> + Sync),
+    each: &mut Each<'_>,
+) -> Result<()> {
     let groups = batches.chunks(rayon::current_num_threads());
     let mut groups = groups.map(|group| assemble(source, group));
     let mut next = groups.next().transpose()?;
-    let ask = |images: &Tensor| model.forward(images, Mode::Eval);
     while let Some(current) = next {
         let (done, following) =
-            rayon::join(|| forward(&ask, &current, each), || groups.next().transpose());
+            rayon::join(|| forward(ask, &current, each), || groups.next().transpose());
         done?;
         next = following?;
     }
@@ -232,6 +271,19 @@ mod tests {
         assert_eq!(evaluation, crate::score(&logits, &labels, 6, Some(&teacher)));
         assert_eq!(alone, crate::score(&logits, &labels, 6, None));
         (bits(&logits), labels, evaluation, predictions)
+    }
+
+    #[test]
+    fn ranks_that_share_a_set_all_have_its_whole_score() {
+        let source = source();
+        let whole = EvalSet::new(source.clone()).unwrap().evaluate(&Network::new(1), None).unwrap();
+        for n_ranks in [1, 2, 4, 8] {
+            let shared = kd_core::collective::on_ranks(n_ranks, |ranks| {
+                let (shards, set) = (Shards::new(8, ranks).unwrap(), EvalSet::new(source.clone()));
+                set.unwrap().evaluate_shared(&Network::new(1), &shards).unwrap()
+            });
+            assert!(shared.unwrap().iter().all(|shared| *shared == whole), "{n_ranks} ranks");
+        }
     }
 
     #[test]

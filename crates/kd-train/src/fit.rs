@@ -1,6 +1,5 @@
 //! THE training loop.
 
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use kd_core::Result;
@@ -12,6 +11,8 @@ use crate::measure::{curve_points, end_epoch};
 use crate::plan::Plan;
 use crate::prepared::Prepared;
 use crate::progress::timed;
+use crate::shards::train_shards;
+use crate::sharing::Sharing;
 use crate::step::{settle, train_step};
 
 /// Trains all students of `cohort` from where it stands to the end of the plan.
@@ -26,6 +27,7 @@ use crate::step::{settle, train_step};
 /// student a gradient, naming the student; whatever data, networks and files report.
 pub fn fit(cohort: &mut Cohort, plan: &Plan, data: Data<'_>, run: &mut Run<'_>) -> Result<Outcome> {
     let course = Course::new(plan, data, cohort)?;
+    cohort.sharing = course.shards.as_ref().filter(|s| s.are_shared()).map(Sharing::new);
     let mut saved = Saved { at: Instant::now(), cost: Duration::ZERO };
     while !cohort.is_done(plan.n_epochs) {
         let epoch = cohort.epoch;
@@ -46,7 +48,7 @@ pub fn fit(cohort: &mut Cohort, plan: &Plan, data: Data<'_>, run: &mut Run<'_>) 
             stepped?;
             next = following?;
             wait(cohort, run, time.saturating_sub(busy));
-            let stopped = run.stop.load(Ordering::Relaxed);
+            let stopped = course.is_stopped(run)?;
             let due = stopped || saved.is_old(run.checkpoint_within);
             if due && cohort.step < course.n_steps {
                 saved = save(cohort, run)?;
@@ -57,7 +59,7 @@ pub fn fit(cohort: &mut Cohort, plan: &Plan, data: Data<'_>, run: &mut Run<'_>) 
         }
         end_epoch(cohort, &course, run)?;
         let done = cohort.is_done(plan.n_epochs);
-        let stopped = run.stop.load(Ordering::Relaxed) && !done;
+        let stopped = course.is_stopped(run)? && !done;
         if stopped || done || saved.is_old(run.checkpoint_every) {
             saved = save(cohort, run)?;
         }
@@ -76,7 +78,19 @@ pub fn fit(cohort: &mut Cohort, plan: &Plan, data: Data<'_>, run: &mut Run<'_>) 
 /// Twice as many are in memory.
 const AHEAD: usize = 4;
 
-fn prepare_group(group: &[&[u32]], epoch: u64, course: &Course<'_>) -> Result<Vec<Prepared>> {
+/// A batch as this process has it: whole, or its shards.
+type Portion = Vec<Prepared>;
+
+fn prepare_group(group: &[&[u32]], epoch: u64, course: &Course<'_>) -> Result<Vec<Portion>> {
+    if let Some(shards) = &course.shards {
+        let prepare = |indices: &&[u32]| course.prepare_shards(shards, epoch, indices);
+        return group.par_iter().map(prepare).collect();
+    }
+    let batches = prepare_batches(group, epoch, course)?;
+    Ok(batches.into_iter().map(|prepared| vec![prepared]).collect())
+}
+
+fn prepare_batches(group: &[&[u32]], epoch: u64, course: &Course<'_>) -> Result<Vec<Prepared>> {
     let source = course.data.train;
     if source.device().is_cpu() {
         let prepare = |indices: &&[u32]| match course.recall(epoch, indices)? {
@@ -93,22 +107,32 @@ fn prepare_group(group: &[&[u32]], epoch: u64, course: &Course<'_>) -> Result<Ve
 /// One step for each batch of the group, or fewer when the run is stopped.
 fn train_group(
     cohort: &mut Cohort,
-    group: &[Prepared],
+    group: &[Portion],
     course: &Course<'_>,
     run: &mut Run<'_>,
 ) -> Result<()> {
-    for prepared in group {
+    for portion in group {
         let stream = course.noise.number(cohort.steps_done(course.n_steps));
         let learning_rate = course.plan.rate(cohort.epoch, cohort.step, course.n_steps);
-        let (stepped, time) = timed(|| train_step(cohort, prepared, learning_rate, stream));
-        stepped?;
+        let (n_images, time) = timed(|| match &course.shards {
+            Some(shards) => {
+                let n_rows = course.n_rows(cohort.step);
+                train_shards(cohort, portion, (shards, n_rows), learning_rate, stream)
+            }
+            None => {
+                let prepared = &portion[0];
+                train_step(cohort, prepared, learning_rate, stream)?;
+                Ok(prepared.batch.indices.len())
+            }
+        });
+        let n_images = n_images?;
         cohort.step += 1;
         cohort.clock.stepping += time.as_secs_f64();
-        run.counters.step(prepared.batch.indices.len());
+        run.counters.step(n_images);
         if cohort.is_at_curve_point(course) {
             curve_points(cohort, course, run)?;
         }
-        if run.stop.load(Ordering::Relaxed) {
+        if course.is_stopped(run)? {
             break;
         }
     }
@@ -130,10 +154,13 @@ impl Saved {
     }
 }
 
-/// Writes a checkpoint.
+/// Writes a checkpoint, on the first rank.
 fn save(cohort: &mut Cohort, run: &mut Run<'_>) -> Result<Saved> {
     let started = Instant::now();
     settle(cohort)?;
+    if cohort.ranks.rank() > 0 {
+        return Ok(Saved { at: Instant::now(), cost: Duration::ZERO });
+    }
     run.metrics.sync()?;
     cohort.save(run.checkpoint, run.spec_hash, run.metrics.n_bytes())?;
     Ok(Saved { at: Instant::now(), cost: started.elapsed() })
@@ -147,5 +174,7 @@ fn wait(cohort: &mut Cohort, run: &Run<'_>, time: Duration) {
 
 #[cfg(test)]
 mod mutual_tests;
+#[cfg(test)]
+mod shards_tests;
 #[cfg(test)]
 mod tests;

@@ -68,7 +68,7 @@ pub(crate) fn curve_points(
 ) -> Result<()> {
     settle(cohort)?;
     let Some(test) = course.test() else { return Ok(()) };
-    let (tests, time) = timed(|| evaluate(cohort, test));
+    let (tests, time) = timed(|| evaluate(cohort, test, course));
     cohort.clock.evaluating += time.as_secs_f64();
     append_points(cohort, &tests?, course, run)
 }
@@ -98,7 +98,7 @@ pub(crate) fn end_epoch(cohort: &mut Cohort, course: &Course<'_>, run: &mut Run<
         || cohort.epoch == plan.n_epochs;
     let ((tests, holdouts), time) = timed(|| {
         let on = |set: Option<&EvalSet>| match set.filter(|_| is_due) {
-            Some(set) => evaluate(cohort, set),
+            Some(set) => evaluate(cohort, set, course),
             None => Ok(Vec::new()),
         };
         (on(course.test()), on(course.holdout()))
@@ -131,7 +131,12 @@ fn learning(cohort: &Cohort) -> impl Iterator<Item = &Student> {
     cohort.students.iter().filter(|student| !student.rests)
 }
 
-/// Evaluates the students one after another: each has a batch for every thread.
-fn evaluate(cohort: &Cohort, set: &EvalSet) -> Result<Vec<Evaluation>> {
-    learning(cohort).map(|student| set.evaluate(&*student.model, None)).collect()
+/// Evaluates the students one after another: each has a batch for every thread, of every process.
+fn evaluate(cohort: &Cohort, set: &EvalSet, course: &Course<'_>) -> Result<Vec<Evaluation>> {
+    let shared = course.shards.as_ref().filter(|shards| shards.are_shared());
+    let evaluate = |student: &Student| match shared {
+        Some(shards) => set.evaluate_shared(&*student.model, shards),
+        None => set.evaluate(&*student.model, None),
+    };
+    learning(cohort).map(evaluate).collect()
 }

@@ -12,7 +12,8 @@ use kd_core::{Error, Result};
 #[derive(Debug)]
 pub struct MetricsLog {
     path: PathBuf,
-    file: File,
+    /// None where another process writes.
+    file: Option<File>,
     n_bytes: u64,
 }
 
@@ -29,9 +30,14 @@ impl MetricsLog {
             .map_err(Error::io(path, "create"))?;
         let bytes = std::fs::read(path).map_err(Error::io(path, "read"))?;
         let n_whole = bytes.iter().rposition(|&byte| byte == b'\n').map_or(0, |i| i as u64 + 1);
-        let mut log = Self { path: path.into(), file, n_bytes: n_whole };
+        let mut log = Self { path: path.into(), file: Some(file), n_bytes: n_whole };
         log.truncate(n_whole)?;
         Ok(log)
+    }
+
+    /// A log that nobody reads: of a process that trains with another, which writes.
+    pub fn none() -> Self {
+        Self { path: PathBuf::new(), file: None, n_bytes: 0 }
     }
 
     /// Size of the file: what [`MetricsLog::truncate`] takes to come back to this moment.
@@ -44,11 +50,12 @@ impl MetricsLog {
     /// # Errors
     /// [`Error::Io`]; [`Error::Parse`] when the file is shorter than that.
     pub fn truncate(&mut self, n_bytes: u64) -> Result<()> {
+        let Some(file) = &self.file else { return Ok(()) };
         if n_bytes > self.n_bytes {
             let reason = format!("shorter than the {n_bytes} bytes that the checkpoint saw");
             return Err(Error::Parse { path: self.path.clone(), offset: self.n_bytes, reason });
         }
-        self.file.set_len(n_bytes).map_err(Error::io(&self.path, "truncate"))?;
+        file.set_len(n_bytes).map_err(Error::io(&self.path, "truncate"))?;
         self.n_bytes = n_bytes;
         Ok(())
     }
@@ -58,10 +65,11 @@ impl MetricsLog {
     /// # Errors
     /// [`Error::Io`].
     pub fn append(&mut self, record: &Record) -> Result<()> {
+        let Some(file) = &mut self.file else { return Ok(()) };
         let mut line = serde_json::to_vec(record)
             .map_err(|e| Error::io(&self.path, "encode")(std::io::Error::other(e)))?;
         line.push(b'\n');
-        self.file.write_all(&line).map_err(Error::io(&self.path, "write"))?;
+        file.write_all(&line).map_err(Error::io(&self.path, "write"))?;
         self.n_bytes += line.len() as u64;
         Ok(())
     }
@@ -71,7 +79,8 @@ impl MetricsLog {
     /// # Errors
     /// [`Error::Io`].
     pub fn sync(&self) -> Result<()> {
-        self.file.sync_data().map_err(Error::io(&self.path, "write"))
+        let Some(file) = &self.file else { return Ok(()) };
+        file.sync_data().map_err(Error::io(&self.path, "write"))
     }
 }
 

@@ -37,6 +37,10 @@ pub struct Plan {
     /// it none does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub patience: Option<u64>,
+    /// Shards of a batch, a power of two, which processes can share: the same bits for any number of them, and
+    /// other ones than those of a batch as it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shards: Option<usize>,
 }
 
 fn one() -> u64 {
@@ -56,6 +60,7 @@ impl Plan {
             eval_every_steps: None,
             keep: Keep::Last,
             patience: None,
+            shards: None,
         }
     }
 

@@ -26,6 +26,44 @@ pub fn score_at(logits: &[f32], labels: &[u32], n_classes: usize, temperature: f
     score(&scaled.collect::<Vec<f32>>(), labels, n_classes, None)
 }
 
+/// What counts of one image.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Scored {
+    label: usize,
+    prediction: usize,
+    confidence: f64,
+    /// Negative log-likelihood.
+    nll: f64,
+    is_top5: bool,
+}
+
+/// Numbers that a [`Scored`] is.
+pub(crate) const N_NUMBERS: usize = 5;
+
+impl Scored {
+    /// By its logits.
+    pub(crate) fn of(row: &[f32], label: usize) -> Self {
+        let (prediction, log_sum) = (argmax(row), log_sum_exp(row));
+        let confidence = (f64::from(row[prediction]) - log_sum).exp();
+        let nll = log_sum - f64::from(row[label]);
+        Self { label, prediction, confidence, nll, is_top5: is_top5(row, label) }
+    }
+
+    /// To be sent to another process.
+    pub(crate) fn to_numbers(self) -> [f64; N_NUMBERS] {
+        let Self { label, prediction, confidence, nll, is_top5 } = self;
+        [label as f64, prediction as f64, confidence, nll, f64::from(u8::from(is_top5))]
+    }
+
+    /// What [`Scored::to_numbers`] gave; nothing for what stands for no image.
+    pub(crate) fn of_numbers(numbers: &[f64]) -> Option<Self> {
+        let &[label, prediction, confidence, nll, is_top5] = numbers else { return None };
+        let (label, prediction) = (label as usize, prediction as usize);
+        let scored = Self { label, prediction, confidence, nll, is_top5: is_top5 > 0.0 };
+        (!numbers[0].is_nan()).then_some(scored)
+    }
+}
+
 /// Sums over the images scored so far: those of a whole set, part by part.
 pub(crate) struct Scores<'a> {
     n_classes: usize,
@@ -62,20 +100,19 @@ impl<'a> Scores<'a> {
     /// Adds the next images, `(N, K)` logits row-major.
     pub(crate) fn add(&mut self, logits: &[f32], labels: &[u32]) {
         for (row, &label) in logits.chunks_exact(self.n_classes).zip(labels) {
-            self.add_one(row, label as usize);
+            self.add_one(Scored::of(row, label as usize));
         }
     }
 
-    fn add_one(&mut self, row: &[f32], label: usize) {
-        let prediction = argmax(row);
+    /// Adds the next image.
+    pub(crate) fn add_one(&mut self, scored: Scored) {
+        let Scored { label, prediction, confidence, nll, is_top5 } = scored;
         let is_correct = prediction == label;
-        let log_sum = log_sum_exp(row);
-        let confidence = (f64::from(row[prediction]) - log_sum).exp();
         let bin = &mut self.bins[bin(confidence)];
         bin.0 += confidence;
         bin.1 += f64::from(u8::from(is_correct));
-        self.nll += log_sum - f64::from(row[label]);
-        self.n_top5 += usize::from(is_top5(row, label));
+        self.nll += nll;
+        self.n_top5 += usize::from(is_top5);
         self.classes[label][0] += 1;
         self.classes[label][1] += usize::from(is_correct);
         if let Some(counts) = self.confusion.get_mut(label) {

@@ -117,7 +117,7 @@ pub(crate) fn settle(cohort: &mut Cohort) -> Result<()> {
 }
 
 /// Where the student may diverge, it rests from there on.
-fn check_finite(
+pub(crate) fn check_finite(
     loss: f64,
     student: &mut Student,
     ((epoch, step), may_diverge): ((u64, u64), bool),

@@ -213,7 +213,7 @@ impl Student {
     }
 
     /// A step in which no parameter has a gradient teaches nothing, and would go unnoticed.
-    fn check_learns(&self) -> Result<()> {
+    pub(crate) fn check_learns(&self) -> Result<()> {
         if self.model.params().have_grads() {
             return Ok(());
         }
@@ -223,7 +223,7 @@ impl Student {
         Err(Error::config(&self.name, reason))
     }
 
-    fn add(&mut self, tally: Tally) {
+    pub(crate) fn add(&mut self, tally: Tally) {
         self.epoch += tally;
         self.point += tally;
     }

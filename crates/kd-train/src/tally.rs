@@ -41,6 +41,18 @@ impl Tally {
         }
     }
 
+    /// As numbers, to be summed over the shards of a batch.
+    pub(crate) fn to_numbers(self) -> Vec<f64> {
+        let Self { n_images, n_top1, n_top5, loss_sum, .. } = self;
+        vec![n_images as f64, n_top1 as f64, n_top5 as f64, loss_sum]
+    }
+
+    /// One batch, of the sums over its shards.
+    pub(crate) fn of_numbers(numbers: &[f64]) -> Self {
+        let n = |i: usize| numbers[i] as u64;
+        Self { n_steps: 1, n_images: n(0), n_top1: n(1), n_top5: n(2), loss_sum: numbers[3] }
+    }
+
     /// Mean of the objective over the batches.
     pub(crate) fn loss(&self) -> f64 {
         self.loss_sum / self.n_steps.max(1) as f64

@@ -121,6 +121,7 @@ pub(crate) fn plan() -> Plan {
         eval_every_steps: Some(3),
         keep: Keep::Last,
         patience: None,
+        shards: None,
     }
 }
 

@@ -14,6 +14,8 @@ pub(crate) use lab::{
     timeless_metrics, train, weight_bits, weights, whole, with_threads,
 };
 pub(crate) use networks::{N_CLASSES, SHAPE, build, loss, networks};
+#[cfg(feature = "mpi")]
+pub(crate) use program::Ended;
 pub(crate) use program::{
     Results, Running, end, files, finals, json, kd, kd_run, records, refused, settings_are_refused,
     succeed,

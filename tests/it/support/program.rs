@@ -21,8 +21,11 @@ static KD: LazyLock<PathBuf> = LazyLock::new(|| {
         "debug" => "dev",
         name => name,
     };
+    let features =
+        if cfg!(feature = "mpi") { &["--features", "kd-cli/mpi,kd-tests/mpi"][..] } else { &[] };
     let status = Command::new(env!("CARGO"))
         .args(["build", "--quiet", "--workspace", "--bin", "kd", "--test", "it"])
+        .args(features)
         .args(["--profile", name, "--target-dir"])
         .arg(profile.parent().unwrap())
         .current_dir(env!("CARGO_MANIFEST_DIR"))
@@ -130,6 +133,12 @@ impl Running {
         child.kill().unwrap();
         child.wait().unwrap();
         true
+    }
+
+    /// Waits for the end.
+    #[cfg(feature = "mpi")]
+    pub(crate) fn wait(mut self) -> Ended {
+        self.0.take().unwrap().wait_with_output().unwrap().into()
     }
 
     /// Sends SIGTERM and waits for the end.

@@ -4,8 +4,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use candle_core::Device;
+use kd_core::{Collective, Single};
 use kd_suite::weights::Contents;
-use kd_suite::{Setting, Spec, contents, run as run_spec};
+use kd_suite::{Setting, Spec, contents, follow, run as run_spec};
 use kd_train::Outcome;
 
 use super::exchange;
@@ -40,7 +41,29 @@ impl RunArgs {
             return show(self.compute.common.install(|| contents(&spec, &setting))?);
         }
         let setting = self.setting(&spec, out, has_data)?;
-        let (outcome, report) = self.compute.common.install(|| run_spec(spec, &setting))?;
+        self.finish(spec, &setting)
+    }
+
+    /// The same as one of `ranks`, of which the first one speaks.
+    pub(super) fn run_together(
+        &self,
+        spec: Spec,
+        out: PathBuf,
+        ranks: Arc<dyn Collective>,
+    ) -> anyhow::Result<()> {
+        if self.dry_run {
+            return self.run(spec, out, true);
+        }
+        let setting = Setting { ranks, ..self.setting(&spec, out, true)? };
+        if setting.ranks.rank() == 0 {
+            return self.finish(spec, &setting);
+        }
+        let outcome = self.compute.common.install(|| follow(spec, &setting))?;
+        exit::finished((outcome != Outcome::Interrupted).then_some(()))
+    }
+
+    fn finish(&self, spec: Spec, setting: &Setting) -> anyhow::Result<()> {
+        let (outcome, report) = self.compute.common.install(|| run_spec(spec, setting))?;
         exit::finished((outcome != Outcome::Interrupted).then_some(()))?;
         let (table, path) = (kd_report::results_table(&report), setting.out.join("report.html"));
         exit::print_as(
@@ -64,7 +87,8 @@ impl RunArgs {
 
     fn unopened(&self, out: PathBuf, has_data: bool) -> Setting {
         let data_dir = has_data.then(|| self.data.path.clone());
-        Setting { data_dir, out, restart: self.restart, device: Device::Cpu, stop: Arc::default() }
+        let (restart, device, ranks) = (self.restart, Device::Cpu, Arc::new(Single));
+        Setting { data_dir, out, restart, device, stop: Arc::default(), ranks }
     }
 }
 

@@ -2,10 +2,11 @@
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use clap::ValueEnum;
 use kd_core::ops::{Adam, Sgd};
-use kd_core::{Error, Result};
+use kd_core::{Collective, Error, Result, Shards};
 use kd_data::DataSpec;
 use kd_models::ModelSpec;
 use kd_models::weights::Naming;
@@ -18,7 +19,8 @@ use super::run_args::RunArgs;
 use super::setting::NormalizeArgs;
 use super::teach::TeacherArgs;
 use super::words::words;
-use kd_suite::{Class, Holdout, Student, Suite, TrainingFile, image_shape, model, resolve};
+use crate::exit;
+use kd_suite::{Class, Holdout, Student, Suite, TrainingFile, World, image_shape, model, resolve};
 
 /// Arguments of `kd train`.
 #[derive(Debug, clap::Args)]
@@ -101,6 +103,10 @@ pub(crate) struct Args {
     /// class folders without `train` and `val`, the images to test on
     #[arg(long, default_value = "0", value_name = "N")]
     holdout: Holdout,
+    /// Cut each batch into so many shards, a power of two, which the processes of `mpirun` share; the same
+    /// bits for any number of them [default: 8 with mpirun, else none]
+    #[arg(long, value_name = "N")]
+    shards: Option<usize>,
     /// Folder of the results
     #[arg(long, value_name = "DIR", required_unless_present = "dry_run")]
     out: Option<PathBuf>,
@@ -127,14 +133,40 @@ fn factor(text: &str) -> std::result::Result<(String, f64), String> {
     Ok((pattern.into(), factor))
 }
 
-/// Trains and writes checkpoint and report to `--out`.
+/// Shards of a batch where several processes train together and nobody said how many.
+const SHARDS: usize = 8;
+
+/// Trains and writes checkpoint and report to `--out`; together with other processes, where `mpirun` has
+/// started several.
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
-    let spec = resolve(&suite(args)?, "train", false, args.how.seeds)?;
-    args.how.run(spec, args.out.clone().unwrap_or_default(), true)
+    let world = World::join()?;
+    exit::end_all(train(args, world.ranks()), &world)
+}
+
+fn train(args: &Args, ranks: &Arc<dyn Collective>) -> anyhow::Result<()> {
+    let shards = shards(args, &**ranks);
+    if let Some(n) = shards {
+        Shards::new(n, ranks.clone())?;
+    }
+    let spec = resolve(&suite(args, shards)?, "train", false, args.how.seeds)?;
+    args.how.run_together(spec, args.out.clone().unwrap_or_default(), ranks.clone())
+}
+
+/// Shards of a batch.
+fn shards(args: &Args, ranks: &dyn Collective) -> Option<usize> {
+    let n = ranks.n_ranks();
+    if args.shards.is_none() && n > 1 {
+        eprintln!(
+            "{n} processes share {SHARDS} shards of each batch; one process makes the same bits with --shards \
+             {SHARDS}"
+        );
+        return Some(SHARDS);
+    }
+    args.shards
 }
 
 /// The suite of one training, which is called as its network, or as the file that it is in.
-fn suite(args: &Args) -> Result<Suite> {
+fn suite(args: &Args, shards: Option<usize>) -> Result<Suite> {
     let network = network(args)?;
     let file = Path::new(&args.model).file_name().and_then(OsStr::to_str);
     let name = file.unwrap_or(&args.model);
@@ -160,7 +192,7 @@ fn suite(args: &Args) -> Result<Suite> {
         exact_conv: args.how.compute.exact_conv,
         holdout: args.holdout,
         augment: args.augment.augment(matches!(data, DataSpec::Photos(_)))?,
-        ..Suite::new("train", data, plan(args), vec![training])
+        ..Suite::new("train", data, Plan { shards, ..plan(args) }, vec![training])
     })
 }
 

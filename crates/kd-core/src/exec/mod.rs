@@ -8,14 +8,20 @@
 
 mod blocks;
 mod border;
+mod courier;
 mod images;
 mod net;
+mod pass;
 mod plan;
 mod run;
 mod single;
+mod sinks;
 
 pub use net::Net;
+pub use pass::Pass;
 pub use single::apply;
 
+#[cfg(test)]
+mod shards_tests;
 #[cfg(test)]
 mod tests;

@@ -5,16 +5,17 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use candle_core::{Device, Tensor};
 
-use super::plan::{Convolutions, Network, Part, Plan, Purpose};
+use super::pass::Pass;
+use super::plan::{self, Convolutions, Network, Plan, Purpose};
 use super::run::Run;
 use super::{border, images};
 use crate::act::Act;
 use crate::graph::{Graph, IMAGES, Rest, Shapes};
 use crate::ops::step::Weight;
 use crate::ops::{ConvSums, ParamSpec};
-use crate::{Classifier, Error, Mode, Params, Result, Stream, init};
+use crate::{Classifier, Error, Mode, Params, Part, Result, Stream, init};
 
-type Plans = BTreeMap<(Purpose, Part), Arc<Plan>>;
+type Plans = BTreeMap<(Purpose, plan::Part), Arc<Plan>>;
 
 /// A network from pixels in `[0, 1]` to logits.
 pub struct Net {
@@ -152,7 +153,7 @@ impl Net {
         &self.graph
     }
 
-    fn plan(&self, purpose: Purpose, part: Part) -> Result<Arc<Plan>> {
+    fn plan(&self, purpose: Purpose, part: plan::Part) -> Result<Arc<Plan>> {
         let mut plans = self.plans.lock().unwrap_or_else(PoisonError::into_inner);
         let key = (purpose, part);
         if let Some(plan) = plans.get(&key) {
@@ -168,9 +169,9 @@ impl Net {
     }
 
     /// From the output of `from` to the logits and the nodes `taps`.
-    fn part(&self, from: &str, to: &str, taps: &[&str]) -> Part {
+    fn part(&self, from: &str, to: &str, taps: &[&str]) -> plan::Part {
         let taps = taps.iter().map(|tap| self.node_of(tap).to_owned()).collect();
-        Part { from: from.into(), to: to.into(), taps }
+        plan::Part { from: from.into(), to: to.into(), taps }
     }
 
     /// The node that the part `tap` ends with.
@@ -178,23 +179,36 @@ impl Net {
         self.stages.get(tap).map_or(tap, String::as_str)
     }
 
-    /// The outputs of a part that reads the images.
-    fn run(&self, pixels: &Tensor, mode: Mode, part: Part) -> Result<Vec<Tensor>> {
+    /// Refuses images of another shape.
+    fn check(&self, pixels: &Tensor) -> Result<()> {
         let [channels, height, width] = self.graph.image_shape;
-        if pixels.dims().get(1..) != Some(&[channels, height, width]) {
-            let expected = format!("(N, {channels}, {height}, {width})");
-            return Err(Error::shape("images", expected, pixels.dims()));
+        if pixels.dims().get(1..) == Some(&[channels, height, width]) {
+            return Ok(());
         }
+        let expected = format!("(N, {channels}, {height}, {width})");
+        Err(Error::shape("images", expected, pixels.dims()))
+    }
+
+    /// The images as a plan reads them.
+    fn images(&self, pixels: &Tensor, plan: &Plan) -> Result<Act> {
+        let [channels, height, width] = self.graph.image_shape;
+        let values = images::values(pixels, plan.normalize.as_ref())?;
+        let dims = vec![pixels.dims()[0], height, width, channels];
+        Ok(Act::new(0, dims, values.into(), pixels.track_op()))
+    }
+
+    /// The outputs of a part that reads the images.
+    fn run(&self, pixels: &Tensor, mode: Mode, part: plan::Part) -> Result<Vec<Tensor>> {
+        let [channels, height, width] = self.graph.image_shape;
+        self.check(pixels)?;
         let purpose = match mode {
             Mode::Train(_) => Purpose::Train,
             Mode::Eval if pixels.track_op() => Purpose::Gradient,
             Mode::Eval => Purpose::Evaluate,
         };
         let plan = self.plan(purpose, part)?;
-        let values = images::values(pixels, plan.normalize.as_ref())?;
         let dims = [pixels.dims()[0], height, width, channels];
-        let images = Act::new(0, dims.to_vec(), values.into(), pixels.track_op());
-        let run = Run::forward(plan.clone(), vec![images], mode)?;
+        let run = Run::forward(plan.clone(), vec![self.images(pixels, &plan)?], mode)?;
         if purpose == Purpose::Evaluate {
             return border::untracked(run);
         }
@@ -257,6 +271,20 @@ impl Classifier for Net {
             Some(trunk) => Ok(self.run_after(trunk, features, mode)?.swap_remove(0)),
             None => Err(Error::config("features", "no part of this network is frozen")),
         }
+    }
+
+    fn forward_shards(&self, shards: &[Tensor], mode: Mode, part: &Part) -> Result<Pass> {
+        if !self.device.is_cpu() {
+            let reason = "a batch in shards is computed on processors only: --device cpu";
+            return Err(Error::config("shards", reason));
+        }
+        let plan = self.plan(Purpose::Train, self.part(IMAGES, &self.graph.output, &[]))?;
+        let images = |pixels: &Tensor| {
+            self.check(pixels)?;
+            Ok(vec![self.images(&pixels.detach(), &plan)?])
+        };
+        let images = shards.iter().map(images).collect::<Result<_>>()?;
+        Pass::new(Run::of_shards(plan, images, mode, part.clone())?)
     }
 
     fn tap_names(&self) -> Vec<String> {

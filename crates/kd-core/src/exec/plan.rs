@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::blocks::{Block, ConvBlock, LinearBlock, NormBlock, SumBlock};
+use super::sinks::Sinks;
 use crate::act::Clamp;
 use crate::graph::{Graph, IMAGES, Node, Shapes};
 use crate::ops::conv2d::kept::Kept;
@@ -69,6 +70,8 @@ pub(super) struct Plan {
     pub(super) n_acts: usize,
     /// The network's output, and then what was asked for beside it.
     pub(super) outputs: Vec<Place>,
+    /// For the gradients of shards.
+    pub(super) sinks: Sinks,
 }
 
 /// One step.
@@ -139,7 +142,7 @@ impl Plan {
         let mut steps =
             vec![Step { block, inputs, output, weights, rests: false, last_reads: Vec::new() }];
         note_last_reads(&mut steps, &outputs, purpose);
-        Self { purpose, normalize: None, steps, n_acts, outputs }
+        Self { purpose, normalize: None, steps, n_acts, outputs, sinks: Sinks::default() }
     }
 }
 
@@ -311,7 +314,8 @@ impl<'a> Planner<'a> {
         };
         let mut steps: Vec<Step> = self.groups.into_iter().map(step).collect();
         note_last_reads(&mut steps, &outputs, self.purpose);
-        Ok(Plan { purpose: self.purpose, normalize: self.normalize, steps, n_acts, outputs })
+        let (purpose, normalize, sinks) = (self.purpose, self.normalize, Sinks::default());
+        Ok(Plan { purpose, normalize, steps, n_acts, outputs, sinks })
     }
 }
 

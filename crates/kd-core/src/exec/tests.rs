@@ -17,11 +17,11 @@ fn train() -> Mode {
     Mode::Train(Stream::new(0))
 }
 
-fn floats(tensor: &Tensor) -> Vec<f32> {
+pub(super) fn floats(tensor: &Tensor) -> Vec<f32> {
     tensor.flatten_all().unwrap().to_vec1().unwrap()
 }
 
-fn close(got: &[f32], want: &[f32], what: &str) {
+pub(super) fn close(got: &[f32], want: &[f32], what: &str) {
     let scale = want.iter().fold(1e-3f32, |m, w| m.max(w.abs()));
     assert_eq!(got.len(), want.len(), "{what}");
     for (got, want) in got.iter().zip(want) {
@@ -30,7 +30,7 @@ fn close(got: &[f32], want: &[f32], what: &str) {
 }
 
 /// Two residual blocks, one with a projection, pooling and a hidden layer with dropout.
-fn graph() -> Graph {
+pub(super) fn graph() -> Graph {
     let mut graph = Graph::new([2, 7, 6]);
     graph.then("conv1", Conv2d::new(4, 3).padding(1));
     graph.then("bn1", BatchNorm::default());

@@ -17,12 +17,21 @@ pub struct Weight {
     pub(crate) grad: Option<Arc<crate::Grad>>,
 }
 
+impl Weight {
+    /// Whether it has a gradient.
+    pub(crate) fn is_trained(&self) -> bool {
+        self.grad.is_some()
+    }
+}
+
 /// One step forward.
 pub struct Forward<'a> {
     pub(crate) inputs: &'a [&'a Act],
     /// In the order of the operation's `params`.
     pub(crate) weights: &'a [Weight],
     pub(crate) mode: Mode,
+    /// Row in the batch of its first example.
+    pub(crate) first_row: usize,
     /// What the backward needs beside inputs and output.
     pub(crate) saved: Option<Box<dyn Any + Send>>,
 }
@@ -52,6 +61,8 @@ pub struct Backward<'a> {
     pub(crate) output: &'a Act,
     pub(crate) weights: &'a [Weight],
     pub(crate) mode: Mode,
+    /// Row in the batch of its first example.
+    pub(crate) first_row: usize,
     pub(crate) saved: Option<Box<dyn Any + Send>>,
     pub(crate) grads: &'a mut Grads,
 }

@@ -69,6 +69,11 @@ impl Folder {
         }
     }
 
+    /// The folder of a run that another process writes.
+    pub(super) fn of_another(path: &Path) -> Self {
+        Self { path: path.into(), unit: None, _lease: None }
+    }
+
     /// The same folder, to write to the unit `name`, of which the caller has the lease.
     pub(super) fn of_unit(&self, name: &str) -> Self {
         Self { path: self.path.clone(), unit: Some(name.into()), _lease: None }

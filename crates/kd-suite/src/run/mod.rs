@@ -12,6 +12,7 @@ mod images;
 mod job;
 mod kept;
 mod lockstep;
+mod meeting;
 mod progress;
 mod provenance;
 mod setting;
@@ -21,6 +22,7 @@ mod teacher;
 mod teaching_tests;
 #[cfg(test)]
 mod testing;
+mod together;
 mod training;
 mod trial;
 mod tuning;
@@ -45,6 +47,7 @@ pub use progress::Progress;
 use provenance::header;
 pub use setting::Setting;
 pub use tasks::{Size, State, Submitted, Task, Tasks, UnitPlan};
+pub use together::follow;
 use unit::{Unit, units};
 
 /// Runs `spec` from where the results folder stands, and writes its report.
@@ -63,6 +66,7 @@ pub fn run(spec: Spec, setting: &Setting) -> Result<(Outcome, Report)> {
         Some(tasks) => Divided { context, tasks }.rest()?,
         None => in_one_piece(&context)?,
     };
+    meeting::meet(&context, meeting::Place::End)?;
     let report = kd_report::write_report(&setting.out)?;
     Ok((outcome, report))
 }
@@ -159,6 +163,7 @@ fn in_one_piece(context: &Context<'_>) -> Result<Outcome> {
     kept::check(context, &records)?;
     if matches!(records.last(), Some(Record::Done { .. })) {
         eprintln!("{}: finished before; the report is written anew", context.setting.out.display());
+        meeting::pass(context)?;
         return Ok(Outcome::Finished);
     }
     if records.is_empty() {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use candle_core::Device;
+use kd_core::Collective;
 
 /// Where a run reads and writes, and on what it computes.
 #[derive(Debug, Clone)]
@@ -19,6 +20,8 @@ pub struct Setting {
     pub device: Device,
     /// Set by SIGINT and SIGTERM.
     pub stop: Arc<AtomicBool>,
+    /// The processes that train together ([`crate::World`]).
+    pub ranks: Arc<dyn Collective>,
 }
 
 /// The device's own name.

@@ -1,11 +1,12 @@
 //! What the tests of runs share.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use candle_core::Device;
-use kd_core::record;
 use kd_core::record::Record;
+use kd_core::{Single, record};
 use serde_json::Value;
 
 use crate::Setting;
@@ -66,8 +67,8 @@ pub(super) fn spec(seeds: u64) -> Spec {
 
 /// A run into `out`, on the processor, that nothing stops.
 pub(super) fn setting(out: &Path) -> Setting {
-    let stop = AtomicBool::new(false).into();
-    Setting { data_dir: None, out: out.into(), restart: false, device: Device::Cpu, stop }
+    let (stop, ranks) = (AtomicBool::new(false).into(), Arc::new(Single));
+    Setting { data_dir: None, out: out.into(), restart: false, device: Device::Cpu, stop, ranks }
 }
 
 /// The records without what the clock says, and without what depends on interruptions.

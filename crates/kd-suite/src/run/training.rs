@@ -1,6 +1,6 @@
 //! One training of a run: build or resume, fit, evaluate, record, keep the models.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use kd_adv::{AdversarialTraining, AttackSpec};
@@ -9,14 +9,15 @@ use kd_core::record::Record;
 use kd_core::{Classifier, Error, Perturb, Result, Stream, checkpoint};
 use kd_models::Weights;
 use kd_train::{
-    Cohort, Data, EvalSet, MetricsLog, Optimizer, Outcome, Run, SoftTargetStore, SoftTargets,
-    Student, check_mixed, fit,
+    Cohort, Counters, Data, EvalSet, MetricsLog, Optimizer, Outcome, Run, SoftTargetStore,
+    SoftTargets, Student, check_mixed, fit,
 };
 
 use super::context::{Context, wanted};
 use super::finish::finish;
 use super::first;
 use super::images::Sets;
+use super::meeting::{Place, meet};
 use super::progress::Progress;
 use super::setting::{Setting, device_name};
 use super::teacher::{self, Ready};
@@ -138,6 +139,10 @@ pub(super) fn work(
     let students = students(context, training, seed, first.as_ref())?;
     let mut cohort = Cohort::new(&training.name, seed, students);
     cohort.may_diverge = task.may_diverge;
+    cohort.ranks = context.setting.ranks.clone();
+    if cohort.ranks.rank() > 0 {
+        return follow(context, task, (cohort, &state), log);
+    }
     let device = &context.setting.device;
     match cohort.resume(&state, spec_hash, device)? {
         Some(n_bytes) => {
@@ -149,11 +154,13 @@ pub(super) fn work(
             if let Some(seconds) = task.done {
                 // A process that was killed while it removed the state left a part of it.
                 checkpoint::remove(&state)?;
+                meet(context, Place::Done)?;
                 return Ok(Some(seconds));
             }
             cohort.save(&state, spec_hash, log.n_bytes())?;
         }
     }
+    meet(context, Place::Begin)?;
     let teacher = teacher::ready(context, training, seed)?;
     let train = context.sets.train(training, seed)?;
     let n_steps = training.plan.n_steps(train.n_samples());
@@ -187,9 +194,49 @@ pub(super) fn work(
         return Ok(None);
     }
     drop(progress);
+    if let Some(sharing) = cohort.sharing() {
+        eprintln!("{}: each of {} processes: {sharing}", training.name, cohort.ranks.n_ranks());
+    }
     finish(&cohort, &data, log)?;
     checkpoint::remove(&state)?;
     Ok(Some(cohort.seconds()))
+}
+
+/// The same on a process that does not write, from the state that the first one has written.
+fn follow(
+    context: &Context<'_>,
+    task: &Task<'_>,
+    (mut cohort, state): (Cohort, &Path),
+    log: &mut MetricsLog,
+) -> Result<Option<f64>> {
+    let Task { training, seed, .. } = *task;
+    if meet(context, Place::Begin)? == Place::Done {
+        return Ok(Some(0.0));
+    }
+    if cohort.resume(state, context.spec_hash, &context.setting.device)?.is_none() {
+        let reason = "all processes need this folder, on a file system that they share";
+        return Err(Error::Folder { path: state.into(), reason: reason.into() });
+    }
+    let teacher = teacher::ready(context, training, seed)?;
+    let train = context.sets.train(training, seed)?;
+    let data = Data {
+        train: &*train,
+        test: task.test,
+        holdout: context.sets.holdout.as_ref(),
+        teacher: teacher.as_ref().map(Ready::source),
+        soft_targets: None,
+    };
+    let mut run = Run {
+        metrics: log,
+        checkpoint: state,
+        spec_hash: context.spec_hash,
+        checkpoint_every: CHECKPOINT_EVERY,
+        checkpoint_within: CHECKPOINT_WITHIN,
+        stop: &context.setting.stop,
+        counters: &Counters::default(),
+    };
+    let outcome = fit(&mut cohort, &training.plan, data, &mut run)?;
+    Ok((outcome == Outcome::Finished).then(|| cohort.seconds()))
 }
 
 /// The wall time of a training that the log says is complete.

@@ -1,6 +1,6 @@
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use candle_core::Tensor;
 use kd_core::ops::OptimizerSpec;
@@ -31,6 +31,7 @@ fn plan() -> Plan {
         eval_every_steps: Some(4),
         keep: Keep::Last,
         patience: None,
+        shards: None,
     }
 }
 

@@ -55,6 +55,10 @@ impl Loss for Abkd {
         self.hard > 0.0
     }
 
+    fn is_per_image(&self) -> bool {
+        true
+    }
+
     fn check(&self) -> Result<()> {
         positive("alpha", self.alpha)?;
         positive("beta", self.beta)?;

@@ -29,6 +29,10 @@ impl Loss for ConfidencePenalty {
         with_labels(input, 1.0, (negative_entropy * self.beta)?)
     }
 
+    fn is_per_image(&self) -> bool {
+        true
+    }
+
     fn check(&self) -> Result<()> {
         check(&[("beta", self.beta)], &[])
     }

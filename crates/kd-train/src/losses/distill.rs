@@ -47,6 +47,10 @@ impl Loss for Distill {
         self.alpha < 1.0
     }
 
+    fn is_per_image(&self) -> bool {
+        true
+    }
+
     fn check(&self) -> Result<()> {
         ops::check_soft(self.temperature, self.alpha)
     }

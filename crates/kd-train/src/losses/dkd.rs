@@ -53,6 +53,10 @@ impl Loss for Dkd {
         Some(self.temperature)
     }
 
+    fn is_per_image(&self) -> bool {
+        true
+    }
+
     fn check(&self) -> Result<()> {
         let weights = [("hard", self.hard), ("alpha", self.alpha), ("beta", self.beta)];
         check(&weights, &[self.temperature])

@@ -26,6 +26,10 @@ impl Loss for LabelSmoothing {
         ops::cross_entropy(input.logits, input.labels, self.smoothing)
     }
 
+    fn is_per_image(&self) -> bool {
+        true
+    }
+
     fn check(&self) -> Result<()> {
         below_one("smoothing", self.smoothing)
     }

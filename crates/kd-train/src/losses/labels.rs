@@ -26,6 +26,10 @@ impl Loss for Labels {
         ops::cross_entropy_at(input.logits, input.labels, self.temperature)
     }
 
+    fn is_per_image(&self) -> bool {
+        true
+    }
+
     fn check(&self) -> Result<()> {
         ops::check_temperature(self.temperature)
     }

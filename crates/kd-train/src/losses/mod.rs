@@ -188,6 +188,12 @@ pub trait Loss: Send + Sync {
         true
     }
 
+    /// Whether it is a mean over images of what the logits of each image alone say, student's and teacher's,
+    /// and learns nothing itself: then the shards of a batch can be looked at one by one.
+    fn is_per_image(&self) -> bool {
+        false
+    }
+
     /// The parts of student and teacher that it compares.
     fn pairs(&self) -> &[Pair] {
         &[]
@@ -314,6 +320,10 @@ impl Loss for LossSpec {
 
     fn needs_labels(&self) -> bool {
         self.as_dyn().needs_labels()
+    }
+
+    fn is_per_image(&self) -> bool {
+        self.as_dyn().is_per_image()
     }
 
     fn pairs(&self) -> &[Pair] {

@@ -46,6 +46,10 @@ impl Loss for Nkd {
         Some(self.temperature)
     }
 
+    fn is_per_image(&self) -> bool {
+        true
+    }
+
     fn check(&self) -> Result<()> {
         check(&[("hard", self.hard), ("gamma", self.gamma)], &[self.temperature])
     }

@@ -47,6 +47,10 @@ impl Loss for NormKd {
         self.hard > 0.0
     }
 
+    fn is_per_image(&self) -> bool {
+        true
+    }
+
     fn check(&self) -> Result<()> {
         check(&[("hard", self.hard), ("soft", self.soft)], &[self.temperature])
     }

@@ -47,6 +47,10 @@ impl Loss for Standardized {
         self.hard > 0.0 || self.of.needs_labels()
     }
 
+    fn is_per_image(&self) -> bool {
+        self.of.is_per_image()
+    }
+
     fn check(&self) -> Result<()> {
         if !self.of.needs_teacher() || !self.of.taps().is_empty() {
             let reason =

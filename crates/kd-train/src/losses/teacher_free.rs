@@ -42,6 +42,10 @@ impl Loss for TeacherFree {
         with_labels(input, 1.0 - self.alpha, (divergence * weight)?)
     }
 
+    fn is_per_image(&self) -> bool {
+        true
+    }
+
     fn check(&self) -> Result<()> {
         if !(self.certainty > 0.0 && self.certainty < 1.0) {
             let reason = format!("{} is not between 0 and 1", self.certainty);

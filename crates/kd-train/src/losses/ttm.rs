@@ -49,6 +49,10 @@ impl Loss for Ttm {
         self.hard > 0.0
     }
 
+    fn is_per_image(&self) -> bool {
+        true
+    }
+
     fn check(&self) -> Result<()> {
         check(&[("hard", self.hard), ("soft", self.soft)], &[self.gamma])
     }

@@ -6,8 +6,8 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use super::Block;
-use super::norm::{backward as norm_backward, learn, running_affine};
+use super::norm::{backward as norm_backward, batch_stats, learn, running_affine};
+use super::{Block, Common, each};
 use crate::act::{Act, Buffer, Clamp, Made};
 use crate::ops::affine::Affine;
 use crate::ops::batch_norm::cpu::{Moments, join_all};
@@ -17,7 +17,7 @@ use crate::ops::conv2d::weights::{grad_weight, gradients};
 use crate::ops::deposit::deposit;
 use crate::ops::source::Source;
 use crate::ops::step::{Backward, Forward, Reads};
-use crate::ops::{BatchNorm, BatchStats, Conv, ConvSums, Op, channels, slices};
+use crate::ops::{BatchNorm, Conv, ConvSums, Op, channels, slices};
 use crate::{Mode, Result};
 
 /// A convolution, and what is joined with it.
@@ -35,42 +35,36 @@ pub(crate) struct ConvBlock {
 }
 
 impl Block for ConvBlock {
-    fn forward(&self, step: &mut Forward<'_>) -> Result<Made> {
-        let geometry = self.geometry(step.input(0), step.weight(0).dims())?;
-        match (&self.norm, step.mode) {
-            (Some(norm), Mode::Train(_)) => self.normalize(norm, step, &geometry),
-            _ => self.convolve(step, &geometry),
+    fn forward(&self, steps: &mut [Forward<'_>], common: &Common<'_>) -> Result<Vec<Made>> {
+        match (&self.norm, common.mode) {
+            (Some(norm), Mode::Train(_)) => self.normalize(norm, steps, common),
+            _ => each(steps, |step| self.convolve(step)),
         }
     }
 
-    fn backward(&self, grad: Buffer, step: &mut Backward<'_>) -> Result<()> {
-        let geometry = self.geometry(step.input(0), step.weight(0).dims())?;
-        match (&self.norm, step.mode) {
+    fn backward(
+        &self,
+        grads: Vec<Buffer>,
+        steps: &mut [Backward<'_>],
+        common: &Common<'_>,
+    ) -> Result<()> {
+        let slope = match (&self.norm, common.mode) {
             (Some(norm), Mode::Train(_)) => {
-                let stats = step.saved::<BatchStats>()?;
-                let rows = step.output.made().rows();
-                let slope = norm_backward(norm, step, 1, (&grad, rows), &stats)?;
-                let to_rows = Source::norm_grad(&grad, rows, &slope);
-                slices::with(step.weight(0), |weight| {
-                    Ok(self.convolve_back(&to_rows, weight, &geometry, step)?)
-                })?;
+                norm_backward(norm, 1, &grads, steps, |step| step.output.made().rows(), common)?
             }
-            (norm, _) => {
-                if let Some(sink) = step.sink(1).filter(|_| self.bias) {
-                    deposit(sink, &channels::sums(&grad, geometry.out_channels))?;
+            _ => None,
+        };
+        each(grads.into_iter().zip(steps), |(grad, step)| {
+            match &slope {
+                Some(slope) => {
+                    let rows = step.output.made().rows();
+                    self.convolve_back_as_is(&Source::norm_grad(&grad, rows, slope), step)?;
                 }
-                let plain = Source::Plain(&grad, Clamp::NONE);
-                if norm.is_some() {
-                    let weight = step.saved::<Vec<f32>>()?;
-                    self.convolve_back(&plain, &weight, &geometry, step)?;
-                } else {
-                    slices::with(step.weight(0), |weight| {
-                        Ok(self.convolve_back(&plain, weight, &geometry, step)?)
-                    })?;
-                }
+                None => self.convolve_back_plain(&grad, step)?,
             }
-        }
-        if self.residual { step.add(1, grad) } else { Ok(()) }
+            if self.residual { step.add(1, grad) } else { Ok(()) }
+        })?;
+        Ok(())
     }
 
     #[cfg(feature = "cuda")]
@@ -98,21 +92,29 @@ impl ConvBlock {
     fn normalize(
         &self,
         norm: &BatchNorm,
-        step: &mut Forward<'_>,
-        geometry: &Geometry,
-    ) -> Result<Made> {
-        let source = step.input(0).made().source();
-        let (rows, stats) = slices::with(step.weight(0), |weight| {
-            Ok(convolve_and_measure(&source, weight, geometry))
+        steps: &mut [Forward<'_>],
+        common: &Common<'_>,
+    ) -> Result<Vec<Made>> {
+        let measured = each(&mut *steps, |step| {
+            let geometry = self.geometry(step.input(0), step.weight(0).dims())?;
+            let source = step.input(0).made().source();
+            Ok(slices::with(step.weight(0), |weight| {
+                Ok(convolve_and_measure(&source, weight, &geometry))
+            })?)
         })?;
-        let affine = learn(norm, &step.weights[1..], &stats)?;
-        step.save(stats);
-        let residual = self.residual.then(|| step.input(1).values());
-        Ok(Made::normed(rows, affine, residual, self.clamp))
+        let (rows, moments): (Vec<_>, Vec<_>) = measured.into_iter().unzip();
+        let stats = batch_stats(moments, common)?;
+        let affine = learn(norm, &common.weights[1..], &stats)?;
+        each(rows.into_iter().zip(steps), |(rows, step)| {
+            step.save(stats.clone());
+            let residual = self.residual.then(|| step.input(1).values());
+            Ok(Made::normed(rows, affine.clone(), residual, self.clamp))
+        })
     }
 
     /// Without batch norm, or with its map in the weights.
-    fn convolve(&self, step: &mut Forward<'_>, geometry: &Geometry) -> Result<Made> {
+    fn convolve(&self, step: &mut Forward<'_>) -> Result<Made> {
+        let geometry = &self.geometry(step.input(0), step.weight(0).dims())?;
         let bias = match self.bias {
             true => Some(step.weight(1).to_vec1::<f32>()?),
             false => None,
@@ -151,6 +153,29 @@ impl ConvBlock {
         };
         let source = step.input(0).made().source();
         kept::forward(self.kept.as_ref(), &source, weight, geometry, finish)
+    }
+
+    /// With the weights as they are.
+    fn convolve_back_as_is(&self, grad: &Source, step: &mut Backward<'_>) -> Result<()> {
+        let geometry = self.geometry(step.input(0), step.weight(0).dims())?;
+        slices::with(step.weight(0), |weight| {
+            Ok(self.convolve_back(grad, weight, &geometry, step)?)
+        })?;
+        Ok(())
+    }
+
+    /// Without batch norm, or with its map in the weights.
+    fn convolve_back_plain(&self, grad: &[f32], step: &mut Backward<'_>) -> Result<()> {
+        if let Some(sink) = step.sink(1).filter(|_| self.bias) {
+            deposit(sink, &channels::sums(grad, step.output.n_channels()))?;
+        }
+        let plain = Source::Plain(grad, Clamp::NONE);
+        if self.norm.is_none() {
+            return self.convolve_back_as_is(&plain, step);
+        }
+        let geometry = self.geometry(step.input(0), step.weight(0).dims())?;
+        let weight = step.saved::<Vec<f32>>()?;
+        self.convolve_back(&plain, &weight, &geometry, step)
     }
 
     /// Deposits the weights' gradient, where they are trained, and adds the gradient of the input, if
@@ -192,8 +217,8 @@ impl ConvBlock {
     }
 }
 
-/// The convolution's output, and its statistics, taken while each block is in the cache.
-fn convolve_and_measure(x: &Source, weight: &[f32], geometry: &Geometry) -> (Buffer, BatchStats) {
+/// The convolution's output, and its moments, taken while each block is in the cache.
+fn convolve_and_measure(x: &Source, weight: &[f32], geometry: &Geometry) -> (Buffer, Moments) {
     let n_channels = geometry.out_channels;
     let parts = Mutex::new(Vec::new());
     let y = kept::forward(None, x, weight, geometry, |first, rows| {
@@ -203,7 +228,7 @@ fn convolve_and_measure(x: &Source, weight: &[f32], geometry: &Geometry) -> (Buf
     let mut parts = parts.into_inner().unwrap_or_else(PoisonError::into_inner);
     parts.sort_by_key(|(first, _)| *first);
     let parts: Vec<_> = parts.into_iter().map(|(_, moments)| moments).collect();
-    (y, join_all(&parts, n_channels).finish())
+    (y, join_all(&parts, n_channels))
 }
 
 /// Weights whose output channels are multiplied by `scale`.

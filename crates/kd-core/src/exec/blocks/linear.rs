@@ -1,6 +1,6 @@
 //! `dropout(relu(x W^T + b))`.
 
-use super::Block;
+use super::{Block, Common, each};
 use crate::act::{Buffer, Made};
 use crate::gemm::{Matrix, Write, gemm};
 use crate::ops::linear::{Activation, finish, undo};
@@ -24,10 +24,8 @@ impl LinearBlock {
             _ => Activation::Identity,
         }
     }
-}
 
-impl Block for LinearBlock {
-    fn forward(&self, step: &mut Forward<'_>) -> Result<Made> {
+    fn forward_one(&self, step: &mut Forward<'_>) -> Result<Made> {
         let x = step.input(0);
         let (n_out, n_in) = step.weight(0).dims2()?;
         let n = x.dims()[0];
@@ -41,11 +39,11 @@ impl Block for LinearBlock {
             Some(bias) => bias.value.to_vec1::<f32>()?,
             None => vec![0.0; n_out],
         };
-        finish(&mut y, &bias, self.activation(step.mode));
+        finish(&mut y, &bias, self.activation(step.mode), step.first_row);
         Ok(y.into())
     }
 
-    fn backward(&self, mut grad: Buffer, step: &mut Backward<'_>) -> Result<()> {
+    fn backward_one(&self, mut grad: Buffer, step: &mut Backward<'_>) -> Result<()> {
         let x = step.input(0);
         let (n_out, n_in) = step.weight(0).dims2()?;
         let n = x.dims()[0];
@@ -69,6 +67,22 @@ impl Block for LinearBlock {
             Ok(())
         })?;
         step.add(0, to_x)
+    }
+}
+
+impl Block for LinearBlock {
+    fn forward(&self, steps: &mut [Forward<'_>], _: &Common<'_>) -> Result<Vec<Made>> {
+        each(steps, |step| self.forward_one(step))
+    }
+
+    fn backward(
+        &self,
+        grads: Vec<Buffer>,
+        steps: &mut [Backward<'_>],
+        _: &Common<'_>,
+    ) -> Result<()> {
+        each(grads.into_iter().zip(steps), |(grad, step)| self.backward_one(grad, step))?;
+        Ok(())
     }
 
     #[cfg(feature = "cuda")]

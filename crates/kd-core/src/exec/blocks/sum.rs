@@ -1,6 +1,6 @@
 //! `clamp(x + y)`.
 
-use super::Block;
+use super::{Block, Common, each};
 use crate::Result;
 use crate::act::{Buffer, Clamp, Made};
 use crate::ops::channels;
@@ -12,15 +12,25 @@ pub(crate) struct SumBlock {
 }
 
 impl Block for SumBlock {
-    fn forward(&self, step: &mut Forward<'_>) -> Result<Made> {
-        let mut sum = Buffer::copy_of(step.input(0).values());
-        channels::add_and_clamp(&mut sum, step.input(1).values(), self.clamp);
-        Ok(Made::after(sum, self.clamp))
+    fn forward(&self, steps: &mut [Forward<'_>], _: &Common<'_>) -> Result<Vec<Made>> {
+        each(steps, |step| {
+            let mut sum = Buffer::copy_of(step.input(0).values());
+            channels::add_and_clamp(&mut sum, step.input(1).values(), self.clamp);
+            Ok(Made::after(sum, self.clamp))
+        })
     }
 
-    fn backward(&self, grad: Buffer, step: &mut Backward<'_>) -> Result<()> {
-        step.add(0, Buffer::copy_of(&grad))?;
-        step.add(1, grad)
+    fn backward(
+        &self,
+        grads: Vec<Buffer>,
+        steps: &mut [Backward<'_>],
+        _: &Common<'_>,
+    ) -> Result<()> {
+        each(grads.into_iter().zip(steps), |(grad, step)| {
+            step.add(0, Buffer::copy_of(&grad))?;
+            step.add(1, grad)
+        })?;
+        Ok(())
     }
 
     #[cfg(feature = "cuda")]

@@ -62,6 +62,9 @@ impl Moments {
     /// Of two sets of rows together (Chan, Golub, LeVeque 1983).
     pub(crate) fn join(mut self, other: &Self) -> Self {
         let n = self.n + other.n;
+        if other.n < 1.0 {
+            return self;
+        }
         let pairs = self.mean.iter_mut().zip(&mut self.deviation);
         for ((mean, deviation), (m, d)) in pairs.zip(other.mean.iter().zip(&other.deviation)) {
             let difference = m - *mean;
@@ -69,6 +72,22 @@ impl Moments {
             *mean += difference * other.n / n;
         }
         Self { n, ..self }
+    }
+
+    /// Of no rows.
+    pub(crate) fn none(n_channels: usize) -> Self {
+        Self { n: 0.0, mean: vec![0.0; n_channels], deviation: vec![0.0; n_channels] }
+    }
+
+    /// As numbers, to be sent to another process.
+    pub(crate) fn to_numbers(&self) -> Vec<f64> {
+        [&[self.n], &self.mean[..], &self.deviation].concat()
+    }
+
+    /// What [`Moments::to_numbers`] gave.
+    pub(crate) fn of_numbers(numbers: &[f64]) -> Self {
+        let (mean, deviation) = numbers[1..].split_at(numbers.len() / 2);
+        Self { n: numbers[0], mean: mean.to_vec(), deviation: deviation.to_vec() }
     }
 
     /// Mean and biased variance of each channel, and the number of rows.
@@ -87,13 +106,12 @@ pub(crate) fn moments(rows: &[f32], n_channels: usize) -> Moments {
 
 /// Moments of blocks of rows, joined in their order.
 pub(crate) fn join_all(parts: &[Moments], n_channels: usize) -> Moments {
-    let none = Moments { n: 0.0, mean: vec![0.0; n_channels], deviation: vec![0.0; n_channels] };
-    let Some((first, rest)) = parts.split_first() else { return none };
+    let Some((first, rest)) = parts.split_first() else { return Moments::none(n_channels) };
     rest.iter().fold(first.clone(), Moments::join)
 }
 
-/// For each channel the sums of `g` and of `g (y - mean)` over all rows.
-pub(crate) fn grad_sums(grad: &[f32], rows: &[f32], mean: &[f32]) -> [Vec<f32>; 2] {
+/// For each channel the sums of `g`, and then those of `g (y - mean)`, over all rows.
+pub(crate) fn grad_sums(grad: &[f32], rows: &[f32], mean: &[f32]) -> Vec<f64> {
     let n_channels = mean.len();
     let len = task_len(n_channels);
     let wide_mean = widened(mean);
@@ -106,10 +124,12 @@ pub(crate) fn grad_sums(grad: &[f32], rows: &[f32], mean: &[f32]) -> [Vec<f32>; 
         sums.map(|sums| narrowed(&sums, n_channels))
     };
     let parts: Vec<_> = grad.par_chunks(len).zip(rows.par_chunks(len)).map(task).collect();
-    [0, 1].map(|i| {
-        let total = |c: usize| parts.iter().map(|part| f64::from(part[i][c])).sum::<f64>() as f32;
-        (0..n_channels).map(total).collect()
-    })
+    let total = |i: usize, c: usize| parts.iter().map(|part| f64::from(part[i][c])).sum::<f64>();
+    [0, 1]
+        .into_iter()
+        .flat_map(|i| (0..n_channels).map(move |c| (i, c)))
+        .map(|(i, c)| total(i, c))
+        .collect()
 }
 
 #[inline(always)]

@@ -32,32 +32,29 @@ impl BatchStats {
     }
 }
 
-/// How the gradient flows back through a batch's normalization.
-pub(crate) struct Gradients {
-    /// To what was normalized.
-    pub(crate) slope: Slope,
-    pub(crate) to_gamma: Vec<f32>,
-    pub(crate) to_beta: Vec<f32>,
-}
-
-/// With `x^ = (x - mean) r`, `r = 1 / sqrt(variance + eps)`, and `rows` the values x:
-/// `dx = gamma r (g - mean(g) - x^ mean(g x^))`, `dgamma = sum g x^`, `dbeta = sum g`.
-pub(crate) fn gradients(
-    grad: &[f32],
-    rows: &[f32],
-    stats: &BatchStats,
-    (gamma, eps): (&[f32], f32),
-) -> Gradients {
+/// How the gradient flows back through a batch's normalization, by what `sums` of [`cpu::grad_sums`] say of
+/// the whole batch. With `x^ = (x - mean) r`, `r = 1 / sqrt(variance + eps)`:
+/// `dx = gamma r (g - mean(g) - x^ mean(g x^))`.
+pub(crate) fn slope(sums: &[f64], stats: &BatchStats, (gamma, eps): (&[f32], f32)) -> Slope {
     let n = stats.n.max(1) as f32;
-    let [to_beta, centered_sum] = cpu::grad_sums(grad, rows, &stats.mean);
+    let (sum, centered_sum) = sums.split_at(gamma.len());
     let inverse = |c: usize| 1.0 / (stats.variance[c] + eps).sqrt();
     let channels = || 0..gamma.len();
     let a: Vec<f32> = channels().map(|c| gamma[c] * inverse(c)).collect();
-    let slope = |c: usize| -a[c] * inverse(c).powi(2) * centered_sum[c] / n;
+    let slope = |c: usize| -a[c] * inverse(c).powi(2) * centered_sum[c] as f32 / n;
     let b: Vec<f32> = channels().map(slope).collect();
-    let c: Vec<f32> = channels().map(|c| -a[c] * to_beta[c] / n - b[c] * stats.mean[c]).collect();
-    let to_gamma = channels().map(|c| centered_sum[c] * inverse(c)).collect();
-    Gradients { slope: Slope { a, b, c }, to_gamma, to_beta }
+    let shift = |c: usize| -a[c] * sum[c] as f32 / n - b[c] * stats.mean[c];
+    let c = channels().map(shift).collect();
+    Slope { a, b, c }
+}
+
+/// The gradients of gamma and beta by the same sums, of some rows of the batch: `dgamma = sum g x^`,
+/// `dbeta = sum g`.
+pub(crate) fn to_gamma_and_beta(sums: &[f64], stats: &BatchStats, eps: f32) -> [Vec<f32>; 2] {
+    let (sum, centered_sum) = sums.split_at(stats.variance.len());
+    let inverse = |c: usize| 1.0 / (stats.variance[c] + eps).sqrt();
+    let to_gamma = centered_sum.iter().enumerate().map(|(c, sum)| *sum as f32 * inverse(c));
+    [to_gamma.collect(), sum.iter().map(|sum| *sum as f32).collect()]
 }
 
 #[cfg(test)]

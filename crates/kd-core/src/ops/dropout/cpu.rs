@@ -24,12 +24,18 @@ impl Mask {
         Self { stream, threshold: (p * 65_536.0).round() as u32, scale: 1.0 / (1.0 - p) }
     }
 
-    /// Multiplies `values` by the mask, in parallel.
-    pub(crate) fn apply(&self, values: &mut [f32]) {
-        each(values.chunks_mut(BLOCK).enumerate(), |(i, block)| {
+    /// Multiplies the `values` at positions `first..` by the mask, in parallel.
+    pub(crate) fn apply(&self, first: usize, values: &mut [f32]) {
+        let n_before = first.next_multiple_of(WIDE) - first;
+        let (before, rest) = values.split_at_mut(n_before.min(values.len()));
+        if !before.is_empty() {
+            let factors = self.factors(first / WIDE);
+            before.iter_mut().zip(&factors[first % WIDE..]).for_each(|(v, factor)| *v *= factor);
+        }
+        each(rest.chunks_mut(BLOCK).enumerate(), |(i, block)| {
             vectorized(
                 #[inline(always)]
-                || self.apply_block(i * BLOCK, block),
+                || self.apply_block(first + n_before + i * BLOCK, block),
             );
         });
     }
@@ -38,20 +44,25 @@ impl Mask {
     #[inline(always)]
     fn apply_block(&self, first: usize, values: &mut [f32]) {
         for (i, values) in values.chunks_mut(WIDE).enumerate() {
-            let first_block = ((first / WIDE + i) * LANES) as u64;
-            let words = self.stream.wide_block::<LANES>(first_block);
-            let mut factors = [0.0; WIDE];
-            for (word, factors) in words.iter().zip(factors.chunks_exact_mut(2 * LANES)) {
-                let (low, high) = factors.split_at_mut(LANES);
-                for lane in 0..LANES {
-                    low[lane] = self.factor(word[lane] & 0xffff);
-                    high[lane] = self.factor(word[lane] >> 16);
-                }
-            }
-            for (value, factor) in values.iter_mut().zip(&factors) {
+            for (value, factor) in values.iter_mut().zip(&self.factors(first / WIDE + i)) {
                 *value *= factor;
             }
         }
+    }
+
+    /// The mask at the [`WIDE`] positions of number `i`.
+    #[inline(always)]
+    fn factors(&self, i: usize) -> [f32; WIDE] {
+        let words = self.stream.wide_block::<LANES>((i * LANES) as u64);
+        let mut factors = [0.0; WIDE];
+        for (word, factors) in words.iter().zip(factors.chunks_exact_mut(2 * LANES)) {
+            let (low, high) = factors.split_at_mut(LANES);
+            for lane in 0..LANES {
+                low[lane] = self.factor(word[lane] & 0xffff);
+                high[lane] = self.factor(word[lane] >> 16);
+            }
+        }
+        factors
     }
 
     #[inline(always)]

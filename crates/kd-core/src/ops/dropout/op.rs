@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::cpu::Mask;
-use crate::act::{Buffer, Made};
+use crate::act::{Act, Buffer, Made};
 use crate::ops::onnx::Operator;
 use crate::ops::operation::{Checked, Operation};
 use crate::ops::step::{Backward, Forward};
@@ -41,13 +41,13 @@ impl Operation for Dropout {
 
     fn forward(&self, step: &mut Forward<'_>) -> Result<Made> {
         let mut values = Buffer::copy_of(step.input(0).values());
-        self.drop_out(step.mode, &mut values);
+        self.drop_out(step.mode, first_value(step.first_row, step.input(0)), &mut values);
         Ok(values.into())
     }
 
     /// The mask is drawn again.
     fn backward(&self, mut grad: Buffer, step: &mut Backward<'_>) -> Result<()> {
-        self.drop_out(step.mode, &mut grad);
+        self.drop_out(step.mode, first_value(step.first_row, step.input(0)), &mut grad);
         step.add(0, grad)
     }
 
@@ -58,9 +58,9 @@ impl Operation for Dropout {
 }
 
 impl Dropout {
-    fn drop_out(&self, mode: Mode, values: &mut [f32]) {
+    fn drop_out(&self, mode: Mode, first: usize, values: &mut [f32]) {
         if let Mode::Train(stream) = mode {
-            self.mask(stream).apply(values);
+            self.mask(stream).apply(first, values);
         }
     }
 
@@ -72,4 +72,9 @@ impl Dropout {
     pub(crate) fn stream_of(&self, step: Stream) -> Stream {
         self.stream.map_or(step, |number| step.number(number))
     }
+}
+
+/// Where the values of `x` begin in the batch whose row `first_row` is its first.
+fn first_value(first_row: usize, x: &Act) -> usize {
+    first_row * x.dims()[1..].iter().product::<usize>()
 }

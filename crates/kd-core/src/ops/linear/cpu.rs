@@ -9,8 +9,8 @@ use crate::ops::dropout::cpu::Mask;
 /// Rows are shared between threads from this many values on.
 const PARALLEL_FROM: usize = 1 << 16;
 
-/// `y = activation(y + bias)` in place; `y` is `(N, O)`.
-pub(crate) fn finish(y: &mut [f32], bias: &[f32], activation: Activation) {
+/// `y = activation(y + bias)` in place; `y` is `(N, O)`, the rows of a batch from `first_row` on.
+pub(crate) fn finish(y: &mut [f32], bias: &[f32], activation: Activation, first_row: usize) {
     let n_out = bias.len().max(1);
     let rows = y.len() / n_out;
     let min_rows = if y.len() < PARALLEL_FROM { rows.max(1) } else { rows.div_ceil(8) };
@@ -25,7 +25,7 @@ pub(crate) fn finish(y: &mut [f32], bias: &[f32], activation: Activation) {
         );
     });
     if let Activation::ReluDropout { p, stream } = activation {
-        Mask::new(p, stream).apply(y);
+        Mask::new(p, stream).apply(first_row * n_out, y);
     }
 }
 

@@ -1,0 +1,107 @@
+//! Buffers for the gradients of single shards.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use rayon::prelude::*;
+
+use super::courier::Courier;
+use crate::gemm::Write;
+use crate::ops::slices;
+use crate::ops::step::Weight;
+use crate::shards::{Part, pairs};
+use crate::{Grad, Mode, Result};
+
+/// Buffers that are not in use, by shape.
+#[derive(Default)]
+pub(super) struct Sinks(Mutex<BTreeMap<Vec<usize>, Vec<Arc<Grad>>>>);
+
+impl Sinks {
+    /// For each shard of the rank the tensors `weights` of a step, with buffers of its own for gradients; nothing
+    /// where a batch is whole, and where nothing is trained.
+    pub(super) fn of_shards(
+        &self,
+        weights: &[Weight],
+        mode: Mode,
+        part: &Part,
+    ) -> Result<Vec<Vec<Weight>>> {
+        let trains = matches!(mode, Mode::Train(_)) && weights.iter().any(Weight::is_trained);
+        if part.is_whole() || !trains {
+            return Ok(Vec::new());
+        }
+        let own = |weight: &Weight| {
+            let grad = weight.grad.as_ref().map(|_| self.take(weight)).transpose()?;
+            Ok(Weight { value: weight.value.clone(), grad })
+        };
+        let shard = |_| weights.iter().map(own).collect();
+        part.shards().own().map(shard).collect()
+    }
+
+    fn take(&self, weight: &Weight) -> Result<Arc<Grad>> {
+        let mut free = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match free.get_mut(weight.value.dims()).and_then(Vec::pop) {
+            Some(grad) => Ok(grad),
+            None => Ok(Arc::new(Grad::like(&weight.value)?)),
+        }
+    }
+
+    /// Adds up what the shards have, and sends it to the buffers of `weights`.
+    pub(super) fn deliver(
+        &self,
+        shards: Vec<Vec<Weight>>,
+        weights: &[Weight],
+        courier: &Courier,
+    ) -> Result<()> {
+        let trained = |weights: &[Weight]| -> Vec<Arc<Grad>> {
+            weights.iter().filter_map(|weight| weight.grad.clone()).collect()
+        };
+        let shards: Vec<Vec<Arc<Grad>>> = shards.iter().map(|weights| trained(weights)).collect();
+        let Some(first) = shards.first() else { return Ok(()) };
+        shards.iter().flatten().try_for_each(|grad| fill(grad))?;
+        for (first, next) in pairs(shards.len()) {
+            let grads = shards[first].iter().zip(&shards[next]);
+            grads.into_iter().try_for_each(|(sum, other)| add(sum, other))?;
+        }
+        let n_values = first.iter().map(|grad| grad.buffer().elem_count()).sum();
+        let mut values = Vec::with_capacity(n_values);
+        for grad in first {
+            slices::with(grad.buffer(), |of_one| {
+                values.extend_from_slice(of_one);
+                Ok(())
+            })?;
+        }
+        self.give_back(shards);
+        courier.send(values, trained(weights))
+    }
+
+    fn give_back(&self, shards: Vec<Vec<Arc<Grad>>>) {
+        let mut free = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        for grad in shards.into_iter().flatten() {
+            grad.clear();
+            free.entry(grad.buffer().dims().to_vec()).or_default().push(grad);
+        }
+    }
+}
+
+/// Zeros, where a shard has no images.
+fn fill(grad: &Grad) -> Result<()> {
+    let (buffer, write) = grad.write();
+    match write {
+        Write::Set => Ok(slices::with_mut(buffer, |values| values.fill(0.0))?),
+        Write::Add => Ok(()),
+    }
+}
+
+/// Values that one task adds.
+const TASK: usize = 1 << 16;
+
+fn add(sum: &Grad, other: &Grad) -> Result<()> {
+    let (sum, other) = (sum.buffer(), other.buffer());
+    slices::with(other, |other| {
+        slices::with_mut(sum, |sum| {
+            let tasks = sum.par_chunks_mut(TASK).zip(other.par_chunks(TASK));
+            tasks.for_each(|(sum, other)| sum.iter_mut().zip(other).for_each(|(a, b)| *a += b));
+        })
+    })?;
+    Ok(())
+}
