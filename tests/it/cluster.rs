@@ -1,5 +1,6 @@
 //! A run divided into tasks, worked off by plain commands, and by a real Slurm where that is installed.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::net::TcpListener;
 use std::path::Path;
@@ -112,7 +113,7 @@ impl Slurm {
             slurm.daemons.push(child);
         }
         slurm.wait_until(|slurm| {
-            slurm.say("sinfo", &["--noheader", "--format=%T"]).contains("idle")
+            slurm.ask("sinfo", &["--noheader", "--format=%T"]).contains("idle")
         });
         Some(slurm)
     }
@@ -150,15 +151,28 @@ impl Slurm {
         command.env("SLURM_CONF", self.at().join("slurm.conf"))
     }
 
-    fn say(&self, program: &str, arguments: &[&str]) -> String {
-        let output = self.command(program).args(arguments).output().unwrap();
-        String::from_utf8(output.stdout).unwrap()
+    /// What a question of Slurm's is answered, which on a busy machine may take several tries.
+    fn ask(&self, program: &str, arguments: &[&str]) -> String {
+        let started = Instant::now();
+        loop {
+            let output = self.command(program).args(arguments).output().unwrap();
+            if output.status.success() {
+                return String::from_utf8(output.stdout).unwrap();
+            }
+            assert!(started.elapsed() < LIMIT, "{program} does not answer");
+            std::thread::sleep(Duration::from_millis(100));
+        }
     }
 
-    fn wait_until(&self, is_so: impl Fn(&Self) -> bool) {
+    /// Gives Slurm an order, which it may refuse where a job has just ended.
+    fn order(&self, program: &str, arguments: &[&str]) {
+        self.command(program).args(arguments).stdout(Stdio::null()).status().unwrap();
+    }
+
+    fn wait_until(&self, mut is_so: impl FnMut(&Self) -> bool) {
         let started = Instant::now();
         while !is_so(self) {
-            assert!(started.elapsed() < LIMIT, "{}", self.say("squeue", &["--long"]));
+            assert!(started.elapsed() < LIMIT, "{}", self.ask("squeue", &["--long"]));
             std::thread::sleep(Duration::from_millis(100));
         }
     }
@@ -166,20 +180,29 @@ impl Slurm {
     /// Slurm's numbers of the jobs in this state, each of an array for itself.
     fn jobs(&self, state: &str) -> Vec<String> {
         let state = format!("--states={state}");
-        let jobs = self.say("squeue", &["--noheader", "--array", "--format=%A", &state]);
+        let jobs = self.ask("squeue", &["--noheader", "--array", "--format=%A", &state]);
         jobs.split_whitespace().map(str::to_owned).collect()
     }
 
-    /// Until nothing is in the queue. A job that was started again waits for two minutes, which is more than
-    /// a test has.
+    /// Until nothing is in the queue.
     fn finish(&self) {
+        let mut hurried = BTreeMap::new();
         self.wait_until(|slurm| {
-            let waiting = slurm.say("squeue", &["--noheader", "--array", "--format=%A %r"]);
-            for job in waiting.lines().filter_map(|line| line.strip_suffix(" BeginTime")) {
-                slurm.say("scontrol", &["update", &format!("jobid={job}"), "starttime=now"]);
-            }
-            waiting.trim().is_empty()
+            slurm.hurry(&mut hurried);
+            slurm.ask("squeue", &["--noheader"]).trim().is_empty()
         });
+    }
+
+    /// Lets jobs that are started again, which Slurm has wait for two minutes, begin within ten seconds; sooner,
+    /// it might still be busy with their end, and would drop them.
+    fn hurry(&self, hurried: &mut BTreeMap<String, Instant>) {
+        let waiting = self.ask("squeue", &["--noheader", "--array", "--format=%A %r"]);
+        for job in waiting.lines().filter_map(|line| line.strip_suffix(" BeginTime")) {
+            if hurried.get(job).is_none_or(|at| at.elapsed() > Duration::from_secs(15)) {
+                self.order("scontrol", &["update", &format!("jobid={job}"), "starttime=now+10"]);
+                hurried.insert(job.into(), Instant::now());
+            }
+        }
     }
 
     /// `kd run suite.toml` through this Slurm, every unit a task; returns what it prints.
@@ -196,6 +219,10 @@ impl Slurm {
 
 impl Drop for Slurm {
     fn drop(&mut self) {
+        if std::thread::panicking() {
+            let log = fs::read_to_string(self.at().join("ctld.log")).unwrap_or_default();
+            println!("what Slurm did:\n{log}");
+        }
         for daemon in &mut self.daemons {
             let _ = daemon.kill();
             let _ = daemon.wait();
@@ -245,15 +272,16 @@ fn killed_and_requeued(slurm: &Slurm, at: &Path) {
     let again = end(slurm.known_to(kd_run(at, "killed").args(killed).args(["--engine", "slurm"])));
     assert_ne!(again.code, Some(0), "the same run twice in the queue");
     let mut random = Stream::new(7).at("kills").rng();
+    let mut hurried = BTreeMap::new();
     for _ in 0..10 {
-        slurm.wait_until(|slurm| !slurm.jobs("RUNNING").is_empty());
+        slurm.wait_until(|slurm| {
+            slurm.hurry(&mut hurried);
+            !slurm.jobs("RUNNING").is_empty()
+        });
         std::thread::sleep(Duration::from_millis(random.below(900).into()));
         let running = slurm.jobs("RUNNING");
         if let Some(job) = running.get(random.below(2) as usize).or(running.first()) {
-            slurm.say("scontrol", &["requeue", job]);
-        }
-        for job in slurm.jobs("PENDING") {
-            slurm.say("scontrol", &["update", &format!("jobid={job}"), "starttime=now"]);
+            slurm.order("scontrol", &["requeue", job]);
         }
     }
     slurm.finish();
@@ -274,14 +302,14 @@ fn drained(slurm: &Slurm, at: &Path) {
     slurm.submit(at, "drained", &long);
     let node = format!("nodename={}", host());
     slurm.wait_until(|slurm| count(&slurm.status(at, "drained"), "done") > 0);
-    slurm.say("scontrol", &["update", &node, "state=drain", "reason=test"]);
+    slurm.order("scontrol", &["update", &node, "state=drain", "reason=test"]);
     slurm.wait_until(|slurm| slurm.jobs("RUNNING,COMPLETING").is_empty());
     let status = slurm.status(at, "drained");
     assert!(count(&status, "queued") > 0, "{status}");
     let queued =
         status["units"].as_array().unwrap().iter().filter(|unit| unit["state"] == "queued");
     assert!(queued.clone().all(|unit| unit["queue"].as_str().unwrap().starts_with("pending")));
-    slurm.say("scontrol", &["update", &node, "state=resume"]);
+    slurm.order("scontrol", &["update", &node, "state=resume"]);
     slurm.finish();
     assert_same(at, "drained", "killed-whole");
 }
@@ -293,7 +321,7 @@ fn time_runs_out(slurm: &Slurm, at: &Path) {
     slurm.submit(at, "long", &long);
     slurm.wait_until(|slurm| count(&slurm.status(at, "long"), "running") > 0);
     let job = &slurm.jobs("RUNNING")[0];
-    slurm.say("scancel", &["--signal=USR1", "--batch", job]);
+    slurm.order("scancel", &["--signal=USR1", "--batch", job]);
     slurm.wait_until(|slurm| slurm.jobs("RUNNING").is_empty());
     let status = slurm.status(at, "long");
     assert!(status["units"][0]["epoch"].as_u64() < Some(400), "{status}");

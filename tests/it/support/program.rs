@@ -158,7 +158,7 @@ impl Drop for Running {
     }
 }
 
-/// All files below `folder`, by path relative to it.
+/// All files below `folder` but leases, in which processes are counted, by path relative to it.
 pub(crate) fn files(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     let mut found = BTreeMap::new();
     let mut todo = vec![folder.to_owned()];
@@ -167,7 +167,9 @@ pub(crate) fn files(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
             todo.extend(std::fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path()));
         } else {
             let name = path.strip_prefix(folder).unwrap().to_owned();
-            found.insert(name, std::fs::read(&path).unwrap());
+            if !name.file_name().unwrap().to_string_lossy().starts_with(".lease-") {
+                found.insert(name, std::fs::read(&path).unwrap());
+            }
         }
     }
     found
@@ -185,8 +187,6 @@ impl Results {
     /// Of the run in `folder`.
     pub(crate) fn of(folder: &Path) -> Self {
         let mut files = files(folder);
-        // Each process that had the folder for itself counted on.
-        files.retain(|name, _| !name.to_string_lossy().starts_with(".lease-"));
         for (name, bytes) in &mut files {
             if name != Path::new("spec.toml") && !name.starts_with("checkpoints") {
                 bytes.clear();

@@ -119,26 +119,9 @@ impl Slurm {
         options.extend(self.partition.iter().map(|partition| format!("--partition={partition}")));
         options.extend(self.time.iter().map(|time| format!("--time={time}")));
         options.extend(self.options.iter().cloned());
-        let options: String = options.iter().map(|option| format!("#SBATCH {option}\n")).collect();
-        format!(
-            "#!/bin/sh\n{options}\
-             # Slurm lets a job go when one that it waits for ends, even if that is started again.\n\
-             if [ \"$KD_AFTER\" ] && squeue --noheader --jobs=\"$KD_AFTER\" 2>/dev/null | grep -q .; then\n\
-             \x20   scontrol requeue \"$SLURM_JOB_ID\"\n\
-             \x20   sleep 60\n\
-             fi\n\
-             KD_TASK=$(({first} + SLURM_ARRAY_TASK_ID)) {command} &\n\
-             kd=$!\n\
-             # Near the end of its time it keeps its state, and goes on in another job; what Slurm takes away\n\
-             # for others it starts again by itself, and what is cancelled stays so.\n\
-             trap 'again=1; kill -TERM $kd' USR1\n\
-             trap 'kill -TERM $kd' TERM\n\
-             wait $kd\n\
-             code=$?\n\
-             while kill -0 $kd 2>/dev/null; do wait $kd; code=$?; done\n\
-             if [ \"$code$again\" = 751 ]; then scontrol requeue \"$SLURM_JOB_ID\"; fi\n\
-             exit $code\n"
-        )
+        let options = options.iter().map(|option| format!("#SBATCH {option}\n"));
+        let script = include_str!("task.sh").replace("@options@\n", &options.collect::<String>());
+        script.replace("@first@", &first.to_string()).replace("@command@", command)
     }
 }
 
@@ -170,7 +153,7 @@ fn sbatch(before: &[String], script: &str) -> Result<String> {
     command.arg("--parsable").stdin(Stdio::piped()).stdout(Stdio::piped());
     if !before.is_empty() {
         command.arg(format!("--dependency=afterany:{}", before.join(":")));
-        command.env("KD_AFTER", before.join(","));
+        command.env("KD_AFTER", before.join("\\|"));
     }
     let failed = Error::io("sbatch", "run");
     let mut child = command.stderr(Stdio::piped()).spawn().map_err(|e| missing("sbatch", e))?;
@@ -206,8 +189,12 @@ fn refuse_queued(tasks: &Tasks) -> Result<()> {
 /// # Errors
 /// [`Error::Missing`] when there is no Slurm; [`Error::Config`] with its words when it does not answer.
 pub(super) fn queue() -> Result<BTreeMap<(String, usize), String>> {
-    let text =
-        output(Command::new("squeue").args(["--noheader", "--array", "--format=%F|%K|%T|%r"]))?;
+    let text = output(Command::new("squeue").args([
+        "--me",
+        "--noheader",
+        "--array",
+        "--format=%F|%K|%T|%r",
+    ]))?;
     let job = |line: &str| {
         let mut fields = line.trim().split('|');
         let (id, number) = (fields.next()?.to_owned(), fields.next()?.parse().ok()?);
