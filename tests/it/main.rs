@@ -28,7 +28,8 @@ mod fine_tuning;
 mod imagenet_tree;
 #[cfg(test)]
 mod methods;
-#[cfg(all(test, feature = "mpi"))]
+#[cfg(feature = "mpi")]
+#[cfg(test)]
 mod mpi;
 #[cfg(test)]
 mod pack;
