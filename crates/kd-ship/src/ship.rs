@@ -7,7 +7,7 @@ use std::sync::atomic::AtomicBool;
 
 use candle_core::Device;
 use kd_core::record::{self, FinalRecord, ModelId, Record};
-use kd_core::{Classifier, Error, Net, Result, Single};
+use kd_core::{Classifier, Error, Net, Result};
 use kd_report::{Card, Tried};
 use kd_suite::weights::{self, Wanted};
 use kd_suite::{Setting, Suite, checkpoint_of, resolve, run};
@@ -256,14 +256,7 @@ impl Ship<'_> {
         suites::write(suite, &self.folder.work(&format!("{}.toml", suite.suite)))?;
         let spec = resolve(suite, "ship", false, seeds)?;
         let out = self.folder.work(&suite.suite);
-        let setting = Setting {
-            data_dir: None,
-            out: out.clone(),
-            restart: false,
-            device: Device::Cpu,
-            stop: self.stop.clone(),
-            ranks: Arc::new(Single),
-        };
+        let setting = Setting { stop: self.stop.clone(), ..Setting::new(&out) };
         if run(spec, &setting)?.0 == Outcome::Interrupted {
             return Ok(None);
         }

@@ -3,8 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use candle_core::Device;
-use kd_core::{Collective, Single};
+use kd_core::Collective;
 use kd_suite::weights::Contents;
 use kd_suite::{Setting, Spec, contents, follow, run as run_spec};
 use kd_train::Outcome;
@@ -87,8 +86,7 @@ impl RunArgs {
 
     fn unopened(&self, out: PathBuf, has_data: bool) -> Setting {
         let data_dir = has_data.then(|| self.data.path.clone());
-        let (restart, device, ranks) = (self.restart, Device::Cpu, Arc::new(Single));
-        Setting { data_dir, out, restart, device, stop: Arc::default(), ranks }
+        Setting { data_dir, restart: self.restart, ..Setting::new(out) }
     }
 }
 

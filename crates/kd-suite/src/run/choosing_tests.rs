@@ -5,10 +5,10 @@ use kd_core::record::{self, EpochRecord, FinalRecord};
 use kd_train::Outcome;
 
 use super::super::job::{Job, jobs};
-use super::super::testing::{setting, timeless};
+use super::super::testing::timeless;
 use super::*;
-use crate::run;
 use crate::suite::{CHOICE_SEED, Spec, Suite, resolve};
+use crate::{Setting, run};
 
 const SUITE: &str = r#"
     suite = "tiny"
@@ -45,7 +45,7 @@ fn spec(text: &str) -> Spec {
 }
 
 fn finished(text: &str, out: &Path) -> Vec<Record> {
-    assert_eq!(run(spec(text), &setting(out)).unwrap().0, Outcome::Finished);
+    assert_eq!(run(spec(text), &Setting::new(out)).unwrap().0, Outcome::Finished);
     record::read(&out.join("metrics.jsonl")).unwrap()
 }
 
@@ -148,12 +148,12 @@ fn a_choice_goes_on_where_it_was_interrupted() {
         // As a process leaves it that was killed before this record and its training's models.
         let end = text.find(&format!("{{\"event\":\"{event}")).unwrap();
         std::fs::write(&metrics, &text[..end]).unwrap();
-        let error = run(spec(SUITE), &setting(&cut)).unwrap_err().to_string();
+        let error = run(spec(SUITE), &Setting::new(&cut)).unwrap_err().to_string();
         assert!(error.contains("-state") && error.contains("--restart"), "{event}: {error}");
     }
     let begin = text.find("{\"event\":\"epoch\",\"seed\":1000000").unwrap();
     std::fs::write(&metrics, &text[..begin]).unwrap();
-    let stopped = setting(&cut);
+    let stopped = Setting::new(&cut);
     stopped.stop.store(true, Ordering::Relaxed);
     assert_eq!(run(spec(SUITE), &stopped).unwrap().0, Outcome::Interrupted);
     assert!(cut.join("checkpoints/methods-choice-seed1000000-state").exists());
@@ -193,7 +193,7 @@ fn a_candidate_that_diverges_is_not_chosen_and_ends_nothing() {
     let all = ["beta = 1,", "beta = 2,"]
         .into_iter()
         .fold(one, |text, beta| text.replace(beta, "beta = 1e60,"));
-    let error = run(spec(&all), &setting(&folder.path().join("all"))).unwrap_err().to_string();
+    let error = run(spec(&all), &Setting::new(folder.path().join("all"))).unwrap_err().to_string();
     assert!(error.contains("no candidate of `dkd` has a finite loss"), "{error}");
 }
 

@@ -5,20 +5,20 @@ use std::sync::atomic::Ordering;
 use kd_core::{Error, Lease, Result};
 use kd_train::Outcome;
 
-use super::super::testing::{setting, spec, timeless};
+use super::super::testing::{spec, timeless};
 use super::super::{State, Tasks};
 use crate::{Setting, Size, divide, run, run_task};
 
 /// The records of the run in one piece.
 fn want(seeds: u64) -> Vec<serde_json::Value> {
     let folder = tempfile::tempdir().unwrap();
-    run(spec(seeds), &setting(folder.path())).unwrap();
+    run(spec(seeds), &Setting::new(folder.path())).unwrap();
     timeless(folder.path())
 }
 
 /// A run that is divided, with the tasks of at most so many seconds.
 fn divided(out: &Path, seeds: u64, seconds: f64) -> (Setting, Tasks) {
-    let setting = setting(out);
+    let setting = Setting::new(out);
     let tasks = divide(spec(seeds), &setting, Size { seconds, students: None }).unwrap();
     (setting, tasks)
 }
@@ -161,7 +161,7 @@ fn many_processes_that_do_everything_do_each_unit_once() {
 #[test]
 fn the_students_of_a_cohort_may_be_trained_apart() {
     let folder = tempfile::tempdir().unwrap();
-    let setting = setting(folder.path());
+    let setting = Setting::new(folder.path());
     let tasks = divide(spec(1), &setting, Size { seconds: 0.0, students: Some(1) }).unwrap();
     let names: Vec<&str> = tasks.units.iter().map(|unit| &*unit.name).take(4).collect();
     let parts = ["0001-students-seed0-from1", "0002-students-seed0-from2"];

@@ -4,9 +4,9 @@ use kd_core::record::{AttackRecord, FinalRecord, Record};
 use kd_core::{Error, Result};
 use kd_train::Outcome;
 
-use super::super::testing::{setting, spec, timeless};
+use super::super::testing::{spec, timeless};
 use super::*;
-use crate::run;
+use crate::{Setting, run};
 
 fn words(job: &Job<'_>) -> String {
     match job {
@@ -93,7 +93,7 @@ fn costs_are_passes_of_images() {
 fn a_run_goes_on_where_its_records_end() {
     let folder = tempfile::tempdir().unwrap();
     let (whole, cut) = (folder.path().join("whole"), folder.path().join("cut"));
-    let (outcome, _) = run(spec(1), &setting(&whole)).unwrap();
+    let (outcome, _) = run(spec(1), &Setting::new(&whole)).unwrap();
     assert_eq!(outcome, Outcome::Finished);
     let want = timeless(&whole);
     let count = |event: &str| want.iter().filter(|record| record["event"] == event).count();
@@ -103,16 +103,16 @@ fn a_run_goes_on_where_its_records_end() {
     assert_eq!((count("attack"), count("pictures")), (5 + 1, 2), "five and a worst case");
 
     // As a process leaves it that was stopped at once, and one that was killed after a job.
-    let stopped = setting(&cut);
+    let stopped = Setting::new(&cut);
     stopped.stop.store(true, Ordering::Relaxed);
     assert_eq!(run(spec(1), &stopped).unwrap().0, Outcome::Interrupted);
-    assert_eq!(run(spec(1), &setting(&cut)).unwrap().0, Outcome::Finished);
+    assert_eq!(run(spec(1), &Setting::new(&cut)).unwrap().0, Outcome::Finished);
     assert_eq!(timeless(&cut), want);
     let metrics = cut.join("metrics.jsonl");
     let text = fs::read_to_string(&metrics).unwrap();
     let census = text.find("{\"event\":\"census\"").unwrap();
     fs::write(&metrics, &text[..census]).unwrap();
-    assert_eq!(run(spec(1), &setting(&cut)).unwrap().0, Outcome::Finished);
+    assert_eq!(run(spec(1), &Setting::new(&cut)).unwrap().0, Outcome::Finished);
     assert_eq!(timeless(&cut), want);
     assert!(!cut.join("attack-state").exists());
 }
@@ -121,7 +121,7 @@ fn a_run_goes_on_where_its_records_end() {
 fn a_folder_holds_one_run() -> Result<()> {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("out");
-    let mut stopped = setting(&out);
+    let mut stopped = Setting::new(&out);
     stopped.stop.store(true, Ordering::Relaxed);
     run(spec(1), &stopped)?;
     let leftover = out.join("checkpoints/.tmp123");
@@ -138,7 +138,7 @@ fn a_folder_holds_one_run() -> Result<()> {
 fn a_run_does_not_go_on_without_what_it_kept() -> Result<()> {
     let folder = tempfile::tempdir().unwrap();
     let (out, file) = (folder.path().join("out"), folder.path().join("out/mine.txt"));
-    let mut setting = setting(&out);
+    let mut setting = Setting::new(&out);
     run(spec(1), &setting)?;
     let (records, weights) =
         (timeless(&out), out.join("checkpoints/students-seed0/alpha0.5-t1/model.safetensors"));
@@ -160,7 +160,7 @@ fn a_run_does_not_go_on_without_what_it_kept() -> Result<()> {
 fn a_training_does_not_begin_again_beside_its_own_records() -> Result<()> {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("out");
-    let setting = setting(&out);
+    let setting = Setting::new(&out);
     run(spec(1), &setting)?;
     // As after an epoch of the students: their state is there, and no model is done.
     let metrics = out.join("metrics.jsonl");

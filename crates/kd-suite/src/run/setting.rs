@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use candle_core::Device;
-use kd_core::Collective;
+use kd_core::{Collective, Single};
 
 /// Where a run reads and writes, and on what it computes.
 #[derive(Debug, Clone)]
@@ -22,6 +22,14 @@ pub struct Setting {
     pub stop: Arc<AtomicBool>,
     /// The processes that train together ([`crate::World`]).
     pub ranks: Arc<dyn Collective>,
+}
+
+impl Setting {
+    /// Results in `out`, on this process's processor, which nothing stops; no data folder.
+    pub fn new(out: impl Into<PathBuf>) -> Self {
+        let (stop, ranks) = (Arc::default(), Arc::new(Single));
+        Self { data_dir: None, out: out.into(), restart: false, device: Device::Cpu, stop, ranks }
+    }
 }
 
 /// The device's own name.

@@ -6,7 +6,7 @@ use kd_core::record::{self, EpochRecord, FinalRecord, Record};
 use kd_core::{Error, Result};
 
 use super::run;
-use super::testing::setting;
+use crate::Setting;
 use crate::suite::{Suite, resolve};
 
 const SUITE: &str = r#"
@@ -31,7 +31,7 @@ const SOFT: &str =
 /// The records of the suite with `rest` in its second training.
 fn records(rest: &str, out: &Path) -> Result<Vec<Record>> {
     let suite = Suite::parse("suite", &format!("{SUITE}{rest}"))?;
-    run(resolve(&suite, "quick", false, 1)?, &setting(out))?;
+    run(resolve(&suite, "quick", false, 1)?, &Setting::new(out))?;
     Ok(record::read(&out.join("metrics.jsonl")).unwrap())
 }
 

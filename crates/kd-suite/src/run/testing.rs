@@ -1,15 +1,11 @@
 //! What the tests of runs share.
 
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
-use candle_core::Device;
+use kd_core::record;
 use kd_core::record::Record;
-use kd_core::{Single, record};
 use serde_json::Value;
 
-use crate::Setting;
 use crate::suite::{Spec, Suite, resolve};
 
 /// A suite of every kind of job.
@@ -63,12 +59,6 @@ const SUITE: &str = r#"
 /// That of [`SUITE`].
 pub(super) fn spec(seeds: u64) -> Spec {
     resolve(&Suite::parse("suite", SUITE).unwrap(), "quick", false, seeds).unwrap()
-}
-
-/// A run into `out`, on the processor, that nothing stops.
-pub(super) fn setting(out: &Path) -> Setting {
-    let (stop, ranks) = (AtomicBool::new(false).into(), Arc::new(Single));
-    Setting { data_dir: None, out: out.into(), restart: false, device: Device::Cpu, stop, ranks }
 }
 
 /// The records without what the clock says, and without what depends on interruptions.
