@@ -67,15 +67,23 @@ fn metrics(at: &Path, out: &str) -> PathBuf {
     at.join(out).join("metrics.jsonl")
 }
 
-/// A training that sends `signal` to `rank` after its first epoch; how it ended, and how long that took.
+/// A training that sends `signal` to `rank` after its first epoch; how it ended, and how long that took
+/// all processes.
 fn interrupted(at: &Path, n: usize, rank: usize, signal: &str, out: &str) -> (Ended, Duration) {
     let mut running = Running::start(&mut together(at, n, NETWORKS[1], "30", out));
     let log = metrics(at, out);
     let has_epoch = || fs::read_to_string(&log).is_ok_and(|text| text.contains("\"epoch\":1,"));
     running.wait_until(has_epoch);
+    let processes: Vec<u32> = (0..n).map(|rank| process(running.pid(), rank)).collect();
     let started = Instant::now();
-    send(signal, process(running.pid(), rank));
-    (running.wait(), started.elapsed())
+    send(signal, processes[rank]);
+    let ended = running.wait();
+    // `mpirun` may end before those that it has killed.
+    while processes.iter().any(|pid| Path::new(&format!("/proc/{pid}")).exists()) {
+        assert!(started.elapsed() < Duration::from_secs(30), "{signal}: some still run");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    (ended, started.elapsed())
 }
 
 /// The results in `out`, but for what other processes would not write.
