@@ -126,6 +126,9 @@ fn a_run_is_in_one_piece_or_divided_and_tasks_do_not_meet_it() {
     let unit = folder.path().join("units").join(&tasks.units[0].name);
     let lease = Lease::take(&unit, || ()).unwrap();
     assert!(matches!(run(spec(1), &setting), Err(Error::Busy { .. })), "a task is at work");
+    let again = Setting { restart: true, ..setting.clone() };
+    assert!(matches!(run(spec(1), &again), Err(Error::Busy { .. })), "nothing is removed below it");
+    assert!(folder.path().join("tasks.json").exists());
     drop(lease);
     let lease = Lease::take(&folder.path().join("run"), || ()).unwrap();
     assert!(matches!(task(&setting, 1, 0), Err(Error::Busy { .. })), "all of it is somebody's");

@@ -50,7 +50,7 @@ impl Folder {
         let lease = Some(Lease::take(&whole(path), lost)?);
         let folder = Self { path: path.into(), unit: None, _lease: lease };
         folder.claim(spec)?;
-        folder.refuse_tasks()?;
+        refuse_tasks(path)?;
         folder.sweep()?;
         Ok(folder)
     }
@@ -77,18 +77,6 @@ impl Folder {
     /// The same folder, to write to the unit `name`, of which the caller has the lease.
     pub(super) fn of_unit(&self, name: &str) -> Self {
         Self { path: self.path.clone(), unit: Some(name.into()), _lease: None }
-    }
-
-    /// Refuses a folder in which tasks are at work.
-    fn refuse_tasks(&self) -> Result<()> {
-        let tasks = Tasks::read(&self.path)?;
-        for unit in tasks.iter().flat_map(|tasks| &tasks.units) {
-            let path = unit.place(&self.path);
-            if let Some(Owner { host, pid, .. }) = Lease::owner(&path)? {
-                return Err(Error::Busy { path, host, pid });
-            }
-        }
-        Ok(())
     }
 
     /// Refuses the folder of another run; a new one is this run's from now on.
@@ -118,6 +106,7 @@ impl Folder {
             return Ok(());
         }
         let _lease = Lease::take(&whole(path), lost)?;
+        refuse_tasks(path)?;
         for path in WRITTEN.map(|name| path.join(name)) {
             let removed =
                 if path.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
@@ -208,6 +197,18 @@ impl Folder {
         }
         subfolders(&self.checkpoints()).iter().try_for_each(|folder| sweep(folder))
     }
+}
+
+/// Refuses a folder in which tasks are at work.
+fn refuse_tasks(folder: &Path) -> Result<()> {
+    let tasks = Tasks::read(folder)?;
+    for unit in tasks.iter().flat_map(|tasks| &tasks.units) {
+        let path = unit.place(folder);
+        if let Some(Owner { host, pid, .. }) = Lease::owner(&path)? {
+            return Err(Error::Busy { path, host, pid });
+        }
+    }
+    Ok(())
 }
 
 /// What the lease of a whole folder is of.
