@@ -16,18 +16,15 @@ fn main() {
 }
 
 fn commit() -> Option<String> {
-    // Git may not rewrite its index meanwhile, or cargo would take the next build for one of another source.
-    let git = Command::new("git")
-        .args([
-            "--no-optional-locks",
-            "describe",
-            "--always",
-            "--abbrev=12",
-            "--exclude=*",
-            "--dirty=+dirty",
-        ])
-        .output()
-        .ok()?;
+    let mut git = Command::new("git");
+    git.args(["describe", "--always", "--abbrev=12", "--exclude=*", "--dirty=+dirty"]);
+    // Git writes its index anew meanwhile: into a copy, or cargo would take the next build for one of another
+    // source.
+    let copy = Path::new(&std::env::var_os("OUT_DIR")?).join("index");
+    if std::fs::copy("../../.git/index", &copy).is_ok() {
+        git.env("GIT_INDEX_FILE", copy);
+    }
+    let git = git.output().ok()?;
     let commit = String::from_utf8(git.stdout).ok()?.trim().to_owned();
     (git.status.success() && !commit.is_empty()).then_some(commit)
 }
