@@ -5,7 +5,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use kd_core::record::Record;
-use kd_core::{Error, Result};
+use kd_core::{Error, Result, fsx};
 
 /// Appends records to `metrics.jsonl`; each line is on its way to the disk before the call
 /// returns.
@@ -66,12 +66,19 @@ impl MetricsLog {
     /// [`Error::Io`].
     pub fn append(&mut self, record: &Record) -> Result<()> {
         let Some(file) = &mut self.file else { return Ok(()) };
-        let mut line = serde_json::to_vec(record)
-            .map_err(|e| Error::io(&self.path, "encode")(std::io::Error::other(e)))?;
-        line.push(b'\n');
+        let line = line(&self.path, record)?;
         file.write_all(&line).map_err(Error::io(&self.path, "write"))?;
         self.n_bytes += line.len() as u64;
         Ok(())
+    }
+
+    /// Writes all of `records` into the file `path`, in place of what it held, at once.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn write(path: &Path, records: &[Record]) -> Result<()> {
+        let lines = records.iter().map(|record| line(path, record));
+        fsx::write_atomic(path, &lines.collect::<Result<Vec<_>>>()?.concat())
     }
 
     /// Waits until all is on the disk.
@@ -82,6 +89,14 @@ impl MetricsLog {
         let Some(file) = &self.file else { return Ok(()) };
         file.sync_data().map_err(Error::io(&self.path, "write"))
     }
+}
+
+/// `record` as a line of the file `path`.
+fn line(path: &Path, record: &Record) -> Result<Vec<u8>> {
+    let encoded = serde_json::to_vec(record);
+    let mut line = encoded.map_err(|e| Error::io(path, "encode")(std::io::Error::other(e)))?;
+    line.push(b'\n');
+    Ok(line)
 }
 
 #[cfg(test)]

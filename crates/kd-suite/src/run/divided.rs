@@ -198,13 +198,7 @@ impl Divided<'_> {
         if open.is_empty() {
             all.push(Record::Done { wall_seconds });
         }
-        let mut text = Vec::new();
-        for record in &all {
-            let line = serde_json::to_vec(record);
-            text.extend(line.map_err(|e| Error::config("metrics.jsonl", e.to_string()))?);
-            text.push(b'\n');
-        }
-        fsx::write_atomic(&self.context.folder.path().join("metrics.jsonl"), &text)?;
+        MetricsLog::write(&self.context.folder.metrics(), &all)?;
         Ok(open)
     }
 }
