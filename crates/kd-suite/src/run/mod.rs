@@ -15,6 +15,7 @@ mod lockstep;
 mod meeting;
 mod progress;
 mod provenance;
+mod ready;
 mod setting;
 mod tasks;
 mod teacher;
@@ -31,7 +32,7 @@ mod unit;
 use std::path::PathBuf;
 
 use kd_core::record::Record;
-use kd_core::{Error, Result, checkpoint, fsx};
+use kd_core::{Error, Result, checkpoint};
 use kd_report::Report;
 use kd_train::{MetricsLog, Outcome};
 
@@ -45,6 +46,7 @@ pub(crate) use images::{Choice, Sets, without};
 use job::Job;
 pub use progress::Progress;
 use provenance::header;
+use ready::Ready;
 pub use setting::Setting;
 pub use tasks::{Size, State, Submitted, Task, Tasks, UnitPlan};
 pub use together::follow;
@@ -56,7 +58,7 @@ use unit::{Unit, units};
 /// Those of data, files and training; [`kd_core::Error::Config`] when the folder holds the run of
 /// another spec.
 pub fn run(spec: Spec, setting: &Setting) -> Result<(Outcome, Report)> {
-    let ready = Ready::new(spec, setting)?;
+    let ready = Ready::checked(spec, setting)?;
     if setting.restart {
         Folder::clear(&setting.out)?;
     }
@@ -76,7 +78,7 @@ pub fn run(spec: Spec, setting: &Setting) -> Result<(Outcome, Report)> {
 /// # Errors
 /// As [`run`]; [`Error::Config`] when it was begun in one piece.
 pub fn divide(spec: Spec, setting: &Setting, size: Size) -> Result<Tasks> {
-    let ready = Ready::new(spec, setting)?;
+    let ready = Ready::checked(spec, setting)?;
     if setting.restart {
         Folder::clear(&setting.out)?;
     }
@@ -89,7 +91,7 @@ pub fn divide(spec: Spec, setting: &Setting, size: Size) -> Result<Tasks> {
 /// # Errors
 /// As [`run`]; [`Error::Config`] when the run is not divided, or a unit lacks what it needs.
 pub fn run_task(spec: Spec, setting: &Setting, number: usize) -> Result<Outcome> {
-    let ready = Ready::new(spec, setting)?;
+    let ready = Ready::checked(spec, setting)?;
     let folder = Folder::join(&setting.out, &ready.text)?;
     let Some(tasks) = Tasks::read(&setting.out)? else {
         let reason = format!("the run in {} is not divided into tasks", setting.out.display());
@@ -101,38 +103,6 @@ pub fn run_task(spec: Spec, setting: &Setting, number: usize) -> Result<Outcome>
         kd_report::write_report(&setting.out)?;
     }
     done
-}
-
-/// A spec and what it needs, looked at: what is amiss is said before anything is written.
-struct Ready {
-    spec: Spec,
-    sets: Sets,
-    text: String,
-    hash: String,
-}
-
-impl Ready {
-    fn new(spec: Spec, setting: &Setting) -> Result<Self> {
-        if let Some(about) = &spec.about {
-            eprintln!("{} {}: {about}", spec.suite, spec.preset);
-        }
-        let sets = Sets::load(&spec, setting.data_dir.as_deref(), &setting.device)?;
-        let spec = spec.with_channels(sets.shape().0[0]);
-        let check = |training| training::check(training, &spec.normalize, &sets, setting);
-        spec.training.iter().try_for_each(check)?;
-        for section in &spec.questions.evaluation {
-            sets.other(section, setting.data_dir.as_deref())?;
-        }
-        let spec = spec.with_files(&sets.files());
-        let text = spec.to_toml()?;
-        let hash = fsx::sha256(text.as_bytes());
-        Ok(Self { spec, sets, text, hash })
-    }
-
-    fn context<'a>(&'a self, setting: &'a Setting, folder: &'a Folder) -> Context<'a> {
-        let Self { spec, sets, hash: spec_hash, .. } = self;
-        Context { spec, sets, setting, folder, spec_hash }
-    }
 }
 
 /// What is in the files of weights that `spec` begins with, and what of each would be loaded.

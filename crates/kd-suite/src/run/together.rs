@@ -1,12 +1,12 @@
 //! A process that trains with the first one, which writes and speaks.
 
-use kd_core::{Result, fsx};
+use kd_core::Result;
 use kd_train::{MetricsLog, Outcome};
 
 use super::context::Context;
 use super::folder::Folder;
-use super::images::Sets;
 use super::meeting::{Place, meet};
+use super::ready::Ready;
 use super::setting::Setting;
 use super::training;
 use crate::suite::Spec;
@@ -16,12 +16,9 @@ use crate::suite::Spec;
 /// # Errors
 /// As [`super::run`].
 pub fn follow(spec: Spec, setting: &Setting) -> Result<Outcome> {
-    let sets = Sets::load(&spec, setting.data_dir.as_deref(), &setting.device)?;
-    let spec = spec.with_channels(sets.shape().0[0]).with_files(&sets.files());
-    let spec_hash = &*fsx::sha256(spec.to_toml()?.as_bytes());
+    let ready = Ready::load(spec, setting)?;
     let folder = Folder::of_another(&setting.out);
-    let (spec, sets, folder) = (&spec, &sets, &folder);
-    let context = Context { spec, sets, setting, folder, spec_hash };
+    let context = ready.context(setting, &folder);
     let outcome = trainings(&context)?;
     meet(&context, Place::End)?;
     Ok(outcome)
