@@ -232,6 +232,11 @@ impl Params {
         Ok(())
     }
 
+    /// The parameter whose gradient goes to `grad`, with its name.
+    pub fn of_grad(&self, grad: &Arc<Grad>) -> Option<(&str, &Param)> {
+        self.iter().find(|(_, param)| Arc::ptr_eq(&param.grad, grad))
+    }
+
     /// Whether any parameter has a gradient.
     pub fn have_grads(&self) -> bool {
         self.params.values().any(|param| param.grad.get().is_some())

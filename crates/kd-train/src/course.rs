@@ -128,8 +128,12 @@ impl<'a> Course<'a> {
 
     /// Whether this process, or one that trains with it, was told to stop.
     pub(crate) fn is_stopped(&self, run: &Run<'_>) -> Result<bool> {
-        let stopped = run.stop.load(Ordering::Relaxed);
-        self.shards.as_ref().map_or(Ok(stopped), |shards| shards.any(stopped))
+        self.any(run.stop.load(Ordering::Relaxed))
+    }
+
+    /// Whether this process, or one that trains with it, says so.
+    pub(crate) fn any(&self, says: bool) -> Result<bool> {
+        self.shards.as_ref().map_or(Ok(says), |shards| shards.any(says))
     }
 
     /// The images `indices` in the shards of this process, as [`Course::prepare`] makes each.

@@ -11,7 +11,7 @@ use crate::measure::{curve_points, end_epoch};
 use crate::plan::Plan;
 use crate::prepared::Prepared;
 use crate::progress::timed;
-use crate::shards::train_shards;
+use crate::shards::{gather_optimizers, train_shards};
 use crate::sharing::Sharing;
 use crate::step::{settle, train_step};
 
@@ -49,9 +49,9 @@ pub fn fit(cohort: &mut Cohort, plan: &Plan, data: Data<'_>, run: &mut Run<'_>) 
             next = following?;
             wait(cohort, run, time.saturating_sub(busy));
             let stopped = course.is_stopped(run)?;
-            let due = stopped || saved.is_old(run.checkpoint_within);
+            let due = stopped || course.any(saved.is_old(run.checkpoint_within))?;
             if due && cohort.step < course.n_steps {
-                saved = save(cohort, run)?;
+                saved = save(cohort, &course, run)?;
                 if stopped {
                     return Ok(Outcome::Interrupted);
                 }
@@ -60,8 +60,8 @@ pub fn fit(cohort: &mut Cohort, plan: &Plan, data: Data<'_>, run: &mut Run<'_>) 
         end_epoch(cohort, &course, run)?;
         let done = cohort.is_done(plan.n_epochs);
         let stopped = course.is_stopped(run)? && !done;
-        if stopped || done || saved.is_old(run.checkpoint_every) {
-            saved = save(cohort, run)?;
+        if stopped || done || course.any(saved.is_old(run.checkpoint_every))? {
+            saved = save(cohort, &course, run)?;
         }
         if stopped {
             return Ok(Outcome::Interrupted);
@@ -154,15 +154,18 @@ impl Saved {
     }
 }
 
-/// Writes a checkpoint, on the first rank.
-fn save(cohort: &mut Cohort, run: &mut Run<'_>) -> Result<Saved> {
+/// Writes a checkpoint, on the first rank; the others wait for it.
+fn save(cohort: &mut Cohort, course: &Course<'_>, run: &mut Run<'_>) -> Result<Saved> {
     let started = Instant::now();
     settle(cohort)?;
-    if cohort.ranks.rank() > 0 {
-        return Ok(Saved { at: Instant::now(), cost: Duration::ZERO });
+    if let Some(shards) = course.shards.as_ref().filter(|shards| shards.are_shared()) {
+        gather_optimizers(cohort, shards)?;
     }
-    run.metrics.sync()?;
-    cohort.save(run.checkpoint, run.spec_hash, run.metrics.n_bytes())?;
+    if cohort.ranks.rank() == 0 {
+        run.metrics.sync()?;
+        cohort.save(run.checkpoint, run.spec_hash, run.metrics.n_bytes())?;
+    }
+    course.any(false)?;
     Ok(Saved { at: Instant::now(), cost: started.elapsed() })
 }
 

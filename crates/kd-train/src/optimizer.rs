@@ -1,10 +1,11 @@
 //! Optimizers over all parameters of a network.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use candle_core::Tensor;
 use kd_core::ops::{Moments, OptimizerSpec};
-use kd_core::{Params, Result};
+use kd_core::{Error, Param, Params, Result};
 
 /// A rule by which a network's parameters follow their gradients, with its state.
 ///
@@ -17,6 +18,22 @@ pub trait Optimize: Send + Sync {
     /// # Errors
     /// [`kd_core::Error::Config`] when `params` are not those that the optimizer was made for.
     fn step(&mut self, params: &Params, learning_rate: f64, step: u64) -> Result<()>;
+
+    /// Moves the values `part` of one parameter, flattened, by their gradients, as [`Optimize::step`] would
+    /// move them: for batches in shards, where each process moves a part.
+    ///
+    /// # Errors
+    /// As [`Optimize::step`]; [`kd_core::Error::Config`] for a rule that looks at more than single values.
+    fn step_part(
+        &mut self,
+        (name, _param): (&str, &Param),
+        _part_and_grads: (Range<usize>, &[f32]),
+        _rate_and_step: (f64, u64),
+    ) -> Result<()> {
+        let reason = "the optimizer moves whole networks only, and a training in shards moves parts of them; \
+                      leave `shards` out";
+        Err(Error::config(name, reason))
+    }
 
     /// The state as tensors by name, for a checkpoint; none for a rule without a state.
     ///
@@ -63,6 +80,15 @@ impl Optimize for Optimizer {
         self.moments.step(&self.spec, (learning_rate, step), params)
     }
 
+    fn step_part(
+        &mut self,
+        param: (&str, &Param),
+        part_and_grads: (Range<usize>, &[f32]),
+        rate_and_step: (f64, u64),
+    ) -> Result<()> {
+        self.moments.step_part(&self.spec, rate_and_step, param, part_and_grads)
+    }
+
     fn tensors(&self) -> Result<BTreeMap<String, Tensor>> {
         self.moments.tensors()
     }
@@ -77,7 +103,7 @@ mod tests {
     use super::*;
     use kd_core::ops::{Adam, Sgd};
     use kd_core::testing::random;
-    use kd_core::{Classifier, Error, Mode, Stream};
+    use kd_core::{Classifier, Mode, Stream};
 
     use crate::testing::Network;
 

@@ -1,7 +1,9 @@
 //! A step of a batch in shards, which processes share.
 
+use std::collections::BTreeSet;
+
 use candle_core::{Tensor, Var};
-use kd_core::{BatchSource, Error, Mode, Params, Part, Result, Shards, Stream};
+use kd_core::{BatchSource, Error, Mode, Params, Part, Pass, Result, Shards, Stream};
 use rayon::prelude::*;
 
 use crate::cohort::Cohort;
@@ -99,6 +101,23 @@ fn counts(Prepared { batch, said, .. }: &Prepared) -> Vec<f64> {
     vec![n, computed.map_or(0.0, |_| n), computed.unwrap_or(0.0)]
 }
 
+/// Brings the state of the optimizers together, of which each process has moved a part.
+///
+/// # Errors
+/// Whatever optimizers and other processes report.
+pub(crate) fn gather_optimizers(cohort: &mut Cohort, shards: &Shards) -> Result<()> {
+    let whole = |(name, part): (String, Tensor)| {
+        let mut values = part.flatten_all()?.to_vec1::<f32>()?;
+        shards.spread(&mut values)?;
+        Ok((name, Tensor::from_vec(values, part.shape(), part.device())?))
+    };
+    for student in &mut cohort.students {
+        let state = student.optimizer.tensors()?.into_iter().map(whole);
+        student.optimizer.load(&state.collect::<Result<_>>()?)?;
+    }
+    Ok(())
+}
+
 /// What is the same for all shards in a step.
 #[derive(Clone, Copy)]
 struct Now {
@@ -124,15 +143,27 @@ impl Student {
         let learned = learned.map(|(shard, logits)| self.learn_shard(shard, logits, now));
         let (grads, tallies): (Vec<_>, Vec<_>) =
             learned.collect::<Result<Vec<_>>>()?.into_iter().unzip();
-        pass.backward(&grads)?;
-        let tally = whole(tallies, &have, shards)?;
-        let params = self.model.params();
-        self.check_learns()?;
+        self.move_by(pass, &grads, now.learning_rate)?;
         self.n_steps += 1;
-        self.optimizer.step(params, now.learning_rate, self.n_steps)?;
-        params.clear_grads();
+        let tally = whole(tallies, &have, shards)?;
         self.add(tally);
         Ok(tally.loss())
+    }
+
+    /// Backward and optimizer: each parameter moves as soon as its gradient is there.
+    fn move_by(&mut self, pass: Pass, of_logits: &[Tensor], learning_rate: f64) -> Result<()> {
+        let (params, mut moved) = (self.model.params(), BTreeSet::new());
+        let (optimizer, now) = (&mut self.optimizer, (learning_rate, self.n_steps + 1));
+        pass.backward(of_logits, &mut |grad, part, grads| {
+            let Some((name, param)) = params.of_grad(grad) else { return Ok(()) };
+            if !moved.insert(name) {
+                let reason = "several operations use this parameter, which a training in shards cannot do yet; \
+                              leave `shards` out";
+                return Err(Error::config(name, reason));
+            }
+            optimizer.step_part((name, param), (part, grads), now)
+        })?;
+        self.check_learns(!moved.is_empty())
     }
 
     /// The gradient of one shard's logits by its share of the loss, and what is counted of it.

@@ -169,7 +169,7 @@ impl Student {
         own.step(&grads, learning_rate, self.n_steps + 1)?;
         let params = self.model.params();
         params.take_up(&grads)?;
-        self.check_learns()?;
+        self.check_learns(params.have_grads())?;
         self.n_steps += 1;
         self.optimizer.step(params, learning_rate, self.n_steps)?;
         params.clear_grads();
@@ -213,8 +213,8 @@ impl Student {
     }
 
     /// A step in which no parameter has a gradient teaches nothing, and would go unnoticed.
-    pub(crate) fn check_learns(&self) -> Result<()> {
-        if self.model.params().have_grads() {
+    pub(crate) fn check_learns(&self, learns: bool) -> Result<()> {
+        if learns {
             return Ok(());
         }
         let reason = "no parameter of this network received a gradient; compute its logits in \

@@ -17,6 +17,7 @@ mod run;
 mod single;
 mod sinks;
 
+pub use courier::Update;
 pub use net::Net;
 pub use pass::Pass;
 pub use single::apply;

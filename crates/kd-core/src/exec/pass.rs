@@ -2,6 +2,7 @@
 
 use candle_core::Tensor;
 
+use super::courier::Update;
 use super::run::Run;
 use crate::act::Values;
 use crate::{Error, Result};
@@ -28,18 +29,19 @@ impl Pass {
         &self.logits
     }
 
-    /// Runs backward from the gradients of the logits; each parameter receives the sum over the whole
-    /// batch, on every rank.
+    /// Runs backward from the gradients of the logits. As soon as those of a parameter are summed over the
+    /// whole batch, `update` moves it: on each rank the part that is the rank's own, which then goes to
+    /// all others. No gradient is left.
     ///
     /// # Errors
     /// [`Error::Config`] for another number of gradients than of logits; [`Error::Rank`] when another
-    /// rank is gone.
-    pub fn backward(self, of_logits: &[Tensor]) -> Result<()> {
+    /// rank is gone; what `update` reports.
+    pub fn backward(self, of_logits: &[Tensor], update: &mut Update<'_>) -> Result<()> {
         if of_logits.len() != self.logits.len() {
             let reason = format!("{} shards have {} gradients", self.logits.len(), of_logits.len());
             return Err(Error::config("shards", reason));
         }
         let values = of_logits.iter().map(|grad| Ok(vec![Some(Values::of(grad)?)]));
-        self.run.backward_shards(values.collect::<Result<_>>()?).map(|_| ())
+        self.run.backward_shards(values.collect::<Result<_>>()?, update)
     }
 }

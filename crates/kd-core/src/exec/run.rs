@@ -7,7 +7,7 @@ use std::any::Any;
 use std::sync::Arc;
 
 use super::blocks::{Block, Common};
-use super::courier::{Courier, with_courier};
+use super::courier::{Courier, Update, with_courier};
 use super::plan::{Place, Plan, Purpose, Step};
 use crate::act::{Act, Buffer, Grad, Grads, Made, Values, next_run};
 use crate::ops::step::{Backward, Forward, Weight};
@@ -125,22 +125,24 @@ impl Run {
     /// The gradients of the inputs that need one, from those of the outputs; the gradients of trained
     /// tensors go to their buffers.
     pub(super) fn backward(self, of_outputs: Vec<Option<Values>>) -> Result<Vec<Option<Values>>> {
-        Ok(self.backward_shards(vec![of_outputs])?.swap_remove(0))
+        Ok(self.back(vec![of_outputs], None)?.swap_remove(0))
     }
 
-    /// The same for each shard: trained tensors get the sum over the whole batch.
+    /// The same for each shard; trained tensors are moved by `update` in place of getting gradients.
     pub(super) fn backward_shards(
         self,
         of_outputs: Vec<Vec<Option<Values>>>,
-    ) -> Result<Vec<Vec<Option<Values>>>> {
-        let part = self.part.clone();
-        with_courier(part.shards(), |courier| self.back(of_outputs, courier))
+        update: &mut Update<'_>,
+    ) -> Result<()> {
+        let (part, plan) = (self.part.clone(), self.plan.clone());
+        let back = |courier: &Courier<'_>| self.back(of_outputs, Some(courier)).map(|_| ());
+        with_courier((part.shards(), &plan.sinks), update, back)
     }
 
     fn back(
         mut self,
         of_outputs: Vec<Vec<Option<Values>>>,
-        courier: &Courier,
+        courier: Option<&Courier<'_>>,
     ) -> Result<Vec<Vec<Option<Values>>>> {
         let mut grads: Vec<Grads> = self.shards.iter().map(|_| Grads::default()).collect();
         for ((shard, grads), of_outputs) in self.shards.iter().zip(&mut grads).zip(of_outputs) {
@@ -165,7 +167,7 @@ impl Run {
         &mut self,
         (i, step): (usize, &Step),
         grads: &mut [Grads],
-        courier: &Courier,
+        courier: Option<&Courier<'_>>,
     ) -> Result<()> {
         let mode = step.mode(self.mode);
         let (mut outputs, mut of_outputs) = (Vec::new(), Vec::new());
@@ -183,7 +185,10 @@ impl Run {
         }
         let inputs: Vec<Vec<Act>> = self.shards.iter().map(|shard| shard.inputs(step)).collect();
         let read: Vec<Vec<&Act>> = inputs.iter().map(|inputs| inputs.iter().collect()).collect();
-        let weights = self.plan.sinks.of_shards(&step.weights, mode, &self.part)?;
+        let weights = match courier {
+            Some(_) => self.plan.sinks.of_shards(&step.weights, mode, &self.part)?,
+            None => Vec::new(),
+        };
         let slots: Vec<usize> = self.part.slots().collect();
         let mut steps = Vec::new();
         for (at, (shard, grads)) in self.shards.iter_mut().zip(grads).enumerate() {
@@ -200,7 +205,7 @@ impl Run {
         let common = Common { part: &self.part, weights: &step.weights, mode };
         backward(&*step.block, of_outputs, &mut steps, &common)?;
         drop(steps);
-        self.plan.sinks.deliver(weights, &step.weights, courier)
+        courier.map_or(Ok(()), |courier| self.plan.sinks.deliver(weights, &step.weights, courier))
     }
 }
 

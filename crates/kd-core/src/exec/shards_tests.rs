@@ -1,5 +1,6 @@
 //! A batch in shards: the same bits on any number of ranks, and the sums of the batch as it is.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use candle_core::{Device, Tensor};
@@ -8,7 +9,7 @@ use super::tests::{close, floats, graph};
 use super::*;
 use crate::collective::on_ranks;
 use crate::testing::random;
-use crate::{Classifier, Collective, Mode, Part, Shards, Single, Stream};
+use crate::{Classifier, Collective, Grad, Mode, Part, Shards, Single, Stream};
 
 fn mode() -> Mode {
     Mode::Train(Stream::new(7))
@@ -21,8 +22,7 @@ struct Made {
 }
 
 impl Made {
-    fn of(net: &Net, logits: Vec<f32>) -> Self {
-        let grads = net.params().iter().map(|(_, param)| floats(param.grad().get().unwrap()));
+    fn of(net: &Net, logits: Vec<f32>, grads: impl Iterator<Item = Vec<f32>>) -> Self {
         let buffers = net.params().buffers().map(|(_, buffer)| floats(buffer));
         Self { logits, tensors: grads.chain(buffers).collect() }
     }
@@ -50,7 +50,8 @@ fn as_it_is(n: usize) -> Made {
     let logits = net.forward(&images(n), mode()).unwrap();
     let loss = (&logits * of_logits(n, 0..n)).unwrap().sum_all().unwrap();
     loss.backward().unwrap();
-    Made::of(&net, floats(&logits))
+    let grads = net.params().iter().map(|(_, param)| floats(param.grad().get().unwrap()));
+    Made::of(&net, floats(&logits), grads)
 }
 
 fn in_shards(n: usize, n_shards: usize, ranks: Arc<dyn Collective>) -> Made {
@@ -62,8 +63,17 @@ fn in_shards(n: usize, n_shards: usize, ranks: Arc<dyn Collective>) -> Made {
     let part = Part::new(&shards, n, &have);
     let pass = net.forward_shards(&pixels.collect::<Vec<_>>(), mode(), &part).unwrap();
     let logits = pass.logits().iter().flat_map(floats).collect();
-    pass.backward(&own.iter().map(|rows| of_logits(n, rows.clone())).collect::<Vec<_>>()).unwrap();
-    Made::of(&net, logits)
+    let of_logits: Vec<_> = own.iter().map(|rows| of_logits(n, rows.clone())).collect();
+    // The gradients take the place of the parameters, so that each rank gets all of them.
+    let update = &mut |grad: &Arc<Grad>, part: Range<usize>, sums: &[f32]| {
+        let (_, param) = net.params().of_grad(grad).unwrap();
+        let mut values = floats(param.var());
+        values[part].copy_from_slice(sums);
+        Ok(param.var().set(&Tensor::from_vec(values, param.var().shape(), &Device::Cpu)?)?)
+    };
+    pass.backward(&of_logits, update).unwrap();
+    assert!(!net.params().have_grads());
+    Made::of(&net, logits, net.params().iter().map(|(_, param)| floats(param.var())))
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use rayon::prelude::*;
 
-use super::courier::Courier;
+use super::courier::{Courier, Parcel};
 use crate::gemm::Write;
 use crate::ops::slices;
 use crate::ops::step::Weight;
@@ -18,15 +18,14 @@ pub(super) struct Sinks(Mutex<BTreeMap<Vec<usize>, Vec<Arc<Grad>>>>);
 
 impl Sinks {
     /// For each shard of the rank the tensors `weights` of a step, with buffers of its own for gradients; nothing
-    /// where a batch is whole, and where nothing is trained.
+    /// where none is trained.
     pub(super) fn of_shards(
         &self,
         weights: &[Weight],
         mode: Mode,
         part: &Part,
     ) -> Result<Vec<Vec<Weight>>> {
-        let trains = matches!(mode, Mode::Train(_)) && weights.iter().any(Weight::is_trained);
-        if part.is_whole() || !trains {
+        if !matches!(mode, Mode::Train(_)) || !weights.iter().any(Weight::is_trained) {
             return Ok(Vec::new());
         }
         let own = |weight: &Weight| {
@@ -45,38 +44,32 @@ impl Sinks {
         }
     }
 
-    /// Adds up what the shards have, and sends it to the buffers of `weights`.
+    /// Adds up what the shards have, and sends it where the trained ones of `weights` are moved.
     pub(super) fn deliver(
         &self,
         shards: Vec<Vec<Weight>>,
         weights: &[Weight],
-        courier: &Courier,
+        courier: &Courier<'_>,
     ) -> Result<()> {
-        let trained = |weights: &[Weight]| -> Vec<Arc<Grad>> {
-            weights.iter().filter_map(|weight| weight.grad.clone()).collect()
+        let grads = |weights: Vec<Weight>| -> Vec<Arc<Grad>> {
+            weights.into_iter().filter_map(|weight| weight.grad).collect()
         };
-        let shards: Vec<Vec<Arc<Grad>>> = shards.iter().map(|weights| trained(weights)).collect();
-        let Some(first) = shards.first() else { return Ok(()) };
+        let mut shards: Vec<Vec<Arc<Grad>>> = shards.into_iter().map(grads).collect();
         shards.iter().flatten().try_for_each(|grad| fill(grad))?;
         for (first, next) in pairs(shards.len()) {
             let grads = shards[first].iter().zip(&shards[next]);
             grads.into_iter().try_for_each(|(sum, other)| add(sum, other))?;
         }
-        let n_values = first.iter().map(|grad| grad.buffer().elem_count()).sum();
-        let mut values = Vec::with_capacity(n_values);
-        for grad in first {
-            slices::with(grad.buffer(), |of_one| {
-                values.extend_from_slice(of_one);
-                Ok(())
-            })?;
-        }
-        self.give_back(shards);
-        courier.send(values, trained(weights))
+        self.give_back(shards.drain(1.min(shards.len())..).flatten().collect());
+        let Some(sums) = shards.pop() else { return Ok(()) };
+        let weights = weights.iter().filter(|weight| weight.is_trained()).cloned().collect();
+        courier.send(Parcel { weights, sums })
     }
 
-    fn give_back(&self, shards: Vec<Vec<Arc<Grad>>>) {
+    /// Takes back buffers that nobody needs any more.
+    pub(super) fn give_back(&self, grads: Vec<Arc<Grad>>) {
         let mut free = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        for grad in shards.into_iter().flatten() {
+        for grad in grads {
             grad.clear();
             free.entry(grad.buffer().dims().to_vec()).or_default().push(grad);
         }

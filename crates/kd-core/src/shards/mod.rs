@@ -5,16 +5,18 @@
 //! rank has a whole branch of that tree, whatever the number of ranks, so that each sum has the same bits
 //! on one machine and on many.
 //!
-//! Key decision: ranks add up gradients by recursive halving and doubling (Rabenseifner 2004), which goes
-//! along that tree: each rank sends, and receives, twice the size of the gradients at most, for any number
-//! of ranks and shards. Gathering the shards' gradients would take that size times the number of shards.
+//! Key decision: ranks add up gradients by recursive halving, which goes along that tree, and leaves each with
+//! the sums of a part of the parameters. It moves that part, and the values come together by recursive
+//! doubling (Rabenseifner 2004 sends the sums back themselves, and each rank then does the same work). Each rank
+//! sends, and receives, twice the size of the gradients at most, for any number of ranks and shards. Gathering
+//! the shards' gradients would take that size times the number of shards.
 
 mod part;
 mod traffic;
 mod tree;
 
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::collective::{Collective, Single};
 use crate::{Error, Result};
@@ -29,6 +31,17 @@ pub struct Shards {
     n: usize,
     ranks: Arc<dyn Collective>,
     traffic: Arc<Traffic>,
+    /// What the last rank sent, kept since memory of its size is slow to come by.
+    received: Arc<Mutex<Vec<f32>>>,
+}
+
+/// One of the swaps in which ranks divide values among them.
+struct Halving {
+    other: usize,
+    /// What stays here,
+    kept: Range<usize>,
+    /// and what the other rank gets.
+    given: Range<usize>,
 }
 
 impl Shards {
@@ -49,12 +62,13 @@ impl Shards {
             );
             return Err(Error::config("shards", reason));
         }
-        Ok(Self { n, ranks, traffic: Arc::default() })
+        Ok(Self { n, ranks, ..Self::whole() })
     }
 
     /// One shard on one rank: the batch as it is.
     pub fn whole() -> Self {
-        Self { n: 1, ranks: Arc::new(Single), traffic: Arc::default() }
+        let (traffic, received) = Default::default();
+        Self { n: 1, ranks: Arc::new(Single), traffic, received }
     }
 
     /// Those of this rank.
@@ -137,26 +151,31 @@ impl Shards {
         self.ranks.n_ranks() > 1
     }
 
-    /// Adds the `values` of all ranks, each the sum over its own shards, and gives the sum to all.
+    /// Adds the `values` of all ranks, each the sum over its own shards. Of the sums this rank gets its
+    /// [`Shards::own_part`]; its other values are of no use any more.
     ///
     /// # Errors
     /// As [`Shards::sum`].
-    pub(crate) fn add_up(&self, values: &mut [f32]) -> Result<()> {
-        let mut received = vec![0.0; values.len().div_ceil(2)];
-        let (mut all, mut halved) = (0..values.len(), Vec::new());
-        for other in self.partners() {
-            let middle = all.start + all.len() / 2;
-            let (low, high) = (all.start..middle, middle..all.end);
-            let (kept, given) = if other > self.ranks.rank() { (low, high) } else { (high, low) };
+    pub(crate) fn reduce(&self, values: &mut [f32]) -> Result<()> {
+        let mut received = self.received.lock().unwrap_or_else(PoisonError::into_inner);
+        for Halving { other, kept, given } in self.halvings(values.len()) {
+            let n_received = received.len().max(kept.len());
+            received.resize(n_received, 0.0);
             let received = &mut received[..kept.len()];
-            self.swap(other, &values[given.clone()], received)?;
-            values[kept.clone()].iter_mut().zip(&*received).for_each(|(sum, v)| *sum += v);
-            all = kept.clone();
-            halved.push((other, kept, given));
+            self.swap(other, &values[given], received)?;
+            values[kept].iter_mut().zip(received).for_each(|(sum, v)| *sum += *v);
         }
-        for (other, kept, given) in halved.into_iter().rev() {
+        Ok(())
+    }
+
+    /// Brings to all ranks the values that each has in its [`Shards::own_part`].
+    ///
+    /// # Errors
+    /// As [`Shards::sum`].
+    pub fn spread(&self, values: &mut [f32]) -> Result<()> {
+        for Halving { other, kept, given } in self.halvings(values.len()).into_iter().rev() {
             let (before, after) = values.split_at_mut(kept.start.max(given.start));
-            let (from, to) = if kept.start < given.start {
+            let (from, to) = if kept.end <= given.start {
                 (&before[kept], &mut after[..given.len()])
             } else {
                 (&after[..kept.len()], &mut before[given])
@@ -164,6 +183,23 @@ impl Shards {
             self.swap(other, from, to)?;
         }
         Ok(())
+    }
+
+    /// Which of `n` values this rank has the sums of: all, where there is no other.
+    pub fn own_part(&self, n: usize) -> Range<usize> {
+        self.halvings(n).pop().map_or(0..n, |last| last.kept)
+    }
+
+    /// How this rank and those that it meets halve `n` values among them, one after another.
+    fn halvings(&self, n: usize) -> Vec<Halving> {
+        let halve = |all: &mut Range<usize>, other| {
+            let middle = all.start + all.len() / 2;
+            let (low, high) = (all.start..middle, middle..all.end);
+            let (kept, given) = if other > self.ranks.rank() { (low, high) } else { (high, low) };
+            *all = kept.clone();
+            Some(Halving { other, kept, given })
+        };
+        self.partners().scan(0..n, halve).collect()
     }
 
     fn swap_sums(&self, other: usize, sums: &[f64]) -> Result<Vec<f64>> {
@@ -230,13 +266,33 @@ mod tests {
                     let other = own[next].clone();
                     add(&mut own[first], &other);
                 }
-                shards.add_up(&mut own[0]).unwrap();
+                shards.reduce(&mut own[0]).unwrap();
+                // What is not of this rank may be anything.
+                let part = shards.own_part(12);
+                (0..12).filter(|i| !part.contains(i)).for_each(|i| own[0][i] = f32::NAN);
+                shards.spread(&mut own[0]).unwrap();
                 let bytes = shards.traffic().of(Lane::Values).bytes;
                 // Twice the size, less what stays at home.
                 assert_eq!(bytes as usize, 2 * 4 * 12 * (n_ranks - 1) / n_ranks, "{n_ranks}");
                 own[0].iter().map(|v| v.to_bits()).collect::<Vec<_>>()
             });
             assert!(sums.unwrap().iter().all(|sum| *sum == tree()), "{n_ranks} ranks");
+        }
+    }
+
+    #[test]
+    fn a_few_values_are_shared_by_many_ranks() {
+        for n in [0, 1, 3, 7] {
+            let shared = on_ranks(8, |ranks| {
+                let shards = Shards::new(N, ranks).unwrap();
+                let mut values = vec![1.0 + shards.own().start as f32; n];
+                shards.reduce(&mut values).unwrap();
+                shards.spread(&mut values).unwrap();
+                (values, shards.own_part(n).len())
+            });
+            let shared = shared.unwrap();
+            assert!(shared.iter().all(|(values, _)| *values == vec![36.0; n]));
+            assert_eq!(shared.iter().map(|(_, n_own)| n_own).sum::<usize>(), n);
         }
     }
 

@@ -10,12 +10,13 @@ use kd_core::ops::{
     Add, BatchNorm, Conv2d, Dropout, Flatten, GlobalAvgPool, Linear, OptimizerSpec, Relu,
 };
 use kd_core::record::{self, Record};
-use kd_core::{Batch, BatchSource, Collective, Graph, Net, Single, Stream};
+use kd_core::{Batch, BatchSource, Collective, Graph, Net, Params, Single, Stream};
 
 use super::*;
 use crate::evaluate::EvalSet;
 use crate::losses::{Distill, LossSpec, Similarity};
 use crate::metrics_log::MetricsLog;
+use crate::optimizer::Optimize;
 use crate::progress::Counters;
 use crate::student::Student;
 use crate::teacher::TeacherSource;
@@ -114,7 +115,12 @@ impl Lab<'_> {
 
     /// As one rank, from the checkpoint where there is one.
     fn train(&self, ranks: Arc<dyn Collective>) -> (Outcome, Vec<Vec<u32>>) {
-        let (is_first, mut cohort) = (ranks.rank() == 0, self.cohort(ranks));
+        let mut cohort = self.cohort(ranks);
+        (self.fit(&mut cohort).unwrap(), weights(&cohort))
+    }
+
+    fn fit(&self, cohort: &mut Cohort) -> Result<Outcome> {
+        let is_first = cohort.ranks.rank() == 0;
         let checkpoint = self.folder.join("state");
         let n_bytes = cohort.resume(&checkpoint, "spec", &Device::Cpu).unwrap();
         let mut metrics = match is_first {
@@ -143,8 +149,7 @@ impl Lab<'_> {
             stop: &train.stop,
             counters: &Counters::default(),
         };
-        let outcome = fit(&mut cohort, &self.plan(), data, &mut run).unwrap();
-        (outcome, weights(&cohort))
+        fit(cohort, &self.plan(), data, &mut run)
     }
 
     fn metrics(&self) -> PathBuf {
@@ -247,4 +252,20 @@ fn what_cannot_be_trained_in_shards_is_named() {
         refused(&cohort, &plan, "2 processes share the shards");
     });
     errors.unwrap();
+}
+
+#[test]
+fn an_optimizer_that_moves_whole_networks_is_refused() {
+    struct Whole;
+    impl Optimize for Whole {
+        fn step(&mut self, _: &Params, _: f64, _: u64) -> Result<()> {
+            Ok(())
+        }
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let lab = Lab { folder: folder.path(), ..lab(mlp) };
+    let mut cohort = lab.cohort(Arc::new(Single));
+    cohort.students[0].optimizer = Box::new(Whole);
+    let error = lab.fit(&mut cohort).unwrap_err().to_string();
+    assert!(error.contains("moves whole networks only"), "{error}");
 }

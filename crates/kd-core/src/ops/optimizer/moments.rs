@@ -5,6 +5,7 @@
 //! nothing.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use candle_core::{DType, Device, Tensor};
 
@@ -65,6 +66,36 @@ impl Moments {
         (learning_rate, step): (f64, u64),
         params: &Params,
     ) -> Result<()> {
+        self.begin(spec)?;
+        let steps = self.steps(params)?;
+        steps.iter().try_for_each(|(factor, steps)| {
+            self.step_all(spec, (learning_rate * f64::from_bits(*factor), step), steps)
+        })
+    }
+
+    /// The same for the values `part` of one parameter, in CPU memory, whose gradients are `grads`.
+    ///
+    /// # Errors
+    /// As [`Moments::step`].
+    pub fn step_part(
+        &mut self,
+        spec: &OptimizerSpec,
+        (learning_rate, step): (f64, u64),
+        (name, param): (&str, &crate::Param),
+        (part, grads): (Range<usize>, &[f32]),
+    ) -> Result<()> {
+        self.begin(spec)?;
+        let before = self.slots.iter().take_while(|(known, _)| known != name);
+        let start: usize = before.map(|(_, n)| n).sum();
+        if start == self.n_values() || part.end > param.var().elem_count() {
+            return Err(Error::config(name, "the network has no such parameter"));
+        }
+        let rate = learning_rate * self.factor(name);
+        self.step_values(spec, (rate, step), (param.var(), start), (part, grads))
+    }
+
+    /// Makes the state, where there is none yet.
+    fn begin(&mut self, spec: &OptimizerSpec) -> Result<()> {
         if spec.as_dyn().parts() != self.parts {
             return Err(Error::config("optimizer", "this is the state of another optimizer"));
         }
@@ -73,10 +104,11 @@ impl Moments {
             let zeros = |_| Ok(Tensor::zeros(n, DType::F32, &self.device)?);
             self.state = self.parts.iter().map(zeros).collect::<Result<_>>()?;
         }
-        let steps = self.steps(params)?;
-        steps.iter().try_for_each(|(factor, steps)| {
-            self.step_all(spec, (learning_rate * f64::from_bits(*factor), step), steps)
-        })
+        Ok(())
+    }
+
+    fn factor(&self, name: &str) -> f64 {
+        self.factors.get(name).copied().unwrap_or(1.0)
     }
 
     /// The step of parameters of one learning rate.
@@ -92,18 +124,29 @@ impl Moments {
             return super::cuda::step(spec.name(), &rates, steps, &self.state);
         }
         steps.iter().try_for_each(|(param, grad, start)| {
-            let rule = spec.as_dyn();
-            let own = *start..start + param.elem_count();
             Ok(slices::with(grad, |grad| {
-                let mut all = vec![*param];
-                all.extend(&self.state);
-                slices::with_all_mut(&all, &mut |values| {
-                    let Some((param, state)) = values.split_first_mut() else { return };
-                    let mut state: Vec<_> = state.iter_mut().map(|s| &mut s[own.clone()]).collect();
-                    rule.step(rate_and_number, param, grad, &mut state);
-                })
+                let all = 0..grad.len();
+                Ok(self.step_values(spec, rate_and_number, (param, *start), (all, grad))?)
             })?)
         })
+    }
+
+    /// The step of the values `part` of a parameter whose state begins at `start`.
+    fn step_values(
+        &self,
+        spec: &OptimizerSpec,
+        rate_and_number: (f64, u64),
+        (param, start): (&Tensor, usize),
+        (part, grads): (Range<usize>, &[f32]),
+    ) -> Result<()> {
+        let mut all = vec![param];
+        all.extend(&self.state);
+        Ok(slices::with_all_mut(&all, &mut |values| {
+            let Some((param, state)) = values.split_first_mut() else { return };
+            let own = start + part.start..start + part.end;
+            let mut state: Vec<_> = state.iter_mut().map(|s| &mut s[own.clone()]).collect();
+            spec.as_dyn().step(rate_and_number, &mut param[part.clone()], grads, &mut state);
+        })?)
     }
 
     /// The parameters that have a gradient, by the bits of their factor of the learning rate.
@@ -119,8 +162,7 @@ impl Moments {
                 if grad.dims() != param.dims() {
                     return Err(Error::shape(name, format!("{:?}", param.dims()), grad.dims()));
                 }
-                let factor = self.factors.get(name).copied().unwrap_or(1.0);
-                steps.entry(factor.to_bits()).or_default().push((param, grad, start));
+                steps.entry(self.factor(name).to_bits()).or_default().push((param, grad, start));
             }
             start += n;
         }
