@@ -37,7 +37,7 @@ impl fmt::Display for Sharing {
         let [sums, values, rest] = [Lane::Sums, Lane::Values, Lane::Rest].map(|lane| self.of(lane));
         write!(
             f,
-            "a step has sent {:.3} MB of gradients in {:.0} messages, which took {:.2} ms, {:.2} ms of them \
+            "a step has sent {:.3} MB of gradients and weights in {:.0} messages, which took {:.2} ms, {:.2} ms of them \
              after the backward; and {:.3} MB of sums in {:.0} messages, for which it waited {:.2} ms",
             1e-6 * self.a_step(values.bytes),
             self.a_step(values.messages),
