@@ -11,7 +11,7 @@ use std::sync::mpsc::{Sender, channel};
 
 use candle_core::Tensor;
 
-use super::sinks::Sinks;
+use super::sinks::{Parcel, Sinks};
 use crate::ops::slices;
 use crate::ops::step::Weight;
 use crate::shards::{Lane, Shards};
@@ -19,12 +19,6 @@ use crate::{Error, Grad, Result};
 
 /// Moves a part of the parameter of a gradient buffer by the gradients of that part.
 pub type Update<'a> = dyn FnMut(&Arc<Grad>, Range<usize>, &[f32]) -> Result<()> + Send + 'a;
-
-/// What a step has of its trained tensors: the sums of their gradients over the shards of this rank.
-pub(super) struct Parcel {
-    pub(super) weights: Vec<Weight>,
-    pub(super) sums: Vec<Arc<Grad>>,
-}
 
 /// What becomes of the sums.
 pub(super) struct Carrier<'a> {

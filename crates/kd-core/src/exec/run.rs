@@ -205,7 +205,8 @@ impl Run {
         let common = Common { part: &self.part, weights: &step.weights, mode };
         backward(&*step.block, of_outputs, &mut steps, &common)?;
         drop(steps);
-        courier.map_or(Ok(()), |courier| self.plan.sinks.deliver(weights, &step.weights, courier))
+        let sums = self.plan.sinks.add_up(weights, &step.weights)?;
+        courier.zip(sums).map_or(Ok(()), |(courier, sums)| courier.send(sums))
     }
 }
 

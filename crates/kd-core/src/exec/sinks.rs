@@ -5,7 +5,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use rayon::prelude::*;
 
-use super::courier::{Courier, Parcel};
 use crate::gemm::Write;
 use crate::ops::slices;
 use crate::ops::step::Weight;
@@ -15,6 +14,12 @@ use crate::{Grad, Mode, Result};
 /// Buffers that are not in use, by shape.
 #[derive(Default)]
 pub(super) struct Sinks(Mutex<BTreeMap<Vec<usize>, Vec<Arc<Grad>>>>);
+
+/// What a step has of its trained tensors: the sums of their gradients over the shards of this rank.
+pub(super) struct Parcel {
+    pub(super) weights: Vec<Weight>,
+    pub(super) sums: Vec<Arc<Grad>>,
+}
 
 impl Sinks {
     /// For each shard of the rank the tensors `weights` of a step, with buffers of its own for gradients; nothing
@@ -44,13 +49,12 @@ impl Sinks {
         }
     }
 
-    /// Adds up what the shards have, and sends it where the trained ones of `weights` are moved.
-    pub(super) fn deliver(
+    /// Adds up what the shards have for the trained ones of `weights`; nothing where none is trained.
+    pub(super) fn add_up(
         &self,
         shards: Vec<Vec<Weight>>,
         weights: &[Weight],
-        courier: &Courier<'_>,
-    ) -> Result<()> {
+    ) -> Result<Option<Parcel>> {
         let grads = |weights: Vec<Weight>| -> Vec<Arc<Grad>> {
             weights.into_iter().filter_map(|weight| weight.grad).collect()
         };
@@ -61,9 +65,8 @@ impl Sinks {
             grads.into_iter().try_for_each(|(sum, other)| add(sum, other))?;
         }
         self.give_back(shards.drain(1.min(shards.len())..).flatten().collect());
-        let Some(sums) = shards.pop() else { return Ok(()) };
         let weights = weights.iter().filter(|weight| weight.is_trained()).cloned().collect();
-        courier.send(Parcel { weights, sums })
+        Ok(shards.pop().map(|sums| Parcel { weights, sums }))
     }
 
     /// Takes back buffers that nobody needs any more.
