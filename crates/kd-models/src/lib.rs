@@ -143,4 +143,6 @@ impl ModelSpec {
 }
 
 #[cfg(test)]
+mod f64_tests;
+#[cfg(test)]
 mod tests;
