@@ -11,6 +11,7 @@ use std::process::{Command, Stdio};
 
 use serde::Deserialize;
 
+use crate::child;
 use crate::failure::{Code, Failure, Result};
 use crate::kd;
 
@@ -128,6 +129,10 @@ pub(crate) struct Args {
     /// Rounds of each case
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
     rounds: u32,
+    /// Print how near each kernel comes to what the machine can do: GFLOP/s, GB/s, and the share of the most that
+    /// either allows
+    #[arg(long, conflicts_with_all = ["peer", "python", "cases", "photos", "rounds", "json"])]
+    roofline: bool,
     /// Print one JSON object, as `xtask/results/speed-*.json` are, instead of a table
     #[arg(long)]
     json: bool,
@@ -165,6 +170,9 @@ type Round = (Measurement, Option<Measurement>);
 /// # Errors
 /// [`Code::MissingInput`] when `--python` has no torch, the exit code of the side that fails.
 pub(crate) fn run(args: &Args) -> Result<()> {
+    if args.roofline {
+        return child::run(kd::build_bench()?.arg("--roofline"));
+    }
     let peer = if args.peer { Some(torch(&args.python)?) } else { None };
     let program = PathBuf::from(kd::build_bench()?.get_program());
     let photos = photos::class_folders(args.photos.as_deref())?;

@@ -6,8 +6,10 @@
 #![expect(clippy::print_stdout, reason = "results go to stdout")]
 
 mod cnn;
+mod machine;
 mod mlp;
 mod photos;
+mod roofline;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -26,8 +28,11 @@ use serde_json::json;
 #[derive(Debug, Parser)]
 struct Args {
     /// What to time
-    #[arg(long, value_enum)]
-    case: Case,
+    #[arg(long, value_enum, required_unless_present = "roofline")]
+    case: Option<Case>,
+    /// Time all kernels beside what the machine can do
+    #[arg(long, conflicts_with_all = ["case", "steps", "photos", "json", "device", "tf32", "exact_conv"])]
+    roofline: bool,
     /// Timed steps [default: a few seconds' worth]
     #[arg(long, value_name = "N")]
     steps: Option<usize>,
@@ -147,18 +152,19 @@ fn main() -> Result<()> {
     // candle walks and drops graphs recursively.
     let pool = rayon::ThreadPoolBuilder::new().num_threads(args.threads).stack_size(64 << 20);
     let pool = pool.build().map_err(|e| Error::config("threads", e.to_string()))?;
+    let Some(case) = args.case else { return pool.install(roofline::print) };
     let photos = args.photos.as_deref();
-    print(&args, &pool.install(|| args.case.samples(args.steps, photos, &on))?);
+    print(case, &args, &pool.install(|| case.samples(args.steps, photos, &on))?);
     Ok(())
 }
 
-fn print(args: &Args, samples: &[f64]) {
+fn print(case: Case, args: &Args, samples: &[f64]) {
     let mut sorted = samples.to_vec();
     sorted.sort_by(f64::total_cmp);
     let median = sorted.get(sorted.len() / 2).copied().unwrap_or(f64::NAN);
     let min = sorted.first().copied().unwrap_or(f64::NAN);
-    let case = args.case.to_possible_value().map_or(String::new(), |v| v.get_name().to_owned());
-    let (rate, peak_mb) = (args.case.n_images() as f64 / median * 1e3, peak_mb());
+    let (rate, peak_mb) = (case.n_images() as f64 / median * 1e3, peak_mb());
+    let case = case.to_possible_value().map_or(String::new(), |v| v.get_name().to_owned());
     if args.json {
         let object = json!({
             "case": case, "median_ms": median, "min_ms": min, "images_per_second": rate,
