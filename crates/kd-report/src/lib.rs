@@ -16,6 +16,7 @@ mod evaluation;
 mod evaluations;
 #[cfg(test)]
 mod fixture;
+mod foresight;
 mod format;
 mod grids;
 mod html;
@@ -58,6 +59,7 @@ pub use curves::{
 pub use effects::EffectResult;
 pub use evaluation::EvaluationSummary;
 pub use evaluations::OtherImages;
+pub use foresight::{Foresight, Judged, Rule, Suggestion};
 pub use format::duration;
 pub use loading::{BadImages, Loading};
 pub use methods::{Method, Methods, Rank};

@@ -41,6 +41,18 @@ impl Spec {
         toml::from_str(text).unwrap_or_default()
     }
 
+    /// Name of the training whose network teaches in the training `name`.
+    pub(crate) fn teacher_of(&self, name: &str) -> Option<&str> {
+        let training = self.training.iter().find(|training| training.name == name)?;
+        match training.teacher.as_ref()? {
+            Setting::Group(group) => match group.get("training")? {
+                Setting::Text(teacher) => Some(teacher),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+
     /// The settings of the trainings.
     pub(crate) fn section(&self) -> Option<Section> {
         let names = ["training", "teacher", "network", "epochs", "batch", "learning rate"];
