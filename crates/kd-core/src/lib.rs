@@ -19,6 +19,7 @@ pub mod init;
 mod interval;
 pub mod json;
 mod lease;
+pub mod machine;
 pub mod math;
 mod mode;
 pub mod nn;

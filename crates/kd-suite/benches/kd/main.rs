@@ -6,7 +6,6 @@
 #![expect(clippy::print_stdout, reason = "results go to stdout")]
 
 mod cnn;
-mod machine;
 mod mlp;
 mod photos;
 mod roofline;
