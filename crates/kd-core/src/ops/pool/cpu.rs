@@ -78,12 +78,22 @@ impl Windows {
 
     #[inline(always)]
     fn max_of_image(&self, x: &[f32], y: &mut [f32], winners: &mut [u8]) {
+        let mut window = Vec::with_capacity(self.kernel[0] * self.kernel[1]);
         let pixels = y.chunks_exact_mut(self.channels);
         let pixels = pixels.zip(winners.chunks_exact_mut(self.channels)).enumerate();
         for (pixel, (y, winners)) in pixels {
-            for (i, (number, place)) in self.window(pixel).enumerate() {
-                let values = &x[place..place + self.channels];
-                keep_larger(y, winners, values, number as u8, i == 0);
+            window.clear();
+            window.extend(self.window(pixel));
+            let (y, rest_of_y) = y.as_chunks_mut::<LANES>();
+            let (winners, rest_of_winners) = winners.as_chunks_mut::<LANES>();
+            let n_whole = y.len() * LANES;
+            for (i, (y, winners)) in y.iter_mut().zip(winners).enumerate() {
+                (*y, *winners) = largest(&window, &x[i * LANES..]);
+            }
+            let rest = rest_of_y.iter_mut().zip(rest_of_winners).enumerate();
+            for (i, (y, winner)) in rest {
+                let ([largest], [number]) = largest(&window, &x[n_whole + i..]);
+                (*y, *winner) = (largest, number);
             }
         }
     }
@@ -188,15 +198,23 @@ fn divide(values: &mut [f32], divisor: f32) {
     }
 }
 
-/// Where `values` are larger than `y`, or NaN, or the first: keeps them, with their number.
-/// Without a branch, which would be taken at random.
+/// Channels whose maxima are in registers at once.
+const LANES: usize = 16;
+
+/// The largest values of the window's pixels, the first `N` channels of `x`, and the number of the pixel that
+/// has each: the first of equal ones, and NaN before all others. Without a branch, which would be taken at random.
 #[inline(always)]
-fn keep_larger(y: &mut [f32], winners: &mut [u8], values: &[f32], number: u8, first: bool) {
-    for ((y, winner), value) in y.iter_mut().zip(winners).zip(values) {
-        let wins = first | (*value > *y) | value.is_nan();
-        *y = if wins { *value } else { *y };
-        *winner = if wins { number } else { *winner };
+fn largest<const N: usize>(window: &[(usize, usize)], x: &[f32]) -> ([f32; N], [u8; N]) {
+    let (mut largest, mut winners) = ([f32::NEG_INFINITY; N], [window[0].0 as u32; N]);
+    for (number, place) in window {
+        let values: &[f32; N] = x[*place..].first_chunk().expect("invariant: channels of a pixel");
+        for ((largest, winner), value) in largest.iter_mut().zip(&mut winners).zip(values) {
+            let wins = (*value > *largest) | value.is_nan();
+            *largest = if wins { *value } else { *largest };
+            *winner = if wins { *number as u32 } else { *winner };
+        }
     }
+    (largest, winners.map(|winner| winner as u8))
 }
 
 /// The gradients whose winner has this number, and zeros.
