@@ -197,13 +197,19 @@ def train(model: Callable[[], nn.Module], shape: tuple):
     return lambda compiled, n: clock(Cnn(compiled, model(), shape).train(), n, n_warmup=2)
 
 
-def methods(compiled: bool, n_steps: int) -> list[float]:
+def in_turn(objectives, compiled: bool, n_steps: int) -> list[float]:
     """Sample i: a step of each objective's ResNet-20 with its teacher's forward, one after another."""
     teacher = nets.resnet56().to(memory_format=torch.channels_last)
     teach = lambda objective, is_taught: Cnn(compiled, nets.resnet20(), CIFAR).learn(teacher, objective, is_taught)  # noqa: E731
-    timed = [clock(teach(*method), n_steps, n_warmup=2) for method in METHODS]
+    timed = [clock(teach(*method), n_steps, n_warmup=2) for method in objectives]
     return [sum(samples) for samples in zip(*timed)]
 
+
+# Objectives, and whether they have a teacher.
+CELLS = [
+    (lambda logits, said, labels: F.cross_entropy(logits, labels), False),
+    *[(lambda *batch, cell=cell: distillation(*batch, *cell), True) for cell in GRID],
+]
 
 # Timed steps by default, and the work.
 CASES = {
@@ -213,7 +219,8 @@ CASES = {
     "grid30-epoch": (100, lambda c, n: grid_epoch(Mlps(c), n)),
     "resnet18-step": (4, train(nets.resnet18, CIFAR)),
     "resnet20-step": (20, train(nets.resnet20, CIFAR)),
-    "methods-step": (5, methods),
+    "grid-resnet20-step": (5, lambda c, n: in_turn(CELLS, c, n)),
+    "methods-step": (5, lambda c, n: in_turn(METHODS, c, n)),
     "papernot-mnist-step": (40, train(nets.papernot_mnist, MNIST)),
     "papernot-cifar10-step": (15, train(nets.papernot_cifar10, CIFAR)),
     "resnet56-eval": (4, evaluate(nets.resnet56, CIFAR, 500)),

@@ -43,7 +43,7 @@ enum Input {
     PhotosOnOneThread,
 }
 
-const CASES: [Case; 18] = [
+const CASES: [Case; 19] = [
     Case::step("teacher-step", "training step of the 1200-unit teacher", 0.85),
     Case::step("student30-step", "distillation step, 30 units, teacher forward included", 0.7),
     Case::untargeted("student300-step", "distillation step, 300 units, teacher forward included"),
@@ -53,6 +53,11 @@ const CASES: [Case; 18] = [
         ..Case::step("resnet18-step", "training step of ResNet-18 (CIFAR stem)", 1.0)
     },
     Case::step("resnet20-step", "training step of ResNet-20", 0.8),
+    Case::step(
+        "grid-resnet20-step",
+        "step of ten students: a grid of ResNet-20s of a ResNet-56, in a cohort against one by one",
+        0.35,
+    ),
     Case::step(
         "methods-step",
         "step of fourteen methods: ResNet-20s of a ResNet-56, in a cohort against one by one",

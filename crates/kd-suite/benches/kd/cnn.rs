@@ -46,20 +46,25 @@ pub(crate) fn steps(name: &str, shape: [usize; 3], n_steps: usize, on: &On) -> R
     })
 }
 
-/// Milliseconds of a step of ResNet-20s in a cohort, one for each objective on logits but that of labels alone, with
-/// one forward pass of their teacher, a ResNet-56.
-pub(crate) fn methods(n_steps: usize, on: &On) -> Result<Vec<f64>> {
-    let sgd = Sgd { momentum: 0.9, nesterov: false, weight_decay: 5e-4 };
+/// One of each objective on logits but that of labels alone.
+pub(crate) fn methods() -> Vec<LossSpec> {
     let is_meant = |loss: &LossSpec| {
         let on_logits = loss.taps().is_empty() && loss.teacher_taps().is_empty();
         let alone = !loss.as_dyn().needs_peers();
         on_logits && alone && loss.n_views() == 1 && loss.name() != "labels"
     };
-    let student = |loss: LossSpec| {
+    LossSpec::all().into_iter().filter(is_meant).collect()
+}
+
+/// Milliseconds of a step of ResNet-20s in a cohort, one for each objective, with one forward pass of their teacher,
+/// a ResNet-56.
+pub(crate) fn cohort(losses: Vec<LossSpec>, n_steps: usize, on: &On) -> Result<Vec<f64>> {
+    let sgd = Sgd { momentum: 0.9, nesterov: false, weight_decay: 5e-4 };
+    let student = |(i, loss): (usize, LossSpec)| {
         let model = network("resnet20", CIFAR, on)?;
-        Ok(Student::new(loss.name(), model, loss, OptimizerSpec::Sgd(sgd)))
+        Ok(Student::new(i.to_string(), model, loss, OptimizerSpec::Sgd(sgd)))
     };
-    let students = LossSpec::all().into_iter().filter(is_meant).map(student);
+    let students = losses.into_iter().enumerate().map(student);
     let mut cohort = Cohort::new("bench", 0, students.collect::<Result<_>>()?);
     let teacher = network("resnet56", CIFAR, on)?;
     let loader = loader(N_BATCHES * BATCH_SIZE, CIFAR, Augment::default())?.on(&on.device)?;

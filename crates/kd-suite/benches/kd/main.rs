@@ -69,6 +69,8 @@ enum Case {
     Resnet18Step,
     /// ResNet-20, SGD with momentum, batch 128
     Resnet20Step,
+    /// Nine distilled ResNet-20s of a ResNet-56 and their baseline, in a cohort
+    GridResnet20Step,
     /// Fourteen ResNet-20s of a ResNet-56, each with an objective of its own, in a cohort
     MethodsStep,
     /// Papernot's network for MNIST with dropout, SGD with momentum, batch 128
@@ -107,7 +109,8 @@ impl Case {
             Self::Grid30Epoch => mlps(Mlps::Grid30),
             Self::Resnet18Step => cifar("resnet18-cifar", 4),
             Self::Resnet20Step => cifar("resnet20", 20),
-            Self::MethodsStep => cnn::methods(n(3), on),
+            Self::GridResnet20Step => cnn::cohort(mlp::grid(), n(3), on),
+            Self::MethodsStep => cnn::cohort(cnn::methods(), n(3), on),
             Self::PapernotMnistStep => cnn::steps("papernot-mnist", MNIST, n(40), on),
             Self::PapernotCifar10Step => cifar("papernot-cifar10", 15),
             Self::MobilenetV2CifarStep => cifar("mobilenet-v2-cifar-w0.5", 10),

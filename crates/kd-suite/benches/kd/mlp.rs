@@ -75,19 +75,22 @@ pub(crate) fn mlps(case: Mlps, n_steps: usize, device: &Device) -> Result<Vec<f6
     Ok(samples.split_off(N_WARMUP))
 }
 
+fn distill(alpha: f64, temperature: f64) -> LossSpec {
+    LossSpec::Distill(Distill { alpha, temperature, reduction: Reduction::BatchMean })
+}
+
+/// Nine distilled students and their baseline.
+pub(crate) fn grid() -> Vec<LossSpec> {
+    let cells = [0.1, 0.5, 0.9].map(|a| [1.0, 5.0, 10.0].map(|t| distill(a, t)));
+    cells.concat().into_iter().chain([LossSpec::Labels(Labels::default())]).collect()
+}
+
 fn students(case: Mlps, device: &Device) -> Result<Vec<Student>> {
     let labels = LossSpec::Labels(Labels::default());
-    let distill = |alpha, temperature| {
-        let reduction = Reduction::BatchMean;
-        LossSpec::Distill(Distill { alpha, temperature, reduction })
-    };
     let (n_units, dropout, losses) = match case {
         Mlps::Student30 => (30, 0.0, vec![distill(0.5, 5.0)]),
         Mlps::Student300 => (300, 0.0, vec![distill(0.5, 5.0)]),
-        Mlps::Grid30 => {
-            let cells = [0.1, 0.5, 0.9].map(|a| [1.0, 5.0, 10.0].map(|t| distill(a, t)));
-            (30, 0.0, cells.concat().into_iter().chain([labels]).collect())
-        }
+        Mlps::Grid30 => (30, 0.0, grid()),
         _ => (1200, 0.5, vec![labels]),
     };
     let student = |(i, loss): (usize, LossSpec)| {
