@@ -1,7 +1,9 @@
 //! Pooling of images in NHWC order, one image a task.
 
+use pulp::{Simd, WithSimd};
+
 use crate::act::Buffer;
-use crate::simd::vectorized;
+use crate::simd::{dispatch, vectorized};
 use crate::tasks::each;
 
 /// The windows of a pooling on images of one size.
@@ -68,34 +70,9 @@ impl Windows {
         let (mut y, mut winners) = (Buffer::take(n_values), vec![0; n_values]);
         let out = y.chunks_mut(self.out_len()).zip(winners.chunks_mut(self.out_len()));
         each(out.zip(x.chunks(self.image_len())), |((y, winners), x)| {
-            vectorized(
-                #[inline(always)]
-                || self.max_of_image(x, y, winners),
-            );
+            dispatch(Maxima { windows: self, x, y, winners });
         });
         (y, winners)
-    }
-
-    #[inline(always)]
-    fn max_of_image(&self, x: &[f32], y: &mut [f32], winners: &mut [u8]) {
-        let mut window = Vec::with_capacity(self.kernel[0] * self.kernel[1]);
-        let pixels = y.chunks_exact_mut(self.channels);
-        let pixels = pixels.zip(winners.chunks_exact_mut(self.channels)).enumerate();
-        for (pixel, (y, winners)) in pixels {
-            window.clear();
-            window.extend(self.window(pixel));
-            let (y, rest_of_y) = y.as_chunks_mut::<LANES>();
-            let (winners, rest_of_winners) = winners.as_chunks_mut::<LANES>();
-            let n_whole = y.len() * LANES;
-            for (i, (y, winners)) in y.iter_mut().zip(winners).enumerate() {
-                (*y, *winners) = largest(&window, &x[i * LANES..]);
-            }
-            let rest = rest_of_y.iter_mut().zip(rest_of_winners).enumerate();
-            for (i, (y, winner)) in rest {
-                let ([largest], [number]) = largest(&window, &x[n_whole + i..]);
-                (*y, *winner) = (largest, number);
-            }
-        }
     }
 
     /// Each output value's gradient goes to the pixel that it came from.
@@ -198,23 +175,60 @@ fn divide(values: &mut [f32], divisor: f32) {
     }
 }
 
-/// Channels whose maxima are in registers at once.
-const LANES: usize = 16;
+/// The maxima of one image, and the number of the pixel in its window that has each: the first of equal ones, and NaN
+/// before all others.
+struct Maxima<'a> {
+    windows: &'a Windows,
+    x: &'a [f32],
+    y: &'a mut [f32],
+    winners: &'a mut [u8],
+}
 
-/// The largest values of the window's pixels, the first `N` channels of `x`, and the number of the pixel that
-/// has each: the first of equal ones, and NaN before all others. Without a branch, which would be taken at random.
-#[inline(always)]
-fn largest<const N: usize>(window: &[(usize, usize)], x: &[f32]) -> ([f32; N], [u8; N]) {
-    let (mut largest, mut winners) = ([f32::NEG_INFINITY; N], [window[0].0 as u32; N]);
-    for (number, place) in window {
-        let values: &[f32; N] = x[*place..].first_chunk().expect("invariant: channels of a pixel");
-        for ((largest, winner), value) in largest.iter_mut().zip(&mut winners).zip(values) {
-            let wins = (*value > *largest) | value.is_nan();
-            *largest = if wins { *value } else { *largest };
-            *winner = if wins { *number as u32 } else { *winner };
+impl WithSimd for Maxima<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Self { windows, x, y, winners } = self;
+        let n_channels = windows.channels;
+        let mut window = Vec::with_capacity(windows.kernel[0] * windows.kernel[1]);
+        let pixels = y.chunks_exact_mut(n_channels).zip(winners.chunks_exact_mut(n_channels));
+        for (pixel, (y, winners)) in pixels.enumerate() {
+            window.clear();
+            window.extend(windows.window(pixel));
+            let vectors = y.chunks_mut(S::F32_LANES).zip(winners.chunks_mut(S::F32_LANES));
+            for (i, (y, winners)) in vectors.enumerate() {
+                let x = &x[i * S::F32_LANES..];
+                let (largest, numbers) = largest(simd, &window, x, y.len());
+                simd.partial_store_f32s(y, largest);
+                let mut all = [0.0; MOST_LANES];
+                simd.partial_store_f32s(&mut all[..winners.len()], numbers);
+                winners.iter_mut().zip(all).for_each(|(winner, number)| *winner = number as u8);
+            }
         }
     }
-    (largest, winners.map(|winner| winner as u8))
+}
+
+/// f32 in a vector of any processor, at most.
+const MOST_LANES: usize = 16;
+
+/// The first `n` channels. Without a branch, which would be taken at random.
+#[inline(always)]
+fn largest<S: Simd>(simd: S, window: &[(usize, usize)], x: &[f32], n: usize) -> (S::f32s, S::f32s) {
+    let (mut largest, mut winners) = (simd.splat_f32s(f32::NEG_INFINITY), simd.splat_f32s(0.0));
+    for (i, (number, place)) in window.iter().enumerate() {
+        let values = simd.partial_load_f32s(&x[*place..*place + n]);
+        let number = simd.splat_f32s(*number as f32);
+        if i == 0 {
+            (largest, winners) = (values, number);
+            continue;
+        }
+        let is_number = simd.equal_f32s(largest, largest);
+        let keeps = simd.less_than_or_equal_f32s(values, largest);
+        largest = simd.select_f32s(is_number, simd.select_f32s(keeps, largest, values), largest);
+        winners = simd.select_f32s(is_number, simd.select_f32s(keeps, winners, number), winners);
+    }
+    (largest, winners)
 }
 
 /// The gradients whose winner has this number, and zeros.
