@@ -1,9 +1,7 @@
 //! Pooling of images in NHWC order, one image a task.
 
-use pulp::{Simd, WithSimd};
-
 use crate::act::Buffer;
-use crate::simd::{dispatch, vectorized};
+use crate::simd::vectorized;
 use crate::tasks::each;
 
 /// The windows of a pooling on images of one size.
@@ -70,9 +68,24 @@ impl Windows {
         let (mut y, mut winners) = (Buffer::take(n_values), vec![0; n_values]);
         let out = y.chunks_mut(self.out_len()).zip(winners.chunks_mut(self.out_len()));
         each(out.zip(x.chunks(self.image_len())), |((y, winners), x)| {
-            dispatch(Maxima { windows: self, x, y, winners });
+            vectorized(
+                #[inline(always)]
+                || self.max_of_image(x, y, winners),
+            );
         });
         (y, winners)
+    }
+
+    #[inline(always)]
+    fn max_of_image(&self, x: &[f32], y: &mut [f32], winners: &mut [u8]) {
+        let pixels = y.chunks_exact_mut(self.channels);
+        let pixels = pixels.zip(winners.chunks_exact_mut(self.channels)).enumerate();
+        for (pixel, (y, winners)) in pixels {
+            for (i, (number, place)) in self.window(pixel).enumerate() {
+                let values = &x[place..place + self.channels];
+                keep_larger(y, winners, values, number as u8, i == 0);
+            }
+        }
     }
 
     /// Each output value's gradient goes to the pixel that it came from.
@@ -175,60 +188,15 @@ fn divide(values: &mut [f32], divisor: f32) {
     }
 }
 
-/// The maxima of one image, and the number of the pixel in its window that has each: the first of equal ones, and NaN
-/// before all others.
-struct Maxima<'a> {
-    windows: &'a Windows,
-    x: &'a [f32],
-    y: &'a mut [f32],
-    winners: &'a mut [u8],
-}
-
-impl WithSimd for Maxima<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn with_simd<S: Simd>(self, simd: S) {
-        let Self { windows, x, y, winners } = self;
-        let n_channels = windows.channels;
-        let mut window = Vec::with_capacity(windows.kernel[0] * windows.kernel[1]);
-        let pixels = y.chunks_exact_mut(n_channels).zip(winners.chunks_exact_mut(n_channels));
-        for (pixel, (y, winners)) in pixels.enumerate() {
-            window.clear();
-            window.extend(windows.window(pixel));
-            let vectors = y.chunks_mut(S::F32_LANES).zip(winners.chunks_mut(S::F32_LANES));
-            for (i, (y, winners)) in vectors.enumerate() {
-                let x = &x[i * S::F32_LANES..];
-                let (largest, numbers) = largest(simd, &window, x, y.len());
-                simd.partial_store_f32s(y, largest);
-                let mut all = [0.0; MOST_LANES];
-                simd.partial_store_f32s(&mut all[..winners.len()], numbers);
-                winners.iter_mut().zip(all).for_each(|(winner, number)| *winner = number as u8);
-            }
-        }
-    }
-}
-
-/// f32 in a vector of any processor, at most.
-const MOST_LANES: usize = 16;
-
-/// The first `n` channels. Without a branch, which would be taken at random.
+/// Where `values` are larger than `y`, or NaN, or the first: keeps them, with their number.
+/// Without a branch, which would be taken at random.
 #[inline(always)]
-fn largest<S: Simd>(simd: S, window: &[(usize, usize)], x: &[f32], n: usize) -> (S::f32s, S::f32s) {
-    let (mut largest, mut winners) = (simd.splat_f32s(f32::NEG_INFINITY), simd.splat_f32s(0.0));
-    for (i, (number, place)) in window.iter().enumerate() {
-        let values = simd.partial_load_f32s(&x[*place..*place + n]);
-        let number = simd.splat_f32s(*number as f32);
-        if i == 0 {
-            (largest, winners) = (values, number);
-            continue;
-        }
-        let is_number = simd.equal_f32s(largest, largest);
-        let keeps = simd.less_than_or_equal_f32s(values, largest);
-        largest = simd.select_f32s(is_number, simd.select_f32s(keeps, largest, values), largest);
-        winners = simd.select_f32s(is_number, simd.select_f32s(keeps, winners, number), winners);
+fn keep_larger(y: &mut [f32], winners: &mut [u8], values: &[f32], number: u8, first: bool) {
+    for ((y, winner), value) in y.iter_mut().zip(winners).zip(values) {
+        let wins = first | (*value > *y) | value.is_nan();
+        *y = if wins { *value } else { *y };
+        *winner = if wins { number } else { *winner };
     }
-    (largest, winners)
 }
 
 /// The gradients whose winner has this number, and zeros.
