@@ -31,6 +31,8 @@ pub struct Judged {
     pub gain: f64,
     /// What the best cell, or labels alone, would have been better by.
     pub lost: f64,
+    /// Root mean square of what it was wrong by in the cells that it chose.
+    pub error: f64,
 }
 
 /// A cell, and what it is expected to gain.
@@ -74,9 +76,8 @@ impl<'g> Taught<'g> {
     }
 }
 
-/// Each rule on every grid, taught by those of all other trainings; and the root mean square of what the regression
-/// was wrong by in the cells that it chose.
-pub(super) fn judge(grids: &[Grid]) -> (Vec<Judged>, f64) {
+/// Each rule on every grid, taught by those of all other trainings.
+pub(super) fn judge(grids: &[Grid]) -> Vec<Judged> {
     let trainings: BTreeSet<&String> = grids.iter().map(|grid| &grid.training).collect();
     let mut choices: Vec<(&Grid, [Chosen; 3])> = Vec::new();
     for training in trainings {
@@ -88,10 +89,7 @@ pub(super) fn judge(grids: &[Grid]) -> (Vec<Judged>, f64) {
         let chosen: Vec<_> = choices.iter().map(|(grid, chosen)| (*grid, chosen[i])).collect();
         judged(rule, &chosen)
     });
-    let errors =
-        choices.iter().map(|(_, [foresight, ..])| foresight.expected - foresight.cell.gain);
-    let squares = errors.map(|error| error * error).sum::<f64>();
-    (judged.collect(), (squares / choices.len().max(1) as f64).sqrt())
+    judged.collect()
 }
 
 const RULES: [Rule; 3] = [Rule::Foresight, Rule::FirstEpoch, Rule::Usual];
@@ -113,5 +111,6 @@ fn judged(rule: Rule, choices: &[(&Grid, Chosen)]) -> Judged {
         right: mean(&|(_, chosen)| f64::from(u8::from(is_right(chosen)))),
         gain: mean(&|(_, chosen)| gain(chosen)),
         lost: mean(&|(grid, chosen)| best(grid) - gain(chosen)),
+        error: mean(&|(_, chosen)| (chosen.expected - chosen.cell.gain).powi(2)).sqrt(),
     }
 }

@@ -1,7 +1,7 @@
 //! Whether distilling will help, and with which alpha and temperature, from a training's first epoch.
 //!
-//! Key decision: an experiment, and it says so by its own figures. What it learns from finished grids is judged on
-//! each of them by what the grids of all other trainings teach, beside two rules that need no learning.
+//! Key decision: an experiment, and it says so by its own figures. Three rules are judged on each finished grid by
+//! what the grids of all other trainings teach, and the one that lost least is asked.
 
 mod grid;
 mod judge;
@@ -33,8 +33,8 @@ pub struct Foresight {
     pub n_trainings: usize,
     /// Rules, each tried on every grid, taught by those of all other trainings.
     pub judged: Vec<Judged>,
-    /// Root mean square of what the regression was wrong by in the cells that it chose: differences of accuracies.
-    pub error: f64,
+    /// That which lost least.
+    pub best: Judged,
     /// What it says of the grids of the run that was only begun.
     pub suggestions: Vec<Suggestion>,
 }
@@ -75,15 +75,15 @@ impl Foresight {
         if begun.is_empty() {
             return Err(lacking("the run that was begun lacks"));
         }
-        Ok(Self::of(&grids, n_trainings, &begun))
-    }
-
-    fn of(grids: &[Grid], n_trainings: usize, begun: &[Grid]) -> Self {
-        let (judged, error) = judge::judge(grids);
+        let judged = judge::judge(&grids);
+        let best = judged.iter().copied().min_by(|a, b| a.lost.total_cmp(&b.lost));
+        let best = best.expect("invariant: there are rules");
         let taught = Taught::by(grids.iter().collect());
-        let trainings = grouped(begun, |grid| grid.training.clone());
-        let suggestions = trainings.iter().filter_map(|seeds| suggestion(&taught, seeds)).collect();
-        Self { n_grids: grids.len(), n_trainings, judged, error, suggestions }
+        let trainings = grouped(&begun, |grid| grid.training.clone());
+        let suggestions =
+            trainings.iter().filter_map(|seeds| suggestion(&taught, best.rule, seeds));
+        let (n_grids, suggestions) = (grids.len(), suggestions.collect());
+        Ok(Self { n_grids, n_trainings, judged, best, suggestions })
     }
 
     /// As two tables in Markdown.
@@ -99,15 +99,10 @@ impl Foresight {
             counted(self.n_grids, "grid"),
             counted(self.n_trainings, "training"),
         );
-        let rows = self.judged.iter().map(|Judged { rule, right, gain, lost }| {
-            let name = match rule {
-                Rule::Foresight => "regression on the first epoch and the teacher",
-                Rule::FirstEpoch => "best after the first epoch",
-                Rule::Usual => "usually best",
-            };
+        let rows = self.judged.iter().map(|Judged { rule, right, gain, lost, .. }| {
             let (right, lost) = (Cell::number(percent(*right)), Cell::number(percent(*lost)));
             let gain = Cell::number(signed(100.0 * gain, 2));
-            Row::Cells(vec![Cell::Text(name.into()), right, gain, lost])
+            Row::Cells(vec![Cell::Text(words(*rule).into()), right, gain, lost])
         });
         let columns = Column::plain(&["rule", "right", "gain", "lost"]);
         Table { caption, columns, rows: rows.collect() }
@@ -115,9 +110,10 @@ impl Foresight {
 
     fn advice(&self) -> Table {
         let caption = format!(
-            "What the regression suggests; expected are points of accuracy beyond labels alone, ± {}, by which it was \
-             wrong in the grids above. An experiment: no more than those figures say.",
-            percent(self.error)
+            "What the rule suggests that lost least ({}); expected are points of accuracy beyond labels alone, ± {}, \
+             by which it was wrong in the grids above. An experiment: no more than those figures say.",
+            words(self.best.rule),
+            percent(self.best.error)
         );
         let columns = Column::plain(&["training", "suggestion", "expected"]);
         let rows = self.suggestions.iter().map(|one| {
@@ -130,13 +126,20 @@ impl Foresight {
     }
 }
 
-/// The cell that is expected to be best on the average of a training's seeds.
-fn suggestion(taught: &Taught<'_>, seeds: &[&Grid]) -> Option<Suggestion> {
+fn words(rule: Rule) -> &'static str {
+    match rule {
+        Rule::Foresight => "regression on the first epoch and the teacher",
+        Rule::FirstEpoch => "best after the first epoch",
+        Rule::Usual => "usually best",
+    }
+}
+
+/// The cell that `rule` expects to be best on the average of a training's seeds.
+fn suggestion(taught: &Taught<'_>, rule: Rule, seeds: &[&Grid]) -> Option<Suggestion> {
     let expected = |cell: &grid::Cell| {
         let same = seeds.iter().flat_map(|seed| &seed.cells).filter(|other| other.is_at(cell));
-        let all: Vec<f64> = same
-            .filter_map(|one| Some(taught.choose(Rule::Foresight, &[*one])?.expected))
-            .collect();
+        let all: Vec<f64> =
+            same.filter_map(|one| Some(taught.choose(rule, &[*one])?.expected)).collect();
         all.iter().sum::<f64>() / all.len().max(1) as f64
     };
     let cells = seeds[0].cells.iter().map(|cell| (cell, expected(cell)));
