@@ -44,11 +44,8 @@ impl Spec {
     /// Name of the training whose network teaches in the training `name`.
     pub(crate) fn teacher_of(&self, name: &str) -> Option<&str> {
         let training = self.training.iter().find(|training| training.name == name)?;
-        match training.teacher.as_ref()? {
-            Setting::Group(group) => match group.get("training")? {
-                Setting::Text(teacher) => Some(teacher),
-                _ => None,
-            },
+        match trained_in(training.teacher.as_ref()?)? {
+            Setting::Text(teacher) => Some(teacher),
             _ => None,
         }
     }
@@ -66,13 +63,18 @@ impl Spec {
     }
 }
 
+/// The training of this run that a teacher comes from.
+fn trained_in(teacher: &Setting) -> Option<&Setting> {
+    match teacher {
+        Setting::Group(group) => group.get("training"),
+        _ => None,
+    }
+}
+
 /// The name of an earlier training, or where the teacher is.
 fn teacher(value: &Setting) -> Cell {
-    let of = |key: &str| match value {
-        Setting::Group(group) => group.get(key),
-        _ => None,
-    };
-    of("training").map_or_else(|| Cell::Words(setting(value)), |name| Cell::Code(setting(name)))
+    let name = trained_in(value).map(|name| Cell::Code(setting(name)));
+    name.unwrap_or_else(|| Cell::Words(setting(value)))
 }
 
 fn row(training: &Training) -> Row {

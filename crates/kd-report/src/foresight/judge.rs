@@ -37,9 +37,9 @@ pub struct Judged {
 
 /// A cell, and what it is expected to gain.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Chosen {
-    pub(super) cell: Cell,
-    pub(super) expected: f64,
+struct Chosen {
+    cell: Cell,
+    expected: f64,
 }
 
 /// What all grids but those of one training teach.
@@ -56,14 +56,19 @@ impl<'g> Taught<'g> {
         Self { others, ridge }
     }
 
-    /// The cell for which `rule` expects most.
-    pub(super) fn choose(&self, rule: Rule, cells: &[Cell]) -> Option<Chosen> {
-        let expect = |cell: &Cell| match rule {
+    /// The gain that `rule` expects of a cell.
+    pub(super) fn expected(&self, rule: Rule, cell: &Cell) -> f64 {
+        match rule {
             Rule::Foresight => self.ridge.predict(&cell.known),
             Rule::FirstEpoch => cell.first_gain(),
             Rule::Usual => self.usual(cell),
-        };
-        let all = cells.iter().map(|cell| Chosen { cell: *cell, expected: expect(cell) });
+        }
+    }
+
+    /// The cell for which `rule` expects most.
+    fn choose(&self, rule: Rule, cells: &[Cell]) -> Option<Chosen> {
+        let expected = |cell| self.expected(rule, cell);
+        let all = cells.iter().map(|cell| Chosen { cell: *cell, expected: expected(cell) });
         all.max_by(|a, b| a.expected.total_cmp(&b.expected))
     }
 

@@ -138,8 +138,7 @@ fn words(rule: Rule) -> &'static str {
 fn suggestion(taught: &Taught<'_>, rule: Rule, seeds: &[&Grid]) -> Option<Suggestion> {
     let expected = |cell: &grid::Cell| {
         let same = seeds.iter().flat_map(|seed| &seed.cells).filter(|other| other.is_at(cell));
-        let all: Vec<f64> =
-            same.filter_map(|one| Some(taught.choose(rule, &[*one])?.expected)).collect();
+        let all: Vec<f64> = same.map(|one| taught.expected(rule, one)).collect();
         all.iter().sum::<f64>() / all.len().max(1) as f64
     };
     let cells = seeds[0].cells.iter().map(|cell| (cell, expected(cell)));

@@ -100,7 +100,7 @@ impl Kernel {
             net.params().clear_grads();
             Ok(())
         };
-        Ok([median(&mut { forward })?, median(&mut { step })?])
+        Ok([median(&forward)?, median(&step)?])
     }
 
     /// Multiplications and additions forward, and in a step: the first layer passes no gradient on.
@@ -140,7 +140,7 @@ impl Kernel {
     }
 }
 
-fn median(work: &mut dyn FnMut() -> Result<()>) -> Result<f64> {
+fn median(work: &dyn Fn() -> Result<()>) -> Result<f64> {
     let mut samples = clock(N_SAMPLES, &Device::Cpu, |_| work())?;
     samples.sort_by(f64::total_cmp);
     Ok(1e-3 * samples[N_SAMPLES / 2])
