@@ -108,7 +108,7 @@ impl Lease {
                 continue;
             }
             if self::last(place)? != Some(number) {
-                remove(&path)?;
+                fsx::remove_if_there(&path)?;
                 continue;
             }
             (0..number).rev().map_while(|old| fs::remove_file(file(place, old)).ok()).count();
@@ -215,10 +215,6 @@ fn encoded(owner: &Owner) -> Vec<u8> {
 /// Creates `path` with its content in one step; false when it is there.
 fn create(path: &Path, owner: &Owner) -> Result<bool> {
     fsx::write_new(path, &encoded(owner))
-}
-
-fn remove(path: &Path) -> Result<()> {
-    fs::remove_file(path).map_err(Error::io(path, "remove"))
 }
 
 #[cfg(test)]

@@ -95,7 +95,7 @@ fn pass_seconds(context: &Context<'_>, source: &ModelId) -> Result<f64> {
 
 /// Seconds of one training: its steps, and evaluations, in which an image costs a third of what
 /// it costs in a step (the forward pass without the two backward ones). What goes on from a frozen
-/// part is made once for each version of the images.
+/// part is made once for each version of the images. Several processes share all of it evenly.
 fn training_seconds(context: &Context<'_>, training: &TrainingSpec) -> Result<f64> {
     let (plan, sets) = (&training.plan, context.sets);
     let train = sets.train(training, 0)?;
@@ -104,8 +104,9 @@ fn training_seconds(context: &Context<'_>, training: &TrainingSpec) -> Result<f6
     let n_images = plan.n_evaluations(train.n_samples()) as f64 * n_test as f64;
     let pace = pace(context, training, &*train)?;
     let n_evaluations = n_images / plan.batch_size as f64 / 3.0;
+    let n_processes = context.setting.ranks.n_ranks() as f64;
     if !pace.remembers {
-        return Ok((pace.prepare + pace.step) * (n_steps as f64 + n_evaluations));
+        return Ok((pace.prepare + pace.step) * (n_steps as f64 + n_evaluations) / n_processes);
     }
     let n_views = train.n_views().map_or(u64::MAX, |n| n as u64).min(plan.n_epochs);
     let n_prepared = n_views.saturating_mul(plan.n_steps(train.n_samples())) as f64;

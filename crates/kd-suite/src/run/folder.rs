@@ -1,7 +1,6 @@
 //! The folder of a run: one spec, one process at a time.
 
 use std::fs::{self, DirEntry};
-use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use kd_core::record::{self, ModelId, Record};
@@ -108,13 +107,10 @@ impl Folder {
         let _lease = Lease::take(&whole(path), lost)?;
         refuse_tasks(path)?;
         for path in WRITTEN.map(|name| path.join(name)) {
-            let removed =
-                if path.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
-            match removed {
-                Err(e) if e.kind() != ErrorKind::NotFound => {
-                    return Err(Error::io(path, "remove")(e));
-                }
-                _ => (),
+            if path.is_dir() {
+                fs::remove_dir_all(&path).map_err(Error::io(&path, "remove"))?;
+            } else {
+                fsx::remove_if_there(&path)?;
             }
         }
         Ok(())

@@ -133,41 +133,19 @@ pub(super) fn work(
     finish: impl FnOnce(&Cohort, &Data<'_>, &mut MetricsLog) -> Result<()>,
 ) -> Result<Option<f64>> {
     let Task { training, seed, .. } = *task;
-    let spec_hash = context.spec_hash;
     let state = context.folder.state(&training.name, seed);
     let first = first::weights(context, training, seed)?;
     let students = students(context, training, seed, first.as_ref())?;
     let mut cohort = Cohort::new(&training.name, seed, students);
     cohort.may_diverge = task.may_diverge;
     cohort.ranks = context.setting.ranks.clone();
-    if cohort.ranks.rank() > 0 {
-        return follow(context, task, (cohort, &state), log);
+    let leads = cohort.ranks.rank() == 0;
+    let begin = if leads { begin } else { join };
+    if let Some(seconds) = begin(context, task, (&mut cohort, &state), log)? {
+        return Ok(Some(seconds));
     }
-    let device = &context.setting.device;
-    match cohort.resume(&state, spec_hash, device)? {
-        Some(n_bytes) => {
-            let (epoch, step) = cohort.place();
-            eprintln!("{}: goes on after epoch {epoch}, step {step}", training.name);
-            log.truncate(n_bytes)?;
-        }
-        None => {
-            if let Some(seconds) = task.done {
-                // A process that was killed while it removed the state left a part of it.
-                checkpoint::remove(&state)?;
-                meet(context, Place::Done)?;
-                return Ok(Some(seconds));
-            }
-            cohort.save(&state, spec_hash, log.n_bytes())?;
-        }
-    }
-    meet(context, Place::Begin)?;
     let teacher = teacher::ready(context, training, seed)?;
     let train = context.sets.train(training, seed)?;
-    let n_steps = training.plan.n_steps(train.n_samples());
-    let title = context.titled(training.name.clone(), seed);
-    let (done, total) =
-        (cohort.steps_done(n_steps), training.plan.n_epochs.saturating_mul(n_steps));
-    let progress = Progress::start(title, done, total);
     let kept = soft_targets(context, training, teacher.as_ref())?;
     let soft_targets = kept.as_ref().map(|(targets, folder, identity)| SoftTargetStore {
         targets: *targets,
@@ -181,35 +159,64 @@ pub(super) fn work(
         teacher: teacher.as_ref().map(Ready::source),
         soft_targets,
     };
+    let unseen = Counters::default();
+    let progress = leads.then(|| progress(context, task, &cohort, train.n_samples()));
     let mut run = Run {
         metrics: log,
         checkpoint: &state,
-        spec_hash,
+        spec_hash: context.spec_hash,
         checkpoint_every: CHECKPOINT_EVERY,
         checkpoint_within: CHECKPOINT_WITHIN,
         stop: &context.setting.stop,
-        counters: &progress.counters,
+        counters: progress.as_ref().map_or(&unseen, |shown| &shown.counters),
     };
     if fit(&mut cohort, &training.plan, data, &mut run)? == Outcome::Interrupted {
         return Ok(None);
     }
     drop(progress);
-    if let Some(sharing) = cohort.sharing() {
-        eprintln!("{}: each of {} processes: {sharing}", training.name, cohort.ranks.n_ranks());
+    if leads {
+        if let Some(sharing) = cohort.sharing() {
+            eprintln!("{}: each of {} processes: {sharing}", training.name, cohort.ranks.n_ranks());
+        }
+        finish(&cohort, &data, log)?;
+        checkpoint::remove(&state)?;
     }
-    finish(&cohort, &data, log)?;
-    checkpoint::remove(&state)?;
     Ok(Some(cohort.seconds()))
 }
 
-/// The same on a process that does not write, from the state that the first one has written.
-fn follow(
+/// Brings `cohort` to its last state, or writes its first one, on the process that writes; returns its
+/// wall time in seconds where it is done.
+fn begin(
     context: &Context<'_>,
     task: &Task<'_>,
-    (mut cohort, state): (Cohort, &Path),
+    (cohort, state): (&mut Cohort, &Path),
     log: &mut MetricsLog,
 ) -> Result<Option<f64>> {
-    let Task { training, seed, .. } = *task;
+    match (cohort.resume(state, context.spec_hash, &context.setting.device)?, task.done) {
+        (Some(n_bytes), _) => {
+            let (epoch, step) = cohort.place();
+            eprintln!("{}: goes on after epoch {epoch}, step {step}", task.training.name);
+            log.truncate(n_bytes)?;
+        }
+        (None, Some(seconds)) => {
+            // A process that was killed while it removed the state left a part of it.
+            checkpoint::remove(state)?;
+            meet(context, Place::Done)?;
+            return Ok(Some(seconds));
+        }
+        (None, None) => cohort.save(state, context.spec_hash, log.n_bytes())?,
+    }
+    meet(context, Place::Begin)?;
+    Ok(None)
+}
+
+/// The same on another process, from the state that the first one has written.
+fn join(
+    context: &Context<'_>,
+    _: &Task<'_>,
+    (cohort, state): (&mut Cohort, &Path),
+    _: &mut MetricsLog,
+) -> Result<Option<f64>> {
     if meet(context, Place::Begin)? == Place::Done {
         return Ok(Some(0.0));
     }
@@ -217,26 +224,16 @@ fn follow(
         let reason = "all processes need this folder, on a file system that they share";
         return Err(Error::Folder { path: state.into(), reason: reason.into() });
     }
-    let teacher = teacher::ready(context, training, seed)?;
-    let train = context.sets.train(training, seed)?;
-    let data = Data {
-        train: &*train,
-        test: task.test,
-        holdout: context.sets.holdout.as_ref(),
-        teacher: teacher.as_ref().map(Ready::source),
-        soft_targets: None,
-    };
-    let mut run = Run {
-        metrics: log,
-        checkpoint: state,
-        spec_hash: context.spec_hash,
-        checkpoint_every: CHECKPOINT_EVERY,
-        checkpoint_within: CHECKPOINT_WITHIN,
-        stop: &context.setting.stop,
-        counters: &Counters::default(),
-    };
-    let outcome = fit(&mut cohort, &training.plan, data, &mut run)?;
-    Ok((outcome == Outcome::Finished).then(|| cohort.seconds()))
+    Ok(None)
+}
+
+/// How far `cohort` is in its steps, for the terminal.
+fn progress(context: &Context<'_>, task: &Task<'_>, cohort: &Cohort, n_samples: usize) -> Progress {
+    let Task { training, seed, .. } = task;
+    let n_steps = training.plan.n_steps(n_samples);
+    let total = training.plan.n_epochs.saturating_mul(n_steps);
+    let title = context.titled(training.name.clone(), *seed);
+    Progress::start(title, cohort.steps_done(n_steps), total)
 }
 
 /// The wall time of a training that the log says is complete.

@@ -85,11 +85,10 @@ impl Moments {
         (part, grads): (Range<usize>, &[f32]),
     ) -> Result<()> {
         self.begin(spec)?;
-        let before = self.slots.iter().take_while(|(known, _)| known != name);
-        let start: usize = before.map(|(_, n)| n).sum();
-        if start == self.n_values() || part.end > param.var().elem_count() {
-            return Err(Error::config(name, "the network has no such parameter"));
-        }
+        let slot = self.slots.iter().position(|(known, _)| known == name);
+        let slot = slot.filter(|_| part.end <= param.var().elem_count());
+        let slot = slot.ok_or_else(|| Error::config(name, "the network has no such parameter"))?;
+        let start: usize = self.slots[..slot].iter().map(|(_, n)| n).sum();
         let rate = learning_rate * self.factor(name);
         self.step_values(spec, (rate, step), (param.var(), start), (part, grads))
     }
