@@ -10,12 +10,14 @@ mod blocks;
 mod border;
 mod courier;
 mod images;
+mod maps;
 mod net;
 mod pass;
 mod plan;
 mod run;
 mod single;
 mod sinks;
+mod weights;
 
 pub use courier::Update;
 pub use net::Net;

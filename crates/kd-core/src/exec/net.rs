@@ -8,7 +8,7 @@ use candle_core::{Device, Tensor};
 use super::pass::Pass;
 use super::plan::{self, Convolutions, Network, Plan, Purpose};
 use super::run::Run;
-use super::{border, images};
+use super::{border, images, weights};
 use crate::act::Act;
 use crate::graph::{Graph, IMAGES, Rest, Shapes};
 use crate::ops::step::Weight;
@@ -72,21 +72,8 @@ impl Net {
     ) -> Result<Self> {
         let (shapes, n_classes) = (graph.shapes()?, graph.n_classes()?);
         let mut params = Params::default();
-        let mut weights = Vec::with_capacity(graph.nodes.len());
-        for node in &graph.nodes {
-            let specs = node.op.as_dyn().params(&shapes.inputs(node));
-            let mut weight = |spec: &ParamSpec| {
-                let name = format!("{}.{}", node.name, spec.name);
-                let value = value(&name, spec)?;
-                if !spec.trained {
-                    let buffer = params.insert_buffer(&name, &value)?;
-                    return Ok(Weight { value: buffer.as_detached_tensor(), grad: None });
-                }
-                let param = params.insert(&name, &value)?;
-                Ok(Weight { value: param.constant(), grad: Some(param.grad().clone()) })
-            };
-            weights.push(specs.iter().map(&mut weight).collect::<Result<Vec<_>>>()?);
-        }
+        graph.fill(&mut params, value)?;
+        let weights = weights::of(&graph, &shapes, &params)?;
         let rest = Rest { nodes: vec![false; graph.nodes.len()], trunk: None };
         let (device, plans) = (device.clone(), Mutex::default());
         let stages = graph.stages()?.into_iter().map(|(name, node)| (name, node.to_owned()));
@@ -131,18 +118,8 @@ impl Net {
             return Err(Error::config("freeze", "this leaves no parameter to train"));
         }
         self.params.freeze(names);
-        let trained: BTreeSet<&str> = self.params.iter().map(|(name, _)| name).collect();
-        let mut frozen = BTreeSet::new();
-        for (node, weights) in self.graph.nodes.iter().zip(&mut self.weights) {
-            let specs = node.op.as_dyn().params(&self.shapes.inputs(node));
-            for (spec, weight) in specs.iter().zip(weights) {
-                let name = format!("{}.{}", node.name, spec.name);
-                if spec.trained && !trained.contains(name.as_str()) {
-                    weight.grad = None;
-                    frozen.insert(name);
-                }
-            }
-        }
+        self.weights = weights::of(&self.graph, &self.shapes, &self.params)?;
+        let frozen = self.params.buffers().map(|(name, _)| name.to_owned()).collect();
         self.rest = self.graph.rest(&frozen)?;
         self.plans = Mutex::default();
         Ok(())
@@ -201,11 +178,7 @@ impl Net {
     fn run(&self, pixels: &Tensor, mode: Mode, part: plan::Part) -> Result<Vec<Tensor>> {
         let [channels, height, width] = self.graph.image_shape;
         self.check(pixels)?;
-        let purpose = match mode {
-            Mode::Train(_) => Purpose::Train,
-            Mode::Eval if pixels.track_op() => Purpose::Gradient,
-            Mode::Eval => Purpose::Evaluate,
-        };
+        let purpose = Purpose::of(mode, pixels.track_op());
         let plan = self.plan(purpose, part)?;
         let dims = [pixels.dims()[0], height, width, channels];
         let run = Run::forward(plan.clone(), vec![self.images(pixels, &plan)?], mode)?;
@@ -226,10 +199,7 @@ impl Net {
         if features.dims() != expected {
             return Err(Error::shape("features", format!("{expected:?}"), features.dims()));
         }
-        let purpose = match mode {
-            Mode::Train(_) => Purpose::Train,
-            Mode::Eval => Purpose::Evaluate,
-        };
+        let purpose = Purpose::of(mode, false);
         let plan = self.plan(purpose, self.part(trunk, &self.graph.output, &[]))?;
         let features = features.detach();
         let run = Run::forward(plan, vec![border::input(0, &features)?], mode)?;

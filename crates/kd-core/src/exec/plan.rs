@@ -9,7 +9,7 @@ use crate::graph::{Graph, IMAGES, Node, Shapes};
 use crate::ops::conv2d::kept::Kept;
 use crate::ops::step::Weight;
 use crate::ops::{BatchNorm, Conv2d, ConvSums, Dropout, Normalize, Op};
-use crate::{Error, Result};
+use crate::{Error, Mode, Result};
 
 /// What a plan is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -20,6 +20,17 @@ pub(super) enum Purpose {
     Gradient,
     /// Forward only.
     Evaluate,
+}
+
+impl Purpose {
+    /// What a run in `mode` is for, where something that it reads is tracked or not.
+    pub(super) fn of(mode: Mode, tracked: bool) -> Self {
+        match mode {
+            Mode::Train(_) => Self::Train,
+            Mode::Eval if tracked => Self::Gradient,
+            Mode::Eval => Self::Evaluate,
+        }
+    }
 }
 
 /// The part of a network that a plan computes.

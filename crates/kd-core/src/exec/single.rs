@@ -35,11 +35,7 @@ pub fn apply(
     let weights = weights(&op.as_dyn().params(&shapes), params)?;
     let args: Vec<&Tensor> = inputs.iter().chain(params).copied().collect();
     let tracked = args.iter().any(|arg| arg.track_op());
-    let purpose = match mode {
-        Mode::Train(_) => Purpose::Train,
-        Mode::Eval if tracked => Purpose::Gradient,
-        Mode::Eval => Purpose::Evaluate,
-    };
+    let purpose = Purpose::of(mode, tracked);
     let plan = Plan::single(op, &shapes, &out, weights.clone(), purpose);
     let acts = inputs.iter().enumerate().map(|(i, x)| border::input(i, x));
     let run = Run::forward(Arc::new(plan), acts.collect::<Result<_>>()?, mode)?;

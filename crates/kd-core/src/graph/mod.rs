@@ -4,6 +4,7 @@
 //! convert or store the network; nothing else in the workspace knows a network's structure.
 
 mod check;
+mod params;
 mod rest;
 mod stages;
 
@@ -11,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use crate::ops::{Normalize, Op};
+use crate::ops::{Normalize, Op, ParamSpec};
 use crate::{Error, Result};
 
 /// The name of the images, which every graph begins with.
@@ -39,6 +40,13 @@ pub struct Node {
     pub op: Op,
     /// Names of what it reads.
     pub inputs: Vec<String>,
+}
+
+impl Node {
+    /// The full name of its parameter of this spec.
+    pub(crate) fn param(&self, spec: &ParamSpec) -> String {
+        format!("{}.{}", self.name, spec.name)
+    }
 }
 
 pub use check::{Counts, Shapes};
@@ -171,7 +179,7 @@ impl Graph {
         let shapes = self.shapes()?;
         let params = self.nodes.iter().flat_map(|node| {
             let params = node.op.as_dyn().params(&shapes.inputs(node)).into_iter();
-            params.map(|param| (format!("{}.{}", node.name, param.name), param.shape))
+            params.map(|param| (node.param(&param), param.shape))
         });
         Ok(params.collect())
     }

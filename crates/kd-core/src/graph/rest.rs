@@ -28,7 +28,7 @@ impl Graph {
         for (i, node) in self.nodes.iter().enumerate() {
             let params = node.op.as_dyn().params(&shapes.inputs(node)).into_iter();
             let trained = params.filter(|param| param.trained);
-            let names: Vec<String> = trained.map(|p| format!("{}.{}", node.name, p.name)).collect();
+            let names: Vec<String> = trained.map(|spec| node.param(&spec)).collect();
             learns[i] = names.iter().any(|name| !frozen.contains(name));
             rests[i] = !names.is_empty() && !learns[i];
         }

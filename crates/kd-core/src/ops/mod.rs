@@ -28,7 +28,7 @@ pub(crate) mod operation;
 mod optimizer;
 mod pool;
 mod slice_channels;
-pub(crate) mod slices;
+pub mod slices;
 mod softmax;
 pub(crate) mod source;
 #[expect(unreachable_pub, reason = "operations are implemented in this crate only")]

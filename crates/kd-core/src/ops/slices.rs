@@ -6,11 +6,34 @@ use candle_core::{CpuStorage, InplaceOp1, Layout, Result, Storage, Tensor};
 
 use crate::Error;
 
-/// Calls `f` with the values of `tensor`, which must be contiguous f32 in CPU memory.
-pub(crate) fn with<R>(tensor: &Tensor, f: impl FnOnce(&[f32]) -> Result<R>) -> Result<R> {
+/// Calls `f` with the values of `tensor`.
+///
+/// # Errors
+/// When they are not contiguous f32 in CPU memory; what `f` says.
+pub fn with<R>(tensor: &Tensor, f: impl FnOnce(&[f32]) -> Result<R>) -> Result<R> {
     let (storage, layout) = tensor.storage_and_layout();
-    match &*storage {
-        Storage::Cpu(storage) => f(of(storage, layout)?),
+    f(in_memory(&storage, layout)?)
+}
+
+/// The same for several tensors at once.
+///
+/// # Errors
+/// As [`with`].
+pub fn with_all<R, const N: usize>(
+    tensors: [&Tensor; N],
+    f: impl FnOnce([&[f32]; N]) -> R,
+) -> Result<R> {
+    let lent = tensors.map(Tensor::storage_and_layout);
+    let mut all = [&[][..]; N];
+    for (values, (storage, layout)) in all.iter_mut().zip(&lent) {
+        *values = in_memory(storage, layout)?;
+    }
+    Ok(f(all))
+}
+
+fn in_memory<'s>(storage: &'s Storage, layout: &Layout) -> Result<&'s [f32]> {
+    match storage {
+        Storage::Cpu(storage) => of(storage, layout),
         _ => Err(Error::config("device", "this operation has a CPU implementation only").into()),
     }
 }
@@ -62,7 +85,10 @@ impl<F: FnOnce(&mut [f32])> InplaceOp1 for Write<F> {
 }
 
 /// The values that `layout` selects from `storage`.
-pub(crate) fn of<'s>(storage: &'s CpuStorage, layout: &Layout) -> Result<&'s [f32]> {
+///
+/// # Errors
+/// When they are not f32, or not contiguous.
+pub fn of<'s>(storage: &'s CpuStorage, layout: &Layout) -> Result<&'s [f32]> {
     let (start, end) = bounds(layout)?;
     Ok(&storage.as_slice::<f32>()?[start..end])
 }

@@ -49,7 +49,7 @@ pub(super) fn averaged(map: &Tensor, size: [usize; 2]) -> Result<Tensor> {
 /// [`Error::Shape`] for sides neither of which are multiples of the other.
 pub(super) fn resized(map: &Tensor, [to_h, to_w]: [usize; 2]) -> Result<Tensor> {
     let (n, h, w, c) = map.dims4()?;
-    if h == 0 || w == 0 || to_h % h != 0 || to_w % w != 0 {
+    if [h, w] == [to_h, to_w] || h == 0 || w == 0 || to_h % h != 0 || to_w % w != 0 {
         return averaged(map, [to_h, to_w]);
     }
     let places = (0..n * to_h * to_w).map(|place| {
@@ -143,12 +143,8 @@ pub(super) fn products(a: &Tensor, b: &Tensor) -> Result<Tensor> {
     layer(a, &[&b.to_dtype(DType::F32)?])
 }
 
-/// `x w^T` along the channels, w being `(out, in)`: a linear layer, and on maps a 1x1 convolution.
-pub(super) fn linear(x: &Tensor, weight: &Tensor) -> Result<Tensor> {
-    layer(x, &[weight])
-}
-
-/// The same with the parameters `NAMEweight` and `NAMEbias`.
+/// `x w^T + b` along the channels, w being `NAMEweight`, `(out, in)`, and b `NAMEbias`: a linear layer, and on
+/// maps a 1x1 convolution.
 pub(super) fn projected(x: &Tensor, params: &Params, name: &str) -> Result<Tensor> {
     let param = |part: &str| own(params, &format!("{name}{part}"));
     layer(x, &[param("weight")?, param("bias")?])

@@ -1,6 +1,7 @@
 //! Objectives of training, by name.
 
 mod abkd;
+mod attended;
 mod attention;
 mod confidence_penalty;
 mod contrastive;

@@ -2,11 +2,12 @@
 
 use candle_core::{D, DType, Tensor};
 use kd_core::ops::{BatchNorm, Conv2d, Init};
-use kd_core::{Mode, Params, Result, apply};
+use kd_core::{Graph, Mode, Params, Result};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use super::maps::{begin, given, linear, map, own, resized};
+use super::attended::attended;
+use super::maps::{begin, flat, given, map, own, resized};
 use super::pair::Pair;
 use super::rows::{check, warm, with_labels};
 use super::{Loss, LossInput};
@@ -40,12 +41,22 @@ impl Default for Review {
 impl Loss for Review {
     fn loss(&self, input: &LossInput<'_>) -> Result<Tensor> {
         let mut distance = Tensor::zeros((), DType::F64, input.logits.device())?;
-        let mut deeper: Option<Tensor> = None;
+        let (mut deeper, middle) = (None, self.middle(input)?);
         for (i, pair) in self.taps.iter().enumerate().rev() {
             let [student, teacher] = pair.of(input)?;
-            let (level, teacher) = (Level { input, i }, map(&teacher)?);
-            let fused = level.fused(&map(&student)?, deeper.as_ref())?;
-            distance = (distance + scales(&level.output(&fused, &teacher)?, &teacher)?)?;
+            let (student, teacher) = (map(&student)?, map(&teacher)?);
+            let mode = Mode::Train(input.stream);
+            let projected = projector(i, &student, middle)?.apply(&student, input.own, mode)?;
+            let fused = match &deeper {
+                Some(deeper) => {
+                    let weights = own(input.own, &format!("{i}.attention"))?;
+                    attended(&projected, deeper, weights)?
+                }
+                None => projected,
+            };
+            let seen = resized(&fused, [teacher.dims()[1], teacher.dims()[2]])?;
+            let said = output(i, &teacher, middle)?.apply(&seen, input.own, mode)?;
+            distance = (distance + scales(&said, &teacher)?)?;
             deeper = Some(fused);
         }
         let weight = self.weight * warm(input.epoch, self.warmup);
@@ -60,27 +71,19 @@ impl Loss for Review {
         &self.taps
     }
 
-    /// All levels are as wide as the student's deepest part, at most 512 channels.
     fn own_params(&self, first: &LossInput<'_>) -> Result<Params> {
         let mut params = Params::new();
         let parts = self.taps.iter().map(|pair| pair.of(first)).collect::<Result<Vec<_>>>()?;
-        let width = |part: &Tensor| part.dim(D::Minus1);
-        let middle = parts.last().map_or(Ok(0), |[own, _]| width(own))?.min(512);
+        let middle = self.middle(first)?;
         for (i, [own, theirs]) in parts.iter().enumerate() {
-            let (n_in, n_out, like) = (width(own)?, width(theirs)?, (own, first.stream));
-            let mut add = |name: &str, shape: &[usize], fan_in| {
-                begin(&mut params, (&format!("{i}.{name}"), shape), fan_in, like)
-            };
-            add("in.weight", &[middle, n_in], n_in)?;
-            add("out.weight", &[n_out, middle, 3, 3], 9 * middle)?;
-            if i + 1 < parts.len() {
-                add("attention.weight", &[2, 2 * middle], 2 * middle)?;
-                add("attention.bias", &[2], 2 * middle)?;
+            let (own, theirs) = (map(own)?, map(theirs)?);
+            let output = output(i, &theirs, middle)?;
+            for graph in [projector(i, &own, middle)?, output] {
+                graph.draw(&mut params, first.stream.at("own"), own.device())?;
             }
-            for (name, n) in [("in", middle), ("out", n_out)] {
-                let ones = Tensor::ones(n, DType::F32, own.device())?;
-                params.insert(&format!("{i}.{name}.gamma"), &ones)?;
-                params.insert(&format!("{i}.{name}.beta"), &ones.zeros_like()?)?;
+            if i + 1 < parts.len() {
+                let (name, like) = (format!("{i}.attention"), (&own, first.stream));
+                begin(&mut params, (&name, &[2, 2 * middle + 1]), 2 * middle, like)?;
             }
         }
         Ok(params)
@@ -92,52 +95,36 @@ impl Loss for Review {
     }
 }
 
-/// What belongs to one part.
-struct Level<'a> {
-    input: &'a LossInput<'a>,
-    i: usize,
+impl Review {
+    /// Channels of all levels: as many as the student's deepest part has, at most 512.
+    fn middle(&self, input: &LossInput<'_>) -> Result<usize> {
+        let deepest = self.taps.last().map(|pair| pair.of(input)).transpose()?;
+        Ok(deepest.map_or(Ok(0), |[own, _]| own.dim(D::Minus1))?.min(512))
+    }
 }
 
-impl Level<'_> {
-    fn param(&self, name: &str) -> Result<&Tensor> {
-        own(self.input.own, &format!("{}.{name}", self.i))
-    }
+/// From the student's part to the channels of all levels.
+fn projector(i: usize, student: &Tensor, middle: usize) -> Result<Graph> {
+    block(&format!("{i}.in"), Conv2d::new(middle, 1), student.dims4()?)
+}
 
-    /// The student's map, projected, with what the deeper parts said, `(N, H, W, M)`.
-    fn fused(&self, student: &Tensor, deeper: Option<&Tensor>) -> Result<Tensor> {
-        let x = self.normalized(&linear(student, self.param("in.weight")?)?, "in")?;
-        let Some(deeper) = deeper else { return Ok(x) };
-        let y = resized(deeper, [x.dims()[1], x.dims()[2]])?;
-        let weights = self.param("attention.weight")?;
-        let half = weights.dims()[1] / 2;
-        let part = |map: &Tensor, i: usize| linear(map, &weights.narrow(1, i * half, half)?);
-        let both = (part(&x, 0)? + part(&y, 1)?)?.broadcast_add(self.param("attention.bias")?)?;
-        let weights = (both.neg()?.exp()? + 1.0)?.recip()?;
-        let weight = |i: usize| weights.narrow(3, i, 1)?.contiguous();
-        Ok((x.broadcast_mul(&weight(0)?)? + y.broadcast_mul(&weight(1)?)?)?)
-    }
+/// From what was fused, of the size of the teacher's part, to the teacher's channels.
+fn output(i: usize, teacher: &Tensor, middle: usize) -> Result<Graph> {
+    let (n, height, width, n_out) = teacher.dims4()?;
+    let conv = Conv2d::new(n_out, 3).padding(1);
+    block(&format!("{i}.out"), conv, (n, height, width, middle))
+}
 
-    /// Of the size of the teacher's map.
-    fn output(&self, fused: &Tensor, teacher: &Tensor) -> Result<Tensor> {
-        let x = resized(fused, [teacher.dims()[1], teacher.dims()[2]])?.contiguous()?;
-        let conv = Conv2d::new(teacher.dims()[3], 3).padding(1).init(Init::Pytorch);
-        let x = apply(conv, &[&x], &[self.param("out.weight")?], self.mode())?;
-        self.normalized(&x, "out")
-    }
-
-    /// Batch norm by the batch's own statistics.
-    fn normalized(&self, x: &Tensor, name: &str) -> Result<Tensor> {
-        let gamma = self.param(&format!("{name}.gamma"))?;
-        let beta = self.param(&format!("{name}.beta"))?;
-        // Nobody asks for the running ones.
-        let (mean, variance) = (beta.detach().zeros_like()?, gamma.detach().ones_like()?);
-        let params = [gamma, beta, &mean, &variance];
-        apply(BatchNorm::default(), &[&x.contiguous()?], &params, self.mode())
-    }
-
-    fn mode(&self) -> Mode {
-        Mode::Train(self.input.stream)
-    }
+/// A convolution and batch norm.
+fn block(
+    name: &str,
+    conv: Conv2d,
+    (_, height, width, channels): (usize, usize, usize, usize),
+) -> Result<Graph> {
+    let mut graph = Graph::new([channels, height, width]);
+    graph.then(name, conv.init(Init::Pytorch));
+    graph.then(format!("{name}_norm"), BatchNorm::default());
+    Ok(graph)
 }
 
 /// The mean squared distance at full size, and with half the weight for each further one at sizes of 4, 2
@@ -145,39 +132,40 @@ impl Level<'_> {
 fn scales(own: &Tensor, theirs: &Tensor) -> Result<Tensor> {
     let (n, h, w, c) = own.dims4()?;
     let fits = |size: &usize| [h, w].iter().all(|side| size < side && side.is_multiple_of(*size));
-    let sizes = [4, 2, 1].into_iter().filter(fits).map(|size| [size; 2]);
-    let sizes: Vec<[usize; 2]> = [[h, w]].into_iter().chain(sizes).collect();
-    let total: f64 = (0..sizes.len()).map(|i| 0.5f64.powi(i as i32)).sum();
-    let apart = (own.detach() - theirs)?.flatten_all()?.to_vec1::<f32>()?;
-    let images = apart.par_chunks(h * w * c).map(|apart| {
-        let (mut value, mut grad) = (0.0, vec![0.0; apart.len()]);
-        for (i, size) in sizes.iter().enumerate() {
-            let weight = 0.5f64.powi(i as i32) / total / (n * size[0] * size[1] * c) as f64;
-            value += weight * squared(apart, [h, w, c], *size, (weight, &mut grad));
-        }
-        (value, grad)
-    });
-    let images: Vec<(f64, Vec<f32>)> = images.collect();
-    let value = images.iter().map(|(value, _)| value).sum();
-    given(own, value, images.into_iter().flat_map(|(_, grad)| grad).collect())
+    let sizes: Vec<usize> = [4, 2, 1].into_iter().filter(fits).collect();
+    let total: f64 = (0..=sizes.len()).map(|i| 0.5f64.powi(i as i32)).sum();
+    let apart = flat(&(own.detach() - theirs)?)?;
+    let mut grad = vec![0.0; apart.len()];
+    let (image, weight) = (h * w * c, 1.0 / total / n as f64);
+    let images = grad.par_chunks_mut(image).zip(apart.par_chunks(image));
+    let images = images.map(|(grad, apart)| squared((apart, [h, w, c]), &sizes, weight, grad));
+    let value = images.collect::<Vec<f64>>().iter().sum();
+    given(own, value, grad)
 }
 
-/// The sum of the squares of the means of so many windows of one image's map; adds their gradient.
+/// `weight` times the mean square of one image's map, and half as much of its means over windows of each next
+/// size; `grad` becomes the gradient. Each size divides the one before it.
 fn squared(
-    map: &[f32],
-    [h, w, c]: [usize; 3],
-    [rows, columns]: [usize; 2],
-    (weight, grad): (f64, &mut [f32]),
+    (map, [h, w, c]): (&[f32], [usize; 3]),
+    sizes: &[usize],
+    weight: f64,
+    grad: &mut [f32],
 ) -> f64 {
-    let n_places = (h / rows * (w / columns)) as f64;
-    let window = |i: usize| {
-        let (row, column) = (i / c / w, i / c % w);
-        (row * rows / h * columns + column * columns / w) * c + i % c
-    };
-    let mut means = vec![0.0; rows * columns * c];
-    map.iter().enumerate().for_each(|(i, x)| means[window(i)] += f64::from(*x) / n_places);
-    for (i, grad) in grad.iter_mut().enumerate() {
-        *grad += (2.0 * weight * means[window(i)] / n_places) as f32;
+    let scale = weight / map.len() as f64;
+    grad.iter_mut().zip(map).for_each(|(grad, x)| *grad = 2.0 * scale as f32 * x);
+    let value = scale * map.iter().map(|x| f64::from(*x).powi(2)).sum::<f64>();
+    let [size, smaller @ ..] = sizes else { return value };
+    let window = |place: usize| place / w * size / h * size + place % w * size / w;
+    let share = (size * size) as f32 / (h * w) as f32;
+    let (mut means, mut of_means) = (vec![0.0; size * size * c], vec![0.0; size * size * c]);
+    for (place, x) in map.chunks(c).enumerate() {
+        let mean = &mut means[window(place) * c..][..c];
+        mean.iter_mut().zip(x).for_each(|(mean, x)| *mean += share * x);
     }
-    means.iter().map(|mean| mean * mean).sum()
+    let further = squared((&means, [*size, *size, c]), smaller, weight / 2.0, &mut of_means);
+    for (place, grad) in grad.chunks_mut(c).enumerate() {
+        let of_mean = &of_means[window(place) * c..][..c];
+        grad.iter_mut().zip(of_mean).for_each(|(grad, of_mean)| *grad += share * of_mean);
+    }
+    value + further
 }

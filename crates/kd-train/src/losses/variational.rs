@@ -1,11 +1,12 @@
 //! Variational information distillation.
 
 use candle_core::{DType, Tensor};
-use kd_core::{Params, Result};
+use kd_core::ops::{Conv2d, Init, Relu};
+use kd_core::{Graph, Mode, Params, Result};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use super::maps::{begin, flat, given, linear, of_one_size, own, values};
+use super::maps::{flat, given, of_one_size, own, values};
 use super::pair::{Pair, stages};
 use super::rows::{check, sum, with_labels};
 use super::{Loss, LossInput};
@@ -42,10 +43,9 @@ impl Loss for Variational {
     fn loss(&self, input: &LossInput<'_>) -> Result<Tensor> {
         let terms = self.taps.iter().enumerate().map(|(i, pair)| {
             let [student, teacher] = of_one_size(pair.of(input)?)?;
-            let part = |name: &str| own(input.own, &format!("{i}.{name}"));
-            let hidden = linear(&student, part("weight1")?)?.relu()?;
-            let hidden = linear(&hidden, part("weight2")?)?.relu()?;
-            surprise(&linear(&hidden, part("weight3")?)?, &teacher, part("rho")?)
+            let mean = regressor(i, &student, &teacher)?;
+            let mean = mean.apply(&student, input.own, Mode::Train(input.stream))?;
+            surprise(&mean, &teacher, own(input.own, &format!("{i}.rho"))?)
         });
         with_labels(input, self.hard, (sum(terms)? * self.weight)?)
     }
@@ -63,13 +63,9 @@ impl Loss for Variational {
         let rho = ((self.first_variance - EPS).exp() - 1.0).ln();
         for (i, pair) in self.taps.iter().enumerate() {
             let [student, teacher] = of_one_size(pair.of(first)?)?;
-            let (n_in, n_out) = (student.dims()[3], teacher.dims()[3]);
-            for (name, fan_in) in [("weight1", n_in), ("weight2", n_out), ("weight3", n_out)] {
-                let name = format!("{i}.{name}");
-                let like = (&student, first.stream);
-                begin(&mut params, (&name, &[n_out, fan_in]), fan_in, like)?;
-            }
-            let rho = Tensor::full(rho as f32, n_out, student.device())?;
+            let regressor = regressor(i, &student, &teacher)?;
+            regressor.draw(&mut params, first.stream.at("own"), student.device())?;
+            let rho = Tensor::full(rho as f32, teacher.dims()[3], student.device())?;
             params.insert(&format!("{i}.rho"), &rho)?;
         }
         Ok(params)
@@ -79,6 +75,19 @@ impl Loss for Variational {
         super::pair::check(&self.taps)?;
         check(&[("hard", self.hard), ("weight", self.weight)], &[self.first_variance - EPS])
     }
+}
+
+/// What says the teacher's mean, from the student's map: three linear maps of channels with ReLUs between them.
+fn regressor(i: usize, student: &Tensor, teacher: &Tensor) -> Result<Graph> {
+    let (_, height, width, n_in) = student.dims4()?;
+    let linear = || Conv2d::new(teacher.dims()[3], 1).init(Init::Pytorch);
+    let mut graph = Graph::new([n_in, height, width]);
+    graph.then(format!("{i}.linear1"), linear());
+    graph.then(format!("{i}.relu1"), Relu {});
+    graph.then(format!("{i}.linear2"), linear());
+    graph.then(format!("{i}.relu2"), Relu {});
+    graph.then(format!("{i}.linear3"), linear());
+    Ok(graph)
 }
 
 /// `mean ((m - t)^2 / v + log v) / 2` of maps, with a variance for each channel.

@@ -186,9 +186,9 @@ pub(super) fn variational(x: &Inputs) -> f64 {
         let mut terms = Vec::new();
         for i in 0..5 {
             for (own_place, place) in s.places(i).iter().zip(t.places(i)) {
-                let hidden = relu(affine(own_place, own("weight1"), None));
-                let hidden = relu(affine(&hidden, own("weight2"), None));
-                let mean = affine(&hidden, own("weight3"), None);
+                let hidden = relu(affine(own_place, own("linear1.weight"), None));
+                let hidden = relu(affine(&hidden, own("linear2.weight"), None));
+                let mean = affine(&hidden, own("linear3.weight"), None);
                 for (c, (m, t)) in mean.iter().zip(&place).enumerate() {
                     let variance = own("rho").values[c].exp().ln_1p() + 1e-5;
                     terms.push(0.5 * ((m - t).powi(2) / variance + variance.ln()));

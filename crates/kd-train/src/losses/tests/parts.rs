@@ -117,7 +117,11 @@ impl Example {
         add("logits".into(), &self.logits);
         add("view".into(), &self.view);
         self.taps.iter().for_each(|(name, var)| add(format!("s/{name}"), var));
-        own.iter().for_each(|(name, param)| add(format!("own/{name}"), param.var()));
+        own.take_up(&grads).unwrap();
+        for (name, param) in own.iter() {
+            let grad = param.grad().get().map(Array::of);
+            by_name.extend(grad.map(|grad| (format!("own/{name}"), grad)));
+        }
         assert!(self.teacher.iter().all(|t| grads.get(t).is_none()), "{}", spec.name());
         (f64::from(loss.to_scalar::<f32>().unwrap()), by_name, inputs)
     }
@@ -213,9 +217,10 @@ fn nothing_degenerate_gives_a_nan() {
             let loss = spec.loss(&LossInput { own: &own, ..input }).unwrap();
             assert!(loss.to_scalar::<f32>().unwrap().is_finite(), "{} {n}", spec.name());
             let grads = loss.backward().unwrap();
-            let params = own.iter().map(|(_, param)| param.var());
-            for var in vars.values().chain(params).chain([&logits]) {
-                let Some(grad) = grads.get(var) else { continue };
+            own.take_up(&grads).unwrap();
+            let of_own = own.iter().filter_map(|(_, param)| param.grad().get());
+            let given = vars.values().chain([&logits]).filter_map(|var| grads.get(var));
+            for grad in given.chain(of_own) {
                 let grad: Vec<f32> = grad.flatten_all().unwrap().to_vec1().unwrap();
                 assert!(grad.iter().all(|g| g.is_finite()), "{} {n}: {grad:?}", spec.name());
             }

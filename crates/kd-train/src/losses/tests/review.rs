@@ -87,13 +87,13 @@ pub(super) fn review(x: &Inputs) -> f64 {
         };
         let projected: Vec<Map> =
             maps("s").iter().map(|map| map.each(|p| affine(p, own("in.weight"), None))).collect();
-        let mut fused = batch_norm(&projected, own("in.gamma"), own("in.beta"));
+        let mut fused = batch_norm(&projected, own("in_norm.weight"), own("in_norm.bias"));
         if let Some(deeper) = &deeper {
             for (x, y) in fused.iter_mut().zip(deeper) {
                 let y = y.sized(x.side);
                 for (x, y) in x.places.iter_mut().zip(&y.places) {
-                    let both = [x.clone(), y.clone()].concat();
-                    let z = affine(&both, own("attention.weight"), Some(own("attention.bias")));
+                    let both = [&x[..], y, &[1.0]].concat();
+                    let z = affine(&both, own("attention"), None);
                     let z: Vec<f64> = z.iter().map(|z| 1.0 / (1.0 + (-z).exp())).collect();
                     *x = x.iter().zip(y).map(|(x, y)| z[0] * x + z[1] * y).collect();
                 }
@@ -102,7 +102,7 @@ pub(super) fn review(x: &Inputs) -> f64 {
         let teacher = maps("t");
         let out: Vec<Map> =
             fused.iter().map(|map| map.sized(teacher[0].side).windows(own("out.weight"))).collect();
-        let out = batch_norm(&out, own("out.gamma"), own("out.beta"));
+        let out = batch_norm(&out, own("out_norm.weight"), own("out_norm.bias"));
         let apart = |side: usize| {
             let pairs = out.iter().zip(&teacher).flat_map(|(a, b)| {
                 let (a, b) = (a.sized(side).places.concat(), b.sized(side).places.concat());
