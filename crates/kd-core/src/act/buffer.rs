@@ -4,6 +4,11 @@ use std::collections::BTreeMap;
 use std::ops::{Deref, DerefMut};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use crate::tasks;
+
+/// Values that one thread copies at a time.
+const COPIED: usize = 1 << 16;
+
 /// f32 values whose memory comes from a pool and returns to it: fresh memory would be zeroed, and
 /// fetched from the operating system page by page, in every step.
 #[derive(Debug, Default)]
@@ -30,7 +35,8 @@ impl Buffer {
     /// A copy of `values`.
     pub(crate) fn copy_of(values: &[f32]) -> Self {
         let mut buffer = Self::take(values.len());
-        buffer.copy_from_slice(values);
+        let parts = buffer.chunks_mut(COPIED).zip(values.chunks(COPIED));
+        tasks::each(parts, |(to, from)| to.copy_from_slice(from));
         buffer
     }
 

@@ -2,10 +2,9 @@
 
 use candle_core::Tensor;
 use kd_core::Result;
-use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use super::maps::{flat, given, of_one_size};
+use super::maps::{by_image, given, of_one_size};
 use super::pair::{Pair, stages};
 use super::rows::{check, sum, with_labels};
 use super::{Loss, LossInput};
@@ -62,14 +61,9 @@ impl Loss for Attention {
 /// `mean (A(s) - A(t))^2` of maps of one size, with its gradient for s, image by image.
 fn transfer(own: &Tensor, theirs: &Tensor) -> Result<Tensor> {
     let (n, h, w, _) = own.dims4()?;
-    let (s, t) = (flat(own)?, flat(theirs)?);
-    let mut grad = vec![0.0; s.len()];
     let scale = 1.0 / (n * h * w) as f64;
-    let images = s.par_chunks(s.len() / n).zip(t.par_chunks(t.len() / n));
-    let images = images.zip(grad.par_chunks_mut(s.len() / n));
-    let parts = images.map(|((s, t), grad)| image([s, t], h * w, (scale, grad)));
-    let value = scale * parts.collect::<Vec<f64>>().iter().sum::<f64>();
-    given(own, value, grad)
+    let (apart, grad) = by_image([own, theirs], |both, grad| image(both, h * w, (scale, grad)))?;
+    given(own, scale * apart.iter().sum::<f64>(), grad)
 }
 
 /// `|A(s) - A(t)|^2` of one image's maps; writes `scale` times its gradient for s.

@@ -2,7 +2,7 @@
 //! `(N, F)`, through which gradients flow.
 
 use candle_core::{CpuStorage, CustomOp1, D, DType, Device, Layout, Shape, Tensor, Var};
-use kd_core::ops::Linear;
+use kd_core::ops::{Linear, slices};
 use kd_core::{Error, Mode, Params, Result, Stream, apply, init};
 use rayon::prelude::*;
 
@@ -77,26 +77,32 @@ pub(super) fn normalized(rows: &Tensor) -> Result<Tensor> {
 
 /// `mean (a - b)^2`, a scalar in f64.
 pub(super) fn mean_squared(own: &Tensor, theirs: &Tensor) -> Result<Tensor> {
-    let (a, b) = (flat(own)?, flat(theirs)?);
-    let (n, mut grad) = (a.len() as f64, vec![0.0; a.len()]);
-    let parts = grad.par_chunks_mut(CHUNK).zip(a.par_chunks(CHUNK)).zip(b.par_chunks(CHUNK));
-    let parts = parts.map(|((grad, a), b)| {
-        let apart = a.iter().zip(b).map(|(a, b)| a - b);
-        grad.iter_mut().zip(apart).for_each(|(grad, apart)| *grad = apart);
-        let sum = grad.iter().map(|apart| f64::from(*apart).powi(2)).sum::<f64>();
-        grad.iter_mut().for_each(|grad| *grad *= (2.0 / n) as f32);
-        sum
-    });
-    let value = parts.collect::<Vec<f64>>().iter().sum::<f64>() / n;
-    given(own, value, grad)
+    let n = own.elem_count() as f64;
+    let (sums, grad) = by_image([own, theirs], |[a, b], grad| {
+        let apart = || a.iter().zip(b).map(|(a, b)| a - b);
+        grad.iter_mut().zip(apart()).for_each(|(grad, d)| *grad = (2.0 / n) as f32 * d);
+        apart().map(|d| f64::from(d).powi(2)).sum::<f64>()
+    })?;
+    given(own, sums.iter().sum::<f64>() / n, grad)
 }
 
-/// Values that are summed together, whatever the number of threads.
-const CHUNK: usize = 1 << 14;
-
-/// All values.
-pub(super) fn flat(tensor: &Tensor) -> Result<Vec<f32>> {
-    Ok(tensor.detach().flatten_all()?.to_vec1()?)
+/// What `f` says of each image's values in both tensors, and the gradient for the first one that it writes.
+pub(super) fn by_image<R: Send>(
+    both: [&Tensor; 2],
+    f: impl Fn([&[f32]; 2], &mut [f32]) -> R + Sync,
+) -> Result<(Vec<R>, Vec<f32>)> {
+    let n_images = both[0].dims()[0].max(1);
+    let here = |t: &Tensor| t.to_device(&Device::Cpu)?.contiguous();
+    let [own, theirs] = both.map(here);
+    let said = slices::with_all([&own?, &theirs?], |[own, theirs]| {
+        let mut grad = vec![0.0; own.len()];
+        let [width, other] = [own, theirs].map(|values| (values.len() / n_images).max(1));
+        let images = grad.par_chunks_mut(width).zip(own.par_chunks(width));
+        let images = images.zip(theirs.par_chunks(other));
+        let said = images.map(|((grad, own), theirs)| f([own, theirs], grad)).collect();
+        (said, grad)
+    });
+    Ok(said?)
 }
 
 /// Adds the parameter `name` with PyTorch's initial values for `fan_in` inputs.

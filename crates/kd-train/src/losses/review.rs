@@ -3,11 +3,10 @@
 use candle_core::{D, DType, Tensor};
 use kd_core::ops::{BatchNorm, Conv2d, Init};
 use kd_core::{Graph, Mode, Params, Result};
-use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::attended::attended;
-use super::maps::{begin, flat, given, map, own, resized};
+use super::maps::{begin, by_image, given, map, own, resized};
 use super::pair::Pair;
 use super::rows::{check, warm, with_labels};
 use super::{Loss, LossInput};
@@ -134,13 +133,12 @@ fn scales(own: &Tensor, theirs: &Tensor) -> Result<Tensor> {
     let fits = |size: &usize| [h, w].iter().all(|side| size < side && side.is_multiple_of(*size));
     let sizes: Vec<usize> = [4, 2, 1].into_iter().filter(fits).collect();
     let total: f64 = (0..=sizes.len()).map(|i| 0.5f64.powi(i as i32)).sum();
-    let apart = flat(&(own.detach() - theirs)?)?;
-    let mut grad = vec![0.0; apart.len()];
-    let (image, weight) = (h * w * c, 1.0 / total / n as f64);
-    let images = grad.par_chunks_mut(image).zip(apart.par_chunks(image));
-    let images = images.map(|(grad, apart)| squared((apart, [h, w, c]), &sizes, weight, grad));
-    let value = images.collect::<Vec<f64>>().iter().sum();
-    given(own, value, grad)
+    let weight = 1.0 / total / n as f64;
+    let (values, grad) = by_image([own, theirs], |[own, theirs], grad| {
+        let apart: Vec<f32> = own.iter().zip(theirs).map(|(a, b)| a - b).collect();
+        squared((&apart, [h, w, c]), &sizes, weight, grad)
+    })?;
+    given(own, values.iter().sum(), grad)
 }
 
 /// `weight` times the mean square of one image's map, and half as much of its means over windows of each next

@@ -3,10 +3,9 @@
 use candle_core::{DType, Tensor};
 use kd_core::ops::{Conv2d, Init, Relu};
 use kd_core::{Graph, Mode, Params, Result};
-use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use super::maps::{flat, given, of_one_size, own, values};
+use super::maps::{by_image, given, of_one_size, own, values};
 use super::pair::{Pair, stages};
 use super::rows::{check, sum, with_labels};
 use super::{Loss, LossInput};
@@ -94,24 +93,23 @@ fn regressor(i: usize, student: &Tensor, teacher: &Tensor) -> Result<Graph> {
 fn surprise(mean: &Tensor, teacher: &Tensor, rho: &Tensor) -> Result<Tensor> {
     let variance = ((rho.to_dtype(DType::F64)?.exp()? + 1.0)?.log()? + EPS)?;
     let (n_channels, known) = (rho.dims()[0], values(&variance)?);
-    let (means, theirs) = (flat(mean)?, flat(teacher)?);
-    let n = means.len() as f64;
-    let width = means.len() / mean.dims()[0].max(1);
-    let mut grad = vec![0.0; means.len()];
-    let images =
-        grad.par_chunks_mut(width).zip(means.par_chunks(width)).zip(theirs.par_chunks(width));
-    let images = images.map(|((grad, means), theirs)| {
+    let n = mean.elem_count() as f64;
+    let precision: Vec<f64> = known.iter().map(|variance| 1.0 / variance / n).collect();
+    let (images, grad) = by_image([mean, teacher], |[mean, teacher], grad| {
         let mut squares = vec![0.0; n_channels];
-        for (i, ((m, t), grad)) in means.iter().zip(theirs).zip(grad).enumerate() {
-            let (apart, channel) = (f64::from(m - t), i % n_channels);
-            squares[channel] += apart * apart / n * n_channels as f64;
-            *grad = (apart / known[channel] / n) as f32;
+        let places = mean.chunks(n_channels).zip(teacher.chunks(n_channels));
+        for ((m, t), grad) in places.zip(grad.chunks_mut(n_channels)) {
+            for c in 0..n_channels {
+                let apart = f64::from(m[c] - t[c]);
+                squares[c] += apart * apart;
+                grad[c] = (apart * precision[c]) as f32;
+            }
         }
         squares
-    });
-    let images: Vec<Vec<f64>> = images.collect();
+    })?;
     let of_channel = |c: usize| images.iter().map(|squares| squares[c]).sum::<f64>();
-    let squares: Vec<f64> = (0..n_channels).map(of_channel).collect();
+    let squares = (0..n_channels).map(|c| of_channel(c) * n_channels as f64 / n);
+    let squares: Vec<f64> = squares.collect();
     let squares = Tensor::from_vec(squares, n_channels, rho.device())?;
     let by_variance = (((squares / &variance)? + variance.log()?)?.mean_all()? / 2.0)?;
     Ok((given(mean, 0.0, grad)? + by_variance)?)
