@@ -100,8 +100,12 @@ fn one_by_one(
 type Outcome = (Vec<f32>, Vec<f32>, BTreeMap<String, Vec<f32>>);
 
 fn joined(net: &Net, x: &Tensor, mode: Mode) -> Outcome {
+    outcome(net, x, |x| net.forward(x, mode).unwrap())
+}
+
+fn outcome(net: &Net, x: &Tensor, run: impl Fn(&Tensor) -> Tensor) -> Outcome {
     let x = Var::from_tensor(x).unwrap();
-    let y = net.forward(&x, mode).unwrap();
+    let y = run(&x);
     let grads = y.sqr().unwrap().sum_all().unwrap().backward().unwrap();
     let of = net.params().iter();
     let of = of.filter_map(|(name, p)| Some((name.to_owned(), floats(p.grad().get()?))));
@@ -121,6 +125,24 @@ fn separate(net: &Net, x: &Tensor, mode: &dyn Fn(&str) -> Mode) -> Outcome {
     let grads = y.sqr().unwrap().sum_all().unwrap().backward().unwrap();
     let of = params.iter().filter_map(|(name, var)| Some((name.clone(), floats(grads.get(var)?))));
     (floats(&y), floats(grads.get(&x).unwrap()), of.collect())
+}
+
+#[test]
+fn a_graph_computes_on_maps_as_a_network_on_images() {
+    for mode in [train(), Mode::Eval] {
+        let (x, own) = (random(Stream::new(1), &BATCH), net());
+        let on_maps = |x: &Tensor| {
+            let maps = x.permute((0, 2, 3, 1)).unwrap().contiguous().unwrap();
+            own.graph().apply(&maps, own.params(), mode).unwrap()
+        };
+        check_equal(outcome(&own, &x, on_maps), joined(&net(), &x, mode));
+    }
+    let transposed = random(Stream::new(1), &BATCH);
+    let refused = net().graph().apply(&transposed, net().params(), train()).unwrap_err();
+    assert!(refused.to_string().contains("[3, 7, 6, 2]"), "{refused}");
+    let maps = random(Stream::new(1), &[3, 7, 6, 2]);
+    let refused = net().graph().apply(&maps, &crate::Params::new(), train()).unwrap_err();
+    assert!(refused.to_string().contains("conv1.weight"), "{refused}");
 }
 
 /// Compares the network with its operations one by one.

@@ -132,18 +132,35 @@ pub(super) fn work(
     log: &mut MetricsLog,
     finish: impl FnOnce(&Cohort, &Data<'_>, &mut MetricsLog) -> Result<()>,
 ) -> Result<Option<f64>> {
+    let state = context.folder.state(&task.training.name, task.seed);
+    let mut cohort = cohort(context, task)?;
+    let begin = if cohort.ranks.rank() == 0 { begin } else { join };
+    match begin(context, task, (&mut cohort, &state), log)? {
+        Some(seconds) => Ok(Some(seconds)),
+        None => learn(context, task, (cohort, &state), log, finish),
+    }
+}
+
+/// The cohort before its first step.
+fn cohort(context: &Context<'_>, task: &Task<'_>) -> Result<Cohort> {
     let Task { training, seed, .. } = *task;
-    let state = context.folder.state(&training.name, seed);
     let first = first::weights(context, training, seed)?;
     let students = students(context, training, seed, first.as_ref())?;
     let mut cohort = Cohort::new(&training.name, seed, students);
     cohort.may_diverge = task.may_diverge;
     cohort.ranks = context.setting.ranks.clone();
-    let leads = cohort.ranks.rank() == 0;
-    let begin = if leads { begin } else { join };
-    if let Some(seconds) = begin(context, task, (&mut cohort, &state), log)? {
-        return Ok(Some(seconds));
-    }
+    Ok(cohort)
+}
+
+/// Trains a cohort on from where it is; the process that writes does `finish` then, and removes the state.
+fn learn(
+    context: &Context<'_>,
+    task: &Task<'_>,
+    (mut cohort, state): (Cohort, &Path),
+    log: &mut MetricsLog,
+    finish: impl FnOnce(&Cohort, &Data<'_>, &mut MetricsLog) -> Result<()>,
+) -> Result<Option<f64>> {
+    let Task { training, seed, .. } = *task;
     let teacher = teacher::ready(context, training, seed)?;
     let train = context.sets.train(training, seed)?;
     let kept = soft_targets(context, training, teacher.as_ref())?;
@@ -160,10 +177,11 @@ pub(super) fn work(
         soft_targets,
     };
     let unseen = Counters::default();
+    let leads = cohort.ranks.rank() == 0;
     let progress = leads.then(|| progress(context, task, &cohort, train.n_samples()));
     let mut run = Run {
         metrics: log,
-        checkpoint: &state,
+        checkpoint: state,
         spec_hash: context.spec_hash,
         checkpoint_every: CHECKPOINT_EVERY,
         checkpoint_within: CHECKPOINT_WITHIN,
@@ -179,7 +197,7 @@ pub(super) fn work(
             eprintln!("{}: each of {} processes: {sharing}", training.name, cohort.ranks.n_ranks());
         }
         finish(&cohort, &data, log)?;
-        checkpoint::remove(&state)?;
+        checkpoint::remove(state)?;
     }
     Ok(Some(cohort.seconds()))
 }
