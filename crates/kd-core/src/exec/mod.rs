@@ -14,6 +14,7 @@ mod maps;
 mod net;
 mod pass;
 mod plan;
+mod purpose;
 mod run;
 mod single;
 mod sinks;

@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use candle_core::{Device, Tensor};
 
 use super::pass::Pass;
-use super::plan::{self, Convolutions, Network, Plan, Purpose};
+use super::plan::{self, Convolutions, Network, Plan};
+use super::purpose::Purpose;
 use super::run::Run;
 use super::{border, images, weights};
 use crate::act::Act;

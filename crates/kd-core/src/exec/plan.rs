@@ -3,35 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::blocks::{Block, ConvBlock, LinearBlock, NormBlock, SumBlock};
+use super::purpose::Purpose;
 use super::sinks::Sinks;
 use crate::act::Clamp;
 use crate::graph::{Graph, IMAGES, Node, Shapes};
 use crate::ops::conv2d::kept::Kept;
 use crate::ops::step::Weight;
 use crate::ops::{BatchNorm, Conv2d, ConvSums, Dropout, Normalize, Op};
-use crate::{Error, Mode, Result};
-
-/// What a plan is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Purpose {
-    /// Forward and backward in training.
-    Train,
-    /// Forward and backward in evaluation: for the gradient of the images.
-    Gradient,
-    /// Forward only.
-    Evaluate,
-}
-
-impl Purpose {
-    /// What a run in `mode` is for, where something that it reads is tracked or not.
-    pub(super) fn of(mode: Mode, tracked: bool) -> Self {
-        match mode {
-            Mode::Train(_) => Self::Train,
-            Mode::Eval if tracked => Self::Gradient,
-            Mode::Eval => Self::Evaluate,
-        }
-    }
-}
+use crate::{Error, Result};
 
 /// The part of a network that a plan computes.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]

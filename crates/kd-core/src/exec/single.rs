@@ -5,7 +5,8 @@ use std::sync::Arc;
 use candle_core::Tensor;
 
 use super::border;
-use super::plan::{Plan, Purpose};
+use super::plan::Plan;
+use super::purpose::Purpose;
 use super::run::Run;
 use crate::ops::step::Weight;
 use crate::ops::{Op, ParamSpec};
