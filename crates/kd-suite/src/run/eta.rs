@@ -104,14 +104,16 @@ fn training_seconds(context: &Context<'_>, training: &TrainingSpec) -> Result<f6
     let n_images = plan.n_evaluations(train.n_samples()) as f64 * n_test as f64;
     let pace = pace(context, training, &*train)?;
     let n_evaluations = n_images / plan.batch_size as f64 / 3.0;
-    let n_processes = context.setting.ranks.n_ranks() as f64;
-    if !pace.remembers {
-        return Ok((pace.prepare + pace.step) * (n_steps as f64 + n_evaluations) / n_processes);
-    }
-    let n_views = train.n_views().map_or(u64::MAX, |n| n as u64).min(plan.n_epochs);
-    let n_prepared = n_views.saturating_mul(plan.n_steps(train.n_samples())) as f64;
-    let n_seen = n_test as f64 / plan.batch_size as f64;
-    Ok(pace.prepare * (n_prepared + n_seen) + pace.step * (n_steps as f64 + n_evaluations))
+    let n_computed = n_steps as f64 + n_evaluations;
+    let n_prepared = if pace.remembers {
+        let n_views = train.n_views().map_or(u64::MAX, |n| n as u64).min(plan.n_epochs);
+        let n_seen = n_test as f64 / plan.batch_size as f64;
+        n_views.saturating_mul(plan.n_steps(train.n_samples())) as f64 + n_seen
+    } else {
+        n_computed
+    };
+    let seconds = pace.prepare * n_prepared + pace.step * n_computed;
+    Ok(seconds / context.setting.ranks.n_ranks() as f64)
 }
 
 /// Seconds of the parts of a training.

@@ -134,8 +134,11 @@ pub(super) fn work(
 ) -> Result<Option<f64>> {
     let state = context.folder.state(&task.training.name, task.seed);
     let mut cohort = cohort(context, task)?;
-    let begin = if cohort.ranks.rank() == 0 { begin } else { join };
-    match begin(context, task, (&mut cohort, &state), log)? {
+    let done = match cohort.ranks.rank() {
+        0 => begin(context, task, (&mut cohort, &state), log)?,
+        _ => join(context, (&mut cohort, &state))?,
+    };
+    match done {
         Some(seconds) => Ok(Some(seconds)),
         None => learn(context, task, (cohort, &state), log, finish),
     }
@@ -229,12 +232,7 @@ fn begin(
 }
 
 /// The same on another process, from the state that the first one has written.
-fn join(
-    context: &Context<'_>,
-    _: &Task<'_>,
-    (cohort, state): (&mut Cohort, &Path),
-    _: &mut MetricsLog,
-) -> Result<Option<f64>> {
+fn join(context: &Context<'_>, (cohort, state): (&mut Cohort, &Path)) -> Result<Option<f64>> {
     if meet(context, Place::Begin)? == Place::Done {
         return Ok(Some(0.0));
     }

@@ -5,7 +5,7 @@ use kd_core::Result;
 use kd_core::ops::slices;
 use rayon::prelude::*;
 
-use super::maps::averaged;
+use super::maps::{averaged, divides, here, place_in};
 
 /// At each place `sigmoid(a) x + sigmoid(b) y`, `(a, b) = W [x; y; 1]` (Chen et al. 2021, arXiv:2104.09044,
 /// figure 3b), for x `(N, H, W, M)` and W `(2, 2M + 1)`. Where y is smaller and its sides divide those of x, each
@@ -13,9 +13,8 @@ use super::maps::averaged;
 pub(super) fn attended(x: &Tensor, y: &Tensor, weights: &Tensor) -> Result<Tensor> {
     let (_, h, w, _) = x.dims4()?;
     let (_, to_h, to_w, _) = y.dims4()?;
-    let divides = to_h > 0 && to_w > 0 && h % to_h == 0 && w % to_w == 0;
-    let y = if divides { y.clone() } else { averaged(y, [h, w])? };
-    let here = |t: &Tensor| t.to_device(&Device::Cpu)?.contiguous();
+    let fits = divides([to_h, to_w], [h, w]);
+    let y = if fits { y.clone() } else { averaged(y, [h, w])? };
     let fused = here(x)?.apply_op3(&here(&y)?, &here(weights)?, Attention)?;
     Ok(fused.to_device(x.device())?)
 }
@@ -50,8 +49,8 @@ impl Sizes {
 
     /// Where the values of y at the place `place` of x begin.
     fn below(&self, place: usize) -> usize {
-        let ([h, w, c], [rows, columns]) = (self.x, self.y);
-        (place / w * rows / h * columns + place % w * columns / w) * c
+        let [h, w, c] = self.x;
+        place_in(self.y, place, [h, w]) * c
     }
 }
 

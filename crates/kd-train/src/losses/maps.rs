@@ -49,15 +49,30 @@ pub(super) fn averaged(map: &Tensor, size: [usize; 2]) -> Result<Tensor> {
 /// [`Error::Shape`] for sides neither of which are multiples of the other.
 pub(super) fn resized(map: &Tensor, [to_h, to_w]: [usize; 2]) -> Result<Tensor> {
     let (n, h, w, c) = map.dims4()?;
-    if [h, w] == [to_h, to_w] || h == 0 || w == 0 || to_h % h != 0 || to_w % w != 0 {
-        return averaged(map, [to_h, to_w]);
+    let (from, to) = ([h, w], [to_h, to_w]);
+    if from == to || !divides(from, to) {
+        return averaged(map, to);
     }
-    let places = (0..n * to_h * to_w).map(|place| {
-        let (image, row, column) = (place / (to_h * to_w), place / to_w % to_h, place % to_w);
-        ((image * h + row * h / to_h) * w + column * w / to_w) as u32
-    });
+    let n_places = to_h * to_w;
+    let places =
+        (0..n * n_places).map(|i| (i / n_places * h * w + place_in(from, i % n_places, to)) as u32);
     let places = Tensor::from_iter(places, map.device())?;
     Ok(map.reshape((n * h * w, c))?.index_select(&places, 0)?.reshape((n, to_h, to_w, c))?)
+}
+
+/// Whether the sides of the `smaller` map divide those of the `larger` one.
+pub(super) fn divides(smaller: [usize; 2], larger: [usize; 2]) -> bool {
+    smaller.iter().zip(larger).all(|(small, large)| *small > 0 && large % small == 0)
+}
+
+/// Where in a map of the first size the place `place` of one of the second size lies.
+pub(super) fn place_in([rows, columns]: [usize; 2], place: usize, [h, w]: [usize; 2]) -> usize {
+    place / w * rows / h * columns + place % w * columns / w
+}
+
+/// The same tensor in CPU memory, its values in their order.
+pub(super) fn here(tensor: &Tensor) -> Result<Tensor> {
+    Ok(tensor.to_device(&Device::Cpu)?.contiguous()?)
 }
 
 /// Both as maps of one size: the larger one's means over windows.
@@ -92,7 +107,6 @@ pub(super) fn by_image<R: Send>(
     f: impl Fn([&[f32]; 2], &mut [f32]) -> R + Sync,
 ) -> Result<(Vec<R>, Vec<f32>)> {
     let n_images = both[0].dims()[0].max(1);
-    let here = |t: &Tensor| t.to_device(&Device::Cpu)?.contiguous();
     let [own, theirs] = both.map(here);
     let said = slices::with_all([&own?, &theirs?], |[own, theirs]| {
         let mut grad = vec![0.0; own.len()];

@@ -6,7 +6,7 @@ use kd_core::{Graph, Mode, Params, Result};
 use serde::{Deserialize, Serialize};
 
 use super::attended::attended;
-use super::maps::{begin, by_image, given, map, own, resized};
+use super::maps::{begin, by_image, given, map, own, place_in, resized};
 use super::pair::Pair;
 use super::rows::{check, warm, with_labels};
 use super::{Loss, LossInput};
@@ -153,7 +153,7 @@ fn squared(
     grad.iter_mut().zip(map).for_each(|(grad, x)| *grad = 2.0 * scale as f32 * x);
     let value = scale * map.iter().map(|x| f64::from(*x).powi(2)).sum::<f64>();
     let [size, smaller @ ..] = sizes else { return value };
-    let window = |place: usize| place / w * size / h * size + place % w * size / w;
+    let window = |place| place_in([*size; 2], place, [h, w]);
     let share = (size * size) as f32 / (h * w) as f32;
     let (mut means, mut of_means) = (vec![0.0; size * size * c], vec![0.0; size * size * c]);
     for (place, x) in map.chunks(c).enumerate() {
