@@ -13,6 +13,7 @@ use candle_core::{
     CpuStorage, CustomOp1, CustomOp2, DType, Layout, Result as CandleResult, Shape, Tensor, Var,
 };
 
+use super::purpose::Purpose;
 use super::run::Run;
 use crate::act::{Act, Values};
 use crate::{Error, Result};
@@ -40,6 +41,19 @@ fn ran_already() -> Error {
 
 fn lock(state: &Shared) -> MutexGuard<'_, State> {
     state.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The outputs of a run: no gradient reaches them where a network only evaluates.
+pub(super) fn outputs(
+    run: Run,
+    args: &[&Tensor],
+    purpose: Purpose,
+    backward: impl FnOnce(Run, Vec<Option<Values>>) -> Result<Vec<Option<Tensor>>> + Send + 'static,
+) -> Result<Vec<Tensor>> {
+    if purpose == Purpose::Evaluate {
+        return untracked(run);
+    }
+    tracked(run, args, purpose == Purpose::Train, Box::new(backward))
 }
 
 /// The outputs of a run as tensors that no gradient reaches.

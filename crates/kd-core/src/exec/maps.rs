@@ -41,14 +41,10 @@ impl Graph {
         let all = Part { from: IMAGES.into(), to: self.output.clone(), taps: Vec::new() };
         let plan = Arc::new(Plan::new(network, purpose, &all)?);
         let run = Run::forward(plan, vec![border::input(0, x)?], mode)?;
-        if purpose == Purpose::Evaluate {
-            return Ok(border::untracked(run)?.swap_remove(0));
-        }
         let backward = move |run: Run, of_outputs| {
             let grad = run.backward(of_outputs)?.swap_remove(0);
             Ok(vec![grad.map(|grad| grad.into_tensor(&of_x)).transpose()?])
         };
-        let trains = purpose == Purpose::Train;
-        Ok(border::tracked(run, &[x], trains, Box::new(backward))?.swap_remove(0))
+        Ok(border::outputs(run, &[x], purpose, backward)?.swap_remove(0))
     }
 }

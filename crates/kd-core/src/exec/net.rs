@@ -183,15 +183,12 @@ impl Net {
         let plan = self.plan(purpose, part)?;
         let dims = [pixels.dims()[0], height, width, channels];
         let run = Run::forward(plan.clone(), vec![self.images(pixels, &plan)?], mode)?;
-        if purpose == Purpose::Evaluate {
-            return border::untracked(run);
-        }
         let backward = move |run: Run, of_outputs| {
             let grad = run.backward(of_outputs)?.swap_remove(0);
             let to_pixels = |grad| images::gradient(grad, &dims, plan.normalize.as_ref());
             Ok(vec![grad.map(to_pixels).transpose()?])
         };
-        border::tracked(run, &[pixels], purpose == Purpose::Train, Box::new(backward))
+        border::outputs(run, &[pixels], purpose, backward)
     }
 
     /// The outputs of what comes after the frozen part, from the output of that.
@@ -204,11 +201,8 @@ impl Net {
         let plan = self.plan(purpose, self.part(trunk, &self.graph.output, &[]))?;
         let features = features.detach();
         let run = Run::forward(plan, vec![border::input(0, &features)?], mode)?;
-        if purpose == Purpose::Evaluate {
-            return border::untracked(run);
-        }
         let backward = |run: Run, of_outputs| run.backward(of_outputs).map(|_| vec![None]);
-        border::tracked(run, &[&features], true, Box::new(backward))
+        border::outputs(run, &[&features], purpose, backward)
     }
 }
 
