@@ -25,8 +25,10 @@ pub fn latencies(network: &Net, pixels: &[f32]) -> Result<Vec<Latency>> {
     let [channels, height, width] = network.graph().image_shape;
     let image = Tensor::from_slice(pixels, (1, channels, height, width), &Device::Cpu)?;
     let pools = THREADS.iter().map(|&threads| pool(threads)).collect::<Result<Vec<_>>>()?;
-    let round = |n| pools.iter().map(|pool| pool.install(|| passes(network, &image, n))).collect();
-    let _warm: Vec<Vec<f64>> = round(PASSES.0)?;
+    let round = |n| -> Result<Vec<Vec<f64>>> {
+        pools.iter().map(|pool| pool.install(|| passes(network, &image, n))).collect()
+    };
+    round(PASSES.0)?;
     let rounds = (0..ROUNDS.0).map(|_| round(PASSES.1)).collect::<Result<Vec<_>>>()?;
     let of = |k: usize| rounds.iter().map(|round| round[k].as_slice()).collect();
     Ok(THREADS.iter().enumerate().map(|(k, &threads)| of_fastest(threads, of(k))).collect())

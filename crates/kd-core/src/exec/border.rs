@@ -48,12 +48,12 @@ pub(super) fn outputs(
     run: Run,
     args: &[&Tensor],
     purpose: Purpose,
-    backward: impl FnOnce(Run, Vec<Option<Values>>) -> Result<Vec<Option<Tensor>>> + Send + 'static,
+    backward: Backward,
 ) -> Result<Vec<Tensor>> {
     if purpose == Purpose::Evaluate {
         return untracked(run);
     }
-    tracked(run, args, purpose == Purpose::Train, Box::new(backward))
+    tracked(run, args, purpose == Purpose::Train, backward)
 }
 
 /// The outputs of a run as tensors that no gradient reaches.

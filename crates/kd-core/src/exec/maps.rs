@@ -45,6 +45,6 @@ impl Graph {
             let grad = run.backward(of_outputs)?.swap_remove(0);
             Ok(vec![grad.map(|grad| grad.into_tensor(&of_x)).transpose()?])
         };
-        Ok(border::outputs(run, &[x], purpose, backward)?.swap_remove(0))
+        Ok(border::outputs(run, &[x], purpose, Box::new(backward))?.swap_remove(0))
     }
 }

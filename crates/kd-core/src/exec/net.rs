@@ -188,7 +188,7 @@ impl Net {
             let to_pixels = |grad| images::gradient(grad, &dims, plan.normalize.as_ref());
             Ok(vec![grad.map(to_pixels).transpose()?])
         };
-        border::outputs(run, &[pixels], purpose, backward)
+        border::outputs(run, &[pixels], purpose, Box::new(backward))
     }
 
     /// The outputs of what comes after the frozen part, from the output of that.
@@ -202,7 +202,7 @@ impl Net {
         let features = features.detach();
         let run = Run::forward(plan, vec![border::input(0, &features)?], mode)?;
         let backward = |run: Run, of_outputs| run.backward(of_outputs).map(|_| vec![None]);
-        border::outputs(run, &[&features], purpose, backward)
+        border::outputs(run, &[&features], purpose, Box::new(backward))
     }
 }
 
