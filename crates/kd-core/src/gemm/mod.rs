@@ -6,7 +6,12 @@
 //! pack both; at batch 128 the weights are used too few times to pay for that.
 //!
 //! Each element of C is one chain of fused multiply-adds in the order of the inner dimension,
-//! whatever the tile, the thread count and the size of the batch: results are the same bits.
+//! whatever the tile, the thread count and the size of the batch: results are the same bits. Terms
+//! that are zero may be left out ([`sparse`]): they change no sum.
+
+mod sparse;
+#[cfg(test)]
+mod tests;
 
 use std::cell::Cell;
 
@@ -46,6 +51,10 @@ impl<'a> Matrix<'a> {
     fn size(&self) -> usize {
         self.n_rows * self.n_cols
     }
+
+    fn at(&self, row: usize, col: usize) -> f32 {
+        self.data[row * self.row_stride + col * self.col_stride]
+    }
 }
 
 /// What a product does with what C held before.
@@ -57,12 +66,16 @@ pub(crate) enum Write {
     Add,
 }
 
-/// `C = A B` or `C += A B`, with C row-major in `c`.
+/// `C = A B` or `C += A B`, with C row-major in `c`. A zero of A times an infinity or NaN of B may count as
+/// zero.
 pub(crate) fn gemm(c: &mut [f32], a: Matrix<'_>, b: Matrix<'_>, write: Write) {
     assert_eq!(a.n_cols, b.n_rows, "inner dimensions");
     assert_eq!(c.len(), a.n_rows * b.n_cols, "size of the product");
     let out =
         Out { data: c.as_mut_ptr(), len: c.len(), row_stride: b.n_cols, col_stride: 1, write };
+    if sparse::pays(a, b) {
+        return sparse::run(a, b, out);
+    }
     // C^T = B^T A^T is the same product with the operands' roles exchanged.
     let exchanged = traffic(b.t(), a.t()) + a.n_rows * b.n_cols;
     if exchanged < traffic(a, b) {
@@ -354,12 +367,15 @@ fn tile<S: Simd, const R: usize>(
     }
     for r in 0..R {
         // By value: the sums would leave their registers if their address were taken.
-        store::<S>(out, [sums[r][0], sums[r][1]], row + r, cols);
+        store(simd, out, [sums[r][0], sums[r][1]], row + r, cols);
     }
 }
 
 #[inline(always)]
-fn store<S: Simd>(out: Out, sum: [S::f32s; 2], row: usize, (col, n_cols): (usize, usize)) {
+fn store<S: Simd>(simd: S, out: Out, sum: [S::f32s; 2], row: usize, (col, n_cols): (usize, usize)) {
+    // Of -0, which a product too small for f32 leaves, a term of +0 makes +0. All sums get one, since
+    // `sparse` leaves such terms out.
+    let sum = sum.map(|half| simd.add_f32s(half, simd.splat_f32s(0.0)));
     let start = row * out.row_stride + col * out.col_stride;
     assert!(start + (n_cols - 1) * out.col_stride < out.len);
     let whole = n_cols == 2 * S::F32_LANES && out.col_stride == 1 && out.write == Write::Set;
@@ -375,77 +391,5 @@ fn store<S: Simd>(out: Out, sum: [S::f32s; 2], row: usize, (col, n_cols): (usize
             let to = to.add(j * out.col_stride);
             *to = if out.write == Write::Add { *to + value } else { value };
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::Stream;
-
-    fn random(stream: Stream, n: usize) -> Vec<f32> {
-        let mut rng = stream.rng();
-        (0..n).map(|_| rng.uniform_in(-1.0, 1.0)).collect()
-    }
-
-    fn naive(a: Matrix<'_>, b: Matrix<'_>) -> Vec<f32> {
-        let mut c = vec![0.0; a.n_rows * b.n_cols];
-        for i in 0..a.n_rows {
-            for j in 0..b.n_cols {
-                let mut sum = 0.0f32;
-                for p in 0..a.n_cols {
-                    let x = a.data[i * a.row_stride + p * a.col_stride];
-                    let y = b.data[p * b.row_stride + j * b.col_stride];
-                    sum = x.mul_add(y, sum);
-                }
-                c[i * b.n_cols + j] = sum;
-            }
-        }
-        c
-    }
-
-    #[test]
-    fn every_shape_and_transposition_equals_the_plain_sum_bit_for_bit() {
-        let shapes = [
-            (1, 1, 1),
-            (1, 10, 3),
-            (7, 33, 5),
-            (12, 32, 16),
-            (13, 31, 17),
-            (25, 70, 128),
-            (128, 30, 784),
-            (30, 784, 128),
-            (130, 129, 131),
-            (3, 5, 0),
-        ];
-        for (m, n, k) in shapes {
-            let (x, y) = (random(Stream::new(1), m * k), random(Stream::new(2), k * n));
-            let lefts = [Matrix::new(&x, m, k), Matrix::new(&x, k, m).t()];
-            let rights = [Matrix::new(&y, k, n), Matrix::new(&y, n, k).t()];
-            for a in lefts {
-                for b in rights {
-                    let want = naive(a, b);
-                    let mut c = vec![f32::NAN; m * n];
-                    gemm(&mut c, a, b, Write::Set);
-                    assert_eq!(c, want, "{m} x {n} x {k}");
-                    gemm(&mut c, a, b, Write::Add);
-                    let twice: Vec<f32> = want.iter().map(|v| v + v).collect();
-                    assert_eq!(c, twice, "{m} x {n} x {k}, added");
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn the_thread_count_changes_nothing() {
-        let (x, y) = (random(Stream::new(3), 200 * 300), random(Stream::new(4), 300 * 250));
-        let product = |n_threads| {
-            let pool = rayon::ThreadPoolBuilder::new().num_threads(n_threads).build().unwrap();
-            let mut c = vec![0.0; 200 * 250];
-            let (a, b) = (Matrix::new(&x, 200, 300), Matrix::new(&y, 300, 250));
-            pool.install(|| gemm(&mut c, a, b, Write::Set));
-            c
-        };
-        assert_eq!(product(1), product(3));
     }
 }

@@ -1,0 +1,151 @@
+//! Products whose first operand is mostly zero, as ReLU and dropout leave activations and their gradients: of the
+//! 1200 units of Hinton's first layer, a trained teacher uses 80 for a digit.
+//!
+//! Key decision: each element of C is the plain product's chain of multiply-adds without the terms that are zero.
+//! These change no sum of finite numbers, so that it is the same bits, and may be chosen by what the operand happens
+//! to hold.
+
+use std::cell::Cell;
+
+use pulp::{Simd, WithSimd};
+
+use super::{Matrix, Out, Pack, TileWidth, store, with_packed};
+use crate::simd::{constant, dispatch};
+use crate::tasks::each;
+
+/// A value other than zero, and its column.
+type Entry = (u32, f32);
+
+/// Fewer columns of B do not repay the lists.
+const MIN_COLS: usize = 64;
+/// Fewer multiply-adds do not, either.
+const MIN_WORK: usize = 1 << 18;
+/// Rows that are looked at to see how much of A is zero.
+const N_SAMPLED: usize = 32;
+/// Rows whose lists one task makes.
+const GROUP: usize = 64;
+/// Panels of B that are multiplied at once: eight sums, as many as hide the latency of each.
+const MAX_PANELS: usize = 4;
+
+/// Whether more than half of `a` is zero, by a sample of its rows, and the product large enough.
+pub(super) fn pays(a: Matrix<'_>, b: Matrix<'_>) -> bool {
+    if b.n_cols < MIN_COLS || a.size() * b.n_cols < MIN_WORK {
+        return false;
+    }
+    let rows = (0..a.n_rows).step_by(a.n_rows.div_ceil(N_SAMPLED));
+    let n_values = rows.len() * a.n_cols;
+    let n_used = |row| (0..a.n_cols).filter(|&col| a.at(row, col) != 0.0).count();
+    2 * rows.map(n_used).sum::<usize>() < n_values
+}
+
+thread_local! {
+    /// A buffer for the lists of one product, kept from call to call.
+    static ENTRIES: Cell<Vec<Entry>> = const { Cell::new(Vec::new()) };
+}
+
+/// The product, whatever `a` holds.
+pub(super) fn run(a: Matrix<'_>, b: Matrix<'_>, out: Out) {
+    let mut entries = ENTRIES.take();
+    let mut lens = vec![0; a.n_rows];
+    // A row's list is written one place beyond its end.
+    let stride = a.n_cols + 1;
+    entries.resize(entries.len().max(a.n_rows * stride), (0, 0.0));
+    let groups = entries.chunks_mut(GROUP * stride).zip(lens.chunks_mut(GROUP));
+    each(groups.enumerate(), |(i, (entries, lens))| {
+        for (j, (list, len)) in entries.chunks_exact_mut(stride).zip(lens).enumerate() {
+            *len = list_row(a, i * GROUP + j, list);
+        }
+    });
+    let lists = Lists { entries: &entries, lens: &lens, stride };
+    let width = dispatch(TileWidth);
+    let n_panels = b.n_cols.div_ceil(width);
+    let n_blocks = n_panels.div_ceil(MAX_PANELS).next_multiple_of(rayon::current_num_threads());
+    let n_blocks = n_blocks.min(n_panels);
+    let first_col = |block: usize| b.n_cols.min(block * n_panels / n_blocks * width);
+    each(0..n_blocks, |i| {
+        let cols = (first_col(i), first_col(i + 1));
+        with_packed(b, width, cols, |panels| {
+            dispatch(Pack { b, cols, panels });
+            dispatch(Multiply { lists, panels, cols, out });
+        });
+    });
+    ENTRIES.set(entries);
+}
+
+/// Writes what is not zero in a row to `list`, and gives its length.
+fn list_row(a: Matrix<'_>, row: usize, list: &mut [Entry]) -> usize {
+    let mut len = 0;
+    for col in 0..a.n_cols {
+        let value = a.at(row, col);
+        // Written always and kept if need be: no branch to be guessed.
+        list[len] = (col as u32, value);
+        len += usize::from(value != 0.0);
+    }
+    len
+}
+
+/// What is not zero in each row of A.
+#[derive(Clone, Copy)]
+struct Lists<'a> {
+    /// Those of row i begin at `i * stride`.
+    entries: &'a [Entry],
+    lens: &'a [usize],
+    stride: usize,
+}
+
+/// At most [`MAX_PANELS`] panels of C, all rows.
+struct Multiply<'a> {
+    lists: Lists<'a>,
+    /// The columns `cols` of B.
+    panels: &'a [f32],
+    cols: (usize, usize),
+    out: Out,
+}
+
+impl WithSimd for Multiply<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Self { lists, panels, cols, out } = self;
+        let width = 2 * S::F32_LANES;
+        for (row, &len) in lists.lens.iter().enumerate() {
+            let list = &lists.entries[row * lists.stride..][..len];
+            let n_panels = (cols.1 - cols.0).div_ceil(width);
+            constant!(P = n_panels, MAX_PANELS, {
+                let sums = sums::<S, P>(simd, list, panels, lists.stride - 1);
+                for (p, sum) in sums.into_iter().enumerate() {
+                    let col = cols.0 + p * width;
+                    store(simd, out, sum, row, (col, width.min(cols.1 - col)));
+                }
+            });
+        }
+    }
+}
+
+/// A row of A times `P` panels of `inner` rows.
+#[expect(clippy::needless_range_loop, reason = "an iterator would take the sums' address")]
+#[inline(always)]
+fn sums<S: Simd, const P: usize>(
+    simd: S,
+    list: &[Entry],
+    panels: &[f32],
+    inner: usize,
+) -> [[S::f32s; 2]; P] {
+    let (vectors, _) = S::as_simd_f32s(panels);
+    assert!(vectors.len() == 2 * P * inner);
+    let mut sums = [[simd.splat_f32s(0.0); 2]; P];
+    for &(col, value) in list {
+        let value = simd.splat_f32s(value);
+        for p in 0..P {
+            let at = 2 * (p * inner + col as usize);
+            #[expect(unsafe_code, reason = "bounds checks would cost as much as the arithmetic")]
+            // SAFETY: `list_row` lists columns below `inner`, and p < P, so that the assert bounds both.
+            let [left, right] =
+                unsafe { [*vectors.get_unchecked(at), *vectors.get_unchecked(at + 1)] };
+            sums[p][0] = simd.mul_add_f32s(value, left, sums[p][0]);
+            sums[p][1] = simd.mul_add_f32s(value, right, sums[p][1]);
+        }
+    }
+    sums
+}
