@@ -17,6 +17,7 @@ use std::cell::Cell;
 
 use pulp::{Simd, WithSimd};
 
+use self::sparse::First;
 use crate::simd::{constant, dispatch};
 use crate::tasks::each;
 
@@ -73,16 +74,15 @@ pub(crate) fn gemm(c: &mut [f32], a: Matrix<'_>, b: Matrix<'_>, write: Write) {
     assert_eq!(c.len(), a.n_rows * b.n_cols, "size of the product");
     let out =
         Out { data: c.as_mut_ptr(), len: c.len(), row_stride: b.n_cols, col_stride: 1, write };
-    if sparse::pays(a, b) {
-        return sparse::run(a, b, out);
-    }
     // C^T = B^T A^T is the same product with the operands' roles exchanged.
-    let exchanged = traffic(b.t(), a.t()) + a.n_rows * b.n_cols;
-    if exchanged < traffic(a, b) {
-        let out = Out { row_stride: 1, col_stride: b.n_cols, ..out };
-        run(b.t(), a.t(), out);
-    } else {
-        run(a, b, out);
+    let exchanged = Out { row_stride: 1, col_stride: b.n_cols, ..out };
+    match sparse::first(a, b) {
+        Some(First::A) => sparse::run(a, b, out),
+        Some(First::B) => sparse::run(b.t(), a.t(), exchanged),
+        None if traffic(b.t(), a.t()) + a.n_rows * b.n_cols < traffic(a, b) => {
+            run(b.t(), a.t(), exchanged);
+        }
+        None => run(a, b, out),
     }
 }
 

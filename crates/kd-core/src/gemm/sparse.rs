@@ -16,26 +16,45 @@ use crate::tasks::each;
 /// A value other than zero, and its column.
 type Entry = (u32, f32);
 
-/// Fewer columns of B do not repay the lists.
-const MIN_COLS: usize = 64;
+/// Fewer columns of the other operand do not repay the lists.
+const MIN_COLS: usize = 24;
 /// Fewer multiply-adds do not, either.
 const MIN_WORK: usize = 1 << 18;
-/// Rows that are looked at to see how much of A is zero.
-const N_SAMPLED: usize = 32;
+/// Rows and columns that are looked at to see how much of an operand is zero.
+const SAMPLED: (usize, usize) = (16, 32);
+/// What it costs to write C across its rows, as a share of the plain product.
+const ACROSS: f32 = 0.1;
 /// Rows whose lists one task makes.
 const GROUP: usize = 64;
 /// Panels of B that are multiplied at once: eight sums, as many as hide the latency of each.
 const MAX_PANELS: usize = 4;
 
-/// Whether more than half of `a` is zero, by a sample of its rows, and the product large enough.
-pub(super) fn pays(a: Matrix<'_>, b: Matrix<'_>) -> bool {
-    if b.n_cols < MIN_COLS || a.size() * b.n_cols < MIN_WORK {
-        return false;
+/// The operand whose zeros are left out.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum First {
+    A,
+    B,
+}
+
+/// The one with fewer values other than zero, if these are fewer than half.
+pub(super) fn first(a: Matrix<'_>, b: Matrix<'_>) -> Option<First> {
+    if a.size() * b.n_cols < MIN_WORK {
+        return None;
     }
-    let rows = (0..a.n_rows).step_by(a.n_rows.div_ceil(N_SAMPLED));
-    let n_values = rows.len() * a.n_cols;
-    let n_used = |row| (0..a.n_cols).filter(|&col| a.at(row, col) != 0.0).count();
-    2 * rows.map(n_used).sum::<usize>() < n_values
+    let of_a = if b.n_cols < MIN_COLS { 1.0 } else { used(a) };
+    let of_b = if a.n_rows < MIN_COLS { 1.0 } else { used(b.t()) + ACROSS };
+    let (first, used) = if of_a <= of_b { (First::A, of_a) } else { (First::B, of_b) };
+    (used < 0.5).then_some(first)
+}
+
+/// The share of `a` that is not zero, by a sample.
+fn used(a: Matrix<'_>) -> f32 {
+    let spread = |n: usize, n_sampled| (0..n).step_by(n.div_ceil(n_sampled));
+    let cols = spread(a.n_cols, SAMPLED.1);
+    let n_used = |row| cols.clone().filter(|&col| a.at(row, col) != 0.0).count();
+    let rows = spread(a.n_rows, SAMPLED.0);
+    let n_sampled = rows.len() * cols.len();
+    rows.map(n_used).sum::<usize>() as f32 / n_sampled as f32
 }
 
 thread_local! {

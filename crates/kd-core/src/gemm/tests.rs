@@ -64,36 +64,61 @@ fn partly(stream: Stream, n: usize, used: f32) -> Vec<f32> {
     (0..n).map(|_| value()).collect()
 }
 
+/// The bits of the product with each element of C `before`, all zeros of A left out.
+fn listed(a: Matrix<'_>, b: Matrix<'_>, (before, write): (f32, Write)) -> Vec<u32> {
+    let mut c = vec![before; a.n_rows * b.n_cols];
+    let (data, len) = (c.as_mut_ptr(), c.len());
+    sparse::run(a, b, Out { data, len, row_stride: b.n_cols, col_stride: 1, write });
+    bits(&c)
+}
+
+fn bits(values: &[f32]) -> Vec<u32> {
+    values.iter().map(|v| v.to_bits()).collect()
+}
+
 #[test]
 fn leaving_out_what_is_zero_changes_no_bit() {
-    let bits = |values: &[f32]| values.iter().map(|v| v.to_bits()).collect::<Vec<_>>();
-    for (m, n, k) in [(128, 64, 70), (70, 130, 128), (1, 300, 1200), (200, 97, 33)] {
-        for (used, write) in
-            [0.0, 0.1, 0.4, 1.0].into_iter().zip([Write::Set, Write::Add].repeat(2))
-        {
-            let (x, y) = (partly(Stream::new(5), m * k, used), random(Stream::new(6), k * n));
-            for a in [Matrix::new(&x, m, k), Matrix::new(&x, k, m).t()] {
-                for b in [Matrix::new(&y, k, n), Matrix::new(&y, n, k).t()] {
-                    let before = if write == Write::Add { 2.0 } else { 0.0 };
-                    let want: Vec<f32> = naive(a, b).iter().map(|v| v + before).collect();
-                    let mut c = vec![before; m * n];
-                    gemm(&mut c, a, b, write);
-                    assert_eq!(bits(&c), bits(&want), "{m} x {n} x {k}, {used}");
-                    assert_eq!(sparse::pays(a, b), used < 0.5 && m * n * k >= 1 << 18);
-                    let out = Out {
-                        data: c.as_mut_ptr(),
-                        len: c.len(),
-                        row_stride: n,
-                        col_stride: 1,
-                        write,
-                    };
-                    c.fill(before);
-                    sparse::run(a, b, out);
-                    assert_eq!(bits(&c), bits(&want), "{m} x {n} x {k}, {used}, all listed");
-                }
+    let shapes = [(128, 64, 70), (70, 130, 128), (1, 300, 1200), (30, 784, 128), (200, 97, 33)];
+    let uses = [
+        (0.0, 0.0, Write::Set),
+        (0.1, 2.0, Write::Add),
+        (0.3, 0.0, Write::Set),
+        (1.0, 2.0, Write::Add),
+    ];
+    for ((m, n, k), (used, before, write)) in shapes.into_iter().flat_map(|s| uses.map(|u| (s, u)))
+    {
+        let (x, y) = (partly(Stream::new(5), m * k, used), random(Stream::new(6), k * n));
+        for a in [Matrix::new(&x, m, k), Matrix::new(&x, k, m).t()] {
+            for b in [Matrix::new(&y, k, n), Matrix::new(&y, n, k).t()] {
+                let want = bits(&naive(a, b).iter().map(|v| v + before).collect::<Vec<_>>());
+                assert_eq!(listed(a, b, (before, write)), want, "{m} x {n} x {k}, {used}");
+                let mut c = vec![before; m * n];
+                gemm(&mut c, a, b, write);
+                assert_eq!(bits(&c), want, "{m} x {n} x {k}, {used}, A first");
+                gemm(&mut c, b.t(), a.t(), Write::Set);
+                assert_eq!(
+                    bits(&c),
+                    bits(&naive(b.t(), a.t())),
+                    "{m} x {n} x {k}, {used}, B first"
+                );
             }
         }
     }
+}
+
+#[test]
+fn the_operand_with_more_zeros_is_listed_where_that_pays() {
+    let of = |used| partly(Stream::new(7), 128 * 128, used);
+    let (few, some, most) = (of(0.1), of(0.3), of(0.8));
+    let first =
+        |x: &[f32], y: &[f32]| sparse::first(Matrix::new(x, 128, 128), Matrix::new(y, 128, 128));
+    assert_eq!(first(&some, &most), Some(First::A));
+    assert_eq!(first(&some, &few), Some(First::B));
+    assert_eq!(first(&few, &few), Some(First::A));
+    assert_eq!(first(&most, &most), None);
+    let few = Matrix::new(&few[..64 * 64], 64, 64);
+    let narrow = Matrix::new(&most[..64 * 10], 64, 10);
+    assert_eq!(sparse::first(few, narrow), None);
 }
 
 #[test]
