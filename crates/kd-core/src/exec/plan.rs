@@ -88,6 +88,8 @@ struct Group {
     clamp: Option<Clamp>,
     map: Option<Op>,
     dropout: Option<Dropout>,
+    /// What is added to each input of a linear layer.
+    shift: Option<f32>,
 }
 
 /// What a group begins with.
@@ -286,13 +288,33 @@ impl<'a> Planner<'a> {
         }
     }
 
-    fn finish(self, part: &Part) -> Result<Plan> {
+    /// Leaves it to the linear layer that alone reads gray images, if one does, to subtract their mean: what
+    /// is black stays zero, which matrix products leave out. A GPU's do not.
+    fn shift(&mut self, outputs: &[Place]) {
+        let mut readers = self.groups.iter_mut().filter(|group| reads_images(&group.inputs));
+        let (Some(normalize), Some(first), None) =
+            (&mut self.normalize, readers.next(), readers.next())
+        else {
+            return;
+        };
+        let is_on_gpu = first.weights.iter().any(|weight| weight.value.device().is_cuda());
+        if let (Head::Linear, [mean], [std]) =
+            (&first.head, &mut normalize.mean[..], &normalize.std[..])
+            && !is_on_gpu
+            && !reads_images(outputs)
+        {
+            first.shift = Some(-std::mem::take(mean) / std);
+        }
+    }
+
+    fn finish(mut self, part: &Part) -> Result<Plan> {
         let place = |name: &String| {
             let reason = "is not computed from what the network goes on from";
             self.places.get(name.as_str()).cloned().ok_or_else(|| Error::config(name, reason))
         };
         let outputs = [&part.to].into_iter().chain(&part.taps).map(place);
         let outputs = outputs.collect::<Result<Vec<_>>>()?;
+        self.shift(&outputs);
         let Network { graph, shapes, convolutions, .. } = self.network;
         let n_acts = graph.nodes.len() + 1;
         let step = |group: Group| {
@@ -333,6 +355,7 @@ impl Group {
             clamp: None,
             map: None,
             dropout: None,
+            shift: None,
         }
     }
 
@@ -351,12 +374,18 @@ impl Group {
             }),
             Head::Norm(norm) => Box::new(NormBlock { norm, residual, clamp }),
             Head::Linear => {
-                Box::new(LinearBlock { relu: self.clamp.is_some(), dropout: self.dropout })
+                let (relu, dropout) = (self.clamp.is_some(), self.dropout);
+                Box::new(LinearBlock { relu, dropout, shift: self.shift })
             }
             Head::Sum => Box::new(SumBlock { clamp }),
             Head::Other(op) => Box::new(op),
         }
     }
+}
+
+/// Whether what the first activation holds is among `places`.
+fn reads_images(places: &[Place]) -> bool {
+    places.iter().any(|place| place.act == 0)
 }
 
 /// Notes at each step which activations it is the last to read, forward and backward.

@@ -22,6 +22,8 @@ const MIN_COLS: usize = 24;
 const MIN_WORK: usize = 1 << 18;
 /// Rows and columns that are looked at to see how much of an operand is zero.
 const SAMPLED: (usize, usize) = (16, 32);
+/// A larger share of values other than zero costs as much as the plain product.
+const WORTH_LISTING: f32 = 0.4;
 /// What it costs to write C across its rows, as a share of the plain product.
 const ACROSS: f32 = 0.1;
 /// Rows whose lists one task makes.
@@ -36,7 +38,7 @@ pub(super) enum First {
     B,
 }
 
-/// The one with fewer values other than zero, if these are fewer than half.
+/// The one with fewer values other than zero, if these are few enough.
 pub(super) fn first(a: Matrix<'_>, b: Matrix<'_>) -> Option<First> {
     if a.size() * b.n_cols < MIN_WORK {
         return None;
@@ -44,7 +46,7 @@ pub(super) fn first(a: Matrix<'_>, b: Matrix<'_>) -> Option<First> {
     let of_a = if b.n_cols < MIN_COLS { 1.0 } else { used(a) };
     let of_b = if a.n_rows < MIN_COLS { 1.0 } else { used(b.t()) + ACROSS };
     let (first, used) = if of_a <= of_b { (First::A, of_a) } else { (First::B, of_b) };
-    (used < 0.5).then_some(first)
+    (used < WORTH_LISTING).then_some(first)
 }
 
 /// The share of `a` that is not zero, by a sample.

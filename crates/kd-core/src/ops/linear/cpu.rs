@@ -1,5 +1,7 @@
-//! Bias, ReLU and dropout after the matrix product, and their backward.
+//! Bias, ReLU and dropout after the matrix product, and their backward; and what a constant that is added to each
+//! input adds.
 
+use crate::ops::lanes;
 use crate::simd::vectorized;
 use crate::tasks::each;
 
@@ -64,4 +66,29 @@ pub(crate) fn undo(grad: &mut [f32], y: Option<&[f32]>, n_out: usize, scale: f32
         },
     );
     sums
+}
+
+/// `to += scale` times the sum of each row of `matrix`.
+pub(crate) fn add_row_sums(to: &mut [f32], matrix: &[f32], scale: f32) {
+    let len = matrix.len() / to.len().max(1);
+    vectorized(
+        #[inline(always)]
+        || {
+            for (to, row) in to.iter_mut().zip(matrix.chunks_exact(len.max(1))) {
+                *to += scale * lanes::sum([row], |[value]| value);
+            }
+        },
+    );
+}
+
+/// Adds `scale` times each of `values` to a row of `matrix`.
+pub(crate) fn add_to_rows(matrix: &mut [f32], values: &[f32], scale: f32) {
+    let len = (matrix.len() / values.len().max(1)).max(1);
+    each(matrix.chunks_exact_mut(len).zip(values), |(row, value)| {
+        let value = scale * value;
+        vectorized(
+            #[inline(always)]
+            || row.iter_mut().for_each(|to| *to += value),
+        );
+    });
 }

@@ -3,7 +3,7 @@
 mod cpu;
 mod op;
 
-pub(crate) use cpu::{finish, undo};
+pub(crate) use cpu::{add_row_sums, add_to_rows, finish, undo};
 pub use op::Linear;
 
 use crate::Stream;
