@@ -50,7 +50,8 @@ def clock(step: Step, n_steps: int, n_warmup: int = 10) -> list[float]:
 
 
 class Mlps:
-    """Random images and labels in memory, a teacher, and the training steps over them."""
+    """Random images and labels in memory, a teacher, and the training steps over them. PyTorch's products take as
+    long for any pixels."""
 
     def __init__(self, compile_models: bool):
         torch.manual_seed(0)
