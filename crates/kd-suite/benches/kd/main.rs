@@ -188,13 +188,11 @@ fn peak_mb() -> Option<f64> {
     Some(kilobytes / 1024.0)
 }
 
-/// Batches of random images; of gray ones, as many pixels are black as of MNIST's, 81 %.
+/// Batches of random images.
 fn loader(n_images: usize, shape: [usize; 3], augment: Augment) -> Result<Loader> {
     let mut rng = Stream::new(0).at("bench").rng();
     let n_pixels = n_images * shape.iter().product::<usize>();
-    let percent_black = if shape[0] == 1 { 81 } else { 0 };
-    let mut pixel = || if rng.below(100) < percent_black { 0 } else { rng.next_u32() as u8 };
-    let pixels = (0..n_pixels).map(|_| pixel()).collect();
+    let pixels = (0..n_pixels).map(|_| rng.next_u32() as u8).collect();
     let labels = (0..n_images).map(|_| rng.below(10)).collect();
     let images = Images::new(pixels, labels, shape, 10)?;
     Loader::new(Arc::new(images), augment, Stream::new(0))
