@@ -9,6 +9,7 @@
 //! whatever the tile, the thread count and the size of the batch: results are the same bits. Terms
 //! that are zero may be left out ([`sparse`]): they change no sum.
 
+mod pack;
 mod sparse;
 #[cfg(test)]
 mod tests;
@@ -17,6 +18,7 @@ use std::cell::Cell;
 
 use pulp::{Simd, WithSimd};
 
+use self::pack::Pack;
 use self::sparse::First;
 use crate::simd::{constant, dispatch};
 use crate::tasks::each;
@@ -240,94 +242,6 @@ fn rows_of<'a>(
         }
     }
     Matrix { data: buffer, n_rows, n_cols: a.n_cols, row_stride: 1, col_stride: n_rows }
-}
-
-/// Copies the columns `cols` of `b` into panels of one tile's width, each row-major and contiguous.
-/// What pads the last panel is never stored in C.
-struct Pack<'a> {
-    b: Matrix<'a>,
-    cols: (usize, usize),
-    panels: &'a mut [f32],
-}
-
-impl WithSimd for Pack<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn with_simd<S: Simd>(self, _: S) {
-        let Self { b, cols, panels } = self;
-        let width = 2 * S::F32_LANES;
-        let panel_len = (b.n_rows * width).max(1);
-        if b.col_stride == 1 {
-            // A few panels at a time: long reads, and not all panels' lines in one cache set.
-            for (group, to) in panels.chunks_mut(4 * panel_len).enumerate() {
-                let col = cols.0 + group * 4 * width;
-                let n_cols = (4 * width).min(cols.1 - col);
-                for row in 0..b.n_rows {
-                    let from = &b.data[row * b.row_stride + col..][..n_cols];
-                    for (i, from) in from.chunks(width).enumerate() {
-                        copy::<S>(from, &mut to[i * panel_len + row * width..][..width]);
-                    }
-                }
-            }
-        } else {
-            for (i, panel) in panels.chunks_exact_mut(panel_len).enumerate() {
-                let col = cols.0 + i * width;
-                pack_transposed(panel, b, (col, width.min(cols.1 - col)), width);
-            }
-        }
-    }
-}
-
-/// Copies a row of a panel, or the part of one that `from` has; whole rows without a call.
-#[inline(always)]
-fn copy<S: Simd>(from: &[f32], to: &mut [f32]) {
-    let (from_vectors, _) = S::as_simd_f32s(from);
-    let (to_vectors, _) = S::as_mut_simd_f32s(to);
-    match (from_vectors, to_vectors) {
-        ([left, right], [to_left, to_right]) => {
-            *to_left = *left;
-            *to_right = *right;
-        }
-        _ => to[..from.len()].copy_from_slice(from),
-    }
-}
-
-/// The same for a `b` that must be transposed, in squares of 8x8, so that what is read and what
-/// is written both stay in the first-level cache.
-#[inline(always)]
-fn pack_transposed(panel: &mut [f32], b: Matrix<'_>, (col, n_cols): (usize, usize), width: usize) {
-    for (block, to) in panel.chunks_mut(SQUARE * width).enumerate() {
-        let n_rows = to.len() / width;
-        for j in (0..n_cols).step_by(SQUARE) {
-            let start = (col + j) * b.col_stride + block * SQUARE * b.row_stride;
-            if b.row_stride == 1 && n_rows == SQUARE && n_cols - j >= SQUARE {
-                transpose_square(&b.data[start..], b.col_stride, &mut to[j..], width);
-                continue;
-            }
-            for j in j..n_cols.min(j + SQUARE) {
-                let start = (col + j) * b.col_stride + block * SQUARE * b.row_stride;
-                for i in 0..n_rows {
-                    to[i * width + j] = b.data[start + i * b.row_stride];
-                }
-            }
-        }
-    }
-}
-
-/// Side of the squares in which matrices are transposed.
-const SQUARE: usize = 8;
-
-#[inline(always)]
-fn transpose_square(from: &[f32], from_stride: usize, to: &mut [f32], to_stride: usize) {
-    let rows: [[f32; SQUARE]; SQUARE] = std::array::from_fn(|j| {
-        let row = &from[j * from_stride..][..SQUARE];
-        std::array::from_fn(|i| row[i])
-    });
-    for i in 0..SQUARE {
-        let column: [f32; SQUARE] = std::array::from_fn(|j| rows[j][i]);
-        to[i * to_stride..][..SQUARE].copy_from_slice(&column);
-    }
 }
 
 /// Rows of a tile: many registers (AVX-512) take 12, few (AVX2) half of it.

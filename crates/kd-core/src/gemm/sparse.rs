@@ -9,7 +9,8 @@ use std::cell::Cell;
 
 use pulp::{Simd, WithSimd};
 
-use super::{Matrix, Out, Pack, TileWidth, store, with_packed};
+use super::pack::Pack;
+use super::{Matrix, Out, TileWidth, store, with_packed};
 use crate::simd::{constant, dispatch};
 use crate::tasks::each;
 

@@ -10,6 +10,8 @@ use crate::ops::dropout::cpu::Mask;
 
 /// Rows are shared between threads from this many values on.
 const PARALLEL_FROM: usize = 1 << 16;
+/// Rows of a matrix that one thread takes at a time.
+const ROWS: usize = 64;
 
 /// `y = activation(y + bias)` in place; `y` is `(N, O)`, the rows of a batch from `first_row` on.
 pub(crate) fn finish(y: &mut [f32], bias: &[f32], activation: Activation, first_row: usize) {
@@ -68,27 +70,35 @@ pub(crate) fn undo(grad: &mut [f32], y: Option<&[f32]>, n_out: usize, scale: f32
     sums
 }
 
-/// `to += scale` times the sum of each row of `matrix`.
+/// Adds `scale` times the sum of each row of `matrix` to a value of `to`.
 pub(crate) fn add_row_sums(to: &mut [f32], matrix: &[f32], scale: f32) {
-    let len = matrix.len() / to.len().max(1);
-    vectorized(
-        #[inline(always)]
-        || {
-            for (to, row) in to.iter_mut().zip(matrix.chunks_exact(len.max(1))) {
-                *to += scale * lanes::sum([row], |[value]| value);
-            }
-        },
-    );
+    let len = (matrix.len() / to.len().max(1)).max(1);
+    let rows = matrix.chunks(len * ROWS).zip(to.chunks_mut(ROWS));
+    each(rows, |(rows, to)| {
+        vectorized(
+            #[inline(always)]
+            || {
+                for (row, to) in rows.chunks_exact(len).zip(to) {
+                    *to += scale * lanes::sum([row], |[value]| value);
+                }
+            },
+        );
+    });
 }
 
 /// Adds `scale` times each of `values` to a row of `matrix`.
 pub(crate) fn add_to_rows(matrix: &mut [f32], values: &[f32], scale: f32) {
     let len = (matrix.len() / values.len().max(1)).max(1);
-    each(matrix.chunks_exact_mut(len).zip(values), |(row, value)| {
-        let value = scale * value;
+    let rows = matrix.chunks_mut(len * ROWS).zip(values.chunks(ROWS));
+    each(rows, |(rows, values)| {
         vectorized(
             #[inline(always)]
-            || row.iter_mut().for_each(|to| *to += value),
+            || {
+                for (row, value) in rows.chunks_exact_mut(len).zip(values) {
+                    let added = scale * value;
+                    row.iter_mut().for_each(|to| *to += added);
+                }
+            },
         );
     });
 }
