@@ -94,6 +94,19 @@ def mobilenet_v2() -> nn.Module:
     return network(num_classes=10)
 
 
+def resnet18_large() -> nn.Module:
+    """For photographs."""
+    from torchvision.models import resnet18 as network
+
+    return network(num_classes=10)
+
+
+def resnet50() -> nn.Module:
+    from torchvision.models import resnet50 as network
+
+    return network(num_classes=10)
+
+
 def efficientnet_lite0() -> nn.Module:
     import timm
 

@@ -212,6 +212,14 @@ CELLS = [
     *[(lambda *batch, cell=cell: distillation(*batch, *cell), True) for cell in GRID],
 ]
 
+def taught(student: Callable[[], nn.Module], teacher: Callable[[], nn.Module], shape: tuple, batch: int):
+    """Steps with the paper's objective and the forward pass of a teacher."""
+    objective = lambda *batch: distillation(*batch, 0.5, 5.0)  # noqa: E731
+    made = lambda compiled: Cnn(compiled, student(), shape, batch)  # noqa: E731
+    last = lambda: teacher().to(memory_format=torch.channels_last)  # noqa: E731
+    return lambda compiled, n: clock(made(compiled).learn(last(), objective, True), n, n_warmup=2)
+
+
 # Timed steps by default, and the work.
 CASES = {
     "teacher-step": (100, lambda c, n: clock(Mlps(c).train_teacher(), n)),
@@ -222,6 +230,7 @@ CASES = {
     "resnet20-step": (20, train(nets.resnet20, CIFAR)),
     "grid-resnet20-step": (5, lambda c, n: in_turn(CELLS, c, n)),
     "methods-step": (5, lambda c, n: in_turn(METHODS, c, n)),
+    "resnet18-distillation-step": (3, taught(nets.resnet18_large, nets.resnet50, LARGE, 32)),
     "papernot-mnist-step": (40, train(nets.papernot_mnist, MNIST)),
     "papernot-cifar10-step": (15, train(nets.papernot_cifar10, CIFAR)),
     "resnet56-eval": (4, evaluate(nets.resnet56, CIFAR, 500)),

@@ -43,7 +43,7 @@ enum Input {
     PhotosOnOneThread,
 }
 
-const CASES: [Case; 19] = [
+const CASES: [Case; 20] = [
     Case::step("teacher-step", "training step of the 1200-unit teacher", 0.85),
     Case::step("student30-step", "distillation step, 30 units, teacher forward included", 0.7),
     Case::untargeted("student300-step", "distillation step, 300 units, teacher forward included"),
@@ -62,6 +62,11 @@ const CASES: [Case; 19] = [
         "methods-step",
         "step of fourteen methods: ResNet-20s of a ResNet-56, in a cohort against one by one",
         0.4,
+    ),
+    Case::step(
+        "resnet18-distillation-step",
+        "distillation step of ResNet-18 by ResNet-50, 224 pixels, batch 32",
+        0.65,
     ),
     Case::step("papernot-mnist-step", "training step of Papernot's network for MNIST", 0.8),
     Case::step("papernot-cifar10-step", "training step of Papernot's network for CIFAR-10", 0.8),

@@ -24,8 +24,23 @@ pub(crate) const PHOTOGRAPHS: (usize, [usize; 3]) = (52, [3, 224, 224]);
 /// Batches that steps go round over.
 const N_BATCHES: usize = 4;
 const N_WARMUP: usize = 2;
-/// Forward passes by which a teacher's running statistics settle.
-const N_SETTLING: u64 = 20;
+/// Forward passes by which a teacher's running statistics settle, and their images.
+const SETTLING: (u64, usize) = (20, 8);
+
+/// Students that learn from one teacher.
+pub(crate) struct Class {
+    pub(crate) students: &'static str,
+    pub(crate) teacher: &'static str,
+    pub(crate) shape: [usize; 3],
+    pub(crate) batch_size: usize,
+}
+
+/// On CIFAR's images.
+pub(crate) const RESNET20S: Class =
+    Class { students: "resnet20", teacher: "resnet56", shape: CIFAR, batch_size: BATCH_SIZE };
+/// On photographs.
+pub(crate) const RESNET18: Class =
+    Class { students: "resnet18", teacher: "resnet50", shape: PHOTOGRAPHS.1, batch_size: 32 };
 
 /// Milliseconds of training steps of the network `name` on labels, with SGD, momentum and weight
 /// decay.
@@ -56,24 +71,31 @@ pub(crate) fn methods() -> Vec<LossSpec> {
     LossSpec::all().into_iter().filter(is_meant).collect()
 }
 
-/// Milliseconds of a step of ResNet-20s in a cohort, one for each objective, with one forward pass of their teacher,
-/// a ResNet-56.
-pub(crate) fn cohort(losses: Vec<LossSpec>, n_steps: usize, on: &On) -> Result<Vec<f64>> {
+/// Milliseconds of a step of students in a cohort, one for each objective, with one forward pass of their teacher.
+pub(crate) fn cohort(
+    class: &Class,
+    losses: Vec<LossSpec>,
+    n_steps: usize,
+    on: &On,
+) -> Result<Vec<f64>> {
+    let &Class { students, teacher, shape, batch_size } = class;
     let sgd = Sgd { momentum: 0.9, nesterov: false, weight_decay: 5e-4 };
     let student = |(i, loss): (usize, LossSpec)| {
-        let model = network("resnet20", CIFAR, on)?;
+        let model = network(students, shape, on)?;
         Ok(Student::new(i.to_string(), model, loss, OptimizerSpec::Sgd(sgd)))
     };
     let students = losses.into_iter().enumerate().map(student);
     let mut cohort = Cohort::new("bench", 0, students.collect::<Result<_>>()?);
-    let teacher = network("resnet56", CIFAR, on)?;
-    let loader = loader(N_BATCHES * BATCH_SIZE, CIFAR, Augment::default())?.on(&on.device)?;
+    let teacher = network(teacher, shape, on)?;
+    let loader = loader(N_BATCHES * batch_size, shape, Augment::default())?.on(&on.device)?;
     let order = loader.order(0);
-    let batches = order.chunks(BATCH_SIZE).map(|indices| loader.batch(0, indices));
+    let batches = order.chunks(batch_size).map(|indices| loader.batch(0, indices));
     let batches = batches.collect::<Result<Vec<_>>>()?;
     // Running statistics that fit the images: without them its logits grow from block to block.
-    for i in 0..N_SETTLING {
-        teacher.forward(&batches[0].images, Mode::Train(Stream::new(i)))?;
+    let (n_passes, n_images) = SETTLING;
+    let few = batches[0].images.narrow(0, 0, n_images)?;
+    for i in 0..n_passes {
+        teacher.forward(&few, Mode::Train(Stream::new(i)))?;
     }
     clock(n_steps, &on.device, |i| {
         let prepared = prepare(batches[i % N_BATCHES].clone(), Some(&*teacher), &[])?;

@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use candle_core::Device;
 use clap::{Parser, ValueEnum};
-use cnn::{CIFAR, CIFAR_IMAGES, MNIST, PHOTOGRAPHS};
+use cnn::{CIFAR, CIFAR_IMAGES, MNIST, PHOTOGRAPHS, RESNET18, RESNET20S};
 use kd_core::device::{self, Precision};
 use kd_core::ops::ConvSums;
 use kd_core::{Error, Result, Stream, fsx};
@@ -73,6 +73,8 @@ enum Case {
     GridResnet20Step,
     /// Fourteen ResNet-20s of a ResNet-56, each with an objective of its own, in a cohort
     MethodsStep,
+    /// ResNet-18 learns from ResNet-50 with 224 pixels, SGD with momentum, batch 32
+    Resnet18DistillationStep,
     /// Papernot's network for MNIST with dropout, SGD with momentum, batch 128
     PapernotMnistStep,
     /// Papernot's network for CIFAR-10 with dropout, SGD with momentum, batch 128
@@ -109,8 +111,11 @@ impl Case {
             Self::Grid30Epoch => mlps(Mlps::Grid30),
             Self::Resnet18Step => cifar("resnet18-cifar", 4),
             Self::Resnet20Step => cifar("resnet20", 20),
-            Self::GridResnet20Step => cnn::cohort(mlp::grid(), n(3), on),
-            Self::MethodsStep => cnn::cohort(cnn::methods(), n(3), on),
+            Self::GridResnet20Step => cnn::cohort(&RESNET20S, mlp::grid(), n(3), on),
+            Self::MethodsStep => cnn::cohort(&RESNET20S, cnn::methods(), n(3), on),
+            Self::Resnet18DistillationStep => {
+                cnn::cohort(&RESNET18, vec![mlp::distill(0.5, 5.0)], n(3), on)
+            }
             Self::PapernotMnistStep => cnn::steps("papernot-mnist", MNIST, n(40), on),
             Self::PapernotCifar10Step => cifar("papernot-cifar10", 15),
             Self::MobilenetV2CifarStep => cifar("mobilenet-v2-cifar-w0.5", 10),
@@ -129,6 +134,7 @@ impl Case {
         match self {
             Self::Grid30Epoch => mlp::N_EPOCH_IMAGES,
             Self::Resnet56Eval => CIFAR_IMAGES.0,
+            Self::Resnet18DistillationStep => RESNET18.batch_size,
             Self::MobilenetV2Eval | Self::EfficientnetLite0Eval => PHOTOGRAPHS.0,
             Self::PhotosTrain | Self::PhotosEval | Self::PhotosPacked => photos::PHOTO_BATCH_SIZE,
             _ => BATCH_SIZE,

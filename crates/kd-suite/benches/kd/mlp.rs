@@ -107,7 +107,8 @@ fn digits() -> Result<Loader> {
     Loader::new(Arc::new(images), augment, Stream::new(0))
 }
 
-fn distill(alpha: f64, temperature: f64) -> LossSpec {
+/// The paper's objective.
+pub(crate) fn distill(alpha: f64, temperature: f64) -> LossSpec {
     LossSpec::Distill(Distill { alpha, temperature, reduction: Reduction::BatchMean })
 }
 
