@@ -25,7 +25,7 @@ pub(crate) const PHOTOGRAPHS: (usize, [usize; 3]) = (52, [3, 224, 224]);
 const N_BATCHES: usize = 4;
 const N_WARMUP: usize = 2;
 /// Forward passes by which a teacher's running statistics settle, and their images.
-const SETTLING: (u64, usize) = (20, 8);
+const SETTLING: (u64, usize) = (20, 2);
 
 /// Students that learn from one teacher.
 pub(crate) struct Class {
