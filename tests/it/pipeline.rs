@@ -9,7 +9,8 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::support::{
-    CNNS, METHODS, MLPS, Results, Running, end, finals, folder_of, kd_run, succeed,
+    CNNS, METHODS, MLPS, Results, Running, end, finals, folder_of, kd_run, records, refused,
+    succeed,
 };
 
 /// A folder with the tiny suite of MLPs.
@@ -31,6 +32,27 @@ fn a_run_repeated_gives_the_same_results_and_a_finished_one_is_not_run_again() {
     assert!(again.stderr.contains("finished before"), "{}", again.stderr);
     assert_eq!(fs::read(at.join("one/metrics.jsonl")).unwrap(), written);
     Results::of(&at.join("one")).assert_same(&results);
+}
+
+#[test]
+fn a_run_goes_on_with_more_seeds() {
+    let folder = folder();
+    let at = folder.path();
+    succeed(&mut kd_run(at, "grown"));
+    let two = |out: &str| succeed(kd_run(at, out).args(["--seeds", "2"]));
+    assert!(!two("grown").stderr.contains("finished before"));
+    two("whole");
+    let results = |out: &str| {
+        let mut results = Results::of(&at.join(out));
+        // What it ran on is said again, and that it was done.
+        results.metrics.retain(|record| record["event"] != "run" && record["event"] != "done");
+        results
+    };
+    results("grown").assert_same(&results("whole"));
+    assert_eq!(records(&at.join("grown"), "run").len(), 2);
+    assert!(two("grown").stderr.contains("finished before"));
+    let fewer = end(&mut kd_run(at, "grown"));
+    refused(&fewer, 78, "`seeds` is 2 there and 1 here", "fewer seeds");
 }
 
 #[test]

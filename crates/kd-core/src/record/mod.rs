@@ -127,7 +127,7 @@ pub struct RunRecord {
     pub cpu: String,
     /// Number of threads.
     pub threads: usize,
-    /// SHA-256 of the resolved spec.
+    /// SHA-256 of the resolved spec with one seed, whatever their number.
     pub spec_hash: String,
     /// Commit of the program's source, with `+dirty` when it had changes; `unknown` outside git.
     pub commit: String,

@@ -179,7 +179,7 @@ impl Divided<'_> {
     /// Writes the records of all units that are done as the log of one process would have them; returns the
     /// names of the others.
     fn gather(&self) -> Result<Vec<String>> {
-        let (mut all, mut open, mut wall_seconds) = (header(&self.context), vec![], 0.0);
+        let (mut all, mut open, mut wall_seconds) = (header(&self.context, &[]), vec![], 0.0);
         let (mut cohort, parts) = (vec![], parts(self.context.spec, self.tasks.size.students));
         for (unit, part) in self.tasks.units.iter().zip(&parts) {
             let mut records = unit.records(self.context.folder.path())?;

@@ -7,7 +7,7 @@ use kd_core::record::{self, ModelId, Record};
 use kd_core::{Error, Lease, Owner, Result, fsx};
 use serde::de::DeserializeOwned;
 
-use super::difference::difference;
+use super::difference::{asks_for_more_seeds, difference};
 use super::tasks::{Tasks, UNITS};
 
 /// What a run writes into its folder.
@@ -25,6 +25,9 @@ const WRITTEN: [&str; 12] = [
     "outcomes",
     "pictures",
 ];
+
+/// Bytes of a `spec.toml` at most.
+const MAX_SPEC: u64 = 1 << 22;
 
 /// A results folder: all of it for one process, or a unit of it.
 #[derive(Debug)]
@@ -54,6 +57,23 @@ impl Folder {
         Ok(folder)
     }
 
+    /// Makes the run in `path`, if it is finished, that of `spec`, if this asks for more seeds and for nothing
+    /// else. The units of a divided run are fixed.
+    pub(super) fn add_seeds(path: &Path, spec: &str) -> Result<()> {
+        let of_spec = path.join("spec.toml");
+        let Some(found) = fsx::read_if_there(&of_spec, MAX_SPEC)? else { return Ok(()) };
+        let more = asks_for_more_seeds(&String::from_utf8_lossy(&found), spec);
+        if !more || Tasks::read(path)?.is_some() {
+            return Ok(());
+        }
+        let records = Self::of_another(path).records()?;
+        if !matches!(records.last(), Some(Record::Done { .. })) {
+            return Ok(());
+        }
+        let _lease = Lease::take(&whole(path), lost)?;
+        fsx::write_atomic(&of_spec, spec.as_bytes())
+    }
+
     /// The folder of the run described by `spec`, beside other processes that work on other units of it.
     ///
     /// # Errors
@@ -81,11 +101,11 @@ impl Folder {
     /// Refuses the folder of another run; a new one is this run's from now on.
     fn claim(&self, spec: &str) -> Result<()> {
         let spec_path = self.path.join("spec.toml");
-        let found = match fsx::read_if_there(&spec_path, 1 << 22)? {
+        let found = match fsx::read_if_there(&spec_path, MAX_SPEC)? {
             Some(found) => found,
             None => {
                 fsx::write_new(&spec_path, spec.as_bytes())?;
-                fsx::read_bounded(&spec_path, 1 << 22, "")?
+                fsx::read_bounded(&spec_path, MAX_SPEC, "")?
             }
         };
         if found == spec.as_bytes() {

@@ -28,14 +28,16 @@ pub(super) enum Place {
 pub(super) fn meet(context: &Context<'_>, own: Place) -> Result<Place> {
     let ranks = &context.setting.ranks;
     let all = Shards::new(ranks.n_ranks(), ranks.clone())?;
-    let spec = number(context.spec_hash);
-    let said = if ranks.rank() == 0 { vec![spec, own as u8 as f64] } else { vec![0.0; 2] };
+    let run = [number(context.spec_hash), context.spec.seeds as f64];
+    let first = [&run[..], &[own as u8 as f64]].concat();
+    let said = if ranks.rank() == 0 { first } else { vec![0.0; 3] };
     let said = all.sum(vec![said])?;
-    if all.any(said[0].to_bits() != spec.to_bits())? {
+    let is_another = said.iter().zip(run).any(|(said, own)| said.to_bits() != own.to_bits());
+    if all.any(is_another)? {
         let reason = "the processes do not run the same command on the same data";
         return Err(Error::config("mpirun", reason));
     }
-    Ok([Place::Begin, Place::Done, Place::End][said[1] as usize])
+    Ok([Place::Begin, Place::Done, Place::End][said[2] as usize])
 }
 
 /// The beginning of a digest as a number that f64 has exactly.

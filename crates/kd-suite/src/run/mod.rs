@@ -52,7 +52,8 @@ pub use tasks::{Size, State, Submitted, Task, Tasks, UnitPlan};
 pub use together::follow;
 use unit::{Unit, units};
 
-/// Runs `spec` from where the results folder stands, and writes its report.
+/// Runs `spec` from where the results folder stands, and writes its report. One that was finished in one piece goes
+/// on with more seeds.
 ///
 /// # Errors
 /// Those of data, files and training; [`kd_core::Error::Config`] when the folder holds the run of
@@ -62,6 +63,7 @@ pub fn run(spec: Spec, setting: &Setting) -> Result<(Outcome, Report)> {
     if setting.restart {
         Folder::clear(&setting.out)?;
     }
+    Folder::add_seeds(&setting.out, &ready.text)?;
     let folder = Folder::open(&setting.out, &ready.text)?;
     let context = ready.context(setting, &folder);
     let outcome = match Tasks::read(&setting.out)? {
@@ -131,14 +133,13 @@ fn in_one_piece(context: &Context<'_>) -> Result<Outcome> {
     let mut log = MetricsLog::open(&context.folder.metrics())?;
     let records = context.folder.records()?;
     kept::check(context, &records)?;
-    if matches!(records.last(), Some(Record::Done { .. })) {
+    let header = header(context, &records);
+    if header.is_empty() && matches!(records.last(), Some(Record::Done { .. })) {
         eprintln!("{}: finished before; the report is written anew", context.setting.out.display());
         meeting::pass(context)?;
         return Ok(Outcome::Finished);
     }
-    if records.is_empty() {
-        header(context).iter().try_for_each(|record| log.append(record))?;
-    }
+    header.iter().try_for_each(|record| log.append(record))?;
     eta::announce(context, &records)?;
     let mut wall_seconds = 0.0;
     for Unit { job, seed, .. } in units(context.spec) {

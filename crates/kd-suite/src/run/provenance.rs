@@ -8,10 +8,22 @@ use kd_core::record::{Record, RunRecord};
 use super::context::Context;
 use super::setting::device_name;
 
-/// What stands before all other records.
-pub(super) fn header(context: &Context<'_>) -> Vec<Record> {
-    let readings = context.spec.readings.iter().cloned().map(Record::Readings);
-    std::iter::once(Record::Run(provenance(context))).chain(readings).collect()
+/// What stands before all other records, and, after those of fewer seeds, before those of the new ones; nothing
+/// where `records` have it.
+pub(super) fn header(context: &Context<'_>, records: &[Record]) -> Vec<Record> {
+    let n_seeds = records.iter().rev().find_map(|record| match record {
+        Record::Run(run) => Some(run.seeds),
+        _ => None,
+    });
+    let run = || Record::Run(provenance(context));
+    match n_seeds {
+        Some(n_seeds) if n_seeds == context.spec.seeds => Vec::new(),
+        Some(_) => vec![run()],
+        None => {
+            let readings = context.spec.readings.iter().cloned().map(Record::Readings);
+            std::iter::once(run()).chain(readings).collect()
+        }
+    }
 }
 
 fn provenance(context: &Context<'_>) -> RunRecord {

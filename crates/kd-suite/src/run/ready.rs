@@ -27,7 +27,9 @@ impl Ready {
         let sets = Sets::load(&spec, setting.data_dir.as_deref(), &setting.device)?;
         let spec = spec.with_channels(sets.shape().0[0]).with_files(&sets.files());
         let text = spec.to_toml()?;
-        let hash = fsx::sha256(text.as_bytes());
+        // The state of a training is the same, however many seeds there are.
+        let of_one_seed = Spec { seeds: 1, ..spec.clone() }.to_toml()?;
+        let hash = fsx::sha256(of_one_seed.as_bytes());
         Ok(Self { spec, sets, text, hash })
     }
 
