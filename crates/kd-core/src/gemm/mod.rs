@@ -18,7 +18,7 @@ use std::cell::Cell;
 
 use pulp::{Simd, WithSimd};
 
-use self::pack::Pack;
+use self::pack::{Pack, in_blocks, with_packed};
 use self::sparse::First;
 use crate::simd::{constant, dispatch};
 use crate::tasks::each;
@@ -69,8 +69,8 @@ pub(crate) enum Write {
     Add,
 }
 
-/// `C = A B` or `C += A B`, with C row-major in `c`. A zero of A times an infinity or NaN of B may count as
-/// zero.
+/// `C = A B` or `C += A B`, with C row-major in `c`. A zero of one times an infinity or NaN of the other may
+/// count as zero.
 pub(crate) fn gemm(c: &mut [f32], a: Matrix<'_>, b: Matrix<'_>, write: Write) {
     assert_eq!(a.n_cols, b.n_rows, "inner dimensions");
     assert_eq!(c.len(), a.n_rows * b.n_cols, "size of the product");
@@ -145,15 +145,8 @@ fn run(a: Matrix<'_>, b: Matrix<'_>, out: Out) {
             });
         });
     } else {
-        // Blocks of equal size, as many for each thread; each is packed and used by one thread.
-        let n_blocks = n_blocks.next_multiple_of(rayon::current_num_threads()).min(n_panels);
-        let first_col = |block: usize| b.n_cols.min(block * n_panels / n_blocks * width);
-        each(0..n_blocks, |i| {
-            let cols = (first_col(i), first_col(i + 1));
-            with_packed(b, width, cols, |panels| {
-                dispatch(Pack { b, cols, panels });
-                dispatch(Multiply { a, panels, rows: all_rows, cols, out });
-            });
+        in_blocks(b, width, n_blocks, |panels, cols| {
+            dispatch(Multiply { a, panels, rows: all_rows, cols, out });
         });
     }
 }
@@ -171,20 +164,8 @@ impl WithSimd for TileWidth {
 }
 
 thread_local! {
-    /// Buffers for a packed block of B and for a tile of A, kept from call to call.
-    static PANELS: Cell<Vec<f32>> = const { Cell::new(Vec::new()) };
+    /// A buffer for a tile of A, kept from call to call.
     static TILE: Cell<Vec<f32>> = const { Cell::new(Vec::new()) };
-}
-
-/// Calls `f` with a buffer for the panels of columns `cols` of `b`.
-fn with_packed(b: Matrix<'_>, width: usize, cols: (usize, usize), f: impl FnOnce(&mut [f32])) {
-    let n_floats = (cols.1 - cols.0).div_ceil(width) * b.n_rows * width;
-    let mut buffer = PANELS.take();
-    if buffer.len() < n_floats {
-        buffer.resize(n_floats, 0.0);
-    }
-    f(&mut buffer[..n_floats]);
-    PANELS.set(buffer);
 }
 
 /// One rectangle of C.

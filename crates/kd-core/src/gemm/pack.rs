@@ -1,8 +1,53 @@
 //! One operand of a product, in panels of one tile's width.
 
+use std::cell::Cell;
+
 use pulp::{Simd, WithSimd};
 
 use super::Matrix;
+use crate::simd::dispatch;
+use crate::tasks::each;
+
+thread_local! {
+    /// A buffer for a packed block of B, kept from call to call.
+    static PANELS: Cell<Vec<f32>> = const { Cell::new(Vec::new()) };
+}
+
+/// Packs `b` in at least so many blocks of columns of equal size, as many for each thread, and calls `multiply`
+/// with each block and its columns, on the thread that packed it.
+pub(super) fn in_blocks(
+    b: Matrix<'_>,
+    width: usize,
+    n_blocks: usize,
+    multiply: impl Fn(&[f32], (usize, usize)) + Sync,
+) {
+    let n_panels = b.n_cols.div_ceil(width);
+    let n_blocks = n_blocks.next_multiple_of(rayon::current_num_threads()).min(n_panels);
+    let first_col = |block: usize| b.n_cols.min(block * n_panels / n_blocks * width);
+    each(0..n_blocks, |i| {
+        let cols = (first_col(i), first_col(i + 1));
+        with_packed(b, width, cols, |panels| {
+            dispatch(Pack { b, cols, panels });
+            multiply(panels, cols);
+        });
+    });
+}
+
+/// Calls `f` with a buffer for the panels of columns `cols` of `b`.
+pub(super) fn with_packed(
+    b: Matrix<'_>,
+    width: usize,
+    cols: (usize, usize),
+    f: impl FnOnce(&mut [f32]),
+) {
+    let n_floats = (cols.1 - cols.0).div_ceil(width) * b.n_rows * width;
+    let mut buffer = PANELS.take();
+    if buffer.len() < n_floats {
+        buffer.resize(n_floats, 0.0);
+    }
+    f(&mut buffer[..n_floats]);
+    PANELS.set(buffer);
+}
 
 /// Copies the columns `cols` of `b` into panels of one tile's width, each row-major and contiguous.
 /// What pads the last panel is never stored in C.

@@ -9,8 +9,8 @@ use std::cell::Cell;
 
 use pulp::{Simd, WithSimd};
 
-use super::pack::Pack;
-use super::{Matrix, Out, TileWidth, store, with_packed};
+use super::pack::in_blocks;
+use super::{Matrix, Out, TileWidth, store};
 use crate::simd::{constant, dispatch};
 use crate::tasks::each;
 
@@ -68,8 +68,20 @@ thread_local! {
 /// The product, whatever `a` holds.
 pub(super) fn run(a: Matrix<'_>, b: Matrix<'_>, out: Out) {
     let mut entries = ENTRIES.take();
+    let lens = list(a, &mut entries);
+    let lists = Lists { entries: &entries, lens: &lens, stride: a.n_cols + 1 };
+    let width = dispatch(TileWidth);
+    let n_blocks = b.n_cols.div_ceil(MAX_PANELS * width);
+    in_blocks(b, width, n_blocks, |panels, cols| {
+        dispatch(Multiply { lists, panels, cols, out });
+    });
+    ENTRIES.set(entries);
+}
+
+/// Writes what is not zero in each row to `entries`, and gives how much that is. A row has a place more than it
+/// may need: its list is written one beyond its end.
+fn list(a: Matrix<'_>, entries: &mut Vec<Entry>) -> Vec<usize> {
     let mut lens = vec![0; a.n_rows];
-    // A row's list is written one place beyond its end.
     let stride = a.n_cols + 1;
     entries.resize(entries.len().max(a.n_rows * stride), (0, 0.0));
     let groups = entries.chunks_mut(GROUP * stride).zip(lens.chunks_mut(GROUP));
@@ -78,20 +90,7 @@ pub(super) fn run(a: Matrix<'_>, b: Matrix<'_>, out: Out) {
             *len = list_row(a, i * GROUP + j, list);
         }
     });
-    let lists = Lists { entries: &entries, lens: &lens, stride };
-    let width = dispatch(TileWidth);
-    let n_panels = b.n_cols.div_ceil(width);
-    let n_blocks = n_panels.div_ceil(MAX_PANELS).next_multiple_of(rayon::current_num_threads());
-    let n_blocks = n_blocks.min(n_panels);
-    let first_col = |block: usize| b.n_cols.min(block * n_panels / n_blocks * width);
-    each(0..n_blocks, |i| {
-        let cols = (first_col(i), first_col(i + 1));
-        with_packed(b, width, cols, |panels| {
-            dispatch(Pack { b, cols, panels });
-            dispatch(Multiply { lists, panels, cols, out });
-        });
-    });
-    ENTRIES.set(entries);
+    lens
 }
 
 /// Writes what is not zero in a row to `list`, and gives its length.

@@ -1,5 +1,6 @@
 use super::*;
 use crate::Stream;
+use crate::simd::testing::with_all_vectors;
 
 fn random(stream: Stream, n: usize) -> Vec<f32> {
     let mut rng = stream.rng();
@@ -91,7 +92,9 @@ fn leaving_out_what_is_zero_changes_no_bit() {
         for a in [Matrix::new(&x, m, k), Matrix::new(&x, k, m).t()] {
             for b in [Matrix::new(&y, k, n), Matrix::new(&y, n, k).t()] {
                 let want = bits(&naive(a, b).iter().map(|v| v + before).collect::<Vec<_>>());
-                assert_eq!(listed(a, b, (before, write)), want, "{m} x {n} x {k}, {used}");
+                for listed in with_all_vectors(|| listed(a, b, (before, write))) {
+                    assert_eq!(listed, want, "{m} x {n} x {k}, {used}");
+                }
                 let mut c = vec![before; m * n];
                 gemm(&mut c, a, b, write);
                 assert_eq!(bits(&c), want, "{m} x {n} x {k}, {used}, A first");
