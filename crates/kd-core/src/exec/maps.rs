@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use candle_core::Tensor;
 
-use super::plan::{Convolutions, Network, Part, Plan};
+use super::group::Convolutions;
+use super::plan::{Network, Part, Plan};
 use super::purpose::Purpose;
 use super::run::{Run, dims};
 use super::{border, weights};

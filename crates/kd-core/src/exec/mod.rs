@@ -9,6 +9,7 @@
 mod blocks;
 mod border;
 mod courier;
+mod group;
 mod images;
 mod maps;
 mod net;

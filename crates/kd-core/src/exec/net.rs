@@ -5,8 +5,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use candle_core::{Device, Tensor};
 
+use super::group::Convolutions;
 use super::pass::Pass;
-use super::plan::{self, Convolutions, Network, Plan};
+use super::plan::{self, Network, Plan};
 use super::purpose::Purpose;
 use super::run::Run;
 use super::{border, images, weights};

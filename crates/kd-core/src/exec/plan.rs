@@ -2,14 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::blocks::{Block, ConvBlock, LinearBlock, NormBlock, SumBlock};
+use super::blocks::Block;
+use super::group::{Convolutions, Group, Head, Place};
 use super::purpose::Purpose;
 use super::sinks::Sinks;
 use crate::act::Clamp;
 use crate::graph::{Graph, IMAGES, Node, Shapes};
-use crate::ops::conv2d::kept::Kept;
 use crate::ops::step::Weight;
-use crate::ops::{BatchNorm, Conv2d, ConvSums, Dropout, Normalize, Op};
+use crate::ops::{Normalize, Op};
 use crate::{Error, Result};
 
 /// The part of a network that a plan computes.
@@ -33,21 +33,6 @@ pub(super) struct Network<'a> {
     /// Which nodes compute in training as in evaluation.
     pub(super) rests: &'a [bool],
     pub(super) convolutions: Convolutions,
-}
-
-/// How convolutions compute.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Convolutions {
-    pub(super) sums: ConvSums,
-    /// Whether the weights change no more.
-    pub(super) are_fixed: bool,
-}
-
-/// An activation and the shape in which it is read: `[C, H, W]` or `[F]`.
-#[derive(Debug, Clone)]
-pub(super) struct Place {
-    pub(super) act: usize,
-    pub(super) shape: Vec<usize>,
 }
 
 /// Steps in the order in which they run.
@@ -74,31 +59,6 @@ pub(super) struct Step {
     pub(super) rests: bool,
     /// Activations that nothing reads after this step.
     pub(super) last_reads: Vec<usize>,
-}
-
-/// Nodes that are joined, before it is known what joins them further.
-struct Group {
-    head: Head,
-    /// Number of the last node, whose output is the group's.
-    tail: usize,
-    inputs: Vec<Place>,
-    weights: Vec<Weight>,
-    rests: bool,
-    residual: bool,
-    clamp: Option<Clamp>,
-    map: Option<Op>,
-    dropout: Option<Dropout>,
-    /// What is added to each input of a linear layer.
-    shift: Option<f32>,
-}
-
-/// What a group begins with.
-enum Head {
-    Conv { conv: Conv2d, norm: Option<BatchNorm> },
-    Norm(BatchNorm),
-    Linear,
-    Sum,
-    Other(Op),
 }
 
 impl Plan {
@@ -328,58 +288,6 @@ impl<'a> Planner<'a> {
         note_last_reads(&mut steps, &outputs, self.purpose);
         let (purpose, normalize, sinks) = (self.purpose, self.normalize, Sinks::default());
         Ok(Plan { purpose, normalize, steps, n_acts, outputs, sinks })
-    }
-}
-
-impl Head {
-    fn of(op: &Op) -> Self {
-        match op {
-            Op::Conv2d(conv) => Self::Conv { conv: conv.clone(), norm: None },
-            Op::BatchNorm(norm) => Self::Norm(*norm),
-            Op::Linear(_) => Self::Linear,
-            Op::Add(_) => Self::Sum,
-            other => Self::Other(other.clone()),
-        }
-    }
-}
-
-impl Group {
-    fn new(op: &Op, tail: usize) -> Self {
-        Self {
-            head: Head::of(op),
-            tail,
-            inputs: Vec::new(),
-            weights: Vec::new(),
-            rests: false,
-            residual: false,
-            clamp: None,
-            map: None,
-            dropout: None,
-            shift: None,
-        }
-    }
-
-    fn block(self, convolutions: Convolutions) -> Box<dyn Block> {
-        let (residual, clamp) = (self.residual, self.clamp.unwrap_or(Clamp::NONE));
-        match self.head {
-            Head::Conv { conv, norm } => Box::new(ConvBlock {
-                conv: conv.conv(),
-                sums: convolutions.sums,
-                kept: convolutions.are_fixed.then(Kept::default),
-                bias: conv.bias,
-                norm,
-                residual,
-                clamp,
-                map: self.map,
-            }),
-            Head::Norm(norm) => Box::new(NormBlock { norm, residual, clamp }),
-            Head::Linear => {
-                let (relu, dropout) = (self.clamp.is_some(), self.dropout);
-                Box::new(LinearBlock { relu, dropout, shift: self.shift })
-            }
-            Head::Sum => Box::new(SumBlock { clamp }),
-            Head::Other(op) => Box::new(op),
-        }
     }
 }
 

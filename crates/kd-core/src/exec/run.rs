@@ -8,7 +8,8 @@ use std::sync::Arc;
 
 use super::blocks::{Block, Common};
 use super::courier::{Courier, Update, with_courier};
-use super::plan::{Place, Plan, Step};
+use super::group::Place;
+use super::plan::{Plan, Step};
 use super::purpose::Purpose;
 use crate::act::{Act, Buffer, Grad, Grads, Made, Values, next_run};
 use crate::ops::step::{Backward, Forward, Weight};
