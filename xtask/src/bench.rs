@@ -53,19 +53,11 @@ const CASES: [Case; 20] = [
         ..Case::step("resnet18-step", "training step of ResNet-18 (CIFAR stem)", 0.55)
     },
     Case::step("resnet20-step", "training step of ResNet-20", 0.7),
-    Case::step(
-        "grid-resnet20-step",
-        "step of ten students: a grid of ResNet-20s of a ResNet-56, in a cohort against one by one",
-        0.35,
-    ),
-    Case::step(
-        "methods-step",
-        "step of fourteen methods: ResNet-20s of a ResNet-56, in a cohort against one by one",
-        0.4,
-    ),
+    Case::step("grid-resnet20-step", "step of ten students: ResNet-20s of a ResNet-56", 0.35),
+    Case::step("methods-step", "step of fourteen methods: ResNet-20s of a ResNet-56", 0.4),
     Case::step(
         "resnet18-distillation-step",
-        "distillation step of ResNet-18 by ResNet-50, 224 pixels, batch 32",
+        "distillation step, ResNet-50 to ResNet-18, 224 pixels",
         0.65,
     ),
     Case::step("papernot-mnist-step", "training step of Papernot's network for MNIST", 0.65),
