@@ -8,7 +8,7 @@ use kd_core::{Error, Lease, Owner, Result, fsx};
 use serde::de::DeserializeOwned;
 
 use super::difference::{asks_for_more_seeds, difference};
-use super::tasks::{Tasks, UNITS};
+use super::tasks::{Tasks, UNITS, seconds};
 
 /// What a run writes into its folder.
 const WRITTEN: [&str; 12] = [
@@ -67,7 +67,7 @@ impl Folder {
             return Ok(());
         }
         let records = Self::of_another(path).records()?;
-        if !matches!(records.last(), Some(Record::Done { .. })) {
+        if seconds(&records).is_none() {
             return Ok(());
         }
         let _lease = Lease::take(&whole(path), lost)?;

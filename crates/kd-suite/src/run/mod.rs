@@ -134,7 +134,7 @@ fn in_one_piece(context: &Context<'_>) -> Result<Outcome> {
     let records = context.folder.records()?;
     kept::check(context, &records)?;
     let header = header(context, &records);
-    if header.is_empty() && matches!(records.last(), Some(Record::Done { .. })) {
+    if header.is_empty() && tasks::seconds(&records).is_some() {
         eprintln!("{}: finished before; the report is written anew", context.setting.out.display());
         meeting::pass(context)?;
         return Ok(Outcome::Finished);

@@ -210,7 +210,7 @@ impl UnitPlan {
     }
 }
 
-/// The wall time of a unit whose records are complete.
+/// The wall time of a unit, or of a run, whose records are complete.
 pub(super) fn seconds(records: &[Record]) -> Option<f64> {
     match records.last() {
         Some(Record::Done { wall_seconds }) => Some(*wall_seconds),
