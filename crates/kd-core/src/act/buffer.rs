@@ -12,17 +12,21 @@ const COPIED: usize = 1 << 16;
 /// f32 values whose memory comes from a pool and returns to it: fresh memory would be zeroed, and
 /// fetched from the operating system page by page, in every step.
 #[derive(Debug, Default)]
-pub struct Buffer(Vec<f32>);
+pub struct Buffer {
+    /// At least `len` values: memory that was longer in an earlier use keeps its length.
+    memory: Vec<f32>,
+    len: usize,
+}
 
 impl Buffer {
     /// `len` values left from an earlier use: whoever takes them writes all.
     pub(crate) fn take(len: usize) -> Self {
-        let kept = pool().free.get_mut(&len).and_then(Vec::pop);
-        let mut values = kept.map_or_else(|| vec![0.0; len], |(values, _)| values);
+        let kept = pool().take(len);
+        let mut buffer = Self { memory: kept.unwrap_or_else(|| vec![0.0; len]), len };
         if cfg!(test) {
-            values.fill(f32::NAN);
+            buffer.fill(f32::NAN);
         }
-        Self(values)
+        buffer
     }
 
     /// `len` zeros.
@@ -42,17 +46,16 @@ impl Buffer {
 
     /// The values, whose memory does not return to the pool.
     pub(crate) fn into_vec(mut self) -> Vec<f32> {
-        std::mem::take(&mut self.0)
+        let mut values = std::mem::take(&mut self.memory);
+        values.truncate(self.len);
+        values
     }
 }
 
 impl Drop for Buffer {
     fn drop(&mut self) {
-        if !self.0.is_empty() {
-            let values = std::mem::take(&mut self.0);
-            let mut pool = pool();
-            let entry = (values, pool.n_runs);
-            pool.free.entry(entry.0.len()).or_default().push(entry);
+        if !self.memory.is_empty() {
+            pool().give(std::mem::take(&mut self.memory));
         }
     }
 }
@@ -61,15 +64,18 @@ impl Deref for Buffer {
     type Target = [f32];
 
     fn deref(&self) -> &[f32] {
-        &self.0
+        &self.memory[..self.len]
     }
 }
 
 impl DerefMut for Buffer {
     fn deref_mut(&mut self) -> &mut [f32] {
-        &mut self.0
+        &mut self.memory[..self.len]
     }
 }
+
+/// Runs of networks after which memory that nobody took is given back to the operating system.
+const KEPT_RUNS: u64 = 64;
 
 /// Memory that is not in use, by length, with the number of the run that returned it.
 struct Pool {
@@ -77,10 +83,40 @@ struct Pool {
     n_runs: u64,
 }
 
-/// Runs of networks after which memory that nobody took is given back to the operating system.
-const KEPT_RUNS: u64 = 64;
+impl Pool {
+    const fn new() -> Self {
+        Self { free: BTreeMap::new(), n_runs: 0 }
+    }
 
-static POOL: Mutex<Pool> = Mutex::new(Pool { free: BTreeMap::new(), n_runs: 0 });
+    /// The shortest memory of which `len` values fill at least a quarter.
+    fn take(&mut self, len: usize) -> Option<Vec<f32>> {
+        let (&length, of_length) = self.free.range_mut(len..=4 * len).next()?;
+        let memory = of_length.pop().map(|(memory, _)| memory);
+        if of_length.is_empty() {
+            self.free.remove(&length);
+        }
+        memory
+    }
+
+    fn give(&mut self, memory: Vec<f32>) {
+        let run = self.n_runs;
+        self.free.entry(memory.len()).or_default().push((memory, run));
+    }
+
+    /// Counts a run; what has not been used for long.
+    fn next_run(&mut self) -> Vec<(Vec<f32>, u64)> {
+        self.n_runs += 1;
+        let mut old = Vec::new();
+        for buffers in self.free.values_mut() {
+            let n_old = buffers.partition_point(|(_, run)| run + KEPT_RUNS < self.n_runs);
+            old.extend(buffers.drain(..n_old));
+        }
+        self.free.retain(|_, buffers| !buffers.is_empty());
+        old
+    }
+}
+
+static POOL: Mutex<Pool> = Mutex::new(Pool::new());
 
 fn pool() -> MutexGuard<'static, Pool> {
     POOL.lock().unwrap_or_else(PoisonError::into_inner)
@@ -88,16 +124,8 @@ fn pool() -> MutexGuard<'static, Pool> {
 
 /// Counts a run, and frees what has not been used for long, such as a finished training's memory.
 pub(crate) fn next_run() {
-    let mut pool = pool();
-    pool.n_runs += 1;
-    let n_runs = pool.n_runs;
-    let mut old = Vec::new();
-    for buffers in pool.free.values_mut() {
-        let n_old = buffers.partition_point(|(_, run)| run + KEPT_RUNS < n_runs);
-        old.extend(buffers.drain(..n_old));
-    }
-    pool.free.retain(|_, buffers| !buffers.is_empty());
-    drop(pool);
+    let old = pool().next_run();
+    // When the pool is no longer locked.
     drop(old);
 }
 
@@ -105,22 +133,31 @@ pub(crate) fn next_run() {
 mod tests {
     use super::*;
 
-    /// A length that no other test uses.
-    const LEN: usize = 7919;
+    #[test]
+    fn the_shortest_memory_that_is_not_much_too_long_is_taken() {
+        let mut pool = Pool::new();
+        [12, 8, 9].into_iter().for_each(|len| pool.give(vec![0.0; len]));
+        let mut taken = |len| pool.take(len).map(|memory| memory.len());
+        assert_eq!([taken(1), taken(13)], [None; 2]);
+        assert_eq!([taken(2), taken(8), taken(8), taken(8)], [Some(8), Some(9), Some(12), None]);
+    }
 
     #[test]
-    fn memory_returns_and_is_freed_when_long_unused() {
-        let n_free = || pool().free.get(&LEN).map_or(0, Vec::len);
-        let (a, b) = (Buffer::zeros(LEN), Buffer::copy_of(&[1.0; LEN]));
-        assert!(a.iter().all(|v| *v == 0.0) && b[..] == [1.0; LEN]);
-        let address = a.as_ptr();
-        drop(a);
-        assert_eq!(n_free(), 1);
-        let again = Buffer::take(LEN);
-        assert_eq!((again.as_ptr(), n_free()), (address, 0));
-        assert_eq!(b.into_vec().len(), LEN);
-        drop(again);
-        (0..=KEPT_RUNS).for_each(|_| next_run());
-        assert_eq!(n_free(), 0);
+    fn memory_is_freed_when_long_unused() {
+        let mut pool = Pool::new();
+        pool.give(vec![0.0; 8]);
+        let n_old: usize = (0..KEPT_RUNS).map(|_| pool.next_run().len()).sum();
+        assert_eq!(n_old, 0);
+        pool.give(vec![0.0; 8]);
+        assert_eq!(pool.next_run(), [(vec![0.0; 8], 0)]);
+        assert!(pool.take(8).is_some() && pool.free.is_empty());
+    }
+
+    #[test]
+    fn a_buffer_has_its_own_length_in_longer_memory() {
+        drop(Buffer::zeros(40));
+        let buffer = Buffer::copy_of(&[1.0; 30]);
+        assert_eq!(buffer[..], [1.0; 30]);
+        assert_eq!(buffer.into_vec(), [1.0; 30]);
     }
 }
