@@ -53,6 +53,20 @@ impl<'a> Source<'a> {
         out
     }
 
+    /// Calls `f` with `len` values from `first` on, which begins a pixel; they are in memory of their own only
+    /// where they must be computed, and no longer than `f` takes.
+    pub(crate) fn with<T>(&self, first: usize, len: usize, f: impl FnOnce(&[f32]) -> T) -> T {
+        if let Self::Plain(values, _) = self {
+            return f(&values[first..][..len]);
+        }
+        let mut values = Buffer::take(len);
+        vectorized(
+            #[inline(always)]
+            || self.copy(first, &mut values),
+        );
+        f(&values)
+    }
+
     /// Zeros in `grad`, which belongs to the values from `first` on, where these lie at an end of the
     /// clamp that made them.
     pub(crate) fn mask(&self, first: usize, grad: &mut [f32]) {

@@ -1,6 +1,7 @@
 //! Pooling of images in NHWC order, one image a task.
 
 use crate::act::Buffer;
+use crate::ops::source::Source;
 use crate::simd::vectorized;
 use crate::tasks::each;
 
@@ -63,15 +64,17 @@ impl Windows {
     }
 
     /// The maxima, and which pixel of its window each came from.
-    pub(super) fn max(&self, x: &[f32]) -> (Buffer, Vec<u8>) {
+    pub(super) fn max(&self, x: &Source) -> (Buffer, Vec<u8>) {
         let n_values = self.n * self.out_len();
         let (mut y, mut winners) = (Buffer::take(n_values), vec![0; n_values]);
         let out = y.chunks_mut(self.out_len()).zip(winners.chunks_mut(self.out_len()));
-        each(out.zip(x.chunks(self.image_len())), |((y, winners), x)| {
-            vectorized(
-                #[inline(always)]
-                || self.max_of_image(x, y, winners),
-            );
+        each(out.enumerate(), |(i, (y, winners))| {
+            x.with(i * self.image_len(), self.image_len(), |x| {
+                vectorized(
+                    #[inline(always)]
+                    || self.max_of_image(x, y, winners),
+                );
+            });
         });
         (y, winners)
     }

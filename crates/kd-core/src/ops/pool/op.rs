@@ -49,7 +49,7 @@ impl Operation for MaxPool {
 
     fn forward(&self, step: &mut Forward<'_>) -> Result<Made> {
         let x = step.input(0);
-        let (values, winners) = self.windows(x.dims()).max(x.values());
+        let (values, winners) = self.windows(x.dims()).max(&x.made().source());
         step.save(winners);
         // The largest of a ReLU's outputs is one itself, and where it is zero all are.
         Ok(Made::after(values, x.made().clamp()))
