@@ -102,7 +102,12 @@ fn copy<S: Simd>(from: &[f32], to: &mut [f32]) {
 
 /// The same for a `b` that must be transposed, in squares of 4x4.
 #[inline(always)]
-fn pack_transposed(panel: &mut [f32], b: Matrix<'_>, (col, n_cols): (usize, usize), width: usize) {
+pub(super) fn pack_transposed(
+    panel: &mut [f32],
+    b: Matrix<'_>,
+    (col, n_cols): (usize, usize),
+    width: usize,
+) {
     for (block, to) in panel.chunks_mut(SQUARE * width).enumerate() {
         let n_rows = to.len() / width;
         for j in (0..n_cols).step_by(SQUARE) {

@@ -9,7 +9,7 @@ use std::cell::Cell;
 
 use pulp::{Simd, WithSimd};
 
-use super::pack::in_blocks;
+use super::pack::{in_blocks, pack_transposed};
 use super::{Matrix, Out, TileWidth, store};
 use crate::simd::{constant, dispatch};
 use crate::tasks::each;
@@ -28,7 +28,9 @@ const WORTH_LISTING: f32 = 0.4;
 /// What it costs to write C across its rows, as a share of the plain product.
 const ACROSS: f32 = 0.1;
 /// Rows whose lists one task makes.
-const GROUP: usize = 64;
+const GROUP: usize = 32;
+/// Values that are passed over together where all are zero.
+const SKIPPED: usize = 16;
 /// Panels of B that are multiplied at once: eight sums, as many as hide the latency of each.
 const MAX_PANELS: usize = 4;
 
@@ -63,6 +65,8 @@ fn used(a: Matrix<'_>) -> f32 {
 thread_local! {
     /// A buffer for the lists of one product, kept from call to call.
     static ENTRIES: Cell<Vec<Entry>> = const { Cell::new(Vec::new()) };
+    /// A buffer for the rows of a task, likewise.
+    static ROWS: Cell<Vec<f32>> = const { Cell::new(Vec::new()) };
 }
 
 /// The product, whatever `a` holds.
@@ -86,23 +90,49 @@ fn list(a: Matrix<'_>, entries: &mut Vec<Entry>) -> Vec<usize> {
     entries.resize(entries.len().max(a.n_rows * stride), (0, 0.0));
     let groups = entries.chunks_mut(GROUP * stride).zip(lens.chunks_mut(GROUP));
     each(groups.enumerate(), |(i, (entries, lens))| {
-        for (j, (list, len)) in entries.chunks_exact_mut(stride).zip(lens).enumerate() {
-            *len = list_row(a, i * GROUP + j, list);
-        }
+        with_rows(a, (i * GROUP, lens.len()), |rows| {
+            let lists = entries.chunks_exact_mut(stride).zip(lens);
+            for ((list, len), row) in lists.zip(rows.chunks_exact(a.n_cols)) {
+                *len = list_row(row, list);
+            }
+        });
     });
     lens
 }
 
-/// Writes what is not zero in a row to `list`, and gives its length.
-fn list_row(a: Matrix<'_>, row: usize, list: &mut [Entry]) -> usize {
+/// Calls `f` with rows `row..row + n_rows` of `a`, one after the other.
+fn with_rows(a: Matrix<'_>, (row, n_rows): (usize, usize), f: impl FnOnce(&[f32])) {
+    let len = n_rows * a.n_cols;
+    if a.col_stride == 1 && a.row_stride == a.n_cols {
+        return f(&a.data[row * a.n_cols..][..len]);
+    }
+    let mut buffer = ROWS.take();
+    buffer.resize(buffer.len().max(len), 0.0);
+    let rows = Matrix { data: &a.data[row * a.row_stride..], n_rows, ..a };
+    pack_transposed(&mut buffer[..len], rows, (0, a.n_cols), a.n_cols);
+    f(&buffer[..len]);
+    ROWS.set(buffer);
+}
+
+/// Writes what is not zero in `row` to `list`, and gives its length.
+fn list_row(row: &[f32], list: &mut [Entry]) -> usize {
     let mut len = 0;
-    for col in 0..a.n_cols {
-        let value = a.at(row, col);
-        // Written always and kept if need be: no branch to be guessed.
-        list[len] = (col as u32, value);
-        len += usize::from(value != 0.0);
+    for (i, values) in row.chunks(SKIPPED).enumerate() {
+        if are_zero(values) {
+            continue;
+        }
+        for (j, &value) in values.iter().enumerate() {
+            // Written always and kept if need be: no branch to be guessed.
+            list[len] = ((i * SKIPPED + j) as u32, value);
+            len += usize::from(value != 0.0);
+        }
     }
     len
+}
+
+/// Whether all are +0 or -0.
+fn are_zero(values: &[f32]) -> bool {
+    values.iter().fold(0, |bits, value| bits | value.to_bits()) << 1 == 0
 }
 
 /// What is not zero in each row of A.

@@ -58,7 +58,9 @@ pub(crate) fn undo(grad: &mut [f32], y: Option<&[f32]>, n_out: usize, scale: f32
             for (i, g) in grad.chunks_exact_mut(n_out).enumerate() {
                 if let Some(y) = y {
                     for (g, y) in g.iter_mut().zip(&y[i * n_out..]) {
-                        *g = if *y > 0.0 { *g * scale } else { 0.0 };
+                        // Multiplied always: what is chosen by a branch is not computed in vectors.
+                        let scaled = *g * scale;
+                        *g = if *y > 0.0 { scaled } else { 0.0 };
                     }
                 }
                 for (sum, g) in sums.iter_mut().zip(&*g) {
