@@ -160,4 +160,25 @@ mod tests {
         assert_eq!(buffer[..], [1.0; 30]);
         assert_eq!(buffer.into_vec(), [1.0; 30]);
     }
+
+    #[test]
+    fn zeros_are_zero_in_used_memory() {
+        drop(Buffer::copy_of(&[1.0; 50]));
+        assert_eq!(Buffer::zeros(50)[..], [0.0; 50]);
+    }
+
+    #[test]
+    fn memory_returns_to_the_pool_and_is_taken_from_it() {
+        // No other test comes near this length.
+        const LEN: usize = 1 << 24;
+        let is_free = || pool().free.contains_key(&LEN);
+        let returned = || {
+            drop(Buffer::take(LEN));
+            is_free()
+        };
+        // Other tests' runs could free it in between, hardly ever three times.
+        assert!((0..3).any(|_| returned()));
+        let _buffer = Buffer::take(LEN);
+        assert!(!is_free());
+    }
 }

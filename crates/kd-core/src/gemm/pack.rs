@@ -100,7 +100,8 @@ fn copy<S: Simd>(from: &[f32], to: &mut [f32]) {
     }
 }
 
-/// The same for a `b` that must be transposed, in squares of 4x4.
+/// Copies `n_cols` columns of `b` from `col` on, whose values lie in columns, into rows of `width` floats of `panel`: as
+/// many rows as it holds, squares of 4x4 at a time.
 #[inline(always)]
 pub(super) fn pack_transposed(
     panel: &mut [f32],
