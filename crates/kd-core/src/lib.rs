@@ -40,7 +40,7 @@ pub use collective::{Collective, Single};
 pub use contract::{Batch, BatchSource, Classifier, Perturb};
 pub use domain::{at_least_one, below_one, in_range, not_negative, positive};
 pub use error::{Error, Result};
-pub use exec::{Net, Pass, Update, apply};
+pub use exec::{Net, Pass, Shared, Update, apply, share};
 pub use graph::Graph;
 pub use interval::wilson;
 pub use lease::{Lease, Owner};

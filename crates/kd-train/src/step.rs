@@ -1,7 +1,7 @@
 //! One step of all students: what `fit` does for each batch, and what estimates and benchmarks time.
 
 use candle_core::Tensor;
-use kd_core::{Error, Result, Stream};
+use kd_core::{Error, Result, Stream, share};
 use rayon::prelude::*;
 
 use crate::cohort::Cohort;
@@ -36,6 +36,11 @@ pub fn train_step(
     if batch.indices.is_empty() {
         return Ok(());
     }
+    let views = || std::iter::once(&batch.images).chain(others.iter().map(|(images, _)| images));
+    let _shared: Vec<_> = match cohort.learning().count() {
+        0 | 1 => Vec::new(),
+        _ => views().map(share).collect(),
+    };
     let of_others = others.iter().filter_map(|(_, said)| said.as_ref());
     for said in said.iter().chain(of_others) {
         cohort.teacher_rows.0 += batch.indices.len() as u64;

@@ -3,6 +3,7 @@
 use std::sync::OnceLock;
 
 use super::{Buffer, Clamp, Values};
+use crate::gemm::Listed;
 use crate::ops::affine::Affine;
 use crate::ops::source::Source;
 
@@ -13,6 +14,8 @@ pub struct Made {
     /// What they went through last, in CPU memory: no gradient flows where they lie at its ends. On a
     /// GPU each operation sees to it itself.
     clamp: Clamp,
+    /// What is not zero in them, where several networks read them.
+    listed: Option<Listed>,
 }
 
 #[derive(Debug)]
@@ -28,14 +31,19 @@ enum Kind {
 
 impl<V: Into<Values>> From<V> for Made {
     fn from(values: V) -> Self {
-        Self { kind: Kind::Plain(values.into()), clamp: Clamp::NONE }
+        Self { kind: Kind::Plain(values.into()), clamp: Clamp::NONE, listed: None }
     }
 }
 
 impl Made {
     /// Values that went through `clamp`.
     pub(crate) fn after(values: Buffer, clamp: Clamp) -> Self {
-        Self { kind: Kind::Plain(values.into()), clamp }
+        Self { kind: Kind::Plain(values.into()), clamp, listed: None }
+    }
+
+    /// Values that several networks read.
+    pub(crate) fn shared(values: Values) -> Self {
+        Self { listed: Some(Listed::default()), ..values.into() }
     }
 
     /// `clamp(affine(rows) + residual)`; without a residual nothing is computed yet.
@@ -48,12 +56,17 @@ impl Made {
         let made =
             residual.map(|residual| Values::Host(affine.apply_and_add(&rows, residual, clamp)));
         let made = made.map_or_else(OnceLock::new, OnceLock::from);
-        Self { kind: Kind::Normed { rows, affine, made }, clamp }
+        Self { kind: Kind::Normed { rows, affine, made }, clamp, listed: None }
     }
 
     /// What they went through last.
     pub(crate) fn clamp(&self) -> Clamp {
         self.clamp
+    }
+
+    /// What is not zero in them, where several networks read them.
+    pub(crate) fn listed(&self) -> Option<&Listed> {
+        self.listed.as_ref()
     }
 
     /// The values, wherever they are.

@@ -25,6 +25,7 @@ pub use made::Made;
 pub use values::Values;
 
 use crate::Result;
+use crate::gemm::Matrix;
 
 /// Activations of a batch. Cloning shares the values.
 #[derive(Debug, Clone)]
@@ -39,7 +40,17 @@ pub struct Act {
 impl Act {
     /// The activation number `id` of a run.
     pub(crate) fn new(id: usize, dims: Vec<usize>, made: Made, needs_grad: bool) -> Self {
-        Self { id, dims, made: Some(Arc::new(made)), needs_grad }
+        Self::of_shared(id, dims, Arc::new(made), needs_grad)
+    }
+
+    /// The same of values that other runs may read, too.
+    pub(crate) fn of_shared(
+        id: usize,
+        dims: Vec<usize>,
+        made: Arc<Made>,
+        needs_grad: bool,
+    ) -> Self {
+        Self { id, dims, made: Some(made), needs_grad }
     }
 
     /// The shape: `[N, H, W, C]` or `[N, F]`.
@@ -58,6 +69,16 @@ impl Act {
     /// When the step that reads them did not say so, or they are on a GPU.
     pub(crate) fn values(&self) -> &[f32] {
         self.made().get()
+    }
+
+    /// The values of each example as a row.
+    ///
+    /// # Panics
+    /// As [`Act::values`].
+    pub(crate) fn matrix(&self) -> Matrix<'_> {
+        let n = self.dims[0];
+        let rows = Matrix::new(self.values(), n, self.dims[1..].iter().product());
+        rows.listed(self.made().listed())
     }
 
     /// How the values came to be.

@@ -17,6 +17,7 @@ mod pass;
 mod plan;
 mod purpose;
 mod run;
+mod shared;
 mod single;
 mod sinks;
 mod weights;
@@ -24,6 +25,7 @@ mod weights;
 pub use courier::Update;
 pub use net::Net;
 pub use pass::Pass;
+pub use shared::{Shared, share};
 pub use single::apply;
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use super::pass::Pass;
 use super::plan::{self, Network, Plan};
 use super::purpose::Purpose;
 use super::run::Run;
-use super::{border, images, weights};
+use super::{border, images, shared, weights};
 use crate::act::Act;
 use crate::graph::{Graph, IMAGES, Rest, Shapes};
 use crate::ops::step::Weight;
@@ -171,9 +171,9 @@ impl Net {
     /// The images as a plan reads them.
     fn images(&self, pixels: &Tensor, plan: &Plan) -> Result<Act> {
         let [channels, height, width] = self.graph.image_shape;
-        let values = images::values(pixels, plan.normalize.as_ref())?;
+        let made = shared::images(pixels, plan.normalize.as_ref())?;
         let dims = vec![pixels.dims()[0], height, width, channels];
-        Ok(Act::new(0, dims, values.into(), pixels.track_op()))
+        Ok(Act::of_shared(0, dims, made, pixels.track_op()))
     }
 
     /// The outputs of a part that reads the images.

@@ -19,7 +19,8 @@ use std::cell::Cell;
 use pulp::{Simd, WithSimd};
 
 use self::pack::{Pack, in_blocks, with_packed};
-use self::sparse::First;
+pub(crate) use self::sparse::Listed;
+use self::sparse::{First, Kept};
 use crate::simd::{constant, dispatch};
 use crate::tasks::each;
 
@@ -31,13 +32,20 @@ pub(crate) struct Matrix<'a> {
     n_cols: usize,
     row_stride: usize,
     col_stride: usize,
+    /// Where what is not zero in its rows and in its columns is kept.
+    kept: Option<[&'a Kept; 2]>,
 }
 
 impl<'a> Matrix<'a> {
     /// `data` as `n_rows` rows of `n_cols` values.
     pub(crate) fn new(data: &'a [f32], n_rows: usize, n_cols: usize) -> Self {
         assert_eq!(data.len(), n_rows * n_cols, "matrix of {n_rows} x {n_cols}");
-        Self { data, n_rows, n_cols, row_stride: n_cols, col_stride: 1 }
+        Self { data, n_rows, n_cols, row_stride: n_cols, col_stride: 1, kept: None }
+    }
+
+    /// The same, of which what is not zero is kept in `listed` for other products.
+    pub(crate) fn listed(self, listed: Option<&'a Listed>) -> Self {
+        Self { kept: listed.map(Listed::of_rows_and_columns), ..self }
     }
 
     /// The transpose; nothing moves.
@@ -47,6 +55,7 @@ impl<'a> Matrix<'a> {
             n_cols: self.n_rows,
             row_stride: self.col_stride,
             col_stride: self.row_stride,
+            kept: self.kept.map(|[rows, columns]| [columns, rows]),
             ..self
         }
     }
@@ -212,7 +221,7 @@ fn rows_of<'a>(
 ) -> Matrix<'a> {
     if a.col_stride == 1 {
         let data = &a.data[(row * a.row_stride).min(a.data.len())..];
-        return Matrix { data, n_rows, ..a };
+        return Matrix { data, n_rows, kept: None, ..a };
     }
     buffer.clear();
     for p in 0..a.n_cols {
@@ -222,7 +231,7 @@ fn rows_of<'a>(
             _ => buffer.extend((0..n_rows).map(|r| a.data[start + r * a.row_stride])),
         }
     }
-    Matrix { data: buffer, n_rows, n_cols: a.n_cols, row_stride: 1, col_stride: n_rows }
+    Matrix { data: buffer, n_rows, n_cols: a.n_cols, row_stride: 1, col_stride: n_rows, kept: None }
 }
 
 /// Rows of a tile: many registers (AVX-512) take 12, few (AVX2) half of it.

@@ -6,6 +6,7 @@
 //! to hold.
 
 use std::cell::Cell;
+use std::sync::OnceLock;
 
 use pulp::{Simd, WithSimd};
 
@@ -69,17 +70,51 @@ thread_local! {
     static ROWS: Cell<Vec<f32>> = const { Cell::new(Vec::new()) };
 }
 
+/// The lists of a matrix and their lengths, once they are made.
+pub(super) type Kept = OnceLock<(Vec<Entry>, Vec<usize>)>;
+
+/// What is not zero in a matrix that several products read: in its rows, and in its columns.
+#[derive(Debug, Default)]
+pub(crate) struct Listed([Kept; 2]);
+
+impl Listed {
+    pub(super) fn of_rows_and_columns(&self) -> [&Kept; 2] {
+        self.0.each_ref()
+    }
+}
+
 /// The product, whatever `a` holds.
 pub(super) fn run(a: Matrix<'_>, b: Matrix<'_>, out: Out) {
+    let listed = |entries: &[Entry], lens: &[usize]| {
+        multiply(Lists { entries, lens, stride: a.n_cols + 1 }, b, out);
+    };
+    if let Some([of_rows, _]) = a.kept {
+        let (entries, lens) = kept(of_rows, a);
+        return listed(entries, lens);
+    }
     let mut entries = ENTRIES.take();
     let lens = list(a, &mut entries);
-    let lists = Lists { entries: &entries, lens: &lens, stride: a.n_cols + 1 };
+    listed(&entries, &lens);
+    ENTRIES.set(entries);
+}
+
+/// The lists of `a`, which are made by the first who needs them.
+fn kept<'k>(of_rows: &'k Kept, a: Matrix<'_>) -> &'k (Vec<Entry>, Vec<usize>) {
+    if let Some(known) = of_rows.get() {
+        return known;
+    }
+    // Not while others wait: a thread that waits for a part of this work may begin with another product.
+    let mut entries = Vec::new();
+    let lens = list(a, &mut entries);
+    of_rows.get_or_init(|| (entries, lens))
+}
+
+fn multiply(lists: Lists<'_>, b: Matrix<'_>, out: Out) {
     let width = dispatch(TileWidth);
     let n_blocks = b.n_cols.div_ceil(MAX_PANELS * width);
     in_blocks(b, width, n_blocks, |panels, cols| {
         dispatch(Multiply { lists, panels, cols, out });
     });
-    ENTRIES.set(entries);
 }
 
 /// Writes what is not zero in each row to `entries`, and gives how much that is. A row has a place more than it
@@ -108,7 +143,7 @@ fn with_rows(a: Matrix<'_>, (row, n_rows): (usize, usize), f: impl FnOnce(&[f32]
     }
     let mut buffer = ROWS.take();
     buffer.resize(buffer.len().max(len), 0.0);
-    let rows = Matrix { data: &a.data[row * a.row_stride..], n_rows, ..a };
+    let rows = Matrix { data: &a.data[row * a.row_stride..], n_rows, kept: None, ..a };
     pack_transposed(&mut buffer[..len], rows, (0, a.n_cols), a.n_cols);
     f(&buffer[..len]);
     ROWS.set(buffer);

@@ -13,9 +13,7 @@ fn naive(a: Matrix<'_>, b: Matrix<'_>) -> Vec<f32> {
         for j in 0..b.n_cols {
             let mut sum = 0.0f32;
             for p in 0..a.n_cols {
-                let x = a.data[i * a.row_stride + p * a.col_stride];
-                let y = b.data[p * b.row_stride + j * b.col_stride];
-                sum = x.mul_add(y, sum);
+                sum = a.at(i, p).mul_add(b.at(p, j), sum);
             }
             c[i * b.n_cols + j] = sum;
         }
@@ -149,4 +147,29 @@ fn the_thread_count_changes_nothing() {
         c
     };
     assert_eq!(product(1), product(3));
+}
+
+#[test]
+fn a_matrix_that_several_products_read_is_listed_once_for_each_side() {
+    let (m, n, k) = (96, 64, 128);
+    let x = partly(Stream::new(5), m * k, 0.1);
+    let y = random(Stream::new(6), m * n);
+    let listed = Listed::default();
+    let plain = Matrix::new(&x, m, k);
+    let a = plain.listed(Some(&listed));
+    let product = |a: Matrix<'_>, b: Matrix<'_>| {
+        let mut c = vec![f32::NAN; a.n_rows * b.n_cols];
+        gemm(&mut c, a, b, Write::Set);
+        c
+    };
+    let known = || listed.of_rows_and_columns().map(|kept| kept.get().map(|(_, lens)| lens.len()));
+    let b = Matrix::new(&y, m, n);
+    assert_eq!(product(a.t(), b), naive(plain.t(), b));
+    assert_eq!(known(), [None, Some(k)]);
+    let z = random(Stream::new(7), k * n);
+    for b in [Matrix::new(&z, k, n), Matrix::new(&z, n, k).t()] {
+        assert_eq!(product(a, b), naive(plain, b));
+        assert_eq!(known(), [Some(m), Some(k)]);
+    }
+    assert_eq!(product(b.t(), a), naive(b.t(), plain), "the second operand");
 }

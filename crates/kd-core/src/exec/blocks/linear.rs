@@ -35,7 +35,7 @@ impl LinearBlock {
         let mut y = Buffer::take(n * n_out);
         slices::with(step.weight(0), |weight| {
             let weight = Matrix::new(weight, n_out, n_in);
-            gemm(&mut y, Matrix::new(x.values(), n, n_in), weight.t(), Write::Set);
+            gemm(&mut y, x.matrix(), weight.t(), Write::Set);
             Ok(())
         })?;
         let mut bias = match step.weights.get(1) {
@@ -64,9 +64,8 @@ impl LinearBlock {
         }
         if let Some(sink) = step.sink(0) {
             let (buffer, write) = sink.write();
-            let x = Matrix::new(x.values(), n, n_in);
             slices::with_mut(buffer, |to_weight| {
-                gemm(to_weight, g.t(), x, write);
+                gemm(to_weight, g.t(), x.matrix(), write);
                 if let Some(shift) = self.shift {
                     add_to_rows(to_weight, &to_bias, shift);
                 }

@@ -1,0 +1,102 @@
+//! Images that several networks look at.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+use candle_core::{Tensor, TensorId};
+
+use super::images;
+use crate::Result;
+use crate::act::Made;
+use crate::ops::Normalize;
+
+/// Images that several networks look at, while this lives.
+#[derive(Debug)]
+pub struct Shared {
+    images: TensorId,
+    /// What networks have made of them, by their normalization.
+    made: Mutex<Vec<(Option<Normalize>, Arc<Made>)>>,
+}
+
+static ALL: Mutex<Vec<Weak<Shared>>> = Mutex::new(Vec::new());
+
+/// As long as what this returns lives, `images` are brought into the order that networks read once for all networks
+/// with the same normalization, and in CPU memory their zeros are looked for once, whatever their layers. No bit of any
+/// result depends on it. Meanwhile the values of `images` must not change.
+#[must_use]
+pub fn share(images: &Tensor) -> Arc<Shared> {
+    let shared = Arc::new(Shared { images: images.id(), made: Mutex::default() });
+    let mut all = lock(&ALL);
+    all.retain(|other| other.strong_count() > 0);
+    all.push(Arc::downgrade(&shared));
+    shared
+}
+
+/// What a network makes of `pixels` before its first step ([`images::values`]).
+pub(super) fn images(pixels: &Tensor, normalize: Option<&Normalize>) -> Result<Arc<Made>> {
+    let of_pixels = |shared: Arc<Shared>| (shared.images == pixels.id()).then_some(shared);
+    let shared = lock(&ALL).iter().filter_map(Weak::upgrade).find_map(of_pixels);
+    let make = || images::values(pixels, normalize);
+    match shared {
+        Some(shared) => shared.or_make(normalize, || Ok(Made::shared(make()?))),
+        None => Ok(Arc::new(make()?.into())),
+    }
+}
+
+impl Shared {
+    fn or_make(
+        &self,
+        normalize: Option<&Normalize>,
+        make: impl FnOnce() -> Result<Made>,
+    ) -> Result<Arc<Made>> {
+        let find = |all: &[(Option<Normalize>, Arc<Made>)]| {
+            let (_, made) = all.iter().find(|(other, _)| other.as_ref() == normalize)?;
+            Some(made.clone())
+        };
+        if let Some(made) = find(&lock(&self.made)) {
+            return Ok(made);
+        }
+        // Not while the list is locked: a thread that waits for a part of this work may begin with another network.
+        let made = Arc::new(make()?);
+        let mut all = lock(&self.made);
+        Ok(find(&all).unwrap_or_else(|| {
+            all.push((normalize.cloned(), made.clone()));
+            made
+        }))
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use candle_core::Device;
+
+    use super::*;
+    use crate::Stream;
+
+    fn random(shape: &[usize]) -> Tensor {
+        let mut rng = Stream::new(1).rng();
+        let values: Vec<f32> = (0..shape.iter().product()).map(|_| rng.uniform()).collect();
+        Tensor::from_vec(values, shape, &Device::Cpu).unwrap()
+    }
+
+    #[test]
+    fn shared_images_are_made_once_for_each_normalization_and_only_meanwhile() {
+        let pixels = random(&[2, 1, 3, 3]);
+        let half = Normalize { mean: vec![0.5], std: vec![0.5] };
+        let made = |normalize| images(&pixels, normalize).unwrap();
+        let before = made(None);
+        let shared = share(&pixels);
+        let (plain, halved) = (made(None), made(Some(&half)));
+        assert!(Arc::ptr_eq(&plain, &made(None)) && !Arc::ptr_eq(&plain, &before));
+        assert!(Arc::ptr_eq(&halved, &made(Some(&half))));
+        assert_eq!(plain.get(), before.get());
+        assert_ne!(plain.get(), halved.get());
+        let other = images(&pixels.copy().unwrap(), None).unwrap();
+        assert!(!Arc::ptr_eq(&plain, &other));
+        drop(shared);
+        assert!(!Arc::ptr_eq(&plain, &made(None)));
+    }
+}
