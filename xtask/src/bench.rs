@@ -167,10 +167,10 @@ struct Measurement {
 /// What kd and, with `--peer`, PyTorch measured in one round.
 type Round = (Measurement, Option<Measurement>);
 
-/// Measures and prints a table, or JSON.
+/// Measures and prints a table, or JSON. A case that fails is left out, and the others go on.
 ///
 /// # Errors
-/// [`Code::MissingInput`] when `--python` has no torch, the exit code of the side that fails.
+/// [`Code::MissingInput`] when `--python` has no torch, at the end the exit code of the first case that failed.
 pub(crate) fn run(args: &Args) -> Result<()> {
     if args.roofline {
         return child::run(kd::build_bench()?.arg("--roofline"));
@@ -182,17 +182,21 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     if !args.json {
         println!("{}", header(args.peer));
     }
+    let mut failed = None;
     for case in CASES.iter().filter(|case| args.has(case.name)) {
         if case.input != Input::Random && photos.is_none() {
             eprintln!("{:<22} skipped: no photographs; name a folder: --photos DIR", case.name);
             continue;
         }
-        let mut rounds = Vec::new();
-        for i in 0..args.rounds {
-            eprintln!("{}: round {} of {}", case.name, i + 1, args.rounds);
-            rounds.push(round(args, &program, photos.as_deref(), case, i)?);
-        }
-        let measured = measured(case, &rounds);
+        let measured = match rounds(args, &program, photos.as_deref(), case) {
+            Ok(rounds) => measured(case, &rounds),
+            Err(failure) => {
+                failure.print();
+                eprintln!("{:<22} failed", case.name);
+                failed.get_or_insert(failure.code());
+                continue;
+            }
+        };
         if !args.json {
             rows(case, &measured).iter().for_each(|row| println!("{row}"));
         }
@@ -201,7 +205,15 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     if args.json {
         println!("{}", session.json()?);
     }
-    Ok(())
+    failed.map_or(Ok(()), |code| Err(Failure::Child(code)))
+}
+
+fn rounds(args: &Args, program: &Path, photos: Option<&Path>, case: &Case) -> Result<Vec<Round>> {
+    let one = |i| {
+        eprintln!("{}: round {} of {}", case.name, i + 1, args.rounds);
+        round(args, program, photos, case, i)
+    };
+    (0..args.rounds).map(one).collect()
 }
 
 impl Args {
