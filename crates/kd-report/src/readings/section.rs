@@ -12,6 +12,7 @@ const N_LISTED: usize = 10;
 /// The whole section.
 pub(crate) fn section(all: &Readings) -> Section {
     let mut blocks = vec![Block::Text(lead(all)), Block::Text(HOW.into())];
+    blocks.extend((all.n_seeds == 1).then(|| Block::Text(ONE_SEED.into())));
     if all.p.is_some() {
         blocks.extend([Block::Table(likeliest(all)), Block::Table(axes(&all.axes))]);
     }
@@ -29,6 +30,9 @@ const HOW: &str = "A reading is one combination of the choices that the paper le
     reading's probability falls as exp(\u{2212} distance / 2), all of them being as likely before. Where the paper says which network \
     needs fewer epochs, it is weighed with the share of seeds in which that is so. Accuracies of \
     the best epoch are set beside those of the best epoch.";
+
+const ONE_SEED: &str = "One seed does not tell how far seeds spread, nor what they have in common: here the noise is the \
+    binomial error alone and the correlation 0, so that the probabilities are too sure.";
 
 fn lead(all: &Readings) -> String {
     let n = counted(all.readings.len(), "reading");

@@ -8,6 +8,7 @@ use kd_core::record::{
 
 use super::{Readings, of};
 use crate::claims::Claims;
+use crate::document::Block;
 use crate::run::Run;
 
 const CELLS: [&str; 3] = ["baseline", "alpha0.1-t5", "alpha0.9-t5"];
@@ -78,7 +79,7 @@ fn a_table_that_no_reading_makes_is_told() {
     let found = readings(3, |i, k| shifted(i, k) - 0.02);
     assert!(found.p.unwrap() < 0.001);
     let document = super::section(&found);
-    let crate::document::Block::Text(lead) = &document.blocks[0] else { panic!("no text") };
+    let Block::Text(lead) = &document.blocks[0] else { panic!("no text") };
     assert!(lead.contains("no reading explains the paper's table"), "{lead}");
 }
 
@@ -103,6 +104,11 @@ fn without_the_papers_images_nothing_is_said_of_its_table() {
 fn one_seed_and_an_unfinished_reading() {
     let one = readings(1, shifted);
     assert!(one.made_up.is_none() && one.n_seeds == 1 && one.p.is_some());
+    let warned = |all: &Readings| {
+        let warns = |block: &Block| matches!(block, Block::Text(text) if text.contains("too sure"));
+        super::section(all).blocks.iter().any(warns)
+    };
+    assert!(warned(&one) && !warned(&readings(2, shifted)));
     let mut open = run(1, shifted);
     open.models.pop();
     assert!(of(&open, &Claims::load().unwrap(), true).is_none());
