@@ -1,7 +1,10 @@
 //! One step of all students: what `fit` does for each batch, and what estimates and benchmarks time.
 
+use std::iter;
+use std::sync::Arc;
+
 use candle_core::Tensor;
-use kd_core::{Error, Result, Stream, share};
+use kd_core::{Error, Result, Shared, Stream, share};
 use rayon::prelude::*;
 
 use crate::cohort::Cohort;
@@ -20,6 +23,12 @@ impl Prepared {
         }
         Ok(self)
     }
+
+    /// While this lives, students share what they make of the images before their first layers.
+    fn share(&self) -> Vec<Arc<Shared>> {
+        let views = self.others.iter().map(|(images, _)| images);
+        iter::once(&self.batch.images).chain(views).map(share).collect()
+    }
 }
 
 /// One step of every student, in parallel on the CPU; none for a batch without images.
@@ -36,11 +45,7 @@ pub fn train_step(
     if batch.indices.is_empty() {
         return Ok(());
     }
-    let views = || std::iter::once(&batch.images).chain(others.iter().map(|(images, _)| images));
-    let _shared: Vec<_> = match cohort.learning().count() {
-        0 | 1 => Vec::new(),
-        _ => views().map(share).collect(),
-    };
+    let _shared = (cohort.learning().count() > 1).then(|| prepared.share());
     let of_others = others.iter().filter_map(|(_, said)| said.as_ref());
     for said in said.iter().chain(of_others) {
         cohort.teacher_rows.0 += batch.indices.len() as u64;

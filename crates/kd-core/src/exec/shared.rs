@@ -19,9 +19,9 @@ pub struct Shared {
 
 static ALL: Mutex<Vec<Weak<Shared>>> = Mutex::new(Vec::new());
 
-/// As long as what this returns lives, `images` are brought into the order that networks read once for all networks
-/// with the same normalization, and in CPU memory their zeros are looked for once, whatever their layers. No bit of any
-/// result depends on it. Meanwhile the values of `images` must not change.
+/// As long as what this returns lives, `images` are normalized, and brought into the order in which networks read them,
+/// once for all networks that do it alike; and what is not zero in them is listed once for all layers that leave out
+/// zeros. No bit of any result depends on it. Meanwhile the values of `images` must not change.
 #[must_use]
 pub fn share(images: &Tensor) -> Arc<Shared> {
     let shared = Arc::new(Shared { images: images.id(), made: Mutex::default() });
