@@ -55,8 +55,8 @@ enum Verdict {
 }
 
 #[derive(Debug, Deserialize)]
-struct Stat {
-    mean: f64,
+pub(super) struct Stat {
+    pub(super) mean: f64,
     std: Option<f64>,
     n: usize,
 }
@@ -321,7 +321,7 @@ fn range(values: impl Iterator<Item = f64> + Clone) -> String {
     format!("{:.0} to {:.0}", 100.0 * low, 100.0 * high)
 }
 
-fn percent(fraction: f64) -> String {
+pub(super) fn percent(fraction: f64) -> String {
     format!("{:.2}", 100.0 * fraction)
 }
 
