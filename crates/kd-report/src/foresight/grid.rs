@@ -1,6 +1,7 @@
 //! Grids of alpha and temperature: what is known of them after their first epoch, and how they end.
 
-use kd_core::record::{Evaluation, ObjectiveKind};
+use kd_core::ops::Reduction;
+use kd_core::record::{Evaluation, Objective, ObjectiveKind};
 
 use crate::ordered::grouped;
 use crate::run::{ModelRuns, Run};
@@ -41,7 +42,8 @@ impl Cell {
     }
 }
 
-/// The grids of a run that have a student of labels alone and a teacher whose figures are known.
+/// The grids of a run that have a student of labels alone and a teacher whose figures are known. Where labels leave out a
+/// class, what a teacher says of that class decides: nothing is to be foreseen.
 pub(super) fn of_run(name: &str, run: &Run, spec: &Spec) -> Vec<Grid> {
     let trainings = grouped(&run.models, |model| model.id.training.clone());
     let grids = trainings.iter().flat_map(|models| {
@@ -65,11 +67,12 @@ fn teacher<'r>(run: &'r Run, spec: &Spec, model: &ModelRuns, seed: u64) -> Optio
 fn grid(name: &str, models: &[&ModelRuns], seed: u64, teacher: &Evaluation) -> Option<Grid> {
     let of_kind =
         |kind| move |m: &&&ModelRuns| m.finals.get(&seed).is_some_and(|f| f.how.loss.kind == kind);
-    let labels = models.iter().find(of_kind(ObjectiveKind::Labels))?;
+    let knows_all = |m: &&&ModelRuns| m.finals[&seed].how.omitted_class.is_none();
+    let labels = models.iter().find(of_kind(ObjectiveKind::Labels)).filter(knows_all)?;
     let (first_labels, last_labels) = (first(labels, seed)?, labels.finals[&seed].last.top1);
     let cell = |model: &&ModelRuns| {
         let last = model.finals.get(&seed)?;
-        let (alpha, temperature) = last.how.cell()?;
+        let (alpha, temperature) = last.how.cell().filter(|_| is_plain(&last.how.loss))?;
         let first_gain = first(model, seed)? - first_labels;
         let lead = teacher.top1 - first_labels;
         let ln_t = temperature.ln();
@@ -83,6 +86,11 @@ fn grid(name: &str, models: &[&ModelRuns], seed: u64, teacher: &Evaluation) -> O
     let mean = cells.iter().map(Cell::first_gain).sum::<f64>() / cells.len() as f64;
     cells.iter_mut().for_each(|cell| cell.known[1] = mean);
     Some(Grid { training: format!("{name}: {}", models[0].id.training), cells })
+}
+
+/// Whether alpha and temperature mean what they mean in other grids.
+fn is_plain(loss: &Objective) -> bool {
+    matches!(loss.reduction, None | Some(Reduction::BatchMean))
 }
 
 /// The accuracy that was measured first: of held-out images, where there are any.

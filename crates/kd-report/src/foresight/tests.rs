@@ -87,10 +87,11 @@ fn runs_are_read_and_a_suggestion_is_made() {
     let folder = folder();
     let known = [folder.path().to_owned()];
     let foresight = Foresight::read(&known, folder.path()).unwrap();
-    assert_eq!((foresight.n_grids, foresight.n_trainings), (9, 3));
-    assert_eq!(foresight.suggestions.len(), 3);
+    assert_eq!((foresight.n_grids, foresight.n_trainings), (6, 2));
+    assert_eq!(foresight.suggestions.len(), 2);
     let text = foresight.to_markdown();
-    assert!(text.contains("9 grids of 3 trainings") && text.contains(": omit3"), "{text}");
+    assert!(text.contains("6 grids of 2 trainings") && text.contains(": student300"), "{text}");
+    assert!(!text.contains(": omit3"), "labels leave out a class: {text}");
 }
 
 #[test]
