@@ -9,6 +9,7 @@
 //! whatever the tile, the thread count and the size of the batch: results are the same bits. Terms
 //! that are zero may be left out ([`sparse`]): they change no sum.
 
+mod lists;
 mod pack;
 mod sparse;
 #[cfg(test)]
@@ -18,9 +19,10 @@ use std::cell::Cell;
 
 use pulp::{Simd, WithSimd};
 
+use self::lists::Kept;
+pub(crate) use self::lists::Listed;
 use self::pack::{Pack, in_blocks, with_packed};
-pub(crate) use self::sparse::Listed;
-use self::sparse::{First, Kept};
+use self::sparse::First;
 use crate::simd::{constant, dispatch};
 use crate::tasks::each;
 

@@ -6,17 +6,13 @@
 //! to hold.
 
 use std::cell::Cell;
-use std::sync::OnceLock;
 
 use pulp::{Simd, WithSimd};
 
-use super::pack::{in_blocks, pack_transposed};
+use super::lists::{Entry, Lists, MAX_PANELS, with_lists};
+use super::pack::in_blocks;
 use super::{Matrix, Out, TileWidth, store};
 use crate::simd::{constant, dispatch};
-use crate::tasks::each;
-
-/// A value other than zero, and its column.
-type Entry = (u32, f32);
 
 /// Fewer columns of the other operand do not repay the lists.
 const MIN_COLS: usize = 24;
@@ -28,12 +24,6 @@ const SAMPLED: (usize, usize) = (16, 32);
 const WORTH_LISTING: f32 = 0.4;
 /// What it costs to write C across its rows, as a share of the plain product.
 const ACROSS: f32 = 0.1;
-/// Rows whose lists one task makes.
-const GROUP: usize = 32;
-/// Values that are passed over together where all are zero.
-const SKIPPED: usize = 16;
-/// Panels of B that are multiplied at once: eight sums, as many as hide the latency of each.
-const MAX_PANELS: usize = 4;
 
 /// The operand whose zeros are left out.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -63,125 +53,25 @@ fn used(a: Matrix<'_>) -> f32 {
     rows.map(n_used).sum::<usize>() as f32 / n_sampled as f32
 }
 
-thread_local! {
-    /// A buffer for the lists of one product, kept from call to call.
-    static ENTRIES: Cell<Vec<Entry>> = const { Cell::new(Vec::new()) };
-    /// A buffer for the rows of a task, likewise.
-    static ROWS: Cell<Vec<f32>> = const { Cell::new(Vec::new()) };
-}
-
-/// The lists of a matrix and their lengths, once they are made.
-pub(super) type Kept = OnceLock<(Vec<Entry>, Vec<usize>)>;
-
-/// What is not zero in a matrix that several products read: in its rows, and in its columns.
-#[derive(Debug, Default)]
-pub(crate) struct Listed([Kept; 2]);
-
-impl Listed {
-    pub(super) fn of_rows_and_columns(&self) -> [&Kept; 2] {
-        self.0.each_ref()
-    }
-}
-
 /// The product, whatever `a` holds.
 pub(super) fn run(a: Matrix<'_>, b: Matrix<'_>, out: Out) {
-    let listed = |entries: &[Entry], lens: &[usize]| {
-        multiply(Lists { entries, lens, stride: a.n_cols + 1 }, b, out);
-    };
-    if let Some([of_rows, _]) = a.kept {
-        let (entries, lens) = kept(of_rows, a);
-        return listed(entries, lens);
-    }
-    let mut entries = ENTRIES.take();
-    let lens = list(a, &mut entries);
-    listed(&entries, &lens);
-    ENTRIES.set(entries);
-}
-
-/// The lists of `a`, which are made by the first who needs them.
-fn kept<'k>(of_rows: &'k Kept, a: Matrix<'_>) -> &'k (Vec<Entry>, Vec<usize>) {
-    if let Some(known) = of_rows.get() {
-        return known;
-    }
-    // Not while others wait: a thread that waits for a part of this work may begin with another product.
-    let mut entries = Vec::new();
-    let lens = list(a, &mut entries);
-    of_rows.get_or_init(|| (entries, lens))
-}
-
-fn multiply(lists: Lists<'_>, b: Matrix<'_>, out: Out) {
-    let width = dispatch(TileWidth);
-    let n_blocks = b.n_cols.div_ceil(MAX_PANELS * width);
-    in_blocks(b, width, n_blocks, |panels, cols| {
-        dispatch(Multiply { lists, panels, cols, out });
-    });
-}
-
-/// Writes what is not zero in each row to `entries`, and gives how much that is. A row has a place more than it
-/// may need: its list is written one beyond its end.
-fn list(a: Matrix<'_>, entries: &mut Vec<Entry>) -> Vec<usize> {
-    let mut lens = vec![0; a.n_rows];
-    let stride = a.n_cols + 1;
-    entries.resize(entries.len().max(a.n_rows * stride), (0, 0.0));
-    let groups = entries.chunks_mut(GROUP * stride).zip(lens.chunks_mut(GROUP));
-    each(groups.enumerate(), |(i, (entries, lens))| {
-        with_rows(a, (i * GROUP, lens.len()), |rows| {
-            let lists = entries.chunks_exact_mut(stride).zip(lens);
-            for ((list, len), row) in lists.zip(rows.chunks_exact(a.n_cols)) {
-                *len = list_row(row, list);
-            }
+    with_lists(a, |lists| {
+        let width = dispatch(TileWidth);
+        let n_blocks = b.n_cols.div_ceil(MAX_PANELS * width);
+        in_blocks(b, width, n_blocks, |panels, cols| {
+            dispatch(Multiply { lists, panels, cols, out });
         });
     });
-    lens
 }
 
-/// Calls `f` with rows `row..row + n_rows` of `a`, one after the other.
-fn with_rows(a: Matrix<'_>, (row, n_rows): (usize, usize), f: impl FnOnce(&[f32])) {
-    let len = n_rows * a.n_cols;
-    if a.col_stride == 1 && a.row_stride == a.n_cols {
-        return f(&a.data[row * a.n_cols..][..len]);
-    }
-    let mut buffer = ROWS.take();
-    buffer.resize(buffer.len().max(len), 0.0);
-    let rows = Matrix { data: &a.data[row * a.row_stride..], n_rows, kept: None, ..a };
-    pack_transposed(&mut buffer[..len], rows, (0, a.n_cols), a.n_cols);
-    f(&buffer[..len]);
-    ROWS.set(buffer);
-}
-
-/// Writes what is not zero in `row` to `list`, and gives its length.
-fn list_row(row: &[f32], list: &mut [Entry]) -> usize {
-    let mut len = 0;
-    for (i, values) in row.chunks(SKIPPED).enumerate() {
-        if are_zero(values) {
-            continue;
-        }
-        for (j, &value) in values.iter().enumerate() {
-            // Written always and kept if need be: no branch to be guessed.
-            list[len] = ((i * SKIPPED + j) as u32, value);
-            len += usize::from(value != 0.0);
-        }
-    }
-    len
-}
-
-/// Whether all are +0 or -0.
-fn are_zero(values: &[f32]) -> bool {
-    values.iter().fold(0, |bits, value| bits | value.to_bits()) << 1 == 0
-}
-
-/// What is not zero in each row of A.
-#[derive(Clone, Copy)]
-struct Lists<'a> {
-    /// Those of row i begin at `i * stride`.
-    entries: &'a [Entry],
-    lens: &'a [usize],
-    stride: usize,
+thread_local! {
+    /// Sums that are not complete, of a thread's panels, kept from call to call.
+    static SUMS: Cell<Vec<f32>> = const { Cell::new(Vec::new()) };
 }
 
 /// At most [`MAX_PANELS`] panels of C, all rows.
 struct Multiply<'a> {
-    lists: Lists<'a>,
+    lists: &'a Lists,
     /// The columns `cols` of B.
     panels: &'a [f32],
     cols: (usize, usize),
@@ -193,40 +83,70 @@ impl WithSimd for Multiply<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let Self { lists, panels, cols, out } = self;
-        let width = 2 * S::F32_LANES;
-        for (row, &len) in lists.lens.iter().enumerate() {
-            let list = &lists.entries[row * lists.stride..][..len];
-            let n_panels = (cols.1 - cols.0).div_ceil(width);
-            constant!(P = n_panels, MAX_PANELS, {
-                let sums = sums::<S, P>(simd, list, panels, lists.stride - 1);
-                for (p, sum) in sums.into_iter().enumerate() {
-                    let col = cols.0 + p * width;
-                    store(simd, out, sum, row, (col, width.min(cols.1 - col)));
+        let n_panels = (self.cols.1 - self.cols.0).div_ceil(2 * S::F32_LANES);
+        constant!(P = n_panels, MAX_PANELS, {
+            self.panels::<S, P>(simd);
+        });
+    }
+}
+
+impl Multiply<'_> {
+    /// Part by part of the rows of B, which all rows of A find near; between two parts their sums wait in a buffer.
+    #[inline(always)]
+    fn panels<S: Simd, const P: usize>(&self, simd: S) {
+        let (n_rows, n_parts) = (self.lists.n_rows, self.lists.n_parts());
+        let mut waiting = SUMS.take();
+        let n_waiting = if n_parts > 1 { n_rows * 2 * P * S::F32_LANES } else { 0 };
+        waiting.resize(waiting.len().max(n_waiting), 0.0);
+        let (vectors, _) = S::as_mut_simd_f32s(&mut waiting[..n_waiting]);
+        for part in 0..n_parts {
+            for row in 0..n_rows {
+                let list = self.lists.of(row, part);
+                let mut sums = [[simd.splat_f32s(0.0); 2]; P];
+                if part > 0 {
+                    sums = std::array::from_fn(|p| {
+                        [vectors[2 * (row * P + p)], vectors[2 * (row * P + p) + 1]]
+                    });
                 }
-            });
+                let sums = add(simd, sums, list, self.panels, self.lists.n_cols);
+                if part + 1 < n_parts {
+                    vectors[2 * row * P..][..2 * P].copy_from_slice(sums.as_flattened());
+                } else {
+                    self.store(simd, sums, row);
+                }
+            }
+        }
+        SUMS.set(waiting);
+    }
+
+    #[inline(always)]
+    fn store<S: Simd, const P: usize>(&self, simd: S, sums: [[S::f32s; 2]; P], row: usize) {
+        let width = 2 * S::F32_LANES;
+        for (p, sum) in sums.into_iter().enumerate() {
+            let col = self.cols.0 + p * width;
+            store(simd, self.out, sum, row, (col, width.min(self.cols.1 - col)));
         }
     }
 }
 
-/// A row of A times `P` panels of `inner` rows.
+/// `sums` and what a part of a row of A gives with `P` panels of `inner` rows.
 #[expect(clippy::needless_range_loop, reason = "an iterator would take the sums' address")]
 #[inline(always)]
-fn sums<S: Simd, const P: usize>(
+fn add<S: Simd, const P: usize>(
     simd: S,
+    mut sums: [[S::f32s; 2]; P],
     list: &[Entry],
     panels: &[f32],
     inner: usize,
 ) -> [[S::f32s; 2]; P] {
     let (vectors, _) = S::as_simd_f32s(panels);
     assert!(vectors.len() == 2 * P * inner);
-    let mut sums = [[simd.splat_f32s(0.0); 2]; P];
     for &(col, value) in list {
         let value = simd.splat_f32s(value);
         for p in 0..P {
             let at = 2 * (p * inner + col as usize);
             #[expect(unsafe_code, reason = "bounds checks would cost as much as the arithmetic")]
-            // SAFETY: `list_row` lists columns below `inner`, and p < P, so that the assert bounds both.
+            // SAFETY: `Lists` has columns below `inner` only, and p < P, so that the assert bounds both.
             let [left, right] =
                 unsafe { [*vectors.get_unchecked(at), *vectors.get_unchecked(at + 1)] };
             sums[p][0] = simd.mul_add_f32s(value, left, sums[p][0]);
