@@ -156,7 +156,7 @@ fn run(a: Matrix<'_>, b: Matrix<'_>, out: Out) {
             });
         });
     } else {
-        in_blocks(b, width, n_blocks, |panels, cols| {
+        in_blocks(b, width, (n_blocks, n_panels), |panels, cols| {
             dispatch(Multiply { a, panels, rows: all_rows, cols, out });
         });
     }

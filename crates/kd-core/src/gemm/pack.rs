@@ -13,16 +13,16 @@ thread_local! {
     static PANELS: Cell<Vec<f32>> = const { Cell::new(Vec::new()) };
 }
 
-/// Packs `b` in at least so many blocks of columns of equal size, as many for each thread, and calls `multiply`
-/// with each block and its columns, on the thread that packed it.
+/// Packs `b` in blocks of columns of equal size, between `least` and `most`, as many for each thread if that allows
+/// it, and calls `multiply` with each block and its columns, on the thread that packed it.
 pub(super) fn in_blocks(
     b: Matrix<'_>,
     width: usize,
-    n_blocks: usize,
+    (least, most): (usize, usize),
     multiply: impl Fn(&[f32], (usize, usize)) + Sync,
 ) {
     let n_panels = b.n_cols.div_ceil(width);
-    let n_blocks = n_blocks.next_multiple_of(rayon::current_num_threads()).min(n_panels);
+    let n_blocks = least.next_multiple_of(rayon::current_num_threads()).min(most);
     let first_col = |block: usize| b.n_cols.min(block * n_panels / n_blocks * width);
     each(0..n_blocks, |i| {
         let cols = (first_col(i), first_col(i + 1));

@@ -57,7 +57,9 @@ fn used(a: Matrix<'_>) -> f32 {
 pub(super) fn run(a: Matrix<'_>, b: Matrix<'_>, out: Out) {
     with_lists(a, |lists| {
         let width = dispatch(TileWidth);
-        let n_blocks = b.n_cols.div_ceil(MAX_PANELS * width);
+        let n_panels = b.n_cols.div_ceil(width);
+        // One panel alone would wait for its sums: two in a block at least.
+        let n_blocks = (n_panels.div_ceil(MAX_PANELS), n_panels.div_ceil(2));
         in_blocks(b, width, n_blocks, |panels, cols| {
             dispatch(Multiply { lists, panels, cols, out });
         });
