@@ -21,7 +21,7 @@ const MIN_WORK: usize = 1 << 18;
 /// Rows and columns that are looked at to see how much of an operand is zero.
 const SAMPLED: (usize, usize) = (16, 32);
 /// A larger share of values other than zero costs as much as the plain product.
-const WORTH_LISTING: f32 = 0.4;
+const WORTH_LISTING: f32 = 0.6;
 /// What it costs to write C across its rows, as a share of the plain product.
 const ACROSS: f32 = 0.1;
 
