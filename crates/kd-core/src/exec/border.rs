@@ -39,8 +39,9 @@ fn ran_already() -> Error {
     Error::config("backward", "a network runs backward once for each forward")
 }
 
-fn lock(state: &Shared) -> MutexGuard<'_, State> {
-    state.lock().unwrap_or_else(PoisonError::into_inner)
+/// What `mutex` guards, whatever became of who held it before.
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The outputs of a run: no gradient reaches them where a network only evaluates.

@@ -1,7 +1,7 @@
 //! A graph with its tensors: a network that classifies and learns.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use candle_core::{Device, Tensor};
 
@@ -133,7 +133,7 @@ impl Net {
     }
 
     fn plan(&self, purpose: Purpose, part: plan::Part) -> Result<Arc<Plan>> {
-        let mut plans = self.plans.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut plans = border::lock(&self.plans);
         let key = (purpose, part);
         if let Some(plan) = plans.get(&key) {
             return Ok(plan.clone());

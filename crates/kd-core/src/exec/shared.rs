@@ -1,9 +1,10 @@
 //! Images that several networks look at.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, Weak};
 
 use candle_core::{Tensor, TensorId};
 
+use super::border::lock;
 use super::images;
 use crate::Result;
 use crate::act::Made;
@@ -65,26 +66,15 @@ impl Shared {
     }
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 #[cfg(test)]
 mod tests {
-    use candle_core::Device;
-
     use super::*;
     use crate::Stream;
-
-    fn random(shape: &[usize]) -> Tensor {
-        let mut rng = Stream::new(1).rng();
-        let values: Vec<f32> = (0..shape.iter().product()).map(|_| rng.uniform()).collect();
-        Tensor::from_vec(values, shape, &Device::Cpu).unwrap()
-    }
+    use crate::testing::random;
 
     #[test]
     fn shared_images_are_made_once_for_each_normalization_and_only_meanwhile() {
-        let pixels = random(&[2, 1, 3, 3]);
+        let pixels = random(Stream::new(1), &[2, 1, 3, 3]);
         let half = Normalize { mean: vec![0.5], std: vec![0.5] };
         let made = |normalize| images(&pixels, normalize).unwrap();
         let before = made(None);

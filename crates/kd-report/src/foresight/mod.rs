@@ -64,7 +64,7 @@ impl Foresight {
         let lacking = |what: &str| {
             let reason = format!(
                 "{what} a grid: students of alpha and temperature, one of labels alone, a teacher, all of \
-                 which have ended"
+                 which have ended, and no class left out"
             );
             Error::config("foresee", reason)
         };
