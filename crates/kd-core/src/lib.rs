@@ -30,6 +30,7 @@ mod precision;
 pub mod record;
 mod registry;
 pub mod rng;
+mod scratch;
 mod shards;
 mod simd;
 mod tasks;

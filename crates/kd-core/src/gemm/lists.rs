@@ -5,6 +5,7 @@ use std::sync::OnceLock;
 
 use super::pack::pack_transposed;
 use super::{Matrix, TileWidth};
+use crate::scratch::with_buffer;
 use crate::simd::dispatch;
 use crate::tasks::each;
 
@@ -25,9 +26,10 @@ const NEAR: usize = 1 << 13;
 pub(super) struct Lists {
     /// Those of row i begin at `i` times [`Lists::stride`].
     entries: Vec<Entry>,
-    /// Where each part of each row ends, counted from where its row begins: a part is `depth` columns.
+    /// Where each part of each row ends, counted from where its row begins.
     ends: Vec<usize>,
-    depth: usize,
+    /// Parts of a row, one after the other.
+    pub(super) n_parts: usize,
     pub(super) n_rows: usize,
     pub(super) n_cols: usize,
 }
@@ -48,8 +50,6 @@ impl Listed {
 thread_local! {
     /// The lists of one product, whose memory is kept from call to call.
     static LISTS: Cell<Lists> = Cell::default();
-    /// A buffer for the rows of a task, likewise.
-    static ROWS: Cell<Vec<f32>> = const { Cell::new(Vec::new()) };
 }
 
 /// Calls `f` with the lists of `a`, which are made by the first who needs them where several products read it.
@@ -70,11 +70,6 @@ pub(super) fn with_lists(a: Matrix<'_>, f: impl FnOnce(&Lists)) {
 }
 
 impl Lists {
-    /// Parts of a row, one after the other.
-    pub(super) fn n_parts(&self) -> usize {
-        self.n_cols.div_ceil(self.depth)
-    }
-
     /// A row's list has a place more than it may need: it is written one beyond its end.
     fn stride(&self) -> usize {
         self.n_cols + 1
@@ -83,15 +78,16 @@ impl Lists {
     /// What is not zero in a part of a row, by its columns.
     #[inline(always)]
     pub(super) fn of(&self, row: usize, part: usize) -> &[Entry] {
-        let ends = &self.ends[row * self.n_parts()..][..part + 1];
+        let ends = &self.ends[row * self.n_parts..][..part + 1];
         let begin = if part == 0 { 0 } else { ends[part - 1] };
         &self.entries[row * self.stride()..][begin..ends[part]]
     }
 
     fn fill(&mut self, a: Matrix<'_>) {
         (self.n_rows, self.n_cols) = (a.n_rows, a.n_cols);
-        self.depth = NEAR / (MAX_PANELS * dispatch(TileWidth));
-        let (stride, n_parts, depth) = (self.stride(), self.n_parts(), self.depth);
+        let depth = NEAR / (MAX_PANELS * dispatch(TileWidth));
+        self.n_parts = a.n_cols.div_ceil(depth);
+        let (stride, n_parts) = (self.stride(), self.n_parts);
         self.entries.resize(self.entries.len().max(a.n_rows * stride), (0, 0.0));
         self.ends.resize(a.n_rows * n_parts, 0);
         let ends = self.ends.chunks_mut(GROUP * n_parts);
@@ -116,12 +112,11 @@ fn with_rows(a: Matrix<'_>, (row, n_rows): (usize, usize), f: impl FnOnce(&[f32]
     if a.col_stride == 1 && a.row_stride == a.n_cols {
         return f(&a.data[row * a.n_cols..][..len]);
     }
-    let mut buffer = ROWS.take();
-    buffer.resize(buffer.len().max(len), 0.0);
     let rows = Matrix { data: &a.data[row * a.row_stride..], n_rows, kept: None, ..a };
-    pack_transposed(&mut buffer[..len], rows, (0, a.n_cols), a.n_cols);
-    f(&buffer[..len]);
-    ROWS.set(buffer);
+    with_buffer(len, |buffer| {
+        pack_transposed(buffer, rows, (0, a.n_cols), a.n_cols);
+        f(buffer);
+    });
 }
 
 /// Writes what is not zero in `row` to `list`, and where each part of it ends.

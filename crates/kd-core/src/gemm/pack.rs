@@ -1,17 +1,11 @@
 //! One operand of a product, in panels of one tile's width.
 
-use std::cell::Cell;
-
 use pulp::{Simd, WithSimd};
 
 use super::Matrix;
+use crate::scratch::{LINE, with_buffer};
 use crate::simd::dispatch;
 use crate::tasks::each;
-
-thread_local! {
-    /// A buffer for a packed block of B, kept from call to call.
-    static PANELS: Cell<Vec<f32>> = const { Cell::new(Vec::new()) };
-}
 
 /// Packs `b` in blocks of columns of equal size, between `least` and `most`, as many for each thread if that allows
 /// it, and calls `multiply` with each block and its columns, on the thread that packed it.
@@ -40,13 +34,7 @@ pub(super) fn with_packed(
     cols: (usize, usize),
     f: impl FnOnce(&mut [f32]),
 ) {
-    let n_floats = (cols.1 - cols.0).div_ceil(width) * b.n_rows * width;
-    let mut buffer = PANELS.take();
-    if buffer.len() < n_floats {
-        buffer.resize(n_floats, 0.0);
-    }
-    f(&mut buffer[..n_floats]);
-    PANELS.set(buffer);
+    with_buffer((cols.1 - cols.0).div_ceil(width) * b.n_rows * width, f);
 }
 
 /// Copies the columns `cols` of `b` into panels of one tile's width, each row-major and contiguous.
@@ -114,7 +102,11 @@ pub(super) fn pack_transposed(
         for j in (0..n_cols).step_by(SQUARE) {
             let start = (col + j) * b.col_stride + block * SQUARE * b.row_stride;
             if b.row_stride == 1 && n_rows == SQUARE && n_cols - j >= SQUARE {
-                transpose_square(&b.data[start..], b.col_stride, &mut to[j..], width);
+                let from = &b.data[start..];
+                if block.is_multiple_of(LINE / SQUARE) {
+                    (0..SQUARE).for_each(|i| prefetch(from, i * b.col_stride + AHEAD));
+                }
+                transpose_square(from, b.col_stride, &mut to[j..], width);
                 continue;
             }
             for j in j..n_cols.min(j + SQUARE) {
@@ -129,6 +121,9 @@ pub(super) fn pack_transposed(
 
 /// Side of the squares in which matrices are transposed.
 const SQUARE: usize = 4;
+/// Values of a column that are asked for before they are needed: as many columns as a panel has are more streams than
+/// a processor foresees.
+const AHEAD: usize = 4 * LINE;
 
 type Square = [[f32; SQUARE]; SQUARE];
 
@@ -143,6 +138,22 @@ fn transpose_square(from: &[f32], from_stride: usize, to: &mut [f32], to_stride:
         to[i * to_stride..][..SQUARE].copy_from_slice(row);
     }
 }
+
+/// Asks memory for what lies `ahead` of the first of `values`, if anything does.
+#[cfg(target_arch = "x86_64")]
+#[inline(always)]
+fn prefetch(values: &[f32], ahead: usize) {
+    use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+    #[expect(unsafe_code, reason = "the compiler asks for it even where all processors have it")]
+    // SAFETY: SSE is part of x86-64, and nothing is read: any address will do.
+    unsafe {
+        _mm_prefetch::<_MM_HINT_T0>(values.as_ptr().wrapping_add(ahead).cast());
+    }
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+#[inline(always)]
+fn prefetch(_: &[f32], _: usize) {}
 
 /// With the instructions that every x86-64 processor has; from plain loops compilers make single moves, which take
 /// twice as long.

@@ -5,13 +5,12 @@
 //! These change no sum of finite numbers, so that it is the same bits, and may be chosen by what the operand happens
 //! to hold.
 
-use std::cell::Cell;
-
 use pulp::{Simd, WithSimd};
 
 use super::lists::{Entry, Lists, MAX_PANELS, with_lists};
 use super::pack::in_blocks;
 use super::{Matrix, Out, TileWidth, store};
+use crate::scratch::with_buffer;
 use crate::simd::{constant, dispatch};
 
 /// Fewer columns of the other operand do not repay the lists.
@@ -61,14 +60,12 @@ pub(super) fn run(a: Matrix<'_>, b: Matrix<'_>, out: Out) {
         // One panel alone would wait for its sums: two in a block at least.
         let n_blocks = (n_panels.div_ceil(MAX_PANELS), n_panels.div_ceil(2));
         in_blocks(b, width, n_blocks, |panels, cols| {
-            dispatch(Multiply { lists, panels, cols, out });
+            let n_waiting = if lists.n_parts > 1 { a.n_rows * panels.len() / b.n_rows } else { 0 };
+            with_buffer(n_waiting, |waiting| {
+                dispatch(Multiply { lists, panels, cols, waiting, out });
+            });
         });
     });
-}
-
-thread_local! {
-    /// Sums that are not complete, of a thread's panels, kept from call to call.
-    static SUMS: Cell<Vec<f32>> = const { Cell::new(Vec::new()) };
 }
 
 /// At most [`MAX_PANELS`] panels of C, all rows.
@@ -77,6 +74,8 @@ struct Multiply<'a> {
     /// The columns `cols` of B.
     panels: &'a [f32],
     cols: (usize, usize),
+    /// Sums that are not complete between two parts of the rows, if there are several.
+    waiting: &'a mut [f32],
     out: Out,
 }
 
@@ -84,7 +83,7 @@ impl WithSimd for Multiply<'_> {
     type Output = ();
 
     #[inline(always)]
-    fn with_simd<S: Simd>(self, simd: S) {
+    fn with_simd<S: Simd>(mut self, simd: S) {
         let n_panels = (self.cols.1 - self.cols.0).div_ceil(2 * S::F32_LANES);
         constant!(P = n_panels, MAX_PANELS, {
             self.panels::<S, P>(simd);
@@ -93,41 +92,44 @@ impl WithSimd for Multiply<'_> {
 }
 
 impl Multiply<'_> {
-    /// Part by part of the rows of B, which all rows of A find near; between two parts their sums wait in a buffer.
+    /// Part by part of the rows of B, which all rows of A find near.
     #[inline(always)]
-    fn panels<S: Simd, const P: usize>(&self, simd: S) {
-        let (n_rows, n_parts) = (self.lists.n_rows, self.lists.n_parts());
-        let mut waiting = SUMS.take();
-        let n_waiting = if n_parts > 1 { n_rows * 2 * P * S::F32_LANES } else { 0 };
-        waiting.resize(waiting.len().max(n_waiting), 0.0);
-        let (vectors, _) = S::as_mut_simd_f32s(&mut waiting[..n_waiting]);
+    fn panels<S: Simd, const P: usize>(&mut self, simd: S) {
+        let (n_rows, n_parts) = (self.lists.n_rows, self.lists.n_parts);
+        let (waiting, _) = S::as_mut_simd_f32s(&mut *self.waiting);
         for part in 0..n_parts {
             for row in 0..n_rows {
                 let list = self.lists.of(row, part);
                 let mut sums = [[simd.splat_f32s(0.0); 2]; P];
                 if part > 0 {
                     sums = std::array::from_fn(|p| {
-                        [vectors[2 * (row * P + p)], vectors[2 * (row * P + p) + 1]]
+                        [waiting[2 * (row * P + p)], waiting[2 * (row * P + p) + 1]]
                     });
                 }
                 let sums = add(simd, sums, list, self.panels, self.lists.n_cols);
                 if part + 1 < n_parts {
-                    vectors[2 * row * P..][..2 * P].copy_from_slice(sums.as_flattened());
+                    waiting[2 * row * P..][..2 * P].copy_from_slice(sums.as_flattened());
                 } else {
-                    self.store(simd, sums, row);
+                    store_row(simd, self.out, sums, row, self.cols);
                 }
             }
         }
-        SUMS.set(waiting);
     }
+}
 
-    #[inline(always)]
-    fn store<S: Simd, const P: usize>(&self, simd: S, sums: [[S::f32s; 2]; P], row: usize) {
-        let width = 2 * S::F32_LANES;
-        for (p, sum) in sums.into_iter().enumerate() {
-            let col = self.cols.0 + p * width;
-            store(simd, self.out, sum, row, (col, width.min(self.cols.1 - col)));
-        }
+/// Writes a row of C, columns `cols`.
+#[inline(always)]
+fn store_row<S: Simd, const P: usize>(
+    simd: S,
+    out: Out,
+    sums: [[S::f32s; 2]; P],
+    row: usize,
+    (first_col, end): (usize, usize),
+) {
+    let width = 2 * S::F32_LANES;
+    for (p, sum) in sums.into_iter().enumerate() {
+        let col = first_col + p * width;
+        store(simd, out, sum, row, (col, width.min(end - col)));
     }
 }
 

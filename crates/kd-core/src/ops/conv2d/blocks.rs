@@ -4,10 +4,9 @@
 //! has five megabytes for a single image, of which a task takes a few rows at a time, with those
 //! above and below that its windows touch.
 
-use std::cell::RefCell;
-
 use super::geometry::{Gather, Padded};
 use crate::ops::source::Source;
+use crate::scratch::with_buffer;
 use crate::simd::vectorized;
 
 /// Values of the images that a task takes, with margins, input and output together.
@@ -135,26 +134,6 @@ impl Block<'_> {
 /// Source rows that the windows of a row of pixels touch.
 fn reach(gathers: &[&Gather]) -> usize {
     gathers.iter().map(|gather| gather.reach).max().unwrap_or(0)
-}
-
-/// Values of a line of the cache.
-pub(super) const LINE: usize = 16;
-
-thread_local! {
-    /// Buffers for blocks of images, kept from call to call.
-    static BUFFERS: RefCell<Vec<Vec<f32>>> = const { RefCell::new(Vec::new()) };
-}
-
-/// Calls `f` with `len` values of any kind, which begin a line of the cache: a vector across two
-/// lines takes twice as long.
-pub(super) fn with_buffer(len: usize, f: impl FnOnce(&mut [f32])) {
-    let mut buffer = BUFFERS.with_borrow_mut(Vec::pop).unwrap_or_default();
-    if buffer.len() < len + LINE {
-        buffer.resize(len + LINE, 0.0);
-    }
-    let start = buffer.as_ptr().align_offset(LINE * size_of::<f32>()).min(LINE);
-    f(&mut buffer[start..start + len]);
-    BUFFERS.with_borrow_mut(|free| free.push(buffer));
 }
 
 /// Calls `f` with `n_images` images of `source` from `first` on, with their margins, in the cache.

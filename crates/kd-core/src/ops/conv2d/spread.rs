@@ -1,8 +1,8 @@
 //! The channels of small groups, brought to where each output channel finds its own.
 
-use super::blocks::with_buffer;
 use super::geometry::{Gather, Geometry, Padded, Tap};
 use super::pack::Direction;
+use crate::scratch::with_buffer;
 use crate::simd::vectorized;
 
 /// Source channels of a group up to which spreading them costs less than half-filled vectors.

@@ -5,9 +5,7 @@
 
 use rayon::prelude::*;
 
-use super::blocks::{
-    BLOCK, Block, Blocks, images_per_block, with_block, with_buffer, with_margins, with_rows,
-};
+use super::blocks::{BLOCK, Block, Blocks, images_per_block, with_block, with_margins, with_rows};
 use super::cpu::{Sum, places};
 use super::geometry::{Gather, Geometry, Run};
 use super::kept::grad_input;
@@ -19,6 +17,7 @@ use super::tile::WeightSum;
 use super::winograd;
 use crate::act::{Buffer, Clamp};
 use crate::ops::source::Source;
+use crate::scratch::with_buffer;
 use crate::simd::dispatch;
 use crate::tasks::each;
 

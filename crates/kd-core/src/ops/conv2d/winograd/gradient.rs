@@ -7,7 +7,7 @@
 
 use rayon::prelude::*;
 
-use super::super::blocks::{LINE, with_rows};
+use super::super::blocks::with_rows;
 use super::super::geometry::{Geometry, Padded};
 use super::super::pack::Direction;
 use super::points::{Side, Tiles, WeightGradients};
@@ -18,6 +18,7 @@ use super::{LANES, Tiling, at_points};
 use crate::act::Buffer;
 use crate::ops::channels;
 use crate::ops::source::Source;
+use crate::scratch::LINE;
 use crate::simd::dispatch;
 use crate::tasks::each;
 

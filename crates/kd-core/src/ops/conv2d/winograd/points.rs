@@ -2,9 +2,9 @@
 
 use pulp::{Simd, WithSimd};
 
-use super::super::blocks::LINE;
 use super::LANES;
 use super::transform::{self, IN, Inputs, OUT, OutputGradients, POINTS, TAPS, square};
+use crate::scratch::LINE;
 
 /// Values from one point's weights to the next: the same row of all points then falls into
 /// different sets of the first-level cache.

@@ -2,7 +2,6 @@
 
 use pulp::{Simd, WithSimd};
 
-use super::super::blocks::{LINE, with_buffer};
 use super::super::geometry::{Gather, Geometry, Padded};
 use super::super::pack::{Direction, pack, panel_columns};
 use super::super::tile::MAX_HEIGHT;
@@ -11,6 +10,7 @@ use super::products::rows;
 use super::transform::{IN, Inputs, OUT, Outputs, POINTS, TAPS, square};
 use super::{LANES, Tiling, at_points, suits};
 use crate::act::Buffer;
+use crate::scratch::{LINE, with_buffer};
 use crate::simd::dispatch;
 use crate::tasks::each;
 
