@@ -25,10 +25,8 @@ const N_TIMED: usize = 50;
 /// Says how long the units that are not done will take on this machine, when that is more than ten
 /// minutes.
 pub(super) fn announce(context: &Context<'_>, records: &[Record]) -> Result<()> {
-    let is_open = |Unit { job, seed, .. }: &Unit<'_>| {
-        !records.iter().any(|record| job.is_recorded_by(record, *seed))
-    };
-    let open: Vec<Unit<'_>> = units(context.spec).into_iter().filter(is_open).collect();
+    let open = |unit: &Unit<'_>| !unit.is_done(records);
+    let open: Vec<Unit<'_>> = units(context.spec).into_iter().filter(open).collect();
     let seconds: f64 = seconds(context, &open)?.iter().sum();
     if seconds > LONG {
         let suite = &context.spec.suite;

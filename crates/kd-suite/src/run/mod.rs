@@ -142,12 +142,13 @@ fn in_one_piece(context: &Context<'_>) -> Result<Outcome> {
     header.iter().try_for_each(|record| log.append(record))?;
     eta::announce(context, &records)?;
     let mut wall_seconds = 0.0;
-    for Unit { job, seed, .. } in units(context.spec) {
-        let Some(seconds) = job.run((context, seed, None), &records, &mut log)? else {
+    for unit in units(context.spec) {
+        let Some(seconds) = unit.job.run((context, unit.seed, None), &records, &mut log)? else {
             return Ok(Outcome::Interrupted);
         };
         wall_seconds += seconds;
-        if seed == 0 && matches!(job, Job::Training(_)) {
+        let is_training = matches!(unit.job, Job::Training(_));
+        if unit.seed == 0 && is_training && !unit.is_done(&records) {
             tell(context)?;
         }
     }

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use kd_core::record::ModelId;
+use kd_core::record::{ModelId, Record};
 
 use super::job::{Job, jobs};
 use crate::suite::{Spec, StudentSpec, TrainingSpec};
@@ -50,6 +50,11 @@ fn is_divisible(training: &TrainingSpec) -> bool {
 }
 
 impl Unit<'_> {
+    /// Whether one of `records` says that its job is done with this seed.
+    pub(super) fn is_done(&self, records: &[Record]) -> bool {
+        records.iter().any(|record| self.job.is_recorded_by(record, self.seed))
+    }
+
     /// Short, and of letters that names of files may have.
     pub(super) fn name(&self) -> String {
         let of = |first: &str, ModelId { training, model }: &ModelId| {

