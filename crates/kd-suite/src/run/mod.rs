@@ -50,7 +50,7 @@ use ready::Ready;
 pub use setting::Setting;
 pub use tasks::{Size, State, Submitted, Task, Tasks, UnitPlan};
 pub use together::follow;
-use unit::{Unit, units};
+use unit::units;
 
 /// Runs `spec` from where the results folder stands, and writes its report. One that was finished in one piece goes
 /// on with more seeds.
