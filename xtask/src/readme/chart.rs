@@ -33,7 +33,7 @@ pub(super) enum Mark {
 
 const WIDTH: f64 = 900.0;
 /// Where the axis ends.
-const RIGHT: f64 = 690.0;
+const RIGHT: f64 = 660.0;
 const HEIGHT: f64 = 22.0;
 const STYLE: &str = "<style>.page{fill:#fff}text{font:13px system-ui,-apple-system,'Segoe UI',sans-serif;\
     fill:#24292f}.q{fill:#57606a}.t{font-weight:600}line{stroke:#8886}.bar,.dot{fill:#0072b2}\
@@ -141,9 +141,9 @@ mod tests {
         };
         let groups = vec![("where".into(), vec![row(0.5, 0.5), row(0.25, 0.75)])];
         let (ends, line) = ((0.0, 1.0), Some(1.0));
-        let chart = Chart { title: "t".into(), groups, left: 390.0, ends, line };
+        let chart = Chart { title: "t".into(), groups, left: 360.0, ends, line };
         let svg = chart.svg();
         assert!(svg.contains("a &lt; b") && svg.contains("width=\"150.0\""), "half of 300");
-        assert!(svg.contains("class=\"pale\" x=\"465.0\""), "a quarter from the left");
+        assert!(svg.contains("class=\"pale\" x=\"435.0\""), "a quarter from the left");
     }
 }
