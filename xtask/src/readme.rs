@@ -2,10 +2,11 @@
 //! files in `xtask/results`.
 //!
 //! What lies between `<!-- cargo xtask readme: NAME -->` and `<!-- end -->` is made here, so that no
-//! figure is typed twice. `mnist.json`, `readings.json` and `defensive.json` have the keys of a run's `report.json`,
+//! figure is typed twice. `mnist.json`, `readings*.json` and `defensive.json` have the keys of a run's `report.json`,
 //! `speed-*.json` are what `cargo xtask bench --peer --json` prints: new ones can take their places.
 
 mod chart;
+mod patterns;
 mod readings;
 mod results;
 mod speed;
@@ -71,7 +72,7 @@ pub(crate) fn check() -> Result<()> {
 /// Everything that is made: names below the root, and contents.
 fn files() -> Result<Vec<(String, String)>> {
     let (mnist, defensive, parity) = (read("mnist")?, read("defensive")?, read("parity")?);
-    let readings = read("readings")?;
+    let (readings, patterns) = (read("readings")?, read("readings-cifar10")?);
     let mut sessions = Vec::new();
     for name in speed::SESSIONS {
         sessions.push((name, read(name)?));
@@ -81,6 +82,7 @@ fn files() -> Result<Vec<(String, String)>> {
         ("mnist", results::claims(&mnist)),
         ("readings", readings::sentence(&readings)),
         ("reading-tables", readings::tables(&readings)),
+        ("patterns", patterns::table(&patterns)),
         ("parity", results::parity(&parity)),
         ("defended", results::defended(&defensive)),
     ]
