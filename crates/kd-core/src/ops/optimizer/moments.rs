@@ -201,6 +201,9 @@ impl Moments {
     /// # Errors
     /// [`Error::Config`] or [`Error::Shape`] when a part is missing or of another size.
     pub fn load(&mut self, tensors: &BTreeMap<String, Tensor>) -> Result<()> {
+        if self.slots.is_empty() {
+            return Ok(());
+        }
         let mut state = Vec::new();
         for part in self.parts {
             let slots = self.slots.iter().map(|(name, n)| {
