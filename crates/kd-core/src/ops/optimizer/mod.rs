@@ -121,6 +121,15 @@ mod tests {
     }
 
     #[test]
+    fn the_state_of_no_parameters_is_taken_up() {
+        let spec = serde_json::from_str(r#"{"kind": "adam"}"#).unwrap();
+        let mut moments = Moments::new(&spec, &crate::Params::new());
+        let tensors = moments.tensors().unwrap();
+        assert!(tensors.is_empty());
+        moments.load(&tensors).unwrap();
+    }
+
+    #[test]
     fn adam_follows_the_golden_trajectory() {
         let golden = golden("optimizers.json");
         let cases = golden["adam"].as_array().unwrap();
