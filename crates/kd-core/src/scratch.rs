@@ -17,7 +17,12 @@ pub(crate) fn with_buffer(len: usize, f: impl FnOnce(&mut [f32])) {
     if buffer.len() < len + LINE {
         buffer.resize(len + LINE, 0.0);
     }
-    let start = buffer.as_ptr().align_offset(LINE * size_of::<f32>()).min(LINE);
+    let start = line_start(&buffer);
     f(&mut buffer[start..start + len]);
     BUFFERS.with_borrow_mut(|free| free.push(buffer));
+}
+
+/// The place of the first of `values` that begins a line of the cache; at most [`LINE`] lie before it.
+pub(crate) fn line_start(values: &[f32]) -> usize {
+    values.as_ptr().align_offset(LINE * size_of::<f32>()).min(LINE)
 }

@@ -10,7 +10,7 @@ use super::products::rows;
 use super::transform::{IN, Inputs, OUT, Outputs, POINTS, TAPS, square};
 use super::{LANES, Tiling, at_points, suits};
 use crate::act::Buffer;
-use crate::scratch::{LINE, with_buffer};
+use crate::scratch::{LINE, line_start, with_buffer};
 use crate::simd::dispatch;
 use crate::tasks::each;
 
@@ -69,7 +69,7 @@ impl Winograd {
             len += POINTS * point_len(n_in, width);
         }
         let mut weights = Buffer::take(at_points(n_in, n_out));
-        let start = weights.as_ptr().align_offset(LINE * size_of::<f32>()).min(LINE);
+        let start = line_start(&weights);
         let mut rest = &mut weights[start..start + len];
         let mut packed = &packed[..];
         let mut tasks = Vec::new();
