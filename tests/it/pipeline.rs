@@ -50,6 +50,14 @@ fn a_run_goes_on_with_more_seeds() {
     };
     results("grown").assert_same(&results("whole"));
     assert_eq!(records(&at.join("grown"), "run").len(), 2);
+    // What had not come to its end does so first.
+    succeed(&mut kd_run(at, "begun"));
+    let metrics = at.join("begun/metrics.jsonl");
+    let lines = fs::read_to_string(&metrics).unwrap();
+    let done = lines.trim_end().rfind('\n').unwrap();
+    fs::write(&metrics, &lines[..=done]).unwrap();
+    two("begun");
+    results("begun").assert_same(&results("whole"));
     assert!(two("grown").stderr.contains("finished before"));
     let fewer = end(&mut kd_run(at, "grown"));
     refused(&fewer, 78, "`seeds` is 2 there and 1 here", "fewer seeds");

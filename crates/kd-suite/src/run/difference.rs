@@ -23,14 +23,12 @@ pub(super) fn difference(there: &str, here: &str) -> String {
     named.join(", ") + &more
 }
 
-/// Whether `here` asks for more seeds than `there`, and for nothing else.
-pub(super) fn asks_for_more_seeds(there: &str, here: &str) -> bool {
+/// The seeds of `there`, if `here` asks for more of them, and for nothing else.
+pub(super) fn fewer_seeds(there: &str, here: &str) -> Option<u64> {
     let (mut there, mut here) = (values(there), values(here));
     let n_seeds = |spec: &mut BTreeMap<String, String>| spec.remove("seeds")?.parse::<u64>().ok();
-    match (n_seeds(&mut there), n_seeds(&mut here)) {
-        (Some(before), Some(now)) => before < now && there == here,
-        _ => false,
-    }
+    let (before, now) = (n_seeds(&mut there)?, n_seeds(&mut here)?);
+    (before < now && there == here).then_some(before)
 }
 
 /// Every value by its path, such as `training[0].plan.n_epochs`.
@@ -63,11 +61,11 @@ mod tests {
     fn more_seeds_of_the_same_are_told_from_another_run() {
         let of =
             |seeds: u64, n_epochs: u64| format!("seeds = {seeds}\n[plan]\nn_epochs = {n_epochs}");
-        assert!(asks_for_more_seeds(&of(1, 5), &of(3, 5)));
-        assert!(!asks_for_more_seeds(&of(3, 5), &of(1, 5)));
-        assert!(!asks_for_more_seeds(&of(3, 5), &of(3, 5)));
-        assert!(!asks_for_more_seeds(&of(1, 5), &of(3, 6)));
-        assert!(!asks_for_more_seeds("suite = 'a'", &of(3, 5)));
+        assert_eq!(fewer_seeds(&of(1, 5), &of(3, 5)), Some(1));
+        assert_eq!(fewer_seeds(&of(3, 5), &of(1, 5)), None);
+        assert_eq!(fewer_seeds(&of(3, 5), &of(3, 5)), None);
+        assert_eq!(fewer_seeds(&of(1, 5), &of(3, 6)), None);
+        assert_eq!(fewer_seeds("suite = 'a'", &of(3, 5)), None);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use kd_core::record::{self, ModelId, Record};
 use kd_core::{Error, Lease, Owner, Result, fsx};
 use serde::de::DeserializeOwned;
 
-use super::difference::{asks_for_more_seeds, difference};
+use super::difference::{difference, fewer_seeds};
 use super::tasks::{Tasks, UNITS, seconds};
 
 /// What a run writes into its folder.
@@ -57,21 +57,23 @@ impl Folder {
         Ok(folder)
     }
 
-    /// Makes the run in `path`, if it is finished, that of `spec`, if this asks for more seeds and for nothing
-    /// else. The units of a divided run are fixed.
+    /// The seeds of the run in `path`, if `spec` asks for more of them and for nothing else. The units of a divided run
+    /// are fixed.
+    pub(super) fn fewer_seeds(path: &Path, spec: &str) -> Result<Option<u64>> {
+        let Some(found) = fsx::read_if_there(&of_spec(path), MAX_SPEC)? else { return Ok(None) };
+        let fewer = fewer_seeds(&String::from_utf8_lossy(&found), spec);
+        Ok(if Tasks::read(path)?.is_some() { None } else { fewer })
+    }
+
+    /// Whether the run in `path` came to its end.
+    pub(super) fn is_finished(path: &Path) -> Result<bool> {
+        Ok(seconds(&Self::of_another(path).records()?).is_some())
+    }
+
+    /// Makes the run in `path`, which is finished, that of `spec`.
     pub(super) fn add_seeds(path: &Path, spec: &str) -> Result<()> {
-        let of_spec = path.join("spec.toml");
-        let Some(found) = fsx::read_if_there(&of_spec, MAX_SPEC)? else { return Ok(()) };
-        let more = asks_for_more_seeds(&String::from_utf8_lossy(&found), spec);
-        if !more || Tasks::read(path)?.is_some() {
-            return Ok(());
-        }
-        let records = Self::of_another(path).records()?;
-        if seconds(&records).is_none() {
-            return Ok(());
-        }
         let _lease = Lease::take(&whole(path), lost)?;
-        fsx::write_atomic(&of_spec, spec.as_bytes())
+        fsx::write_atomic(&of_spec(path), spec.as_bytes())
     }
 
     /// The folder of the run described by `spec`, beside other processes that work on other units of it.
@@ -100,7 +102,7 @@ impl Folder {
 
     /// Refuses the folder of another run; a new one is this run's from now on.
     fn claim(&self, spec: &str) -> Result<()> {
-        let spec_path = self.path.join("spec.toml");
+        let spec_path = of_spec(&self.path);
         let found = match fsx::read_if_there(&spec_path, MAX_SPEC)? {
             Some(found) => found,
             None => {
@@ -225,6 +227,11 @@ fn refuse_tasks(folder: &Path) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Where the run in `folder` is described.
+fn of_spec(folder: &Path) -> PathBuf {
+    folder.join("spec.toml")
 }
 
 /// What the lease of a whole folder is of.

@@ -123,15 +123,30 @@ fn a_folder_holds_one_run() -> Result<()> {
     let out = folder.path().join("out");
     let mut stopped = Setting::new(&out);
     stopped.stop.store(true, Ordering::Relaxed);
-    run(spec(1), &stopped)?;
+    run(spec(2), &stopped)?;
     let leftover = out.join("checkpoints/.tmp123");
     fs::write(&leftover, "torn").unwrap();
-    let error = run(spec(2), &stopped).unwrap_err();
+    let error = run(spec(1), &stopped).unwrap_err();
     assert!(matches!(&error, Error::Config { field, .. } if field == "out"), "{error}");
-    run(spec(1), &stopped)?;
+    run(spec(2), &stopped)?;
     assert!(!leftover.exists(), "what a killed process left is swept away");
     stopped.out = folder.path().join("other");
-    run(spec(2), &stopped).map(drop)
+    run(spec(1), &stopped).map(drop)
+}
+
+#[test]
+fn a_run_ends_with_its_seeds_before_it_goes_on_with_more() -> Result<()> {
+    let folder = tempfile::tempdir().unwrap();
+    let setting = Setting::new(folder.path().join("out"));
+    setting.stop.store(true, Ordering::Relaxed);
+    run(spec(1), &setting)?;
+    let (outcome, report) = run(spec(2), &setting)?;
+    assert_eq!((outcome, report.seeds), (kd_train::Outcome::Interrupted, 1));
+    setting.stop.store(false, Ordering::Relaxed);
+    let (outcome, report) = run(spec(2), &setting)?;
+    assert_eq!((outcome, report.seeds), (kd_train::Outcome::Finished, 2));
+    assert!(report.models.iter().all(|model| model.last.n == 2), "{:?}", report.models);
+    Ok(())
 }
 
 #[test]

@@ -52,8 +52,8 @@ pub use tasks::{Size, State, Submitted, Task, Tasks, UnitPlan};
 pub use together::follow;
 use unit::units;
 
-/// Runs `spec` from where the results folder stands, and writes its report. One that was finished in one piece goes
-/// on with more seeds.
+/// Runs `spec` from where the results folder stands, and writes its report. One that was begun in one piece with fewer
+/// seeds is brought to its end, and goes on with the others.
 ///
 /// # Errors
 /// Those of data, files and training; [`kd_core::Error::Config`] when the folder holds the run of
@@ -63,7 +63,24 @@ pub fn run(spec: Spec, setting: &Setting) -> Result<(Outcome, Report)> {
     if setting.restart {
         Folder::clear(&setting.out)?;
     }
+    let Some(fewer) = Folder::fewer_seeds(&setting.out, &ready.text)? else {
+        return go_on(&ready, setting);
+    };
+    let n_seeds = ready.n_seeds();
+    let before = ready.with_seeds(fewer)?;
+    if !Folder::is_finished(&setting.out)? {
+        let (outcome, report) = go_on(&before, setting)?;
+        if outcome == Outcome::Interrupted {
+            return Ok((outcome, report));
+        }
+    }
+    let ready = before.with_seeds(n_seeds)?;
     Folder::add_seeds(&setting.out, &ready.text)?;
+    go_on(&ready, setting)
+}
+
+/// Brings the run to its end, and writes its report.
+fn go_on(ready: &Ready, setting: &Setting) -> Result<(Outcome, Report)> {
     let folder = Folder::open(&setting.out, &ready.text)?;
     let context = ready.context(setting, &folder);
     let outcome = match Tasks::read(&setting.out)? {

@@ -51,6 +51,19 @@ impl Ready {
         Ok(ready)
     }
 
+    pub(super) fn n_seeds(&self) -> u64 {
+        self.spec.seeds
+    }
+
+    /// The same run with so many seeds.
+    ///
+    /// # Errors
+    /// As [`Spec::to_toml`].
+    pub(super) fn with_seeds(self, seeds: u64) -> Result<Self> {
+        let spec = Spec { seeds, ..self.spec };
+        Ok(Self { text: spec.to_toml()?, spec, ..self })
+    }
+
     /// What all jobs share, in `folder`.
     pub(super) fn context<'a>(&'a self, setting: &'a Setting, folder: &'a Folder) -> Context<'a> {
         let Self { spec, sets, hash: spec_hash, .. } = self;
