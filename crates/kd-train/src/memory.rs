@@ -4,10 +4,9 @@
 //! an image as an earlier one did (random crops of MNIST's images have 25 versions), they are looked
 //! up: over 65 epochs two thirds of a teacher's work is saved.
 
-use std::sync::{Mutex, PoisonError};
-
 use candle_core::Tensor;
 use kd_core::{BatchSource, Result};
+use parking_lot::Mutex;
 
 use crate::soft_targets::TargetFile;
 
@@ -131,7 +130,7 @@ impl Output {
     fn get(&self, place: usize, row: &mut [f32]) -> Result<bool> {
         match &self.rows {
             Rows::Exact(kept) => {
-                let kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
+                let kept = kept.lock();
                 row.copy_from_slice(&kept[place * row.len()..][..row.len()]);
                 Ok(!row[0].is_nan())
             }
@@ -143,7 +142,7 @@ impl Output {
     fn put(&self, place: usize, row: &mut [f32]) -> Result<()> {
         match &self.rows {
             Rows::Exact(kept) => {
-                let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
+                let mut kept = kept.lock();
                 kept[place * row.len()..][..row.len()].copy_from_slice(row);
                 Ok(())
             }

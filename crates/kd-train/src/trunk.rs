@@ -4,10 +4,11 @@
 //! It runs beside the students' steps, as a teacher does, and what it makes of an image is remembered:
 //! when all versions of the images have been seen, no image is decoded any more.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use candle_core::Tensor;
 use kd_core::{Batch, BatchSource, Classifier, Error, Result};
+use parking_lot::Mutex;
 
 use crate::cohort::Cohort;
 use crate::evaluate::EvalSet;
@@ -64,7 +65,7 @@ impl<'a> Trunk<'a> {
     /// What it makes of `batch`, which epoch `epoch` shows.
     pub(crate) fn features(&self, epoch: u64, batch: &Batch) -> Result<Tensor> {
         let Some(memory) = &self.memory else { return self.compute(&batch.images) };
-        let mut labels = self.labels.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut labels = self.labels.lock();
         for (&index, label) in batch.indices.iter().zip(batch.labels.to_vec1()?) {
             labels[index as usize] = label;
         }
@@ -80,7 +81,7 @@ impl<'a> Trunk<'a> {
         let Some(memory) = &self.memory else { return Ok(None) };
         let places = places(self.source, epoch, indices);
         let Some(known) = memory.recall(&places)? else { return Ok(None) };
-        let labels = self.labels.lock().unwrap_or_else(PoisonError::into_inner);
+        let labels = self.labels.lock();
         let labels: Vec<u32> = indices.iter().map(|&index| labels[index as usize]).collect();
         let labels = Tensor::from_vec(labels, indices.len(), &self.source.device())?;
         Ok(Some((self.shaped(known, indices.len())?, labels)))

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::ops::{Deref, DerefMut};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use parking_lot::Mutex;
 
 use crate::tasks;
 
@@ -21,7 +22,7 @@ pub struct Buffer {
 impl Buffer {
     /// `len` values left from an earlier use: whoever takes them writes all.
     pub(crate) fn take(len: usize) -> Self {
-        let kept = pool().take(len);
+        let kept = POOL.lock().take(len);
         let mut buffer = Self { memory: kept.unwrap_or_else(|| vec![0.0; len]), len };
         if cfg!(test) {
             buffer.fill(f32::NAN);
@@ -55,7 +56,7 @@ impl Buffer {
 impl Drop for Buffer {
     fn drop(&mut self) {
         if !self.memory.is_empty() {
-            pool().give(std::mem::take(&mut self.memory));
+            POOL.lock().give(std::mem::take(&mut self.memory));
         }
     }
 }
@@ -118,13 +119,9 @@ impl Pool {
 
 static POOL: Mutex<Pool> = Mutex::new(Pool::new());
 
-fn pool() -> MutexGuard<'static, Pool> {
-    POOL.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 /// Counts a run, and frees what has not been used for long, such as a finished training's memory.
 pub(crate) fn next_run() {
-    let old = pool().next_run();
+    let old = POOL.lock().next_run();
     // When the pool is no longer locked.
     drop(old);
 }
@@ -171,7 +168,7 @@ mod tests {
     fn memory_returns_to_the_pool_and_is_taken_from_it() {
         // No other test comes near this length.
         const LEN: usize = 1 << 24;
-        let is_free = || pool().free.contains_key(&LEN);
+        let is_free = || POOL.lock().free.contains_key(&LEN);
         let returned = || {
             drop(Buffer::take(LEN));
             is_free()

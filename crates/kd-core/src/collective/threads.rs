@@ -1,7 +1,9 @@
 //! Ranks that are threads of one process.
 
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Arc, Mutex, PoisonError};
+
+use parking_lot::Mutex;
 
 use super::Collective;
 use crate::{Error, Result};
@@ -72,8 +74,7 @@ impl<T: Clone> Line<T> {
     fn swap(&self, other: usize, sent: &[T]) -> Result<Vec<T>> {
         let gone = || Error::Rank { rank: other, reason: "has ended".into() };
         self.to.send(sent.to_vec()).map_err(|_| gone())?;
-        let from = self.from.lock().unwrap_or_else(PoisonError::into_inner);
-        from.recv().map_err(|_| gone())
+        self.from.lock().recv().map_err(|_| gone())
     }
 }
 

@@ -1,7 +1,7 @@
 //! A GPU with its compiled kernels and its handles.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::Arc;
 
 use candle_core::backend::{BackendDevice, BackendStorage};
 use candle_core::cuda::cudarc::cublas::CudaBlas;
@@ -12,6 +12,7 @@ use candle_core::cuda::cudarc::nvrtc::{CompileOptions, compile_ptx_with_opts};
 use candle_core::cuda::{DeviceId, WrapErr};
 use candle_core::op::BackpropOp;
 use candle_core::{CudaDevice, CudaStorage, Device, Shape, Storage, Tensor};
+use parking_lot::{Mutex, MutexGuard, RwLock};
 
 use super::conv::Convolutions;
 use crate::precision::Precision;
@@ -68,7 +69,7 @@ pub(crate) fn open(ordinal: usize, precision: Precision) -> Result<Device> {
 }
 
 fn remember(device: &CudaDevice, precision: Precision) -> Result<Arc<Gpu>> {
-    let mut gpus = GPUS.write().unwrap_or_else(PoisonError::into_inner);
+    let mut gpus = GPUS.write();
     if let Some((_, gpu)) = gpus.iter().find(|(id, _)| *id == device.id()) {
         return Ok(gpu.clone());
     }
@@ -103,7 +104,7 @@ impl Gpu {
     /// The GPU that candle calls `device`.
     pub(crate) fn on(device: &Device) -> Result<Arc<Self>> {
         let cuda = device.as_cuda_device()?;
-        let gpus = GPUS.read().unwrap_or_else(PoisonError::into_inner);
+        let gpus = GPUS.read();
         if let Some((_, gpu)) = gpus.iter().find(|(id, _)| *id == cuda.id()) {
             return Ok(gpu.clone());
         }
@@ -113,7 +114,7 @@ impl Gpu {
 
     /// The kernel `name`.
     pub(super) fn function(&self, name: &'static str) -> Result<CudaFunction> {
-        let mut functions = self.functions.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut functions = self.functions.lock();
         if let Some(function) = functions.get(name) {
             return Ok(function.clone());
         }
@@ -124,13 +125,13 @@ impl Gpu {
 
     /// cuDNN, which one thread uses at a time.
     pub(super) fn convolutions(&self) -> MutexGuard<'_, Convolutions> {
-        self.convolutions.lock().unwrap_or_else(PoisonError::into_inner)
+        self.convolutions.lock()
     }
 
     /// cuBLAS, which one thread uses at a time: a product of several kernels must not be mixed with
     /// another, since they share memory.
     pub(super) fn products(&self) -> MutexGuard<'_, Arc<CudaBlas>> {
-        self.products.lock().unwrap_or_else(PoisonError::into_inner)
+        self.products.lock()
     }
 
     /// f32 values that are not written yet.

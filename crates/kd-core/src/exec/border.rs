@@ -5,13 +5,14 @@
 //! the backward of a node only after those of all that depend on it: the outputs note their
 //! gradients, and the token's backward then runs the whole network backward, once.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 #[cfg(feature = "cuda")]
 use candle_core::CudaStorage;
 use candle_core::{
     CpuStorage, CustomOp1, CustomOp2, DType, Layout, Result as CandleResult, Shape, Tensor, Var,
 };
+use parking_lot::Mutex;
 
 use super::purpose::Purpose;
 use super::run::Run;
@@ -37,11 +38,6 @@ type Shared = Arc<Mutex<State>>;
 
 fn ran_already() -> Error {
     Error::config("backward", "a network runs backward once for each forward")
-}
-
-/// What `mutex` guards, whatever became of who held it before.
-pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The outputs of a run: no gradient reaches them where a network only evaluates.
@@ -107,7 +103,7 @@ struct Arg {
 impl Arg {
     /// The gradient of this tensor; the first one who asks runs the network backward.
     fn grad(&self) -> Result<Option<Tensor>> {
-        let mut state = lock(&self.state);
+        let mut state = self.state.lock();
         if let Some((run, backward)) = state.run.take() {
             let of_outputs = std::mem::take(&mut state.of_outputs);
             state.of_args = backward(run, of_outputs)?;
@@ -166,7 +162,7 @@ struct Output {
 
 impl Output {
     fn values(&self) -> Result<Values> {
-        let values = lock(&self.state).outputs[self.index].take();
+        let values = self.state.lock().outputs[self.index].take();
         values.ok_or_else(|| Error::config("forward", "an output is taken once"))
     }
 }
@@ -189,7 +185,7 @@ impl CustomOp1 for Output {
 
     fn bwd(&self, token: &Tensor, _res: &Tensor, grad: &Tensor) -> CandleResult<Option<Tensor>> {
         let grad = Values::copy_of(grad)?;
-        let mut state = lock(&self.state);
+        let mut state = self.state.lock();
         *state.of_outputs.get_mut(self.index).ok_or_else(ran_already)? = Some(grad);
         Ok(Some(token.zeros_like()?))
     }

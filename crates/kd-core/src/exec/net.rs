@@ -1,9 +1,10 @@
 //! A graph with its tensors: a network that classifies and learns.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use candle_core::{Device, Tensor};
+use parking_lot::Mutex;
 
 use super::group::Convolutions;
 use super::pass::Pass;
@@ -133,7 +134,7 @@ impl Net {
     }
 
     fn plan(&self, purpose: Purpose, part: plan::Part) -> Result<Arc<Plan>> {
-        let mut plans = border::lock(&self.plans);
+        let mut plans = self.plans.lock();
         let key = (purpose, part);
         if let Some(plan) = plans.get(&key) {
             return Ok(plan.clone());

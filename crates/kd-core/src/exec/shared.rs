@@ -1,10 +1,10 @@
 //! Images that several networks look at.
 
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::{Arc, Weak};
 
 use candle_core::{Tensor, TensorId};
+use parking_lot::Mutex;
 
-use super::border::lock;
 use super::images;
 use crate::Result;
 use crate::act::Made;
@@ -26,7 +26,7 @@ static ALL: Mutex<Vec<Weak<Shared>>> = Mutex::new(Vec::new());
 #[must_use]
 pub fn share(images: &Tensor) -> Arc<Shared> {
     let shared = Arc::new(Shared { images: images.id(), made: Mutex::default() });
-    let mut all = lock(&ALL);
+    let mut all = ALL.lock();
     all.retain(|other| other.strong_count() > 0);
     all.push(Arc::downgrade(&shared));
     shared
@@ -35,7 +35,7 @@ pub fn share(images: &Tensor) -> Arc<Shared> {
 /// What a network makes of `pixels` before its first step ([`images::values`]).
 pub(super) fn images(pixels: &Tensor, normalize: Option<&Normalize>) -> Result<Arc<Made>> {
     let of_pixels = |shared: Arc<Shared>| (shared.images == pixels.id()).then_some(shared);
-    let shared = lock(&ALL).iter().filter_map(Weak::upgrade).find_map(of_pixels);
+    let shared = ALL.lock().iter().filter_map(Weak::upgrade).find_map(of_pixels);
     let make = || images::values(pixels, normalize);
     match shared {
         Some(shared) => shared.or_make(normalize, || Ok(Made::shared(make()?))),
@@ -53,12 +53,12 @@ impl Shared {
             let (_, made) = all.iter().find(|(other, _)| other.as_ref() == normalize)?;
             Some(made.clone())
         };
-        if let Some(made) = find(&lock(&self.made)) {
+        if let Some(made) = find(&self.made.lock()) {
             return Ok(made);
         }
         // Not while the list is locked: a thread that waits for a part of this work may begin with another network.
         let made = Arc::new(make()?);
-        let mut all = lock(&self.made);
+        let mut all = self.made.lock();
         Ok(find(&all).unwrap_or_else(|| {
             all.push((normalize.cloned(), made.clone()));
             made

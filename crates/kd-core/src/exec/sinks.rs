@@ -1,8 +1,9 @@
 //! Buffers for the gradients of single shards.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
+use parking_lot::Mutex;
 use rayon::prelude::*;
 
 use crate::gemm::Write;
@@ -42,7 +43,7 @@ impl Sinks {
     }
 
     fn take(&self, weight: &Weight) -> Result<Arc<Grad>> {
-        let mut free = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut free = self.0.lock();
         match free.get_mut(weight.value.dims()).and_then(Vec::pop) {
             Some(grad) => Ok(grad),
             None => Ok(Arc::new(Grad::like(&weight.value)?)),
@@ -71,7 +72,7 @@ impl Sinks {
 
     /// Takes back buffers that nobody needs any more.
     pub(super) fn give_back(&self, grads: Vec<Arc<Grad>>) {
-        let mut free = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut free = self.0.lock();
         for grad in grads {
             grad.clear();
             free.entry(grad.buffer().dims().to_vec()).or_default().push(grad);

@@ -16,7 +16,9 @@ mod traffic;
 mod tree;
 
 use std::ops::Range;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+
+use parking_lot::Mutex;
 
 use crate::collective::{Collective, Single};
 use crate::{Error, Result};
@@ -157,7 +159,7 @@ impl Shards {
     /// # Errors
     /// As [`Shards::sum`].
     pub(crate) fn reduce(&self, values: &mut [f32]) -> Result<()> {
-        let mut received = self.received.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut received = self.received.lock();
         for Halving { other, kept, given } in self.halvings(values.len()) {
             let n_received = received.len().max(kept.len());
             received.resize(n_received, 0.0);

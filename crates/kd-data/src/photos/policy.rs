@@ -1,8 +1,9 @@
 //! What becomes of photographs that cannot be decoded, and the list of them.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
+use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
 /// What becomes of a photograph that is damaged, cut off or no image at all, or not the one that
@@ -27,16 +28,11 @@ pub(super) struct BadImages(Arc<Mutex<BTreeMap<String, String>>>);
 
 impl BadImages {
     pub(super) fn note(&self, name: String, reason: String) {
-        self.lock().insert(name, reason);
+        self.0.lock().insert(name, reason);
     }
 
     /// Sorted by name.
     pub(super) fn list(&self) -> Vec<(String, String)> {
-        self.lock().iter().map(|(name, reason)| (name.clone(), reason.clone())).collect()
-    }
-
-    /// Every state of the map is a valid one, also that which a panicking thread left.
-    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, String>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock().iter().map(|(name, reason)| (name.clone(), reason.clone())).collect()
     }
 }

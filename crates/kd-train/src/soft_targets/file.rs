@@ -10,9 +10,9 @@
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
 
 use kd_core::{BatchSource, Classifier, Error, Result, fsx};
+use parking_lot::Mutex;
 use serde::Serialize;
 
 use super::{Rows, SoftTargetStore, SoftTargets, StoredAs};
@@ -147,7 +147,7 @@ impl TargetFile {
         work: impl FnOnce(&mut File) -> std::io::Result<()>,
     ) -> Result<()> {
         let offset = self.start + place as u64 * self.rows.n_bytes() as u64;
-        let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut file = self.file.lock();
         let done = file.seek(SeekFrom::Start(offset)).and_then(|_| work(&mut file));
         done.map_err(Error::io(&self.path, action))
     }

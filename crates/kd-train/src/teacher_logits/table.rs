@@ -3,9 +3,9 @@
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
 
 use kd_core::{Error, Result, fsx};
+use parking_lot::Mutex;
 
 use super::layout::Layout;
 use super::{npy, tensors};
@@ -65,7 +65,7 @@ impl Table {
         let kind = self.layout.kind;
         let mut bytes = vec![0; out.len() * kind.size()];
         let offset = self.layout.place.start + (row * self.n_classes * kind.size()) as u64;
-        let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut file = self.file.lock();
         let read = file.seek(SeekFrom::Start(offset)).and_then(|_| file.read_exact(&mut bytes));
         read.map_err(Error::io(&self.path, "read"))?;
         drop(file);

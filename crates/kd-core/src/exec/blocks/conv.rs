@@ -4,7 +4,7 @@
 //! convolution reads (`ops/source.rs`), and statistics are taken while the convolution's output is
 //! in the cache. In evaluation the map folds into the weights.
 
-use std::sync::{Mutex, PoisonError};
+use parking_lot::Mutex;
 
 use super::norm::{backward as norm_backward, batch_stats, learn, running_affine};
 use super::{Block, Common, each};
@@ -223,9 +223,9 @@ fn convolve_and_measure(x: &Source, weight: &[f32], geometry: &Geometry) -> (Buf
     let parts = Mutex::new(Vec::new());
     let y = kept::forward(None, x, weight, geometry, |first, rows| {
         let moments = Moments::of(rows, n_channels);
-        parts.lock().unwrap_or_else(PoisonError::into_inner).push((first, moments));
+        parts.lock().push((first, moments));
     });
-    let mut parts = parts.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let mut parts = parts.into_inner();
     parts.sort_by_key(|(first, _)| *first);
     let parts: Vec<_> = parts.into_iter().map(|(_, moments)| moments).collect();
     (y, join_all(&parts, n_channels))

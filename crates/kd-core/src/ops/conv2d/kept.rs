@@ -4,7 +4,9 @@
 //! Key decision: nobody has to say that a weight has changed. Comparing it with a copy takes a small
 //! part of the time in which it is transformed.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+
+use parking_lot::Mutex;
 
 use super::cpu::{Sum, run};
 use super::geometry::Geometry;
@@ -65,14 +67,13 @@ fn sums(
 ) -> Arc<Vec<Sum>> {
     let make = || Arc::new(Sum::all(geometry, weight, direction));
     let Some(kept) = kept else { return make() };
-    let lock = || kept.lock().unwrap_or_else(PoisonError::into_inner);
     let of_these = |prepared: &&Prepared| prepared.is_of(geometry, weight);
-    let known = lock().as_ref().filter(of_these).map(|prepared| prepared.sums.clone());
+    let known = kept.lock().as_ref().filter(of_these).map(|prepared| prepared.sums.clone());
     // Not locked meanwhile: a thread that waits for others may begin another run of the network.
     known.unwrap_or_else(|| {
         let sums = make();
         let (weight, geometry) = (weight.to_vec(), *geometry);
-        *lock() = Some(Prepared { geometry, weight, sums: sums.clone() });
+        *kept.lock() = Some(Prepared { geometry, weight, sums: sums.clone() });
         sums
     })
 }
