@@ -76,7 +76,7 @@ pub fn fit(cohort: &mut Cohort, plan: &Plan, data: Data<'_>, run: &mut Run<'_>) 
 
 /// Batches that are prepared at once, one thread each: fewer waits than sharing each one's work.
 /// Twice as many are in memory.
-const AHEAD: usize = 4;
+pub const AHEAD: usize = 4;
 
 /// A batch as this process has it: whole, or its shards.
 type Portion = Vec<Prepared>;

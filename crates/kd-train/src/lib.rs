@@ -39,7 +39,7 @@ pub use choice::{Keep, accuracy_error};
 pub use cohort::{Cohort, check_mixed};
 pub use course::{Data, Outcome, Run};
 pub use evaluate::{EvalSet, logits};
-pub use fit::fit;
+pub use fit::{AHEAD, fit};
 pub use folder::fit_in;
 pub use kd_core::argmax;
 pub use kd_core::ops::OptimizerSpec;
