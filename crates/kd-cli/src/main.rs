@@ -59,7 +59,7 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    kd_suite::quiet_candle();
+    kd_suite::prepare_process();
     end_with_the_pipe();
     let result = match Cli::parse().command {
         Command::Run(args) => commands::run::run(&args),

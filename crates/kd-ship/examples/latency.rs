@@ -8,7 +8,7 @@ use kd_ship::latencies;
 use kd_suite::weights::{Wanted, load};
 
 fn main() -> Result<()> {
-    kd_suite::quiet_candle();
+    kd_suite::prepare_process();
     let path = std::env::args_os().nth(1).ok_or_else(|| Error::config("model", "give a file"))?;
     let network = load(path.as_ref(), &Wanted::default(), &Device::Cpu)?.network.fixed();
     let n_pixels = network.graph().image_shape.iter().product();

@@ -21,7 +21,7 @@ const N_WARMUP: usize = 2;
 const N_SETTLING: u64 = 20;
 
 fn main() -> Result<()> {
-    kd_suite::quiet_candle();
+    kd_suite::prepare_process();
     let mut args = std::env::args().skip(1);
     let rounds = args.next().map_or(Ok(7), |text| text.parse());
     let rounds: usize = rounds.map_err(|_| Error::config("rounds", "give a whole number"))?;

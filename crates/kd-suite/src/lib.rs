@@ -34,5 +34,5 @@ pub use suite::{
     loss, model, resolve,
 };
 pub use table::table;
-pub use threads::{on_threads, quiet_candle};
+pub use threads::{on_threads, prepare_process};
 pub use weights::image_shape;

@@ -152,7 +152,7 @@ struct On {
 const BATCH_SIZE: usize = 128;
 
 fn main() -> Result<()> {
-    kd_suite::quiet_candle();
+    kd_suite::prepare_process();
     let args = Args::parse();
     let precision = if args.tf32 { Precision::Tf32 } else { Precision::F32 };
     let conv_sums = if args.exact_conv { ConvSums::Exact } else { ConvSums::Fast };
