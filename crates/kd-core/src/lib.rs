@@ -50,6 +50,7 @@ pub use norm::Norm;
 pub use param::{Grad, Param, Params};
 pub use rng::Stream;
 pub use shards::{Lane, Part, Sent, Shards, Traffic};
+pub use simd::vectorized;
 
 /// A file of golden values, made by an independent implementation (`tests/golden`).
 #[cfg(test)]

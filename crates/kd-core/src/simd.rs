@@ -7,7 +7,7 @@ use pulp::{Arch, Simd, WithSimd};
 /// `f` must be written as `#[inline(always)] || ..` where it is passed, and what it calls must be
 /// inlined too: functions that are not are compiled without these instructions. (pulp takes
 /// closures itself, but calls them through a function that the compiler does not inline.)
-pub(crate) fn vectorized<R>(f: impl FnOnce() -> R) -> R {
+pub fn vectorized<R>(f: impl FnOnce() -> R) -> R {
     dispatch(Loop(f))
 }
 

@@ -1,8 +1,8 @@
 //! Two maps fused by attention.
 
 use candle_core::{CpuStorage, CustomOp3, Device, Layout, Result as CandleResult, Shape, Tensor};
-use kd_core::Result;
 use kd_core::ops::slices;
+use kd_core::{Result, vectorized};
 use rayon::prelude::*;
 
 use super::maps::{averaged, divides, here, place_in};
@@ -55,6 +55,7 @@ impl Sizes {
 }
 
 /// `sigmoid(W [x; y; 1])` at one place.
+#[inline(always)]
 fn gates(weights: &[f32], x: &[f32], y: &[f32]) -> [f32; 2] {
     let n = x.len();
     [0, 1].map(|i| {
@@ -65,6 +66,7 @@ fn gates(weights: &[f32], x: &[f32], y: &[f32]) -> [f32; 2] {
 }
 
 /// `a b`, summed in eight lanes.
+#[inline(always)]
 fn dot(a: &[f32], b: &[f32]) -> f32 {
     let ((a, a_rest), (b, b_rest)) = (a.as_chunks::<8>(), b.as_chunks::<8>());
     let mut lanes = [0.0; 8];
@@ -76,25 +78,37 @@ fn dot(a: &[f32], b: &[f32]) -> f32 {
 }
 
 /// `to += by from`.
+#[inline(always)]
 fn add(to: &mut [f32], by: f32, from: &[f32]) {
     to.iter_mut().zip(from).for_each(|(to, from)| *to += by * from);
 }
 
-fn forward(sizes: &Sizes, x: &[f32], y: &[f32], weights: &[f32]) -> Vec<f32> {
-    let (mut fused, channels) = (vec![0.0; x.len()], sizes.x[2]);
+fn forward(sizes: &Sizes, [x, y, weights]: [&[f32]; 3]) -> Vec<f32> {
+    let mut fused = vec![0.0; x.len()];
     let images = fused.par_chunks_mut(sizes.image_of_x()).zip(x.par_chunks(sizes.image_of_x()));
     images.zip(y.par_chunks(sizes.image_of_y())).for_each(|((fused, x), y)| {
-        let places = fused.chunks_mut(channels).zip(x.chunks(channels));
-        for (place, (fused, x)) in places.enumerate() {
-            let y = &y[sizes.below(place)..][..channels];
-            let [a, b] = gates(weights, x, y);
-            fused.iter_mut().zip(x.iter().zip(y)).for_each(|(f, (x, y))| *f = a * x + b * y);
-        }
+        vectorized(
+            #[inline(always)]
+            || fuse(sizes, [x, y, weights], fused),
+        );
     });
     fused
 }
 
+/// The fused map of one image.
+#[inline(always)]
+fn fuse(sizes: &Sizes, [x, y, weights]: [&[f32]; 3], fused: &mut [f32]) {
+    let channels = sizes.x[2];
+    let places = fused.chunks_mut(channels).zip(x.chunks(channels));
+    for (place, (fused, x)) in places.enumerate() {
+        let y = &y[sizes.below(place)..][..channels];
+        let [a, b] = gates(weights, x, y);
+        fused.iter_mut().zip(x.iter().zip(y)).for_each(|(f, (x, y))| *f = a * x + b * y);
+    }
+}
+
 /// The gradients of one image's maps, which are zeros before, and of the weights.
+#[inline(always)]
 fn backward(
     sizes: &Sizes,
     [x, y, weights, grad]: [&[f32]; 4],
@@ -129,7 +143,11 @@ fn gradients(sizes: &Sizes, [x, y, weights, grad]: [&[f32]; 4]) -> [Vec<f32>; 3]
     let images = of_maps.enumerate().map(|(i, (of_x, of_y))| {
         let (in_x, in_y) =
             (i * image_of_x..(i + 1) * image_of_x, i * image_of_y..(i + 1) * image_of_y);
-        backward(sizes, [&x[in_x.clone()], &y[in_y], weights, &grad[in_x]], (of_x, of_y))
+        let read = [&x[in_x.clone()], &y[in_y], weights, &grad[in_x]];
+        vectorized(
+            #[inline(always)]
+            || backward(sizes, read, (of_x, of_y)),
+        )
     });
     let mut of_weights = vec![0.0; weights.len()];
     images.collect::<Vec<_>>().iter().for_each(|image| add(&mut of_weights, 1.0, image));
@@ -152,7 +170,7 @@ impl CustomOp3 for Attention {
     ) -> CandleResult<(CpuStorage, Shape)> {
         let sizes = Sizes::of(of_x.dims(), of_y.dims())?;
         let (x, y) = (slices::of(x, of_x)?, slices::of(y, of_y)?);
-        let fused = forward(&sizes, x, y, slices::of(weights, of_weights)?);
+        let fused = forward(&sizes, [x, y, slices::of(weights, of_weights)?]);
         Ok((CpuStorage::F32(fused), of_x.shape().clone()))
     }
 

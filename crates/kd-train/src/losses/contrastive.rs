@@ -1,11 +1,15 @@
 //! Contrastive representation distillation.
 
 use candle_core::{DType, Tensor, Var};
-use kd_core::{Error, Params, Result};
+use kd_core::math::exp_in_range;
+use kd_core::ops::slices;
+use kd_core::{Error, Params, Result, vectorized};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use super::maps::{self, begin_projected, buffer, given, normalized, pooled, projected, values};
+use super::maps::{
+    self, begin_projected, buffer, given, here, normalized, pooled, projected, values,
+};
 use super::pair::Pair;
 use super::rows::{check, with_labels};
 use super::{Loss, LossInput};
@@ -114,7 +118,7 @@ impl Contrastive {
         (0..n).map(|_| rng.below(input.n_samples as u32)).collect()
     }
 
-    /// C of the rows `embedding` in the memory of side `of`, with its gradient.
+    /// C of the rows `embedding` in the memory of side `of`.
     fn contrast(
         &self,
         input: &LossInput<'_>,
@@ -125,42 +129,39 @@ impl Contrastive {
         let rows = |indices: &[u32]| {
             Result::Ok(memory.index_select(&Tensor::new(indices, memory.device())?, 0)?)
         };
-        let (own, others) = (rows(input.indices)?, rows(negatives)?);
-        let constant = embedding.detach();
-        let positive = values(&(&constant * &own)?.sum_keepdim(1)?)?;
-        let products = values(&maps::products(&constant, &others)?)?;
+        let positive = (embedding * rows(input.indices)?)?.sum_keepdim(1)?;
+        let products = maps::products(embedding, &rows(negatives)?)?;
         let labels = buffer(input.own, "labels")?.flatten_all()?.to_vec1::<f32>()?;
-        let label_of: Vec<f32> = negatives.iter().map(|&i| labels[i as usize]).collect();
-        let norm = self.norm(input, of, [&positive, &products])?;
+        let label_of: Vec<i32> = negatives.iter().map(|&i| labels[i as usize] as i32).collect();
+        let own = values(&positive)?;
+        let norm = self.norm(input, of, (&own, &products))?;
         let noise = negatives.len() as f64 / input.n_samples as f64;
         let told = Told { temperature: self.temperature, norm, noise };
-        let images = input.labels.to_vec1::<u32>()?;
-        let images = images.par_iter().zip(&positive).zip(products.par_chunks(negatives.len()));
-        let parts: Vec<Part> =
-            images.map(|((&label, own), row)| told.image(label, *own, (row, &label_of))).collect();
+        let labels = input.labels.to_vec1::<u32>()?;
+        let (parts, of_others) = told.images((&labels, &own), (&here(&products)?, &label_of))?;
         let n = parts.len() as f64;
         let value = parts.iter().map(|part| part.value).sum::<f64>() / n;
-        let slopes: Vec<f64> =
-            parts.iter().flat_map(|part| &part.of_others).map(|g| g / n).collect();
-        let slopes = Tensor::from_vec(slopes, (parts.len(), negatives.len()), memory.device())?;
-        let of_own: Vec<f64> = parts.iter().map(|part| part.of_own / n).collect();
-        let of_own = Tensor::from_vec(of_own, (parts.len(), 1), memory.device())?;
-        let grad = maps::products(&slopes, &others.t()?)?.to_dtype(DType::F64)?;
-        let grad = (grad + own.to_dtype(DType::F64)?.broadcast_mul(&of_own)?)?;
-        given(embedding, value, grad.flatten_all()?.to_dtype(DType::F32)?.to_vec1()?)
+        let of_own = parts.iter().map(|part| (part.of_own / n) as f32).collect();
+        Ok((given(&products, value, of_others)? + given(&positive, 0.0, of_own)?)?)
     }
 
     /// Z of the memory of side `of`, which the first batch sets to the mean of what it sees, times the number
     /// of images.
-    fn norm(&self, input: &LossInput<'_>, of: usize, seen: [&[f64]; 2]) -> Result<f64> {
+    fn norm(
+        &self,
+        input: &LossInput<'_>,
+        of: usize,
+        (positive, products): (&[f64], &Tensor),
+    ) -> Result<f64> {
         let kept = buffer(input.own, &format!("{}.norm", SIDES[of]))?;
         let known = kept.to_vec1::<f32>()?[0];
         if known > 0.0 {
             return Ok(f64::from(known));
         }
-        let likely = seen.concat().into_iter().map(|product| (product / self.temperature).exp());
-        let n = seen[0].len() + seen[1].len();
-        let norm = (likely.sum::<f64>() / n as f64 * input.n_samples as f64) as f32;
+        let seen = [positive, &values(products)?].concat();
+        let likely = seen.iter().map(|product| (product / self.temperature).exp());
+        let mean = likely.sum::<f64>() / seen.len() as f64;
+        let norm = (mean * input.n_samples as f64) as f32;
         kept.set(&Tensor::new(&[norm], kept.device())?)?;
         Ok(f64::from(norm))
     }
@@ -186,31 +187,74 @@ struct Told {
     noise: f64,
 }
 
-/// What one image adds, and its slopes by the products with its own memory and with the others'.
+/// What one image adds, and its slope by the product with its own memory.
 struct Part {
     value: f64,
     of_own: f64,
-    of_others: Vec<f64>,
 }
 
 impl Told {
-    fn image(&self, label: u32, own: f64, (others, labels): (&[f64], &[f32])) -> Part {
-        let likely = |product: f64| (product / self.temperature).exp() / self.norm;
-        let own = likely(own);
-        let mut value = (self.noise / own).ln_1p();
-        let of_own = -self.noise / (own + self.noise) / self.temperature;
-        let of_others = others.iter().zip(labels).map(|(product, other)| {
-            // Labels are whole numbers, and unknown ones are negative.
-            if *other >= 0.0 && *other as u32 == label {
-                return 0.0;
-            }
-            let other = likely(*product);
-            value += (other / self.noise).ln_1p();
-            other / (other + self.noise) / self.temperature
-        });
-        let of_others = of_others.collect();
-        Part { value, of_own, of_others }
+    /// What the images of these labels and products with their own memories add; and the slopes of their mean by the
+    /// `products` with the others'.
+    fn images(
+        &self,
+        (labels, own): (&[u32], &[f64]),
+        (products, label_of): (&Tensor, &[i32]),
+    ) -> Result<(Vec<Part>, Vec<f32>)> {
+        let (n, n_others) = (labels.len(), label_of.len());
+        let mut slopes = vec![0.0; n * n_others];
+        let parts = slices::with(products, |products| {
+            let rows = slopes.par_chunks_mut(n_others).zip(products.par_chunks(n_others));
+            let images = labels.par_iter().zip(own).zip(rows);
+            let parts = images.map(|((&label, &own), (slopes, products))| {
+                let others = (products, label_of, label as i32);
+                vectorized(
+                    #[inline(always)]
+                    || self.image(own, others, (slopes, n)),
+                )
+            });
+            Ok(parts.collect())
+        })?;
+        Ok((parts, slopes))
     }
+
+    /// One of n images. The logarithms of several odds are one, of their product.
+    #[inline(always)]
+    fn image(
+        &self,
+        own: f64,
+        (products, label_of, label): (&[f32], &[i32], i32),
+        (slopes, n): (&mut [f32], usize),
+    ) -> Part {
+        let scale = 1.0 / (self.norm * self.noise);
+        let odds = |product: f64| exp(product / self.temperature) * scale;
+        let others = products.iter().zip(label_of);
+        let others: Vec<f64> = others
+            .map(|(product, other)| if *other == label { 0.0 } else { odds(f64::from(*product)) })
+            .collect();
+        let rate = 1.0 / (self.temperature * n as f64);
+        for (slope, odds) in slopes.iter_mut().zip(&others) {
+            *slope = (odds / (1.0 + odds) * rate) as f32;
+        }
+        let several = others.chunks(N_TOGETHER);
+        let logs = several.map(|odds| odds.iter().map(|odds| 1.0 + odds).product::<f64>().ln());
+        let own = odds(own);
+        Part {
+            value: (1.0 / own).ln_1p() + logs.sum::<f64>(),
+            of_own: -1.0 / (1.0 + own) / self.temperature,
+        }
+    }
+}
+
+/// Odds of which one logarithm is taken: the product of so many is finite.
+const N_TOGETHER: usize = 4;
+
+/// `e^x` within 3e-7, x being brought into `[-87, 88]`, where what is told is certain.
+#[inline(always)]
+fn exp(x: f64) -> f64 {
+    let x = x.clamp(-87.0, 88.0);
+    let near = x as f32;
+    f64::from(exp_in_range(near)) * (1.0 + (x - f64::from(near)))
 }
 
 /// Writes `rows` to the rows `indices` of `memory`.

@@ -3,7 +3,7 @@
 
 use candle_core::{CpuStorage, CustomOp1, D, DType, Device, Layout, Shape, Tensor, Var};
 use kd_core::ops::{Linear, slices};
-use kd_core::{Error, Mode, Params, Result, Stream, apply, init};
+use kd_core::{Error, Mode, Params, Result, Stream, apply, init, vectorized};
 use rayon::prelude::*;
 
 /// As maps `(N, H, W, C)`: a vector is a map of one place.
@@ -113,7 +113,13 @@ pub(super) fn by_image<R: Send>(
         let [width, other] = [own, theirs].map(|values| (values.len() / n_images).max(1));
         let images = grad.par_chunks_mut(width).zip(own.par_chunks(width));
         let images = images.zip(theirs.par_chunks(other));
-        let said = images.map(|((grad, own), theirs)| f([own, theirs], grad)).collect();
+        let said = images.map(|((grad, own), theirs)| {
+            vectorized(
+                #[inline(always)]
+                || f([own, theirs], grad),
+            )
+        });
+        let said = said.collect();
         (said, grad)
     });
     Ok(said?)

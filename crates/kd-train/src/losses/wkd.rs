@@ -1,7 +1,7 @@
 //! Wasserstein distillation.
 
 use candle_core::{DType, Tensor, Var};
-use kd_core::{Params, Result};
+use kd_core::{Params, Result, vectorized};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
@@ -127,7 +127,14 @@ impl Wkd {
         let transport = Transport { kernel, prices, n_iterations: self.n_iterations };
         let (own, theirs) = (values(p)?, values(q)?);
         let rows = own.par_chunks(n_classes).zip(theirs.par_chunks(n_classes));
-        let images: Vec<(f64, Vec<f64>)> = rows.map(|(p, q)| transport.price(p, q)).collect();
+        let images: Vec<(f64, Vec<f64>)> = rows
+            .map(|(p, q)| {
+                vectorized(
+                    #[inline(always)]
+                    || transport.price(p, q),
+                )
+            })
+            .collect();
         let n = images.len() as f64;
         let value = images.iter().map(|(price, _)| price).sum::<f64>() / n;
         let grad = images.into_iter().flat_map(|(_, grad)| grad).map(|g| (g / n) as f32);
@@ -146,6 +153,7 @@ struct Transport {
 impl Transport {
     /// `u' (K C) v` in the end, and its gradient for p. Classes of which p has nothing, the label, take no
     /// part: u is equal for all others at first.
+    #[inline(always)]
     fn price(&self, p: &[f64], q: &[f64]) -> (f64, Vec<f64>) {
         let takes_part: Vec<f64> = p.iter().map(|p| f64::from(u8::from(*p > 0.0))).collect();
         let n = takes_part.iter().sum::<f64>().max(1.0);
@@ -178,6 +186,7 @@ impl Transport {
 }
 
 /// `m x` for a symmetric m.
+#[inline(always)]
 fn times(m: &[f64], x: &[f64]) -> Vec<f64> {
     let mut sum = vec![0.0; x.len()];
     for (row, x) in m.chunks_exact(x.len()).zip(x) {
@@ -186,11 +195,13 @@ fn times(m: &[f64], x: &[f64]) -> Vec<f64> {
     sum
 }
 
+#[inline(always)]
 fn plus(mut x: Vec<f64>) -> Vec<f64> {
     x.iter_mut().for_each(|x| *x += EPS);
     x
 }
 
+#[inline(always)]
 fn over(a: &[f64], b: &[f64]) -> Vec<f64> {
     a.iter().zip(b).map(|(a, b)| a / b).collect()
 }
