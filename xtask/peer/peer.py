@@ -13,12 +13,14 @@ process, 2^20 bytes), torch, threads, compile; the epoch case adds extrapolated_
 Cases of photographs time batches of 32 from torchvision's ImageFolder of --photos DIR through a DataLoader
 with 0, 1 and 2 workers, after its first batches; each sample is the mean of a pass, and the samples are those
 of the fastest (workers is added). They need torchvision, as mobilenet-v2-eval does; efficientnet-lite0-eval needs timm.
+With --engine onnxruntime it evaluates the network as PyTorch exports it (needs onnx, onnxscript and onnxruntime).
 """
 
 import argparse
 import itertools
 import json
 import statistics
+import tempfile
 import time
 from pathlib import Path
 from typing import Callable
@@ -186,12 +188,43 @@ class Cnn:
         return step
 
 
+def onnxruntime_evaluate(model: nn.Module, images: list, threads: int) -> Step:
+    """A forward pass over each of the batches `images` by onnxruntime, of the network as PyTorch exports it."""
+    import onnxruntime
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.onnx"
+        torch.onnx.export(model.eval(), (images[0],), path, input_names=["images"], verbose=False)
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    batches = [batch.numpy() for batch in images]
+
+    def step():
+        for batch in batches:
+            session.run(None, {"images": batch})
+
+    return step
+
+
 CIFAR, MNIST, LARGE = (3, 32, 32), (1, 28, 28), (3, 224, 224)
+
+# Networks that evaluate four batches a sample, the shape of an image, and the images of a batch.
+EVALUATIONS = {
+    "resnet56-eval": (nets.resnet56, CIFAR, 500),
+    "mobilenet-v2-eval": (nets.mobilenet_v2, LARGE, 13),
+    "efficientnet-lite0-eval": (nets.efficientnet_lite0, LARGE, 13),
+}
 
 
 def evaluate(model: Callable[[], nn.Module], shape: tuple, batch: int):
-    """Four batches a sample."""
     return lambda compiled, n: clock(Cnn(compiled, model(), shape, batch).evaluate(), n, n_warmup=2)
+
+
+def evaluate_onnx(case: str, n_steps: int, threads: int) -> list[float]:
+    model, shape, batch = EVALUATIONS[case]
+    images = [torch.randn(batch, *shape) for _ in range(4)]
+    return clock(onnxruntime_evaluate(model(), images, threads), n_steps, n_warmup=2)
 
 
 def train(model: Callable[[], nn.Module], shape: tuple):
@@ -233,10 +266,8 @@ CASES = {
     "resnet18-distillation-step": (3, taught(nets.resnet18_large, nets.resnet50, LARGE, 32)),
     "papernot-mnist-step": (40, train(nets.papernot_mnist, MNIST)),
     "papernot-cifar10-step": (15, train(nets.papernot_cifar10, CIFAR)),
-    "resnet56-eval": (4, evaluate(nets.resnet56, CIFAR, 500)),
     "mobilenet-v2-cifar-step": (10, train(nets.mobilenet_v2_cifar, CIFAR)),
-    "mobilenet-v2-eval": (4, evaluate(nets.mobilenet_v2, LARGE, 13)),
-    "efficientnet-lite0-eval": (4, evaluate(nets.efficientnet_lite0, LARGE, 13)),
+    **{case: (4, evaluate(*of)) for case, of in EVALUATIONS.items()},
 }
 
 # Passes by default, and whether crops are random. A pack holds the same photographs.
@@ -257,9 +288,12 @@ def main() -> None:
     parser.add_argument("--steps", type=int, help="timed steps (of each model)")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--compile", action="store_true", help="torch.compile the networks")
+    parser.add_argument("--engine", choices=["torch", "onnxruntime"], default="torch", help="who evaluates")
     parser.add_argument("--photos", type=Path, help="class folders of photographs")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a line of text")
     args = parser.parse_args()
+    if args.engine == "onnxruntime" and args.case not in EVALUATIONS:
+        parser.error(f"onnxruntime evaluates only: {', '.join(EVALUATIONS)}")
     torch.set_num_threads(args.threads)
 
     extra = {}
@@ -269,7 +303,8 @@ def main() -> None:
     else:
         n_steps, work = CASES[args.case]
         n_steps = args.steps or n_steps
-        samples = work(args.compile, n_steps)
+        onnx = args.engine == "onnxruntime"
+        samples = evaluate_onnx(args.case, n_steps, args.threads) if onnx else work(args.compile, n_steps)
     result = {
         "case": args.case,
         "median_ms": statistics.median(samples),

@@ -1,8 +1,9 @@
-//! `cargo xtask bench`: kd's speed, and the same work in PyTorch.
+//! `cargo xtask bench`: kd's speed, and the same work in PyTorch and others.
 //!
 //! Key decision: with `--peer` the two take turns, round by round, so that a machine that slows
 //! down slows both; what counts is the ratio within a round.
 
+mod cases;
 mod photos;
 mod session;
 
@@ -15,110 +16,17 @@ use crate::child;
 use crate::failure::{Code, Failure, Result};
 use crate::kd;
 
+use cases::{CASES, Case, Peer};
+pub(crate) use cases::{work, work_beside_a_peer};
 pub(crate) use session::{Compared, Measured, Session};
-
-/// A piece of work that both sides know by this name.
-#[derive(Debug, Clone, Copy)]
-struct Case {
-    name: &'static str,
-    /// The same in words.
-    what: &'static str,
-    /// The most that kd's time may be of PyTorch's.
-    target: Option<f64>,
-    /// The most that kd's memory may be of PyTorch's.
-    memory: Option<f64>,
-    /// The images a second that kd must reach, where there is no PyTorch side.
-    rate: Option<f64>,
-    /// What it works on.
-    input: Input,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Input {
-    /// Random images in memory.
-    Random,
-    /// The photographs of `--photos`.
-    Photos,
-    /// They too, but beside kd on all threads stands kd on one.
-    PhotosOnOneThread,
-}
-
-const CASES: [Case; 20] = [
-    Case::step("teacher-step", "training step of the 1200-unit teacher", 0.62),
-    Case::step("student30-step", "distillation step, 30 units, teacher forward included", 0.55),
-    Case::step("student300-step", "distillation step, 300 units, teacher forward included", 0.55),
-    Case::step("grid30-epoch", "epoch of ten 30-unit students: Table 1's grid and baseline", 0.25),
-    Case {
-        memory: Some(0.6),
-        ..Case::step("resnet18-step", "training step of ResNet-18 (CIFAR stem)", 0.55)
-    },
-    Case::step("resnet20-step", "training step of ResNet-20", 0.7),
-    Case::step("grid-resnet20-step", "step of ten students: ResNet-20s of a ResNet-56", 0.35),
-    Case::step("methods-step", "step of fourteen methods: ResNet-20s of a ResNet-56", 0.4),
-    Case::step(
-        "resnet18-distillation-step",
-        "distillation step, ResNet-50 to ResNet-18, 224 pixels",
-        0.65,
-    ),
-    Case::step("papernot-mnist-step", "training step of Papernot's network for MNIST", 0.65),
-    Case::step("papernot-cifar10-step", "training step of Papernot's network for CIFAR-10", 0.6),
-    Case::step("resnet56-eval", "evaluation of ResNet-56", 0.42),
-    Case::step(
-        "mobilenet-v2-cifar-step",
-        "training step of half-width MobileNetV2, 32 pixels",
-        0.9,
-    ),
-    Case::step("mobilenet-v2-eval", "evaluation of MobileNetV2, 224 pixels", 0.8),
-    Case::step("efficientnet-lite0-eval", "evaluation of EfficientNet-Lite0, 224 pixels", 0.7),
-    Case { rate: Some(1e5), ..Case::untargeted("cifar-batches", "training batch of CIFAR-10") },
-    Case {
-        input: Input::Photos,
-        ..Case::step(
-            "photos-train",
-            "training batch of photographs: decode, random crop, flip",
-            0.5,
-        )
-    },
-    Case {
-        input: Input::Photos,
-        ..Case::step("photos-eval", "evaluation batch of photographs: decode, resize, crop", 0.5)
-    },
-    Case {
-        input: Input::Photos,
-        ..Case::step("photos-packed", "training batch out of a pack, against files", 0.333)
-    },
-    Case {
-        input: Input::PhotosOnOneThread,
-        ..Case::step(
-            "photos-threads",
-            "training batch on two threads, against one (kd alone)",
-            0.588,
-        )
-    },
-];
-
-impl Case {
-    const fn untargeted(name: &'static str, what: &'static str) -> Self {
-        Self { name, what, target: None, memory: None, rate: None, input: Input::Random }
-    }
-
-    const fn step(name: &'static str, what: &'static str, target: f64) -> Self {
-        Self { target: Some(target), ..Self::untargeted(name, what) }
-    }
-
-    /// What both sides call it.
-    fn work(&self) -> &'static str {
-        if self.input == Input::PhotosOnOneThread { "photos-train" } else { self.name }
-    }
-}
 
 /// Arguments of `bench`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Measure PyTorch too, in turns, and print ratios
+    /// Measure PyTorch too, in turns, and print ratios; in some cases onnxruntime, or candle as it is
     #[arg(long)]
     peer: bool,
-    /// A Python that has torch
+    /// A Python that has torch, and onnx and onnxruntime for the cases of the latter
     #[arg(long, value_name = "PATH", default_value = "python3")]
     python: PathBuf,
     /// Only this case; may be repeated
@@ -138,17 +46,6 @@ pub(crate) struct Args {
     /// Print one JSON object, as `xtask/results/speed-*.json` are, instead of a table
     #[arg(long)]
     json: bool,
-}
-
-/// What the case of this name is, in words; none where it lacks a peer.
-pub(crate) fn work_beside_a_peer(case: &str) -> Option<&'static str> {
-    let beside = |case: &&Case| case.rate.is_none() && case.input != Input::PhotosOnOneThread;
-    CASES.iter().filter(beside).find(|known| known.name == case).map(|known| known.what)
-}
-
-/// What the case of this name is, in words.
-pub(crate) fn work(case: &str) -> Option<&'static str> {
-    CASES.iter().find(|known| known.name == case).map(|known| known.what)
 }
 
 /// What one side prints of one case. More fields may follow.
@@ -184,15 +81,15 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     }
     let mut failed = None;
     for case in CASES.iter().filter(|case| args.has(case.name)) {
-        if case.input != Input::Random && photos.is_none() {
-            eprintln!("{:<22} skipped: no photographs; name a folder: --photos DIR", case.name);
+        if case.has_photos() && photos.is_none() {
+            eprintln!("{:<32} skipped: no photographs; name a folder: --photos DIR", case.name);
             continue;
         }
         let measured = match rounds(args, &program, photos.as_deref(), case) {
             Ok(rounds) => measured(case, &rounds),
             Err(failure) => {
                 failure.print();
-                eprintln!("{:<22} failed", case.name);
+                eprintln!("{:<32} failed", case.name);
                 failed.get_or_insert(failure.code());
                 continue;
             }
@@ -239,17 +136,22 @@ fn torch(python: &Path) -> Result<String> {
 
 /// Who begins changes with each round.
 fn round(args: &Args, program: &Path, photos: Option<&Path>, case: &Case, i: u32) -> Result<Round> {
-    let measure = |command: &mut Command| {
-        if let (Input::Photos | Input::PhotosOnOneThread, Some(photos)) = (case.input, photos) {
+    let measure = |command: &mut Command, name: &str| {
+        if let Some(photos) = photos.filter(|_| case.has_photos()) {
             command.arg("--photos").arg(photos);
         }
-        measure(command, case.work())
+        measure(command, name)
     };
-    let kd = || measure(&mut Command::new(program));
-    let script = kd::root().join("xtask/peer/peer.py");
-    let peer = || match case.input {
-        Input::PhotosOnOneThread => measure(Command::new(program).args(["--threads", "1"])),
-        _ => measure(Command::new(&args.python).arg(&script)),
+    let kd = || measure(&mut Command::new(program), case.work);
+    let peer = || {
+        let (mut python, mut program) = (Command::new(&args.python), Command::new(program));
+        python.arg(kd::root().join("xtask/peer/peer.py"));
+        match case.peer {
+            Peer::PyTorch => measure(&mut python, case.work),
+            Peer::Onnxruntime => measure(python.args(["--engine", "onnxruntime"]), case.work),
+            Peer::Candle => measure(&mut program, &format!("candle-{}", case.work)),
+            Peer::OneThread => measure(program.args(["--threads", "1"]), case.work),
+        }
     };
     Ok(match (args.peer && case.rate.is_none(), i % 2) {
         (false, _) => (kd()?, None),
@@ -280,11 +182,11 @@ fn measure(command: &mut Command, case: &str) -> Result<Measurement> {
 }
 
 fn header(peer: bool) -> String {
-    let kd = format!("{:<22} {:>12}", "case", "kd");
+    let kd = format!("{:<32} {:>12}", "case", "kd");
     if !peer {
         return kd;
     }
-    format!("{kd} {:>12} {:>8} {:>15} {:>8}", "PyTorch", "ratio", "range", "target")
+    format!("{kd} {:>12} {:>8} {:>15} {:>8}", "the other", "ratio", "range", "target")
 }
 
 /// Time and memory; a rate, where there is no PyTorch side.
@@ -306,7 +208,7 @@ fn measured(case: &Case, rounds: &[Round]) -> Measured {
 fn rows(case: &Case, measured: &Measured) -> Vec<String> {
     let name = |unit: &str| format!("{} {unit}", case.name);
     if let (Some(rate), Some(ours)) = (case.rate, measured.rate) {
-        return vec![format!("{:<22} {ours:>12.0} (>= {rate})", name("/s"))];
+        return vec![format!("{:<32} {ours:>12.0} (>= {rate})", name("/s"))];
     }
     let time = measured.time.as_ref().map(|time| row(&name("ms"), case.target, time));
     let memory = measured.memory.as_ref().filter(|_| case.memory.is_some());
@@ -316,7 +218,7 @@ fn rows(case: &Case, measured: &Measured) -> Vec<String> {
 
 fn row(name: &str, target: Option<f64>, compared: &Compared) -> String {
     let Compared { kd, peer, ratio, range } = compared;
-    let row = format!("{name:<22} {:>12.3}", kd.unwrap_or(f64::NAN));
+    let row = format!("{name:<32} {:>12.3}", kd.unwrap_or(f64::NAN));
     let (Some(peer), Some(ratio), Some([low, high])) = (peer, ratio, range) else { return row };
     let range = format!("{low:.3}..{high:.3}");
     let target = target.map_or("-".to_owned(), |target| format!("<= {target}"));

@@ -5,6 +5,7 @@
 //! batches assembled before, so that nothing is learnt by heart.
 #![expect(clippy::print_stdout, reason = "results go to stdout")]
 
+mod candle;
 mod cnn;
 mod mlp;
 mod photos;
@@ -59,6 +60,8 @@ struct Args {
 enum Case {
     /// 784-1200-1200-10 with dropout, Adam, batch 128
     TeacherStep,
+    /// The same by candle-nn's layers and optimizer, as they are
+    CandleTeacherStep,
     /// Distilling 784-30-30-10, teacher forward included
     Student30Step,
     /// Distilling 784-300-300-10, teacher forward included
@@ -106,6 +109,7 @@ impl Case {
         let mlps = |case| mlp::mlps(case, n(100), device);
         match self {
             Self::TeacherStep => mlps(Mlps::Teacher),
+            Self::CandleTeacherStep => candle::teacher_steps(n(100), device),
             Self::Student30Step => mlps(Mlps::Student30),
             Self::Student300Step => mlps(Mlps::Student300),
             Self::Grid30Epoch => mlps(Mlps::Grid30),

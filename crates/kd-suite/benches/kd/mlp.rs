@@ -97,7 +97,7 @@ fn train(
 }
 
 /// As many of their pixels are black as of MNIST's, four fifths.
-fn digits() -> Result<Loader> {
+pub(crate) fn digits() -> Result<Loader> {
     let drawn = SyntheticDigits { n_train: N_DRAWN, n_test: 1, seed: 0 }.load(None)?.train;
     let n_times = N_EPOCH_IMAGES / N_DRAWN;
     let pixels: Vec<u8> =
