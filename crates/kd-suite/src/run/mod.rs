@@ -63,12 +63,22 @@ pub fn run(spec: Spec, setting: &Setting) -> Result<(Outcome, Report)> {
     if setting.restart {
         Folder::clear(&setting.out)?;
     }
-    let Some(fewer) = Folder::fewer_seeds(&setting.out, &ready.text)? else {
+    match Folder::fewer_seeds(&setting.out, &ready.text)? {
+        Some(fewer) => with_more_seeds(ready, fewer, setting),
+        None => go_on(&ready, setting),
+    }
+}
+
+/// Brings the run to its end with `fewer` seeds, if it is not there, and then with all.
+fn with_more_seeds(ready: Ready, fewer: u64, setting: &Setting) -> Result<(Outcome, Report)> {
+    let is_finished = Folder::is_finished(&setting.out)?;
+    if !is_finished && setting.ranks.n_ranks() > 1 {
+        // The other processes begin with all seeds: the folder is refused.
         return go_on(&ready, setting);
-    };
+    }
     let n_seeds = ready.n_seeds();
     let before = ready.with_seeds(fewer)?;
-    if !Folder::is_finished(&setting.out)? {
+    if !is_finished {
         let (outcome, report) = go_on(&before, setting)?;
         if outcome == Outcome::Interrupted {
             return Ok((outcome, report));
