@@ -2,6 +2,7 @@
 
 mod adversarial;
 mod beside;
+mod blocks;
 mod card;
 mod chart;
 mod claims;

@@ -11,14 +11,15 @@ pub(crate) const ALPHA: f64 = 0.05;
 pub struct Paired {
     /// Mean of the differences.
     pub mean: f64,
-    /// Their sample standard deviation (divisor `n - 1`), but at least that of rounding.
+    /// Their standard deviation, but at least that of rounding: the sample's (divisor `n - 1`), or, among several
+    /// methods with the same seeds, that which they share.
     pub std: f64,
     /// Number of pairs.
     pub n: usize,
     /// Half of the 95 % interval about the mean: `t s / sqrt(n)`, t being the 0.975 quantile of Student's
-    /// distribution of `n - 1` degrees of freedom.
+    /// distribution of the degrees of freedom that the standard deviation has.
     pub half_width: f64,
-    /// Two-sided p-value of Student's paired test of no difference.
+    /// Two-sided p-value of Student's test of no difference.
     pub p: f64,
 }
 
@@ -52,13 +53,19 @@ impl Paired {
     /// the same number of images do not differ without noise.
     pub fn of(ours: &[f64], theirs: &[f64], step: f64) -> Option<Self> {
         let n = ours.len().min(theirs.len());
-        let law = StudentsT::new(0.0, 1.0, n.checked_sub(1)? as f64).ok()?;
+        let freedom = n.checked_sub(1).filter(|freedom| *freedom > 0)?;
         let differences = || ours.iter().zip(theirs).map(|(ours, theirs)| ours - theirs);
         let mean = differences().sum::<f64>() / n as f64;
         let squares = differences().map(|d| (d - mean).powi(2)).sum::<f64>();
         // Each of two values is rounded by up to half a step: a variance of step^2 / 12 each.
         let rounding = step / 6f64.sqrt();
-        let std = (squares / (n - 1) as f64).sqrt().max(rounding);
+        let std = (squares / freedom as f64).sqrt().max(rounding);
+        Self::new(mean, std, n, freedom as f64)
+    }
+
+    /// A mean of `n` differences whose standard deviation has so many degrees of freedom.
+    pub(crate) fn new(mean: f64, std: f64, n: usize, freedom: f64) -> Option<Self> {
+        let law = StudentsT::new(0.0, 1.0, freedom).ok()?;
         let error = std / (n as f64).sqrt();
         let p = match mean.abs() > 0.0 {
             true => 2.0 * law.sf(mean.abs() / error),
@@ -68,12 +75,9 @@ impl Paired {
     }
 }
 
-/// The least difference of `n` pairs, with differences that spread by `std`, that Holm's correction of `m`
-/// comparisons would certainly let stand.
-pub(crate) fn least_told(std: f64, n: usize, m: usize) -> Option<f64> {
-    let law = StudentsT::new(0.0, 1.0, n.checked_sub(1)? as f64).ok()?;
-    let quantile = law.inverse_cdf(1.0 - ALPHA / (2.0 * m.max(1) as f64));
-    Some(quantile * std / (n as f64).sqrt())
+/// The quantile of Student's distribution of so many degrees of freedom.
+pub(crate) fn student(freedom: f64, quantile: f64) -> Option<f64> {
+    Some(StudentsT::new(0.0, 1.0, freedom).ok()?.inverse_cdf(quantile))
 }
 
 /// All differences that were looked at, corrected for their number.
@@ -143,7 +147,6 @@ mod tests {
         // The quantile q of 0.975 has 0.95 = q / sqrt(2 + q^2).
         let quantile = (2.0 * 0.95f64.powi(2) / (1.0 - 0.95f64.powi(2))).sqrt();
         close(paired.half_width, quantile * (7.0f64 / 3.0).sqrt());
-        close(least_told(7f64.sqrt(), 3, 1).unwrap(), paired.half_width);
         let mirrored = Paired::of(&[1.0, 2.0, 3.0], &[2.0, 4.0, 9.0], 0.0).unwrap();
         assert_eq!((mirrored.mean, mirrored.p), (-paired.mean, paired.p));
     }

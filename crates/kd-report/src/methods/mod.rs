@@ -1,7 +1,8 @@
 //! Methods of distillation beside each other.
 //!
 //! Key decision: the students of a training share images, crops, first weights and steps with each seed,
-//! so that two of them are compared seed by seed, and what only one seed has cancels out.
+//! so that two of them are compared seed by seed, and what only one seed has cancels out; what noise is left,
+//! all of them tell together ([`Blocks`]).
 
 mod chart;
 mod chosen;
@@ -14,8 +15,9 @@ mod tests;
 use kd_core::record::{CandidateRecord, Compute, FinalRecord, ObjectiveKind};
 use serde::Serialize;
 
+use crate::blocks::Blocks;
 use crate::ordered::grouped;
-use crate::paired::{Effect, Paired, known_effects, least_told};
+use crate::paired::{Effect, Paired, known_effects};
 use crate::run::{ModelRuns, Run};
 use crate::stats::{Stat, over, over_some};
 
@@ -96,8 +98,10 @@ fn of_training(models: &[&ModelRuns], candidates: &[CandidateRecord]) -> Option<
         return None;
     }
     let kd = tuned(ended.iter().filter(|one| seeds(one) == of_all));
-    let (over_kd, over_labels) = (over_one(&all, kd), over_one(&all, Some(labels)));
     let values: Vec<&[f64]> = all.iter().map(|one| &one.top1.values[..]).collect();
+    let blocks = Blocks::of(&values, 1.0 / labels.first.last.total.max(1) as f64)?;
+    let over = |base| over_one(&all, base, &blocks);
+    let (over_kd, over_labels) = (over(kd), over(Some(labels)));
     let ranks = rank::ranks(&values);
     let passes = |one: &Ended<'_>| one.first.compute.map(|compute| compute.student_passes as f64);
     let cost = |one: &Ended<'_>| Some(passes(one)? / passes(kd.unwrap_or(labels))?);
@@ -118,7 +122,7 @@ fn of_training(models: &[&ModelRuns], candidates: &[CandidateRecord]) -> Option<
         labels: labels.name().into(),
         kd: kd.map(|kd| kd.name().into()),
         methods: all.iter().enumerate().map(method).collect(),
-        least_told: least(&over_kd),
+        least_told: kd.and_then(|_| blocks.least_told(all.len() - 1)),
     })
 }
 
@@ -164,21 +168,12 @@ fn tuned<'e, 'a: 'e>(all: impl Iterator<Item = &'e Ended<'a>>) -> Option<&'e End
 }
 
 /// The effect of each method over `base`; none of that itself.
-fn over_one(all: &[&Ended<'_>], base: Option<&Ended<'_>>) -> Vec<Option<Effect>> {
+fn over_one(all: &[&Ended<'_>], base: Option<&Ended<'_>>, blocks: &Blocks) -> Vec<Option<Effect>> {
     let Some(base) = base else { return vec![None; all.len()] };
-    let step = 1.0 / base.first.last.total.max(1) as f64;
     let paired = |one: &&Ended<'_>| match one.name() == base.name() {
         true => None,
-        false => Paired::of(&one.top1.values, &base.top1.values, step),
+        false => blocks.difference(&one.top1.values, &base.top1.values),
     };
     let paired: Vec<Option<Paired>> = all.iter().map(paired).collect();
     known_effects(&paired)
-}
-
-/// The least difference that could certainly have been told, for the median of the spreads.
-fn least(effects: &[Option<Effect>]) -> Option<f64> {
-    let mut all: Vec<Paired> = effects.iter().flatten().map(|effect| effect.paired).collect();
-    all.sort_by(|a, b| a.std.total_cmp(&b.std));
-    let middle = all.get(all.len() / 2)?;
-    least_told(middle.std, middle.n, all.len())
 }

@@ -101,10 +101,12 @@ fn methods_stand_beside_tuned_distillation_and_labels_alone() {
     assert_eq!(names, ["views", "dkd", "kd-cold", "kd", "smooth", "labels"]);
     let of = |name: &str| methods.methods.iter().find(|one| one.name == name).unwrap();
     let (dkd, kd) = (of("dkd"), of("kd"));
-    // By seed 100, 102 and 98 images: mean 100, standard deviation 2.
+    // By seed 100, 102 and 98 images: mean 100. What is left of all accuracies has a sum of squares of 5881 2/3 images,
+    // over 10 degrees of freedom, and a difference twice that variance.
     let over_kd = dkd.over_kd.unwrap();
     assert!(
-        (over_kd.paired.mean - 0.01).abs() < 1e-12 && (over_kd.paired.std - 2e-4).abs() < 1e-12
+        (over_kd.paired.mean - 0.01).abs() < 1e-12
+            && (over_kd.paired.std - 1e-4 * (2.0f64 * 588.166_666_666_7).sqrt()).abs() < 1e-12
     );
     assert_eq!((over_kd.told, dkd.n_candidates, kd.n_candidates), (Told::Better, 2, 1));
     assert!(kd.over_kd.is_none() && kd.over_labels.unwrap().told == Told::Better);
@@ -122,7 +124,7 @@ fn the_report_says_first_whether_anything_beats_tuned_distillation() {
     assert_well_formed(&html);
     assert!(report.unfinished.is_empty(), "candidates are no models that are still to end");
     let lead = "Of 1 method, 1 beats tuned distillation (`kd`, 61.00 ± 0.10 percent) at equal compute \
-                here; the largest difference is that of `dkd`: +1.00 points, 95 % interval +0.95 to +1.05, p";
+                here; the largest difference is that of `dkd`: +1.00 points, 95 % interval +0.56 to +1.44, p";
     assert!(markdown.contains(lead), "{markdown}");
     assert!(markdown.contains("`views` (2.00 times as many, +2.00 points)"));
     assert!(html.contains("test accuracy against compute") && html.contains("<svg"));
