@@ -2,10 +2,11 @@
 //! files in `xtask/results`.
 //!
 //! What lies between `<!-- cargo xtask readme: NAME -->` and `<!-- end -->` is made here, so that no
-//! figure is typed twice. `mnist.json`, `readings*.json` and `defensive.json` have the keys of a run's `report.json`,
-//! `speed-*.json` are what `cargo xtask bench --peer --json` prints: new ones can take their places.
+//! figure is typed twice. `mnist.json`, `readings*.json`, `referee.json` and `defensive.json` have the keys of a run's
+//! `report.json`, `speed-*.json` are what `cargo xtask bench --peer --json` prints: new ones can take their places.
 
 mod chart;
+mod methods;
 mod patterns;
 mod readings;
 mod results;
@@ -73,6 +74,7 @@ pub(crate) fn check() -> Result<()> {
 fn files() -> Result<Vec<(String, String)>> {
     let (mnist, defensive, parity) = (read("mnist")?, read("defensive")?, read("parity")?);
     let (readings, patterns) = (read("readings")?, read("readings-cifar10")?);
+    let referee = read("referee")?;
     let mut sessions = Vec::new();
     for name in speed::SESSIONS {
         sessions.push((name, read(name)?));
@@ -83,6 +85,8 @@ fn files() -> Result<Vec<(String, String)>> {
         ("readings", readings::sentence(&readings)),
         ("reading-tables", readings::tables(&readings)),
         ("patterns", patterns::table(&patterns)),
+        ("referee", methods::sentence(&referee)),
+        ("methods", methods::table(&referee)),
         ("parity", results::parity(&parity)),
         ("defended", results::defended(&defensive)),
     ]

@@ -58,7 +58,17 @@ enum Verdict {
 pub(super) struct Stat {
     pub(super) mean: f64,
     std: Option<f64>,
-    n: usize,
+    pub(super) n: usize,
+}
+
+impl Stat {
+    /// Mean, and standard deviation of more than one.
+    pub(super) fn percent(&self) -> String {
+        match self.std {
+            Some(std) => format!("{} ± {}", percent(self.mean), percent(std)),
+            None => percent(self.mean),
+        }
+    }
 }
 
 #[derive(Debug, Deserialize)]
@@ -284,13 +294,9 @@ impl Pair {
 
 /// Means in PyTorch and in kd.
 pub(super) fn parity(parity: &Parity) -> String {
-    let cell = |stat: &Stat| match stat.std {
-        Some(std) => format!("{} ± {}", percent(stat.mean), percent(std)),
-        None => percent(stat.mean),
-    };
     let mut text = format!("| model | {} | kd |\n|---|---:|---:|\n", parity.peer);
     for pair in &parity.models {
-        text += &format!("| {} | {} | {} |\n", pair.model, cell(&pair.peer), cell(&pair.kd));
+        text += &format!("| {} | {} | {} |\n", pair.model, pair.peer.percent(), pair.kd.percent());
     }
     text
 }
