@@ -9,6 +9,7 @@ mod session;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::thread::available_parallelism;
 
 use serde::Deserialize;
 
@@ -149,7 +150,12 @@ fn round(args: &Args, program: &Path, photos: Option<&Path>, case: &Case, i: u32
         match case.peer {
             Peer::PyTorch => measure(&mut python, case.work),
             Peer::Onnxruntime => measure(python.args(["--engine", "onnxruntime"]), case.work),
-            Peer::Candle => measure(&mut program, &format!("candle-{}", case.work)),
+            Peer::Candle => {
+                // kd's programs keep candle's own threads to one.
+                let threads = available_parallelism().map_or(1, usize::from).to_string();
+                program.env("CANDLE_NUM_THREADS", threads);
+                measure(&mut program, &format!("candle-{}", case.work))
+            }
             Peer::OneThread => measure(program.args(["--threads", "1"]), case.work),
         }
     };
