@@ -109,7 +109,7 @@ impl Case {
         let mlps = |case| mlp::mlps(case, n(100), device);
         match self {
             Self::TeacherStep => mlps(Mlps::Teacher),
-            Self::CandleTeacherStep => candle::teacher_steps(n(100), device),
+            Self::CandleTeacherStep => candle::teacher_steps(n(10), device),
             Self::Student30Step => mlps(Mlps::Student30),
             Self::Student300Step => mlps(Mlps::Student300),
             Self::Grid30Epoch => mlps(Mlps::Grid30),
