@@ -27,7 +27,7 @@ pub(crate) struct Args {
     /// Measure PyTorch too, in turns, and print ratios; in some cases onnxruntime, or candle as it is
     #[arg(long)]
     peer: bool,
-    /// A Python that has torch, and onnx and onnxruntime for the cases of the latter
+    /// A Python that has torch, and onnx, onnxscript and onnxruntime for the cases of the latter
     #[arg(long, value_name = "PATH", default_value = "python3")]
     python: PathBuf,
     /// Only this case; may be repeated

@@ -41,8 +41,7 @@ impl Blocks {
     /// `ours` minus `theirs`, two of the methods: the noise of their difference is `sqrt(2)` times that of a value.
     pub(crate) fn difference(&self, ours: &[f64], theirs: &[f64]) -> Option<Paired> {
         let differences = ours.iter().zip(theirs).map(|(ours, theirs)| ours - theirs);
-        let mean = differences.sum::<f64>() / self.n_seeds as f64;
-        Paired::new(mean, 2f64.sqrt() * self.noise, self.n_seeds, self.freedom)
+        Paired::new(mean(differences), 2f64.sqrt() * self.noise, self.n_seeds, self.freedom)
     }
 
     /// The least difference that Holm's correction of `m` comparisons would certainly let stand.

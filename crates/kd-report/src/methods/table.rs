@@ -15,9 +15,10 @@ pub(super) fn blocks(report: &Report, methods: &Methods) -> [Block; 2] {
 const GAINS: &str = "accuracy of the test images after the last epoch, percent. A difference is the \
     mean over seeds of the method's accuracy minus the other's with the same seed, in points, with Student's 95 \
     percent interval. Its noise is what is left of all accuracies beside the means of methods and seeds (randomized \
-    blocks): a method that is much noisier than the others is told too easily. Its p-value is corrected for the number of methods in its column (Holm), so that the chance of any wrong verdict in a \
-    column is at most 5 percent. The rank is by mean accuracy; its range holds 90 percent of the ranks that \
-    seeds drawn anew from these seeds give, which of few seeds is too narrow.";
+    blocks): a method that is much noisier than the others is told too easily. Its p-value is corrected for the number \
+    of methods in its column (Holm), so that the chance of any wrong verdict in a column is at most 5 percent. The \
+    rank is by mean accuracy; its range holds 90 percent of the ranks that seeds drawn anew from these seeds give, \
+    which of few seeds is too narrow.";
 
 fn gains(methods: &Methods) -> Table {
     let mut columns = Column::plain(&["method", "test"]);
