@@ -192,7 +192,6 @@ fn layer(x: &Tensor, params: &[&Tensor]) -> Result<Tensor> {
 /// A scalar of this value, in f64, whose gradient for `of` is `grad`, `of`'s values in their order: for what is
 /// quicker computed than written in candle's operations.
 pub(super) fn given(of: &Tensor, value: f64, grad: Vec<f32>) -> Result<Tensor> {
-    let grad = Tensor::from_vec(grad, of.dims(), &Device::Cpu)?.to_dtype(of.dtype())?;
     let here = of.to_device(&Device::Cpu)?.apply_op1(Given { value, grad })?;
     Ok(here.to_device(of.device())?)
 }
@@ -200,8 +199,11 @@ pub(super) fn given(of: &Tensor, value: f64, grad: Vec<f32>) -> Result<Tensor> {
 /// A value with its gradient.
 struct Given {
     value: f64,
-    grad: Tensor,
+    grad: Vec<f32>,
 }
+
+/// Values that one thread scales at least.
+const SCALED: usize = 1 << 14;
 
 impl CustomOp1 for Given {
     fn name(&self) -> &'static str {
@@ -214,11 +216,14 @@ impl CustomOp1 for Given {
 
     fn bwd(
         &self,
-        _: &Tensor,
+        of: &Tensor,
         _: &Tensor,
         of_value: &Tensor,
     ) -> candle_core::Result<Option<Tensor>> {
-        self.grad.affine(of_value.to_scalar()?, 0.0).map(Some)
+        let by = of_value.to_scalar::<f64>()? as f32;
+        let grad = self.grad.par_iter().with_min_len(SCALED).map(|grad| grad * by);
+        let grad = Tensor::from_vec(grad.collect(), of.dims(), &Device::Cpu)?;
+        grad.to_dtype(of.dtype()).map(Some)
     }
 }
 

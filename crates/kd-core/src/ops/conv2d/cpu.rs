@@ -17,6 +17,7 @@ use super::blocks::{BLOCK, Block, Blocks, SMALL_BLOCK, with_block};
 use super::geometry::{Gather, Geometry, Padded, Run};
 use super::lanes::LaneSum;
 use super::pack::{Direction, pack};
+use super::pointwise::PointSum;
 use super::spread::Spread;
 use super::tile::GatherSum;
 use super::winograd::Winograd;
@@ -33,6 +34,7 @@ pub(super) struct Sum {
 enum Weights {
     Direct(Vec<Group>),
     Lanes(Lanes),
+    Points(Vec<f32>),
     Transformed(Winograd),
 }
 
@@ -94,6 +96,8 @@ impl Sum {
             Weights::Transformed(transformed)
         } else if let Some(spread) = Spread::new(geometry, direction) {
             Weights::Lanes(Lanes::new(spread, geometry, &gather, weight, direction))
+        } else if geometry.is_pointwise() {
+            Weights::Points(pack(geometry, &gather, weight, (direction, 0)))
         } else {
             let group = |group| Group {
                 runs: gather.runs(group, n_groups),
@@ -114,28 +118,32 @@ impl Sum {
         gathers.into_iter().map(sum).collect()
     }
 
-    /// Where the pixels of `n_images` images lie; a transformed sum does not ask.
+    /// Where the pixels of `n_images` images lie, for sums that ask.
     pub(super) fn places(&self, n_images: usize, out_len: usize) -> Places {
         match &self.weights {
             Weights::Direct(_) => places(&self.gather, n_images, out_len),
             Weights::Lanes(lanes) => places(&lanes.gather, n_images, out_len),
-            Weights::Transformed(_) => Places::default(),
+            Weights::Points(_) | Weights::Transformed(_) => Places::default(),
         }
     }
 
     /// The sums of the images or rows `x`, which have margins, at `places`, to `block.out`.
     pub(super) fn apply(&self, x: &[f32], (from, to): &Places, block: &mut Block) {
+        let (n_in, n_out) = (self.gather.source.channels, self.n_channels);
         let n_pixels = block.n_pixels(&self.gather);
         let groups = match &self.weights {
             Weights::Transformed(winograd) => {
                 return winograd.apply(x, (block.images.1, block.rows.1), block.out);
+            }
+            Weights::Points(panels) => {
+                return dispatch(PointSum { x, n_in, panels, out: block.out, n_out });
             }
             Weights::Lanes(lanes) => {
                 return lanes.apply(x, (&from[..n_pixels], &to[..n_pixels]), block.out);
             }
             Weights::Direct(groups) => groups,
         };
-        let n_cols = self.n_channels / groups.len();
+        let n_cols = n_out / groups.len();
         for (i, Group { runs, panels }) in groups.iter().enumerate() {
             dispatch(GatherSum {
                 x,
@@ -159,7 +167,7 @@ fn blocks(sums: &[Sum], out: Padded) -> Blocks {
         Weights::Transformed(winograd) => {
             return Blocks::tiles(gathers[0], (out.len(), out.size[0]), winograd.least());
         }
-        Weights::Direct(_) => (in_row, BLOCK),
+        Weights::Direct(_) | Weights::Points(_) => (in_row, BLOCK),
         Weights::Lanes(lanes) => (lanes.spread.cached(in_row), SMALL_BLOCK),
     };
     Blocks::new(&gathers, in_row, (out.len(), out.size[0]), len)

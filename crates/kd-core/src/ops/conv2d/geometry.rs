@@ -112,6 +112,12 @@ impl Geometry {
         Ok(Self { n, size, out_size, channels, out_channels, kernel, conv, sums })
     }
 
+    /// Whether it is a linear map of each pixel's channels, all of them.
+    pub(super) fn is_pointwise(&self) -> bool {
+        let Conv { stride, padding, groups, .. } = self.conv;
+        (self.kernel, stride, padding, groups) == ([1; 2], [1; 2], [0; 4], 1)
+    }
+
     /// Values of an input image.
     pub(super) fn image_len(&self) -> usize {
         self.size[0] * self.size[1] * self.channels

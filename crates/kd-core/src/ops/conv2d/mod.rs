@@ -9,6 +9,7 @@ pub(crate) mod kept;
 mod lanes;
 mod op;
 mod pack;
+mod pointwise;
 mod scatter;
 mod spread;
 mod tile;

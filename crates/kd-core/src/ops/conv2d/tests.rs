@@ -73,7 +73,7 @@ const CASES: [Case; 50] = [
 ];
 
 /// Larger than a block, by other ways than the last case.
-const LARGE: [Case; 7] = [
+const LARGE: [Case; 8] = [
     ([1, 60, 70, 50], [50, 1, 5, 5], [1, 1], [2, 1, 2, 3], [1, 1], 50),
     ([1, 67, 65, 40], [40, 4, 3, 3], [1, 1], [1; 4], [1, 1], 10),
     ([1, 70, 64, 40], [33, 40, 3, 3], [3, 2], [1; 4], [1, 1], 1),
@@ -82,6 +82,8 @@ const LARGE: [Case; 7] = [
     ([2, 66, 70, 32], [48, 32, 3, 3], [1, 1], [1; 4], [1, 1], 1),
     // Enough tiles that each task has sums of its own.
     ([9, 61, 60, 16], [16, 16, 3, 3], [1, 1], [1; 4], [1, 1], 1),
+    // Pixel by pixel, with weights that are too many for the first-level cache.
+    ([3, 9, 7, 97], [140, 97, 1, 1], [1, 1], [0; 4], [1, 1], 1),
 ];
 
 /// By transformed tiles, of which all tasks sum the weights' gradient together.
@@ -214,8 +216,8 @@ fn neither_threads_nor_the_rest_of_the_batch_change_the_bits() {
     let dense: Case = ([9, 16, 16, 16], [40, 16, 3, 3], [1, 1], [1; 4], [1, 1], 1);
     let depthwise: Case = ([9, 16, 16, 40], [40, 1, 3, 3], [1, 1], [1; 4], [1, 1], 40);
     let grouped: Case = ([9, 16, 16, 48], [48, 4, 3, 3], [1, 1], [1; 4], [1, 1], 12);
-    for case in [dense, depthwise, grouped, CASES[49], LARGE[1], LARGE[2], LARGE[5], LARGE[6], MANY]
-    {
+    let large = [1, 2, 3, 5, 6, 7].map(|i| LARGE[i]);
+    for case in [dense, depthwise, grouped, CASES[49], MANY].into_iter().chain(large) {
         let geometry = geometry(case);
         let [x, weight, grad] = values(case);
         let grads = Source::Plain(&grad, Clamp::NONE);
@@ -240,7 +242,7 @@ fn neither_threads_nor_the_rest_of_the_batch_change_the_bits() {
 
 #[test]
 fn vectors_of_any_width_give_the_same_bits() {
-    for case in CASES.into_iter().chain([LARGE[5], LARGE[6], MANY]) {
+    for case in CASES.into_iter().chain([LARGE[3], LARGE[5], LARGE[6], LARGE[7], MANY]) {
         let geometry = geometry(case);
         let [x, weight, grad] = values(case);
         let [source, grads] = [&x, &grad].map(|values| Source::Plain(values, Clamp::NONE));

@@ -14,7 +14,7 @@ pub(super) const MAX_HEIGHT: usize = 12;
 
 /// Rows of a tile of `V` vectors: many registers (AVX-512) take 12, few (AVX2) half of it, unless a
 /// row is a single vector.
-const fn height<S: Simd, const V: usize>() -> usize {
+pub(super) const fn height<S: Simd, const V: usize>() -> usize {
     if S::REGISTER_COUNT >= 32 || V == 1 { MAX_HEIGHT } else { MAX_HEIGHT / 2 }
 }
 
@@ -231,8 +231,11 @@ impl WeightSum<'_> {
     ) {
         let mut first = 0;
         for run in self.runs {
-            for start in (0..run.len).step_by(height::<S, V>()) {
-                let n_rows = height::<S, V>().min(run.len - start);
+            // Of one height nearly: a low tile's sums are too few to be formed side by side.
+            let n_tiles = run.len.div_ceil(height::<S, V>()).max(1);
+            let step = run.len.div_ceil(n_tiles).max(1);
+            for start in (0..run.len).step_by(step) {
+                let n_rows = step.min(run.len - start);
                 constant!(R = n_rows, height::<S, V>(), {
                     let at = (run.start + start, col, n_cols);
                     let place = |r: usize| (first + start + r) * self.cols.1 + col;
@@ -305,7 +308,7 @@ fn load<S: Simd, const V: usize>(simd: S, from: &[f32]) -> [S::f32s; V] {
 }
 
 #[inline(always)]
-fn store<S: Simd, const V: usize>(values: [S::f32s; V], to: &mut [f32]) {
+pub(super) fn store<S: Simd, const V: usize>(values: [S::f32s; V], to: &mut [f32]) {
     let (vectors, _) = S::as_mut_simd_f32s(to);
     if let Ok(vectors) = <&mut [S::f32s; V]>::try_from(vectors) {
         *vectors = values;
