@@ -8,6 +8,7 @@ mod chart;
 mod chosen;
 mod rank;
 mod section;
+mod summary;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -28,6 +29,8 @@ pub(crate) use section::section;
 /// The methods of one training.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Methods {
+    /// Whether any method beats tuned distillation, by how much, and how sure that is.
+    pub summary: String,
     /// Name of the training.
     pub training: String,
     /// The student that learned from labels alone.
@@ -117,13 +120,15 @@ fn of_training(models: &[&ModelRuns], candidates: &[CandidateRecord]) -> Option<
         compute: one.first.compute,
         cost: cost(one),
     };
-    Some(Methods {
+    let methods = Methods {
+        summary: String::new(),
         training: labels.model.id.training.clone(),
         labels: labels.name().into(),
         kd: kd.map(|kd| kd.name().into()),
         methods: all.iter().enumerate().map(method).collect(),
         least_told: kd.and_then(|_| blocks.least_told(all.len() - 1)),
-    })
+    };
+    Some(Methods { summary: summary::of(&methods), ..methods })
 }
 
 /// A student that ended with at least one seed.

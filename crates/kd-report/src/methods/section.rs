@@ -2,10 +2,8 @@
 
 use kd_core::Result;
 
-use super::{Method, Methods, chart, table};
+use super::{chart, table};
 use crate::document::{Block, Section};
-use crate::format::{counted, percent_words, signed};
-use crate::paired::{Effect, Told};
 use crate::report::Report;
 
 /// The comparison of the methods of each training; nothing where there is none.
@@ -15,82 +13,9 @@ use crate::report::Report;
 pub(crate) fn section(report: &Report) -> Result<Option<Section>> {
     let mut blocks = Vec::new();
     for methods in &report.methods {
-        blocks.push(Block::Text(lead(methods)));
+        blocks.push(Block::Text(methods.summary.clone()));
         blocks.extend(table::blocks(report, methods));
         blocks.extend(chart::figure(report, methods)?.map(Block::Figure));
     }
     Ok(Section::of("Methods of distillation beside each other", blocks))
-}
-
-/// Whether any method beats tuned distillation at equal compute, by how much, and how sure that is.
-fn lead(methods: &Methods) -> String {
-    let Some(kd) = methods.methods.iter().find(|one| Some(&one.name) == methods.kd.as_ref()) else {
-        return format!(
-            "`{}` has no student of labels and soft targets (`distill`), which is what a method has to \
-             beat.",
-            methods.training
-        );
-    };
-    let others: Vec<(&Method, Effect)> = rivals(methods).collect();
-    let (equal, dearer): (Vec<_>, Vec<_>) =
-        others.into_iter().partition(|(method, _)| method.is_equal_in_cost());
-    let beating: Vec<_> = equal.iter().filter(|(_, effect)| effect.told == Told::Better).collect();
-    let tuned = format!("tuned distillation (`{}`, {} percent)", kd.name, percent_words(&kd.top1));
-    let of = counted(equal.len(), "method");
-    let best = equal.iter().max_by(|a, b| a.1.paired.mean.total_cmp(&b.1.paired.mean));
-    let told = match (best, beating.len()) {
-        (None, _) => format!("No other method costs as much as {tuned}."),
-        (Some(best), 0) => format!(
-            "Of {of}, none is shown to beat {tuned} at equal compute here; the largest difference is {}.",
-            words(best)
-        ),
-        (Some(best), n) => format!(
-            "Of {of}, {n} {} {tuned} at equal compute here; the largest difference is {}.",
-            if n == 1 { "beats" } else { "beat" },
-            words(best)
-        ),
-    };
-    let seeds = counted(kd.top1.n, "seed");
-    let least = match methods.least_told {
-        None => String::new(),
-        Some(least) if least < 1.0 => format!(
-            " With {seeds}, a difference of {:.2} points is the least that would certainly have been told.",
-            100.0 * least
-        ),
-        Some(_) => format!(" With {seeds}, no difference at all would certainly have been told."),
-    };
-    told + &least + &at_other_cost(&dearer)
-}
-
-/// All methods but distillation itself, with what they gain over it.
-fn rivals(methods: &Methods) -> impl Iterator<Item = (&Method, Effect)> {
-    methods.methods.iter().filter(|one| one.is_rival()).filter_map(|one| Some((one, one.over_kd?)))
-}
-
-fn words((method, effect): &(&Method, Effect)) -> String {
-    let paired = effect.paired;
-    format!(
-        "that of `{}`: {} points, 95 % interval {} to {}, p {} after Holm's correction",
-        method.name,
-        signed(100.0 * paired.mean, 2),
-        signed(100.0 * (paired.mean - paired.half_width), 2),
-        signed(100.0 * (paired.mean + paired.half_width), 2),
-        match effect.p_holm {
-            p if p < 0.001 => "< 0.001".into(),
-            p => format!("= {p:.3}"),
-        }
-    )
-}
-
-fn at_other_cost(dearer: &[(&Method, Effect)]) -> String {
-    if dearer.is_empty() {
-        return String::new();
-    }
-    let one = |(method, effect): &(&Method, Effect)| {
-        let cost = method.cost.unwrap_or(1.0);
-        let gain = signed(100.0 * effect.paired.mean, 2);
-        format!("`{}` ({cost:.2} times as many, {gain} points)", method.name)
-    };
-    let all: Vec<String> = dearer.iter().map(one).collect();
-    format!(" At other numbers of images through the student: {}.", all.join(", "))
 }
