@@ -120,11 +120,12 @@ impl Sum {
 
     /// Where the pixels of `n_images` images lie, for sums that ask.
     pub(super) fn places(&self, n_images: usize, out_len: usize) -> Places {
-        match &self.weights {
-            Weights::Direct(_) => places(&self.gather, n_images, out_len),
-            Weights::Lanes(lanes) => places(&lanes.gather, n_images, out_len),
-            Weights::Points(_) | Weights::Transformed(_) => Places::default(),
-        }
+        let gather = match &self.weights {
+            Weights::Direct(_) => &self.gather,
+            Weights::Lanes(lanes) => &lanes.gather,
+            Weights::Points(_) | Weights::Transformed(_) => return Places::default(),
+        };
+        (gather.in_places(n_images), gather.out_places(n_images, out_len))
     }
 
     /// The sums of the images or rows `x`, which have margins, at `places`, to `block.out`.
@@ -202,11 +203,3 @@ pub(super) fn run(
 
 /// Where pixels lie in the source and in the output.
 pub(super) type Places = (Vec<usize>, Vec<usize>);
-
-/// The places of the pixels of `n_images` images.
-pub(super) fn places(gather: &Gather, n_images: usize, out_len: usize) -> Places {
-    let all = |offsets: &[usize], len: usize| -> Vec<usize> {
-        (0..n_images).flat_map(|i| offsets.iter().map(move |offset| i * len + offset)).collect()
-    };
-    (all(&gather.in_offsets, gather.source.len()), all(&gather.out_offsets, out_len))
-}

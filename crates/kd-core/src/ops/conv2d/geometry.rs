@@ -322,6 +322,16 @@ impl Padded {
 }
 
 impl Gather {
+    /// Where in `n_images` images the windows of their pixels begin.
+    pub(super) fn in_places(&self, n_images: usize) -> Vec<usize> {
+        repeated(&self.in_offsets, (n_images, self.source.len()))
+    }
+
+    /// Where in `n_images` images of `len` values the pixels are written.
+    pub(super) fn out_places(&self, n_images: usize, len: usize) -> Vec<usize> {
+        repeated(&self.out_offsets, (n_images, len))
+    }
+
     /// The runs of source values that a window of channel group `group` of `groups` reads, in the
     /// order of the taps; neighbors are joined.
     pub(super) fn runs(&self, group: usize, groups: usize) -> Vec<Run> {
@@ -336,6 +346,15 @@ impl Gather {
         }
         runs
     }
+}
+
+/// The offsets of all images, each `len` values behind the one before.
+fn repeated(offsets: &[usize], (n_images, len): (usize, usize)) -> Vec<usize> {
+    let mut all = Vec::with_capacity(n_images * offsets.len());
+    for image in 0..n_images {
+        all.extend(offsets.iter().map(|offset| image * len + offset));
+    }
+    all
 }
 
 /// All `[y, x]` below `size`, row by row.

@@ -6,7 +6,7 @@
 use rayon::prelude::*;
 
 use super::blocks::{BLOCK, Block, Blocks, images_per_block, with_block, with_margins, with_rows};
-use super::cpu::{Sum, places};
+use super::cpu::Sum;
 use super::geometry::{Gather, Geometry, Run};
 use super::kept::grad_input;
 use super::lanes::LaneWeightSum;
@@ -244,14 +244,13 @@ impl<'a> Partial<'a> {
     fn new(division: &'a Division, cols: (usize, usize)) -> Self {
         let Division { geometry, gather, block, .. } = division;
         let n_groups = geometry.conv.groups;
-        let out_len = geometry.output().len();
-        let ((in_offsets, _), windows) = match division.spread {
+        let (in_offsets, windows) = match division.spread {
             Some(spread) => (
-                places(&spread.gather(gather), *block, out_len),
+                spread.gather(gather).in_places(*block),
                 Windows::Lanes(spread, spread.taps(gather)),
             ),
             None => (
-                places(gather, *block, out_len),
+                gather.in_places(*block),
                 Windows::Groups((0..n_groups).map(|group| gather.runs(group, n_groups)).collect()),
             ),
         };
