@@ -64,6 +64,7 @@ fn kernels() -> Vec<Kernel> {
         plain(conv(512, 4, 32)),
         first("conv 3x3 to 64", Conv2d::new(64, 3), 32, 128),
         first("conv 3x3 to 32, stride 2", Conv2d::new(32, 3).stride(2), 224, 16),
+        pointwise(16, 32, 128),
         pointwise(128, 16, 32),
         pointwise(512, 7, 32),
         depthwise(96, 56, 8),

@@ -20,7 +20,7 @@ pub(super) struct PointSum<'a> {
     pub(super) n_out: usize,
 }
 
-/// Weights and pixels that are taken together: half of a first-level cache.
+/// Values of weights, and of pixels, that are taken together: both fit a first-level cache.
 const CACHED: usize = 1 << 12;
 
 impl WithSimd for PointSum<'_> {
