@@ -83,14 +83,14 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let mut failed = None;
     for case in CASES.iter().filter(|case| args.has(case.name)) {
         if case.has_photos() && photos.is_none() {
-            eprintln!("{:<38} skipped: no photographs; name a folder: --photos DIR", case.name);
+            eprintln!("{:<NAME$} skipped: no photographs; name a folder: --photos DIR", case.name);
             continue;
         }
         let measured = match rounds(args, &program, photos.as_deref(), case) {
             Ok(rounds) => measured(case, &rounds),
             Err(failure) => {
                 failure.print();
-                eprintln!("{:<38} failed", case.name);
+                eprintln!("{:<NAME$} failed", case.name);
                 failed.get_or_insert(failure.code());
                 continue;
             }
@@ -187,8 +187,11 @@ fn measure(command: &mut Command, case: &str) -> Result<Measurement> {
     Ok(measurement)
 }
 
+/// Letters of a case's name and unit at most.
+const NAME: usize = 38;
+
 fn header(peer: bool) -> String {
-    let kd = format!("{:<38} {:>12}", "case", "kd");
+    let kd = format!("{:<NAME$} {:>12}", "case", "kd");
     if !peer {
         return kd;
     }
@@ -214,7 +217,7 @@ fn measured(case: &Case, rounds: &[Round]) -> Measured {
 fn rows(case: &Case, measured: &Measured) -> Vec<String> {
     let name = |unit: &str| format!("{} {unit}", case.name);
     if let (Some(rate), Some(ours)) = (case.rate, measured.rate) {
-        return vec![format!("{:<38} {ours:>12.0} (>= {rate})", name("/s"))];
+        return vec![format!("{:<NAME$} {ours:>12.0} (>= {rate})", name("/s"))];
     }
     let time = measured.time.as_ref().map(|time| row(&name("ms"), case.target, time));
     let memory = measured.memory.as_ref().filter(|_| case.memory.is_some());
@@ -224,7 +227,7 @@ fn rows(case: &Case, measured: &Measured) -> Vec<String> {
 
 fn row(name: &str, target: Option<f64>, compared: &Compared) -> String {
     let Compared { kd, peer, ratio, range } = compared;
-    let row = format!("{name:<38} {:>12.3}", kd.unwrap_or(f64::NAN));
+    let row = format!("{name:<NAME$} {:>12.3}", kd.unwrap_or(f64::NAN));
     let (Some(peer), Some(ratio), Some([low, high])) = (peer, ratio, range) else { return row };
     let range = format!("{low:.3}..{high:.3}");
     let target = target.map_or("-".to_owned(), |target| format!("<= {target}"));

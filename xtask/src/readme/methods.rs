@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use serde::Deserialize;
 
-use super::results::Stat;
+use super::results::{Stat, Verdict};
 
 /// Of a run's `report.json`.
 #[derive(Debug, Deserialize)]
@@ -33,15 +33,7 @@ struct Method {
 struct Effect {
     mean: f64,
     half_width: f64,
-    told: Told,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-enum Told {
-    Better,
-    Worse,
-    Open,
+    told: Verdict,
 }
 
 #[derive(Debug, Deserialize)]
@@ -50,24 +42,11 @@ struct Rank {
 }
 
 impl Effect {
-    /// The mean and the ends of its interval, points.
-    fn points(&self) -> [String; 3] {
-        let ends = [0.0, -self.half_width, self.half_width];
-        ends.map(|x| format!("{:+.2}", 100.0 * (self.mean + x)))
-    }
-
-    /// `+0.31 (+0.10 to +0.52) | ▲ better`.
+    /// `+0.31 (+0.10 to +0.52) | ▲ better`: points, the mean and the ends of its interval.
     fn cells(&self) -> String {
-        let [mean, low, high] = self.points();
-        format!("{mean} ({low} to {high}) | {}", self.words())
-    }
-
-    fn words(&self) -> &'static str {
-        match self.told {
-            Told::Better => "▲ better",
-            Told::Worse => "▼ worse",
-            Told::Open => "? cannot be told",
-        }
+        let ends = [0.0, -self.half_width, self.half_width];
+        let [mean, low, high] = ends.map(|x| format!("{:+.2}", 100.0 * (self.mean + x)));
+        format!("{mean} ({low} to {high}) | {}", self.told.words())
     }
 }
 

@@ -45,7 +45,7 @@ enum Selection {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-enum Verdict {
+pub(super) enum Verdict {
     Reproduced,
     Better,
     Worse,
@@ -58,7 +58,7 @@ enum Verdict {
 pub(super) struct Stat {
     pub(super) mean: f64,
     std: Option<f64>,
-    pub(super) n: usize,
+    n: usize,
 }
 
 impl Stat {
@@ -157,7 +157,7 @@ impl Claim {
 }
 
 impl Verdict {
-    fn words(self) -> &'static str {
+    pub(super) fn words(self) -> &'static str {
         match self {
             Self::Reproduced => "= reproduced",
             Self::Better => "▲ better",

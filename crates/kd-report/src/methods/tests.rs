@@ -124,7 +124,8 @@ fn the_report_says_first_whether_anything_beats_tuned_distillation() {
     assert_well_formed(&html);
     assert!(report.unfinished.is_empty(), "candidates are no models that are still to end");
     let lead = "Of 1 method, 1 (`dkd`) beats tuned distillation (`kd`, 61.00 ± 0.10 percent; labels alone \
-                60.00 ± 0.10) at equal compute here; the largest difference is that of `dkd`: +1.00 points, 95 % interval +0.56 to +1.44, p";
+                60.00 ± 0.10) at equal compute here; the largest difference is that of `dkd`: +1.00 points, 95 % \
+                interval +0.56 to +1.44, p";
     assert!(report.methods[0].summary.starts_with(lead) && markdown.contains(lead), "{markdown}");
     assert!(markdown.contains("`views` (2.00 times as many, +2.00 points)"));
     assert!(html.contains("test accuracy against compute") && html.contains("<svg"));

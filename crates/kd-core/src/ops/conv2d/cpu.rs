@@ -130,13 +130,13 @@ impl Sum {
 
     /// The sums of the images or rows `x`, which have margins, at `places`, to `block.out`.
     pub(super) fn apply(&self, x: &[f32], (from, to): &Places, block: &mut Block) {
-        let (n_in, n_out) = (self.gather.source.channels, self.n_channels);
         let n_pixels = block.n_pixels(&self.gather);
         let groups = match &self.weights {
             Weights::Transformed(winograd) => {
                 return winograd.apply(x, (block.images.1, block.rows.1), block.out);
             }
             Weights::Points(panels) => {
+                let (n_in, n_out) = (self.gather.source.channels, self.n_channels);
                 return dispatch(PointSum { x, n_in, panels, out: block.out, n_out });
             }
             Weights::Lanes(lanes) => {
@@ -144,7 +144,7 @@ impl Sum {
             }
             Weights::Direct(groups) => groups,
         };
-        let n_cols = n_out / groups.len();
+        let n_cols = self.n_channels / groups.len();
         for (i, Group { runs, panels }) in groups.iter().enumerate() {
             dispatch(GatherSum {
                 x,

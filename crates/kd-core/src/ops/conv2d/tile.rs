@@ -232,8 +232,7 @@ impl WeightSum<'_> {
         let mut first = 0;
         for run in self.runs {
             // Of one height nearly: a low tile's sums are too few to be formed side by side.
-            let n_tiles = run.len.div_ceil(height::<S, V>()).max(1);
-            let step = run.len.div_ceil(n_tiles).max(1);
+            let step = run.len.div_ceil(run.len.div_ceil(height::<S, V>()));
             for start in (0..run.len).step_by(step) {
                 let n_rows = step.min(run.len - start);
                 constant!(R = n_rows, height::<S, V>(), {
